@@ -1,0 +1,90 @@
+//! What is known of one backup: its kind, level, status, and what was found amiss while indexing.
+//!
+//! Promises: the words are those of the catalog and the command line. Never decides what a status
+//! allows; the catalog does.
+
+use super::RelPath;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// Returns the word for it in the catalog and on the command line.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// Returns what `word` names, if it names one.
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+    };
+}
+
+words!(
+    /// How a source is backed up.
+    SourceKind {
+        /// A share: one full tree of files per generation.
+        Nfs = "nfs",
+    }
+);
+
+words!(
+    /// How much of the source a generation holds by itself.
+    Level {
+        /// Everything.
+        Full = "full",
+        /// What changed since another generation.
+        Incremental = "incremental",
+    }
+);
+
+words!(
+    /// Where a generation is in its life; only `available` ones are in views.
+    Status {
+        /// An index run works on it, or was killed while it did.
+        Creating = "creating",
+        /// Complete in the catalog.
+        Available = "available",
+    }
+);
+
+words!(
+    /// What an index run can find amiss with one path.
+    FindingKind {
+        /// Listing, attributes or target could not be read; the view answers EIO.
+        Unreadable = "unreadable",
+        /// Something changed while the copy was walked; what was recorded may mix two states.
+        Changed = "changed",
+        /// Another file system is mounted here; it was not entered.
+        Boundary = "boundary",
+    }
+);
+
+impl FindingKind {
+    /// Tells whether the generation is incomplete because of it.
+    pub fn is_loss(self) -> bool {
+        matches!(self, Self::Unreadable)
+    }
+}
+
+/// One thing found amiss while a generation was indexed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is.
+    pub kind: FindingKind,
+    /// Where in the source.
+    pub path: RelPath,
+    /// What was seen, as a person reads it: `Permission denied (os error 13)`.
+    pub detail: String,
+}

@@ -1,0 +1,43 @@
+//! Row ids as types of their own, so that swapping two does not compile.
+//!
+//! Promises: an id is only ever what the catalog gave out; the number behind it means nothing but
+//! "which row".
+
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub i64);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}", self.0)
+            }
+        }
+    };
+}
+
+id_type!(
+    /// A source: a share, a volume, a disk.
+    SourceId
+);
+id_type!(
+    /// One backup of one source at one instant.
+    GenerationId
+);
+id_type!(
+    /// A file, directory, symlink or device; unique over the whole catalog, below 2^40.
+    NodeId
+);
+id_type!(
+    /// A directory that holds backup bytes.
+    StoreId
+);
+id_type!(
+    /// One generation's bytes in one store.
+    CopyId
+);
+id_type!(
+    /// A tree of one instant, below 2^24; the upper part of an inode number.
+    ViewId
+);

@@ -1,0 +1,21 @@
+//! Plain data that every floor shares: ids, names, times, attributes, and what a source says of a tree.
+//!
+//! Promises: values are checked at the door (a [`EntryName`] has no slash, a [`Time`] lies in the
+//! catalog's range), so inner rooms never check again. Never touches a disk, a clock or the
+//! environment.
+
+mod date;
+mod generation;
+mod id;
+mod listing;
+mod name;
+mod node;
+mod time;
+
+pub use date::{AsOf, DateError, Fold, parse_date, parse_instant};
+pub use generation::{Finding, FindingKind, Level, SourceKind, Status};
+pub use id::{CopyId, GenerationId, NodeId, SourceId, StoreId, ViewId};
+pub use listing::{FileKey, ListedEntry, Listing};
+pub use name::{EntryName, NameError, RelPath, escape_bytes};
+pub use node::{Attrs, Kind, XattrSet};
+pub use time::{FOREVER, Time, Timestamp};

@@ -1,0 +1,188 @@
+//! Names and paths as the bytes that they are.
+//!
+//! Promises: an [`EntryName`] is one path component that a Unix directory can hold; a [`RelPath`] is
+//! zero or more of them joined by `/`, without a leading slash (empty: the root of a source).
+//! [`escape_bytes`] gives text that is always valid UTF-8, on one line, and can be turned back.
+//! Never assumes UTF-8.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Why bytes cannot be a name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing at all.
+    #[error("a name is empty")]
+    Empty,
+    /// `.` and `..` are not entries.
+    #[error("{0:?} is not a name of its own")]
+    Dots(String),
+    /// A byte that no Unix name has.
+    #[error("name {0:?} contains a slash or a zero byte")]
+    Byte(String),
+}
+
+/// A name in a directory: bytes, not empty, not `.` or `..`, no `/`, no zero byte.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryName(Box<[u8]>);
+
+impl EntryName {
+    /// Returns the checked name.
+    ///
+    /// # Errors
+    /// [`NameError`] if the bytes are not one path component.
+    pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
+        if bytes.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if bytes == b"." || bytes == b".." {
+            return Err(NameError::Dots(escape_bytes(bytes).into_owned()));
+        }
+        if bytes.iter().any(|b| *b == b'/' || *b == 0) {
+            return Err(NameError::Byte(escape_bytes(bytes).into_owned()));
+        }
+        Ok(Self(bytes.into()))
+    }
+
+    /// Returns the bytes of the name.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for EntryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&escape_bytes(&self.0))
+    }
+}
+
+impl fmt::Debug for EntryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// A path below the root of a source: names joined by `/`, empty for the root itself.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelPath(Vec<u8>);
+
+impl RelPath {
+    /// Returns the root of a source.
+    pub fn root() -> Self {
+        Self::default()
+    }
+
+    /// Returns the path that `bytes` spell; leading, trailing and doubled slashes are dropped.
+    ///
+    /// # Errors
+    /// [`NameError`] if a component is `.`, `..` or holds a zero byte.
+    pub fn parse(bytes: &[u8]) -> Result<Self, NameError> {
+        let mut path = Self::root();
+        for part in bytes.split(|b| *b == b'/').filter(|p| !p.is_empty()) {
+            path.push(&EntryName::new(part)?);
+        }
+        Ok(path)
+    }
+
+    /// Appends one name.
+    pub fn push(&mut self, name: &EntryName) {
+        if !self.0.is_empty() {
+            self.0.push(b'/');
+        }
+        self.0.extend_from_slice(name.as_bytes());
+    }
+
+    /// Returns this path with one name appended.
+    pub fn join(&self, name: &EntryName) -> Self {
+        let mut path = self.clone();
+        path.push(name);
+        path
+    }
+
+    /// Returns the bytes, names joined by `/`.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Tells whether this is the root of a source.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the names from the root downward.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.split(|b| *b == b'/').filter(|p| !p.is_empty())
+    }
+}
+
+impl fmt::Display for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&escape_bytes(&self.0))
+    }
+}
+
+impl fmt::Debug for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// Returns `bytes` as one line of valid UTF-8 from which the bytes can be told again.
+///
+/// Printable UTF-8 stays as it is; a backslash becomes `\\`, a newline `\n`, a tab `\t`, and every
+/// other control byte and every byte that is not UTF-8 becomes `\xNN`. Borrows when nothing had to be
+/// escaped.
+pub fn escape_bytes(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && !text.chars().any(needs_escape)
+    {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(bytes.len() + 8);
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => out.push_str("\\\\"),
+                '\n' => out.push_str("\\n"),
+                '\t' => out.push_str("\\t"),
+                c if needs_escape(c) => {
+                    let mut buffer = [0; 4];
+                    for b in c.encode_utf8(&mut buffer).bytes() {
+                        out.push_str(&format!("\\x{b:02x}"));
+                    }
+                }
+                c => out.push(c),
+            }
+        }
+        for b in chunk.invalid() {
+            out.push_str(&format!("\\x{b:02x}"));
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn needs_escape(c: char) -> bool {
+    c == '\\' || c.is_control()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_bytes_are_escaped_and_plain_text_is_not() {
+        assert_eq!(escape_bytes("été 日.txt".as_bytes()), "été 日.txt");
+        assert_eq!(escape_bytes(b"a\nb\\c\x80\x01"), "a\\nb\\\\c\\x80\\x01");
+        assert_eq!(escape_bytes("a\u{85}b".as_bytes()), "a\\xc2\\x85b");
+    }
+
+    #[test]
+    fn what_is_not_a_name_is_refused() {
+        assert_eq!(EntryName::new(b""), Err(NameError::Empty));
+        assert_eq!(EntryName::new(b".."), Err(NameError::Dots("..".into())));
+        assert_eq!(EntryName::new(b"a/b"), Err(NameError::Byte("a/b".into())));
+        assert!(EntryName::new(b"...").is_ok());
+        assert_eq!(RelPath::parse(b"/a//b/").unwrap().as_bytes(), b"a/b");
+        assert!(RelPath::parse(b"a/../b").is_err());
+    }
+}
