@@ -1,0 +1,176 @@
+//! The catalog: one SQLite file that knows every entry, node and version of every generation.
+//!
+//! Promises: a generation is invisible until [`GenerationWriter::publish`] has committed; a run that was
+//! killed leaves nothing that a reader can see, and [`Writer::open`] cleans up after it. Readers ask only
+//! at instants of published generations. Statements are prepared once a connection (QPSG is on, so a
+//! bound parameter never makes SQLite plan again) and reads happen inside a read transaction that the
+//! owner renews ([`Reader::rest`]).
+//! The only room that speaks SQL to base tables; never opens a file of a backup.
+//!
+//! The schema, table by table, is in `catalog-schema/`.
+
+mod connect;
+mod interval;
+mod query;
+mod reader;
+mod registry;
+mod rows;
+mod schema;
+mod writer;
+
+pub use query::{Column, Query, QueryLimits};
+pub use reader::{DirEntry, GenerationRow, Reader, SourceRow};
+pub use registry::{CopyRow, InstantRow, Registry, RegistrySource};
+pub use rows::{NodeRow, Perm, Place};
+pub use writer::{ChangeOps, Counts, GenerationWriter, NewSource, Writer};
+
+use crate::model::{NodeId, Time};
+use std::path::PathBuf;
+
+/// The `user_version` that this program writes and reads.
+pub const FORMAT: i64 = schema::FORMAT;
+
+/// What can go wrong with a catalog.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no file.
+    #[error("there is no catalog {path:?}")]
+    Missing {
+        /// The catalog.
+        path: PathBuf,
+    },
+    /// `init` found a file.
+    #[error("catalog {path:?} exists already")]
+    Exists {
+        /// The catalog.
+        path: PathBuf,
+    },
+    /// A file, but not a catalog of ours.
+    #[error("{path:?} is not a catalog of asof: {found}")]
+    NotACatalog {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        found: String,
+    },
+    /// Written by a newer program.
+    #[error("catalog {path:?} has format {found}, and this asof reads formats up to {supported}")]
+    TooNew {
+        /// The catalog.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest that can be read.
+        supported: i64,
+    },
+    /// On a file system where SQLite's shared memory does not work.
+    #[error("catalog {path:?} would lie on {filesystem}, where its lock and shared memory do not work")]
+    NetworkFilesystem {
+        /// The catalog.
+        path: PathBuf,
+        /// The kind of file system.
+        filesystem: String,
+    },
+    /// Another process writes.
+    #[error("catalog {path:?} is being written by process {holder}")]
+    Busy {
+        /// The catalog.
+        path: PathBuf,
+        /// Its process id, or `?`.
+        holder: String,
+    },
+    /// No such source.
+    #[error("there is no source {name:?}{}", there_are(.known))]
+    NoSuchSource {
+        /// The name asked for.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// `source add` of a name that is taken.
+    #[error("there is a source {name:?} already")]
+    SourceExists {
+        /// The name.
+        name: String,
+    },
+    /// A name that cannot be a directory of the mount.
+    #[error("{name:?} cannot name a source: {why}")]
+    SourceName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A source has a generation at this second already.
+    #[error("source {source_name:?} has a generation of {at} already")]
+    GenerationExists {
+        /// The source.
+        source_name: String,
+        /// The instant.
+        at: Time,
+    },
+    /// The disk is full.
+    #[error("{doing} in catalog {path:?}: the disk is full")]
+    Full {
+        /// What was being done.
+        doing: &'static str,
+        /// The catalog.
+        path: PathBuf,
+    },
+    /// The file system or directory forbids it.
+    #[error("{doing} catalog {path:?}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A row contradicts another one.
+    #[error("catalog {path:?} contradicts itself: {what} of node {node} as of {at}")]
+    Contradiction {
+        /// The catalog.
+        path: PathBuf,
+        /// What is missing or wrong.
+        what: &'static str,
+        /// The node.
+        node: NodeId,
+        /// The instant asked for.
+        at: Time,
+    },
+    /// A query of the admin was refused or stopped.
+    #[error("{0}")]
+    Refused(String),
+    /// SQLite says no.
+    #[error("{doing} in catalog {path:?}")]
+    Sqlite {
+        /// What was being done.
+        doing: &'static str,
+        /// The catalog.
+        path: PathBuf,
+        /// SQLite's words.
+        source: rusqlite::Error,
+    },
+}
+
+fn there_are(names: &[String]) -> String {
+    match names {
+        [] => "; there is none yet".to_owned(),
+        names => format!("; there are {}", names.join(", ")),
+    }
+}
+
+impl Error {
+    /// Returns the error of SQLite as ours: a full disk and a busy file by their names.
+    fn sqlite(doing: &'static str, path: &std::path::Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full { doing, path },
+            Some(rusqlite::ErrorCode::NotADatabase) => {
+                Self::NotACatalog { path, found: "not an SQLite database".to_owned() }
+            }
+            _ => Self::Sqlite { doing, path, source },
+        }
+    }
+}

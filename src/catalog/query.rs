@@ -1,0 +1,133 @@
+//! SQL of the admin: anything that reads, nothing that writes, and not for ever.
+//!
+//! Promises: the database is opened read-only, `query_only` is on, and an authorizer refuses everything but
+//! reading (no ATTACH, no PRAGMA, no temporary tables, no extension). A query that outlives its limit is
+//! stopped. Never changes a statement's text.
+
+use super::{Error, connect};
+use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::types::ValueRef;
+use rusqlite::{Batch, Connection};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// SQLite instructions between two looks at the time limit; about a millisecond.
+const PROGRESS_STEPS: i32 = 50_000;
+
+/// How long a query may take.
+#[derive(Clone, Copy, Debug)]
+pub struct QueryLimits {
+    /// The longest time for all statements together.
+    pub time: Duration,
+}
+
+/// One value of a result.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Column {
+    /// NULL.
+    Null,
+    /// A whole number.
+    Integer(i64),
+    /// A number with a fraction.
+    Real(f64),
+    /// Text; SQLite may hold bytes in it that are not UTF-8.
+    Text(Vec<u8>),
+    /// Bytes.
+    Blob(Vec<u8>),
+}
+
+/// A read-only connection for the admin's SQL.
+pub struct Query {
+    connection: Connection,
+    path: PathBuf,
+    limits: QueryLimits,
+}
+
+impl Query {
+    /// Opens the catalog at `path` for SQL.
+    ///
+    /// # Errors
+    /// As [`super::Reader::open`].
+    pub fn open(path: &Path, limits: QueryLimits) -> Result<Self, Error> {
+        let mut connection = connect::open_read_only(path)?;
+        let sqlite = |e| Error::sqlite("opening", path, e);
+        connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;").map_err(sqlite)?;
+        connection.authorizer(Some(authorize)).map_err(sqlite)?;
+        Ok(Self { connection, path: path.to_owned(), limits })
+    }
+
+    /// Runs the statements of `sql` in turn. `begin` gets the column names of each statement, `each` its rows;
+    /// a break of `each` ends that statement without error.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with SQLite's own words where the text is wrong, writes, or takes too long.
+    pub fn run(
+        &mut self,
+        sql: &str,
+        begin: &mut dyn FnMut(&[String]),
+        each: &mut dyn FnMut(Vec<Column>) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let (started, limit) = (Instant::now(), self.limits.time);
+        self.connection
+            .progress_handler(PROGRESS_STEPS, Some(move || started.elapsed() > limit))
+            .map_err(|e| Error::sqlite("limiting a query", &self.path, e))?;
+        self.run_all(sql, begin, each).map_err(|e| self.refusal(e))
+    }
+
+    fn run_all(
+        &self,
+        sql: &str,
+        begin: &mut dyn FnMut(&[String]),
+        each: &mut dyn FnMut(Vec<Column>) -> ControlFlow<()>,
+    ) -> rusqlite::Result<()> {
+        let mut batch = Batch::new(&self.connection, sql);
+        while let Some(mut statement) = batch.next()? {
+            let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
+            let width = names.len();
+            begin(&names);
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let values = (0..width).map(|i| row.get_ref(i).map(column)).collect::<rusqlite::Result<_>>()?;
+                if each(values).is_break() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn refusal(&self, error: rusqlite::Error) -> Error {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::OperationInterrupted) => Error::Refused(format!(
+                "the query was stopped after {} s, its time limit",
+                self.limits.time.as_secs()
+            )),
+            Some(rusqlite::ErrorCode::AuthorizationForStatementDenied | rusqlite::ErrorCode::ReadOnly) => {
+                Error::Refused(format!("the catalog is only read here: {error}"))
+            }
+            _ => Error::Refused(error.to_string()),
+        }
+    }
+}
+
+fn column(value: ValueRef<'_>) -> Column {
+    match value {
+        ValueRef::Null => Column::Null,
+        ValueRef::Integer(n) => Column::Integer(n),
+        ValueRef::Real(n) => Column::Real(n),
+        ValueRef::Text(bytes) => Column::Text(bytes.to_owned()),
+        ValueRef::Blob(bytes) => Column::Blob(bytes.to_owned()),
+    }
+}
+
+fn authorize(context: AuthContext<'_>) -> Authorization {
+    match context.action {
+        AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => Authorization::Allow,
+        AuthAction::Function { function_name } if !function_name.eq_ignore_ascii_case("load_extension") => {
+            Authorization::Allow
+        }
+        _ => Authorization::Deny,
+    }
+}

@@ -1,0 +1,514 @@
+//! Reading the catalog as of an instant: look-ups, listings, attributes, paths, places.
+//!
+//! Promises: every answer is as of the instant that is given, which must be one of a published
+//! generation of the node's source. The functions on a mount's path run one query each, on one held read
+//! transaction; a listing streams in name order and costs what lives in the directory, not what died
+//! in it. Never writes, never opens a file of a backup.
+
+use super::rows::{KindNumber, NODE_COLUMNS, NodeRow, Perm};
+use super::{CopyRow, Error, connect};
+use crate::model::{
+    CopyId, EntryName, FOREVER, GenerationId, Kind, NodeId, RelPath, SourceId, StoreId, Time, XattrSet,
+};
+use rusqlite::{Connection, OptionalExtension, StatementStatus, params};
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// The deepest directory whose path is told; a longer chain of parents is a loop.
+const DEPTH_MAX: usize = 65_536;
+
+pub(super) const LOOKUP: &str = "SELECT node, kind, died FROM dirent \
+     WHERE parent = ?1 AND name = ?2 AND born <= ?3 ORDER BY born DESC LIMIT 1";
+pub(super) const NODE: &str = "SELECT i.born, i.perm, i.size, i.allocated, i.mtime, i.mtime_ns, i.ctime_ns, i.nlink, i.place, i.content \
+     FROM inode i WHERE i.node = ?1 AND i.born <= ?2 ORDER BY i.born DESC LIMIT 1";
+pub(super) const NAMES: &str = "SELECT parent, name FROM dirent INDEXED BY dirent_node \
+     WHERE node = ?1 AND born <= ?2 AND died > ?2";
+const NEXT_VERSION: &str = "SELECT born FROM inode WHERE node = ?1 AND born > ?2 ORDER BY born LIMIT 1";
+const INLINE: &str = "SELECT bytes FROM content WHERE id = ?1";
+const PERM: &str = "SELECT mode, uid, gid, xattr FROM perm WHERE id = ?1";
+const XATTRS: &str = "SELECT name, value FROM xattr_item WHERE xattr = ?1 ORDER BY name";
+const XATTR_NODES: &str = "SELECT node FROM xattr_node WHERE node BETWEEN ?1 AND ?2";
+
+/// Listing of an ordinary directory: one range of `dirent`, one seek in `inode` a living name.
+pub(super) fn list_sql() -> String {
+    format!(
+        "SELECT d.name, d.node, d.kind, {NODE_COLUMNS} FROM dirent d CROSS JOIN inode i \
+         ON i.node = d.node AND i.born = (SELECT max(v.born) FROM inode v WHERE v.node = d.node AND v.born <= ?2) \
+         WHERE d.parent = ?1 AND d.name > ?3 AND d.born <= ?2 AND d.died > ?2 ORDER BY d.name LIMIT ?4"
+    )
+}
+
+/// Listing of a hot directory: the forks that may hold the instant, each a range of the covering index.
+pub(super) fn list_hot_sql() -> String {
+    format!(
+        "SELECT d.name, d.node, d.kind, {NODE_COLUMNS} FROM instant_fork p \
+         CROSS JOIN dirent d INDEXED BY dirent_hot ON d.parent = ?1 AND d.fork = p.fork AND d.fork IS NOT NULL \
+         CROSS JOIN inode i \
+         ON i.node = d.node AND i.born = (SELECT max(v.born) FROM inode v WHERE v.node = d.node AND v.born <= ?2) \
+         WHERE p.at = ?2 AND d.name > ?3 AND d.born <= ?2 AND d.died > ?2 ORDER BY d.name LIMIT ?4"
+    )
+}
+
+/// One entry of a listing.
+#[derive(Clone, Debug)]
+pub struct DirEntry {
+    /// Its name.
+    pub name: EntryName,
+    /// What it points to.
+    pub node: NodeId,
+    /// The type of that.
+    pub kind: Kind,
+    /// The version as of the instant of the listing.
+    pub row: NodeRow,
+}
+
+/// A row of `source`.
+#[derive(Clone, Debug)]
+pub struct SourceRow {
+    /// Its row id.
+    pub id: SourceId,
+    /// Its name.
+    pub name: String,
+    /// The word of its kind.
+    pub kind: String,
+    /// JSON that its kind understands.
+    pub settings: String,
+    /// Its top directory.
+    pub root: NodeId,
+    /// When it was added.
+    pub added_at: Time,
+}
+
+/// A row of `generation`, as the command line shows it.
+#[derive(Clone, Debug)]
+pub struct GenerationRow {
+    /// Its row id.
+    pub id: GenerationId,
+    /// Its source.
+    pub source: SourceId,
+    /// Its instant.
+    pub taken_at: Time,
+    /// `full` or `incremental`.
+    pub level: String,
+    /// `creating` or `available`.
+    pub status: String,
+    /// When it was indexed.
+    pub indexed_at: Time,
+    /// How long that took, in milliseconds.
+    pub index_ms: i64,
+    /// Names in it.
+    pub entries: i64,
+    /// Bytes of its regular files.
+    pub size_bytes: i64,
+    /// Nodes that differ from the generation before.
+    pub changed_nodes: i64,
+    /// Findings that make it partial.
+    pub losses: i64,
+    /// Other findings.
+    pub notices: i64,
+}
+
+/// A read-only connection with its statements, for one thread at a time.
+pub struct Reader {
+    connection: Connection,
+    path: PathBuf,
+    in_transaction: Cell<bool>,
+    data_version: Cell<i64>,
+    hot: RefCell<HashSet<i64>>,
+    perms: RefCell<HashMap<i64, Perm>>,
+    list_sql: String,
+    list_hot_sql: String,
+    queries: Cell<u64>,
+}
+
+impl Reader {
+    /// Opens the catalog at `path` for reading.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::NotACatalog`], [`Error::TooNew`], or [`Error::Sqlite`].
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            connection: connect::open_read_only(path)?,
+            path: path.to_owned(),
+            in_transaction: Cell::new(false),
+            data_version: Cell::new(-1),
+            hot: RefCell::default(),
+            perms: RefCell::default(),
+            list_sql: list_sql(),
+            list_hot_sql: list_hot_sql(),
+            queries: Cell::new(0),
+        })
+    }
+
+    /// Returns the file that is read.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Ends the read transaction; the next question begins a new one and sees what was published since.
+    ///
+    /// A reader that never rests keeps the write-ahead log from being folded back.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn rest(&self) -> Result<(), Error> {
+        if self.in_transaction.replace(false) {
+            self.connection
+                .execute_batch("COMMIT")
+                .map_err(|e| Error::sqlite("ending a read transaction", &self.path, e))?;
+        }
+        Ok(())
+    }
+
+    /// Returns a number that differs after another connection has committed; one pragma, no table.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn data_version(&self) -> Result<i64, Error> {
+        self.rest()?;
+        self.connection
+            .query_row("PRAGMA data_version", [], |row| row.get(0))
+            .map_err(|e| Error::sqlite("watching for changes", &self.path, e))
+    }
+
+    /// Returns how many queries this reader has run.
+    pub fn query_count(&self) -> u64 {
+        self.queries.get()
+    }
+
+    /// Returns how often SQLite had to plan one of the statements of a mount anew; 0 is what is promised.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn replan_count(&self) -> Result<i32, Error> {
+        let all = [&self.list_sql, &self.list_hot_sql, LOOKUP, NODE, NAMES, NEXT_VERSION, INLINE, PERM, XATTRS, XATTR_NODES];
+        self.run("counting plans", |connection| {
+            all.iter().map(|sql| Ok(connection.prepare_cached(sql)?.get_status(StatementStatus::RePrepare))).sum()
+        })
+    }
+
+    /// Runs one question inside the read transaction.
+    pub(super) fn run<T>(
+        &self,
+        doing: &'static str,
+        ask: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        self.queries.set(self.queries.get() + 1);
+        self.begin()
+            .and_then(|()| ask(&self.connection))
+            .map_err(|e| Error::sqlite(doing, &self.path, e))
+    }
+
+    fn begin(&self) -> rusqlite::Result<()> {
+        if self.in_transaction.get() {
+            return Ok(());
+        }
+        self.connection.execute_batch("BEGIN")?;
+        self.in_transaction.set(true);
+        let version = self.connection.query_row("PRAGMA data_version", [], |row| row.get(0))?;
+        if self.data_version.replace(version) != version {
+            let mut statement = self
+                .connection
+                .prepare_cached("SELECT dir FROM directory_history INDEXED BY directory_history_hot WHERE hot")?;
+            let hot = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            *self.hot.borrow_mut() = hot;
+        }
+        Ok(())
+    }
+
+    /// Returns what `name` in `dir` points to as of `at`. One seek, however long the history.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn lookup(&self, dir: NodeId, name: &[u8], at: Time) -> Result<Option<(NodeId, Kind)>, Error> {
+        self.run("looking a name up", |connection| {
+            let mut statement = connection.prepare_cached(LOOKUP)?;
+            let found = statement
+                .query_row(params![dir.0, name, at.0], |row| {
+                    Ok((NodeId(row.get(0)?), row.get::<_, KindNumber>(1)?.0, row.get::<_, i64>(2)?))
+                })
+                .optional()?;
+            Ok(found.filter(|(_, _, died)| *died > at.0).map(|(node, kind, _)| (node, kind)))
+        })
+    }
+
+    /// Returns the version of `node` as of `at`. One seek. A version outlives the last name of its node.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn node(&self, node: NodeId, at: Time) -> Result<Option<NodeRow>, Error> {
+        self.run("reading attributes", |connection| {
+            let mut statement = connection.prepare_cached(NODE)?;
+            statement.query_row([node.0, at.0], |row| NodeRow::read(row, 0)).optional()
+        })
+    }
+
+    /// Returns the version of `node` as of `at`, which must be there.
+    ///
+    /// # Errors
+    /// [`Error::Contradiction`] if it is not.
+    pub fn known_node(&self, node: NodeId, at: Time) -> Result<NodeRow, Error> {
+        self.node(node, at)?.ok_or_else(|| self.contradiction("no version", node, at))
+    }
+
+    /// Calls `each` for up to `limit` entries of `dir` as of `at`, in name order (bytewise), after `after`.
+    ///
+    /// One prepared query; rows are not collected. Attributes come with the entry, so a caller needs no
+    /// second look-up. Stops early, without error, when `each` breaks.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn list(
+        &self,
+        dir: NodeId,
+        at: Time,
+        after: Option<&[u8]>,
+        limit: usize,
+        mut each: impl FnMut(DirEntry) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.run("listing a directory", |connection| {
+            let hot = self.hot.borrow().contains(&dir.0);
+            let mut statement = connection.prepare_cached(if hot { &self.list_hot_sql } else { &self.list_sql })?;
+            // No name is empty, so the empty name comes before all.
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let mut rows = statement.query(params![dir.0, at.0, after.unwrap_or(b""), limit])?;
+            while let Some(row) = rows.next()? {
+                let entry = DirEntry {
+                    name: EntryName::new(row.get_ref(0)?.as_blob()?).map_err(|_| rusqlite::Error::InvalidQuery)?,
+                    node: NodeId(row.get(1)?),
+                    kind: row.get::<_, KindNumber>(2)?.0,
+                    row: NodeRow::read(row, 3)?,
+                };
+                if each(entry).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Tells whether `dir` is listed by forks.
+    pub fn is_hot(&self, dir: NodeId) -> bool {
+        self.hot.borrow().contains(&dir.0)
+    }
+
+    /// Returns the names of `node` as of `at`, each with its directory. Empty for the root and for the dead.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn names(&self, node: NodeId, at: Time) -> Result<Vec<(NodeId, EntryName)>, Error> {
+        self.run("finding the names of a node", |connection| {
+            let mut statement = connection.prepare_cached(NAMES)?;
+            let mut rows = statement.query([node.0, at.0])?;
+            let mut names = Vec::new();
+            while let Some(row) = rows.next()? {
+                let name = EntryName::new(row.get_ref(1)?.as_blob()?).map_err(|_| rusqlite::Error::InvalidQuery)?;
+                names.push((NodeId(row.get(0)?), name));
+            }
+            Ok(names)
+        })
+    }
+
+    /// Returns the path of `node` below `root` as of `at`: one query a level. For a hard link the path of one
+    /// of its names. None if it has no name then.
+    ///
+    /// # Errors
+    /// [`Error::Contradiction`] if directories form a loop.
+    pub fn path_of(&self, root: NodeId, node: NodeId, at: Time) -> Result<Option<RelPath>, Error> {
+        let mut names = Vec::new();
+        let mut here = node;
+        while here != root {
+            let Some((parent, name)) = self.names(here, at)?.into_iter().next() else {
+                return Ok(None);
+            };
+            if names.len() == DEPTH_MAX {
+                return Err(self.contradiction("a loop among the directories", node, at));
+            }
+            names.push(name);
+            here = parent;
+        }
+        let mut path = RelPath::root();
+        names.iter().rev().for_each(|name| path.push(name));
+        Ok(Some(path))
+    }
+
+    /// Returns when the version of `node` that was born at `born` ends: the birth of the next one, or
+    /// [`FOREVER`]. One seek.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn version_until(&self, node: NodeId, born: i64) -> Result<Time, Error> {
+        self.run("finding the next version", |connection| {
+            let mut statement = connection.prepare_cached(NEXT_VERSION)?;
+            let next = statement.query_row([node.0, born], |row| row.get(0)).optional()?;
+            Ok(next.map_or(FOREVER, Time))
+        })
+    }
+
+    /// Returns owner, rights and attribute set of row `id` of `perm`; from memory after the first time.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if there is no such row.
+    pub fn perm(&self, id: i64) -> Result<Perm, Error> {
+        if let Some(perm) = self.perms.borrow().get(&id) {
+            return Ok(*perm);
+        }
+        let perm = self.run("reading rights", |connection| {
+            connection.prepare_cached(PERM)?.query_row([id], |row| {
+                Ok(Perm { mode: row.get(0)?, uid: row.get(1)?, gid: row.get(2)?, xattr: row.get(3)? })
+            })
+        })?;
+        self.perms.borrow_mut().insert(id, perm);
+        Ok(perm)
+    }
+
+    /// Returns bytes that are kept in the catalog.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if there is no such row.
+    pub fn inline(&self, id: i64) -> Result<Vec<u8>, Error> {
+        self.run("reading inline content", |connection| {
+            connection.prepare_cached(INLINE)?.query_row([id], |row| row.get(0))
+        })
+    }
+
+    /// Returns the attribute set with row `id` of `xattr_set`.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn xattrs(&self, id: i64) -> Result<XattrSet, Error> {
+        self.run("reading extended attributes", |connection| {
+            let mut statement = connection.prepare_cached(XATTRS)?;
+            let items = statement.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(XattrSet::new(items.collect::<rusqlite::Result<_>>()?))
+        })
+    }
+
+    /// Returns the nodes from `first` to `last` that have, or ever had, extended attributes.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn xattr_nodes(&self, first: NodeId, last: NodeId) -> Result<Vec<NodeId>, Error> {
+        self.run("finding nodes with attributes", |connection| {
+            let mut statement = connection.prepare_cached(XATTR_NODES)?;
+            statement.query_map([first.0, last.0], |row| row.get(0).map(NodeId))?.collect()
+        })
+    }
+
+    /// Returns the copies of the generation of `source` at `at`, in the order in which they were added.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn copies(&self, source: SourceId, at: Time) -> Result<Vec<CopyRow>, Error> {
+        self.run("finding copies", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT c.id, c.generation, c.store, t.path, c.path FROM generation g \
+                 JOIN copy c ON c.generation = g.id JOIN store t ON t.id = c.store \
+                 WHERE g.source = ?1 AND g.taken_at = ?2 ORDER BY c.id",
+            )?;
+            statement
+                .query_map([source.0, at.0], |row| {
+                    let mut path = PathBuf::from(std::ffi::OsString::from_vec(row.get(3)?));
+                    let below: Vec<u8> = row.get(4)?;
+                    if !below.is_empty() {
+                        path.push(std::ffi::OsString::from_vec(below));
+                    }
+                    Ok(CopyRow {
+                        id: CopyId(row.get(0)?),
+                        generation: GenerationId(row.get(1)?),
+                        store: StoreId(row.get(2)?),
+                        path,
+                    })
+                })?
+                .collect()
+        })
+    }
+
+    /// Returns all sources, by name.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn sources(&self) -> Result<Vec<SourceRow>, Error> {
+        self.run("listing sources", |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT id, name, kind, settings, root, added_at FROM source ORDER BY name")?;
+            statement
+                .query_map([], |row| {
+                    Ok(SourceRow {
+                        id: SourceId(row.get(0)?),
+                        name: row.get(1)?,
+                        kind: row.get(2)?,
+                        settings: row.get(3)?,
+                        root: NodeId(row.get(4)?),
+                        added_at: Time(row.get(5)?),
+                    })
+                })?
+                .collect()
+        })
+    }
+
+    /// Returns the source called `name`.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSource`] with the names that there are.
+    pub fn source(&self, name: &str) -> Result<SourceRow, Error> {
+        let all = self.sources()?;
+        match all.iter().find(|s| s.name == name) {
+            Some(source) => Ok(source.clone()),
+            None => {
+                let known = all.into_iter().map(|s| s.name).collect();
+                Err(Error::NoSuchSource { name: name.to_owned(), known })
+            }
+        }
+    }
+
+    /// Returns the published generations of `source`, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn generations(&self, source: SourceId) -> Result<Vec<GenerationRow>, Error> {
+        self.run("listing generations", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, source, taken_at, level, status, indexed_at, index_ms, entries, size_bytes, changed_nodes, losses, notices \
+                 FROM generation WHERE source = ?1 AND status = 'available' ORDER BY taken_at",
+            )?;
+            statement
+                .query_map([source.0], |row| {
+                    Ok(GenerationRow {
+                        id: GenerationId(row.get(0)?),
+                        source: SourceId(row.get(1)?),
+                        taken_at: Time(row.get(2)?),
+                        level: row.get(3)?,
+                        status: row.get(4)?,
+                        indexed_at: Time(row.get::<_, Option<i64>>(5)?.unwrap_or(0)),
+                        index_ms: row.get::<_, Option<i64>>(6)?.unwrap_or(0),
+                        entries: row.get::<_, Option<i64>>(7)?.unwrap_or(0),
+                        size_bytes: row.get::<_, Option<i64>>(8)?.unwrap_or(0),
+                        changed_nodes: row.get::<_, Option<i64>>(9)?.unwrap_or(0),
+                        losses: row.get::<_, Option<i64>>(10)?.unwrap_or(0),
+                        notices: row.get::<_, Option<i64>>(11)?.unwrap_or(0),
+                    })
+                })?
+                .collect()
+        })
+    }
+
+    /// Returns what was found amiss while the generation of `source` at `at` was indexed: kind, path, detail.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn findings(&self, source: SourceId, at: Time) -> Result<Vec<(String, Vec<u8>, String)>, Error> {
+        self.run("listing findings", |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT kind, path, detail FROM finding WHERE source = ?1 AND at = ?2 ORDER BY number")?;
+            statement.query_map([source.0, at.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+        })
+    }
+
+    fn contradiction(&self, what: &'static str, node: NodeId, at: Time) -> Error {
+        Error::Contradiction { path: self.path.clone(), what, node, at }
+    }
+}

@@ -1,0 +1,157 @@
+//! Rows of `dirent`, `inode` and `perm` as values, and back: nowhere else.
+//!
+//! Promises: what comes out of a row was checked (a kind number that names no kind is an error, not a
+//! guess). Never runs a query.
+
+use crate::model::{Kind, Timestamp};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+
+/// Where the bytes of a version are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It has none: a directory, fifo, socket.
+    None,
+    /// At the entry's own path in the copies of every generation in the version's span.
+    OwnPath,
+    /// In the catalog: row of `content`.
+    Inline(i64),
+    /// None, but a device number.
+    Device(u64),
+    /// It could not be read when it was indexed.
+    Lost,
+}
+
+impl Place {
+    pub(super) fn from_columns(place: i64, content: Option<i64>) -> FromSqlResult<Self> {
+        match (place, content) {
+            (0, _) => Ok(Self::None),
+            (1, _) => Ok(Self::OwnPath),
+            (4, Some(id)) => Ok(Self::Inline(id)),
+            (5, Some(number)) => Ok(Self::Device(number as u64)),
+            (9, _) => Ok(Self::Lost),
+            (place, _) => Err(FromSqlError::OutOfRange(place)),
+        }
+    }
+
+    pub(super) fn columns(self) -> (i64, Option<i64>) {
+        match self {
+            Self::None => (0, None),
+            Self::OwnPath => (1, None),
+            Self::Inline(id) => (4, Some(id)),
+            Self::Device(number) => (5, Some(number as i64)),
+            Self::Lost => (9, None),
+        }
+    }
+}
+
+/// A row of `perm`: type, rights, owner and attribute set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Perm {
+    /// `st_mode`.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Row of `xattr_set`; 0: none; [`Perm::XATTRS_LOST`]: could not be read.
+    pub xattr: i64,
+}
+
+impl Perm {
+    /// The extended attributes could not be read when the version was indexed.
+    pub const XATTRS_LOST: i64 = -1;
+    /// Mode bit: a program runs as its owner (`inode(7)`).
+    pub const SET_UID: u32 = 0o4000;
+    /// Mode bit: a program runs as its group.
+    pub const SET_GID: u32 = 0o2000;
+    /// Mode bit: only owners may remove what is in the directory.
+    pub const STICKY: u32 = 0o1000;
+}
+
+/// A row of `inode`: one version of a node, without its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeRow {
+    /// First generation that has this version.
+    pub born: i64,
+    /// Row of `perm`.
+    pub perm: i64,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// Bytes allocated where less than `size_bytes`.
+    pub allocated_bytes: Option<u64>,
+    /// Last change of the content.
+    pub mtime: Timestamp,
+    /// Last change of the attributes.
+    pub ctime: Timestamp,
+    /// Names inside the generation.
+    pub nlink: u32,
+    /// Where the bytes are.
+    pub place: Place,
+}
+
+/// The columns that [`NodeRow::read`] reads, of a table called `i`.
+pub(super) const NODE_COLUMNS: &str =
+    "i.born, i.perm, i.size, i.allocated, i.mtime, i.mtime_ns, i.ctime_ns, i.nlink, i.place, i.content";
+
+impl NodeRow {
+    /// Reads [`NODE_COLUMNS`], the first of which is column `at`.
+    pub(super) fn read(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Self> {
+        let mtime = Timestamp { seconds: row.get(at + 4)?, nanos: row.get(at + 5)? };
+        let place = Place::from_columns(row.get(at + 8)?, row.get(at + 9)?)?;
+        Ok(Self {
+            born: row.get(at)?,
+            perm: row.get(at + 1)?,
+            size_bytes: row.get::<_, i64>(at + 2)? as u64,
+            allocated_bytes: row.get::<_, Option<i64>>(at + 3)?.map(|n| n as u64),
+            mtime,
+            ctime: mtime.plus_ns(row.get(at + 6)?),
+            nlink: row.get(at + 7)?,
+            place,
+        })
+    }
+
+    /// Tells whether two versions hold the same bytes: the same place and, for a file in a copy, the same
+    /// size and mtime (rsync's quick check).
+    pub fn same_content(&self, other: &Self) -> bool {
+        self.place == other.place && (self.place != Place::OwnPath || self.same_stamp(other))
+    }
+
+    /// Tells whether two versions have the same owner, rights, attributes and link count, and, where
+    /// the mtime says nothing about bytes in a copy, the same mtime.
+    pub fn same_attributes(&self, other: &Self) -> bool {
+        self.perm == other.perm && self.nlink == other.nlink && (self.place == Place::OwnPath || self.same_stamp(other))
+    }
+
+    fn same_stamp(&self, other: &Self) -> bool {
+        self.size_bytes == other.size_bytes && self.mtime == other.mtime
+    }
+}
+
+/// A kind as the number in `dirent.kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KindNumber(pub(super) Kind);
+
+const KIND_NUMBERS: [Kind; 7] = [
+    Kind::File,
+    Kind::Directory,
+    Kind::Symlink,
+    Kind::Fifo,
+    Kind::Socket,
+    Kind::CharDevice,
+    Kind::BlockDevice,
+];
+
+impl FromSql for KindNumber {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let number = value.as_i64()?;
+        let kind = usize::try_from(number).ok().and_then(|n| KIND_NUMBERS.get(n));
+        kind.map(|k| Self(*k)).ok_or(FromSqlError::OutOfRange(number))
+    }
+}
+
+impl ToSql for KindNumber {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let number = KIND_NUMBERS.iter().position(|k| *k == self.0).expect("every kind is in the table");
+        Ok(ToSqlOutput::from(number as i64))
+    }
+}

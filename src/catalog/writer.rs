@@ -1,0 +1,1171 @@
+//! Writing the catalog: one writer at a time, one generation at a time, invisible until published.
+//!
+//! Promises: [`Writer::open`] holds the catalog's lock for as long as it lives and first removes what a
+//! killed run left. A generation newer than all others is written in chunks of commits: its rows are born
+//! at an instant that no reader asks for, and a name that it closes still lives at every older one. A
+//! generation put in between two others is written in one transaction, since the rows of the newer one are
+//! split. [`GenerationWriter::publish`] is one small transaction, synced to disk.
+//! A dropped [`GenerationWriter`] rolls back what it had not committed; [`GenerationWriter::abandon`]
+//! removes the rest at once, the next [`Writer::open`] otherwise.
+//! Never reads a file of a backup.
+
+use super::rows::{KindNumber, NodeRow, Perm, Place};
+use super::{DirEntry, Error, SourceRow, connect, interval, reader};
+use crate::model::{
+    Attrs, EntryName, FOREVER, FileKey, Finding, GenerationId, Kind, Level, NodeId, SourceId, SourceKind, Status,
+    StoreId, Time, escape_bytes,
+};
+use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::File;
+use std::io::{Read, Seek, Write as _};
+use std::ops::{BitOr, BitOrAssign};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Node numbers are given out to sources in blocks of 2^16.
+const BLOCK_BITS: u32 = 16;
+/// Node numbers stay below 2^40: the upper 24 bits of an inode number are the view.
+const NODE_MAX: i64 = 1 << 40;
+/// Rows between two commits of a generation that nobody can see yet.
+const CHUNK_ROWS: u32 = 50_000;
+/// A directory turns hot when its dead names outnumber the living `HOT_RATIO` times and by `HOT_MIN` more:
+/// a dead row costs a scan 48 ns and a living one an inode seek of about 1.5 us, so up to there an index
+/// would not pay.
+const HOT_RATIO: i64 = 32;
+const HOT_MIN: i64 = 1024;
+
+/// What a generation did to a node, as the bits of `change.op`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChangeOps(pub i64);
+
+impl ChangeOps {
+    /// The node is new.
+    pub const CREATED: Self = Self(1);
+    /// Its bytes changed, as far as size, time and place tell.
+    pub const CONTENT: Self = Self(2);
+    /// Owner, rights, attributes or link count changed.
+    pub const ATTRIBUTES: Self = Self(4);
+    /// It got a name.
+    pub const LINKED: Self = Self(8);
+    /// It lost a name.
+    pub const UNLINKED: Self = Self(16);
+
+    /// Returns what differs between two versions of one node.
+    pub fn between(old: &NodeRow, new: &NodeRow) -> Self {
+        let mut ops = Self::default();
+        if !old.same_content(new) {
+            ops |= Self::CONTENT;
+        }
+        if !old.same_attributes(new) {
+            ops |= Self::ATTRIBUTES;
+        }
+        ops
+    }
+
+    /// Tells whether nothing changed.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl BitOr for ChangeOps {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for ChangeOps {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+/// A source to be added.
+#[derive(Clone, Debug)]
+pub struct NewSource<'a> {
+    /// Its directory name in every view.
+    pub name: &'a str,
+    /// Its kind.
+    pub kind: SourceKind,
+    /// JSON that its kind understands.
+    pub settings: &'a str,
+    /// Now.
+    pub added_at: Time,
+}
+
+/// What an index run counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Names, without the root.
+    pub entries: u64,
+    /// Bytes of regular files, hard links counted once.
+    pub size_bytes: u64,
+    /// Findings that make the generation partial.
+    pub losses: u64,
+    /// Other findings.
+    pub notices: u64,
+    /// How long it took, in milliseconds.
+    pub index_ms: u64,
+}
+
+/// The one writer of a catalog.
+pub struct Writer {
+    connection: Connection,
+    path: PathBuf,
+    cleaned: Vec<(String, Time)>,
+    /// Locked while the writer lives; the lock goes with the descriptor.
+    _lock: File,
+}
+
+impl Writer {
+    /// Makes a new, empty catalog at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::NetworkFilesystem`], [`Error::Io`], [`Error::Sqlite`].
+    pub fn create(path: &Path) -> Result<(), Error> {
+        connect::create(path)
+    }
+
+    /// Opens the catalog at `path` for writing and removes what killed runs left in it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if another process writes; as [`super::Reader::open`] otherwise.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        if !path.exists() {
+            return Err(Error::Missing { path: path.to_owned() });
+        }
+        let lock = take_lock(path)?;
+        let connection = connect::open_writing(path)?;
+        let mut writer = Self { connection, path: path.to_owned(), cleaned: Vec::new(), _lock: lock };
+        writer.clean_up()?;
+        Ok(writer)
+    }
+
+    /// Returns the unfinished generations that [`Writer::open`] removed: source and instant.
+    pub fn cleaned(&self) -> &[(String, Time)] {
+        &self.cleaned
+    }
+
+    fn clean_up(&mut self) -> Result<(), Error> {
+        let doing = "removing an unfinished generation";
+        let unfinished: Vec<(i64, i64, i64, String)> = self.sql(doing, |c| {
+            let mut statement = c.prepare(
+                "SELECT g.id, g.source, g.taken_at, s.name FROM generation g JOIN source s ON s.id = g.source WHERE g.status = 'creating'",
+            )?;
+            statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?.collect()
+        })?;
+        for (generation, source, at, name) in unfinished {
+            self.sql(doing, |c| in_transaction(c, |c| undo(c, generation, source, at)))?;
+            self.cleaned.push((name, Time(at)));
+        }
+        Ok(())
+    }
+
+    fn sql<T>(&self, doing: &'static str, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        act(&self.connection).map_err(|e| Error::sqlite(doing, &self.path, e))
+    }
+
+    /// Adds a source and returns its id.
+    ///
+    /// # Errors
+    /// [`Error::SourceName`], [`Error::SourceExists`], [`Error::Sqlite`].
+    pub fn add_source(&mut self, new: &NewSource<'_>) -> Result<SourceId, Error> {
+        check_source_name(new.name)?;
+        let taken = self.sql("adding a source", |c| {
+            c.query_row("SELECT EXISTS(SELECT 1 FROM source WHERE name = ?1)", [new.name], |r| r.get::<_, bool>(0))
+        })?;
+        if taken {
+            return Err(Error::SourceExists { name: new.name.to_owned() });
+        }
+        self.sql("adding a source", |c| {
+            in_transaction(c, |c| {
+                let block: i64 = c.query_row("SELECT coalesce(max(block), 0) + 1 FROM node_block", [], |r| r.get(0))?;
+                let root = block << BLOCK_BITS;
+                c.execute(
+                    "INSERT INTO source(name, kind, settings, root, next_node, added_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    params![new.name, new.kind.word(), new.settings, root, root + 1, new.added_at.0],
+                )?;
+                let id = c.last_insert_rowid();
+                c.execute("INSERT INTO node_block(block, source) VALUES (?1, ?2)", [block, id])?;
+                Ok(SourceId(id))
+            })
+        })
+    }
+
+    /// Replaces the settings of a source.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn set_settings(&mut self, source: SourceId, settings: &str) -> Result<(), Error> {
+        self.sql("changing a source", |c| {
+            c.execute("UPDATE source SET settings = ?2 WHERE id = ?1", params![source.0, settings]).map(drop)
+        })
+    }
+
+    /// Forgets a source and all its generations; their copies are not touched.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn remove_source(&mut self, source: SourceId) -> Result<(), Error> {
+        self.sql("removing a source", |c| {
+            in_transaction(c, |c| {
+                delete_tree(c, source.0, None)?;
+                c.execute("DELETE FROM identity WHERE source = ?1", [source.0])?;
+                for table in ["change", "finding", "instant"] {
+                    c.execute(&format!("DELETE FROM {table} WHERE source = ?1"), [source.0])?;
+                }
+                c.execute("DELETE FROM copy WHERE generation IN (SELECT id FROM generation WHERE source = ?1)", [source.0])?;
+                c.execute("DELETE FROM generation WHERE source = ?1", [source.0])?;
+                // Its node numbers may be given out again: inode numbers differ by their view, and no view's
+                // number comes twice.
+                c.execute("DELETE FROM node_block WHERE source = ?1", [source.0])?;
+                c.execute("DELETE FROM source WHERE id = ?1", [source.0])?;
+                renumber_all(c, i64::MIN, i64::MAX)
+            })
+        })
+    }
+
+    /// Returns the store at the absolute directory `path`, adding it if it is new.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn store_at(&mut self, path: &Path) -> Result<StoreId, Error> {
+        self.sql("adding a store", |c| store_at(c, path))
+    }
+
+    /// Records that the copy of the generation of `source` at `at` now lies at `path` in `store` and nowhere else.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn move_copy(&mut self, source: SourceId, at: Time, store: StoreId, path: &[u8]) -> Result<(), Error> {
+        self.sql("moving a copy", |c| {
+            in_transaction(c, |c| {
+                let generation: i64 = c.query_row(
+                    "SELECT id FROM generation WHERE source = ?1 AND taken_at = ?2",
+                    [source.0, at.0],
+                    |r| r.get(0),
+                )?;
+                c.execute("DELETE FROM copy WHERE generation = ?1", [generation])?;
+                c.execute("INSERT INTO copy(generation, store, path) VALUES (?1, ?2, ?3)", params![generation, store.0, path])
+                    .map(drop)
+            })
+        })
+    }
+
+    /// Begins the generation of `source` at `at`, whose bytes lie at `path` in `store`.
+    ///
+    /// It may lie before, between or after the generations that are there.
+    ///
+    /// # Errors
+    /// [`Error::GenerationExists`] if the source has one of this second; [`Error::Sqlite`].
+    pub fn begin(
+        &mut self,
+        source: &SourceRow,
+        at: Time,
+        level: Level,
+        copy: (StoreId, &[u8]),
+        now: Time,
+    ) -> Result<GenerationWriter<'_>, Error> {
+        let doing = "beginning a generation";
+        let taken = self.sql(doing, |c| {
+            c.query_row(
+                "SELECT EXISTS(SELECT 1 FROM generation WHERE source = ?1 AND taken_at = ?2)",
+                [source.id.0, at.0],
+                |r| r.get::<_, bool>(0),
+            )
+        })?;
+        if taken {
+            return Err(Error::GenerationExists { source_name: source.name.clone(), at });
+        }
+        let neighbour = |pick: &str| {
+            self.sql(doing, |c| {
+                c.query_row(
+                    &format!("SELECT {pick} FROM generation WHERE source = ?1 AND status = 'available'"),
+                    [source.id.0, at.0],
+                    |r| r.get::<_, Option<i64>>(0),
+                )
+            })
+        };
+        let previous = neighbour("max(CASE WHEN taken_at < ?2 THEN taken_at END)")?.map(Time);
+        let next = neighbour("min(CASE WHEN taken_at > ?2 THEN taken_at END)")?.map(Time);
+        // Chunked commits of the append are not synced one by one; what must not be torn is synced whole.
+        let synchronous = if next.is_some() { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+        self.sql(doing, |c| c.execute_batch(synchronous))?;
+        self.sql(doing, |c| c.execute_batch("BEGIN IMMEDIATE"))?;
+        let begun = self.sql(doing, |c| {
+            let first_content: i64 = c.query_row("SELECT coalesce(max(id), 0) + 1 FROM content", [], |r| r.get(0))?;
+            c.execute(
+                "INSERT INTO generation(source, taken_at, level, status, indexed_at, first_content) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![source.id.0, at.0, level.word(), Status::Creating.word(), now.0, first_content],
+            )?;
+            let generation = c.last_insert_rowid();
+            c.execute(
+                "INSERT INTO copy(generation, store, path) VALUES (?1, ?2, ?3)",
+                params![generation, copy.0.0, copy.1],
+            )?;
+            let next_node: i64 = c.query_row("SELECT next_node FROM source WHERE id = ?1", [source.id.0], |r| r.get(0))?;
+            let mut statement = c.prepare("SELECT dir FROM directory_history INDEXED BY directory_history_hot WHERE hot")?;
+            let hot = statement.query_map([], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;
+            Ok((generation, next_node, hot))
+        });
+        let (generation, next_node, hot) = match begun {
+            Ok(begun) => begun,
+            Err(e) => {
+                // The error that is told is the first one.
+                let _ = self.connection.execute_batch("ROLLBACK");
+                return Err(e);
+            }
+        };
+        let mut writer = GenerationWriter {
+            connection: &self.connection,
+            path: &self.path,
+            source: source.id,
+            root: source.root,
+            generation: GenerationId(generation),
+            at,
+            previous,
+            next,
+            list_sql: reader::list_sql(),
+            next_node,
+            chunk_rows: 0,
+            hot,
+            dead: HashMap::new(),
+            perms: HashMap::new(),
+            perms_with_xattrs: HashSet::new(),
+            xattrs: HashMap::new(),
+            findings: 0,
+            ended: false,
+        };
+        writer.commit_if_unseen()?;
+        Ok(writer)
+    }
+}
+
+/// Writes one generation. Every method is told the state at this generation's instant; what it means for
+/// the neighbours in time is worked out here.
+pub struct GenerationWriter<'w> {
+    connection: &'w Connection,
+    path: &'w Path,
+    source: SourceId,
+    root: NodeId,
+    generation: GenerationId,
+    at: Time,
+    previous: Option<Time>,
+    next: Option<Time>,
+    list_sql: String,
+    next_node: i64,
+    chunk_rows: u32,
+    hot: HashSet<i64>,
+    dead: HashMap<i64, i64>,
+    perms: HashMap<Perm, i64>,
+    perms_with_xattrs: HashSet<i64>,
+    xattrs: HashMap<[u8; 32], i64>,
+    findings: i64,
+    ended: bool,
+}
+
+impl GenerationWriter<'_> {
+    /// Returns the top directory of the source.
+    pub fn root(&self) -> NodeId {
+        self.root
+    }
+
+    /// Returns the instant of this generation.
+    pub fn at(&self) -> Time {
+        self.at
+    }
+
+    /// Returns the instant of the published generation before this one, the base of all comparisons.
+    pub fn previous(&self) -> Option<Time> {
+        self.previous
+    }
+
+    /// Tells whether a published generation comes after this one.
+    pub fn is_late(&self) -> bool {
+        self.next.is_some()
+    }
+
+    fn sql<T>(&self, doing: &'static str, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        act(self.connection).map_err(|e| Error::sqlite(doing, self.path, e))
+    }
+
+    fn wrote(&mut self, rows: u32) -> Result<(), Error> {
+        self.chunk_rows += rows;
+        if self.chunk_rows >= CHUNK_ROWS { self.commit_if_unseen() } else { Ok(()) }
+    }
+
+    /// Commits what was written so far where no reader can see it; in between two generations it waits.
+    fn commit_if_unseen(&mut self) -> Result<(), Error> {
+        self.chunk_rows = 0;
+        if self.is_late() {
+            return Ok(());
+        }
+        self.flush()?;
+        self.sql("committing a chunk", |c| c.execute_batch("COMMIT; BEGIN IMMEDIATE"))
+    }
+
+    /// Writes the counters that are kept in memory between commits.
+    fn flush(&mut self) -> Result<(), Error> {
+        let dead = std::mem::take(&mut self.dead);
+        self.sql("counting dead names", |c| {
+            c.prepare_cached("UPDATE source SET next_node = ?2 WHERE id = ?1")?.execute([self.source.0, self.next_node])?;
+            let mut statement = c.prepare_cached(
+                "INSERT INTO directory_history(dir, dead) VALUES (?1, ?2) ON CONFLICT(dir) DO UPDATE SET dead = dead + excluded.dead",
+            )?;
+            for (dir, count) in dead {
+                statement.execute([dir, count])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Returns a number for a node that no generation has had.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn new_node(&mut self) -> Result<NodeId, Error> {
+        if self.next_node & ((1 << BLOCK_BITS) - 1) == 0 {
+            // The block is used up (its first number is the root's or was given out when it was taken).
+            self.next_node = self.sql("numbering nodes", |c| {
+                let block: i64 = c.query_row("SELECT max(block) + 1 FROM node_block", [], |r| r.get(0))?;
+                c.execute("INSERT INTO node_block(block, source) VALUES (?1, ?2)", [block, self.source.0])?;
+                Ok(block << BLOCK_BITS)
+            })?;
+        }
+        let node = self.next_node;
+        assert!(node < NODE_MAX, "a catalog holds 2^40 nodes");
+        self.next_node += 1;
+        Ok(NodeId(node))
+    }
+
+    /// Calls `each` for every entry of `dir` as of the previous generation, in name order.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn list_previous(&self, dir: NodeId, mut each: impl FnMut(DirEntry)) -> Result<(), Error> {
+        let Some(previous) = self.previous else { return Ok(()) };
+        self.sql("listing a directory of the previous generation", |c| {
+            let mut statement = c.prepare_cached(&self.list_sql)?;
+            let mut rows = statement.query(params![dir.0, previous.0, b"".as_slice(), i64::MAX])?;
+            while let Some(row) = rows.next()? {
+                each(DirEntry {
+                    name: EntryName::new(row.get_ref(0)?.as_blob()?).map_err(|_| rusqlite::Error::InvalidQuery)?,
+                    node: NodeId(row.get(1)?),
+                    kind: row.get::<_, KindNumber>(2)?.0,
+                    row: NodeRow::read(row, 3)?,
+                });
+            }
+            Ok(())
+        })
+    }
+
+    /// Returns what `name` in `dir` points to in the generation after this one, if there is such a generation.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn lookup_next(&self, dir: NodeId, name: &EntryName) -> Result<Option<(NodeId, Kind)>, Error> {
+        let Some(next) = self.next else { return Ok(None) };
+        self.sql("looking a name up", |c| {
+            let found = lookup(c, dir, name.as_bytes(), next)?;
+            Ok(found.map(|row| (row.node, row.kind.0)))
+        })
+    }
+
+    /// Returns the version of `node` as of `at`.
+    fn version_at(&self, node: NodeId, at: Time) -> Result<Option<NodeRow>, Error> {
+        self.sql("reading attributes", |c| version_at(c, node, at))
+    }
+
+    /// Returns the version of `node` as of the previous generation.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn previous_version(&self, node: NodeId) -> Result<Option<NodeRow>, Error> {
+        match self.previous {
+            Some(previous) => self.version_at(node, previous),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the version of `node` as of this generation.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn current_version(&self, node: NodeId) -> Result<Option<NodeRow>, Error> {
+        self.version_at(node, self.at)
+    }
+
+    /// Returns `attrs` as a version born at this generation. Shared parts (rights, attribute sets, link
+    /// targets) are added to the catalog where they are new; a target equal to that of `base` is not.
+    ///
+    /// `unreadable` says that the extended attributes, or the target, could not be read.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn encode(&mut self, attrs: &Attrs, unreadable: bool, base: Option<&NodeRow>) -> Result<NodeRow, Error> {
+        let xattr = match (unreadable, attrs.xattrs.is_empty()) {
+            (true, _) => Perm::XATTRS_LOST,
+            (false, true) => 0,
+            (false, false) => self.intern_xattrs(attrs)?,
+        };
+        let perm = self.intern_perm(Perm { mode: attrs.mode, uid: attrs.uid, gid: attrs.gid, xattr })?;
+        let place = match attrs.kind() {
+            Kind::File => Place::OwnPath,
+            Kind::Symlink if attrs.target.is_empty() => Place::Lost,
+            Kind::Symlink => Place::Inline(self.intern_target(&attrs.target, base)?),
+            Kind::CharDevice | Kind::BlockDevice => Place::Device(attrs.rdev),
+            Kind::Directory | Kind::Fifo | Kind::Socket => Place::None,
+        };
+        Ok(NodeRow {
+            born: self.at.0,
+            perm,
+            size_bytes: attrs.size_bytes,
+            allocated_bytes: attrs.allocated_bytes,
+            mtime: attrs.mtime,
+            ctime: attrs.ctime,
+            nlink: attrs.nlink,
+            place,
+        })
+    }
+
+    fn intern_perm(&mut self, perm: Perm) -> Result<i64, Error> {
+        if let Some(id) = self.perms.get(&perm) {
+            return Ok(*id);
+        }
+        let id = self.sql("adding rights", |c| {
+            let key = params![perm.mode, perm.uid, perm.gid, perm.xattr];
+            let known = c
+                .prepare_cached("SELECT id FROM perm WHERE mode = ?1 AND uid = ?2 AND gid = ?3 AND xattr = ?4")?
+                .query_row(key, |r| r.get(0))
+                .optional()?;
+            if let Some(id) = known {
+                return Ok(id);
+            }
+            c.prepare_cached("INSERT INTO perm(mode, uid, gid, xattr) VALUES (?1, ?2, ?3, ?4)")?.execute(key)?;
+            Ok(c.last_insert_rowid())
+        })?;
+        self.perms.insert(perm, id);
+        if perm.xattr > 0 {
+            self.perms_with_xattrs.insert(id);
+        }
+        Ok(id)
+    }
+
+    fn intern_xattrs(&mut self, attrs: &Attrs) -> Result<i64, Error> {
+        let mut hasher = blake3::Hasher::new();
+        for (name, value) in attrs.xattrs.iter() {
+            for part in [name, value] {
+                hasher.update(&(part.len() as u64).to_le_bytes());
+                hasher.update(part);
+            }
+        }
+        let digest = *hasher.finalize().as_bytes();
+        if let Some(id) = self.xattrs.get(&digest) {
+            return Ok(*id);
+        }
+        let id = self.sql("adding extended attributes", |c| {
+            let known = c
+                .prepare_cached("SELECT id FROM xattr_set WHERE digest = ?1")?
+                .query_row([&digest[..]], |r| r.get(0))
+                .optional()?;
+            if let Some(id) = known {
+                return Ok(id);
+            }
+            let has_acl = attrs.xattrs.iter().any(|(name, _)| name.starts_with(b"system.posix_acl_"));
+            c.prepare_cached("INSERT INTO xattr_set(digest, has_acl) VALUES (?1, ?2)")?
+                .execute(params![&digest[..], has_acl])?;
+            let id = c.last_insert_rowid();
+            let mut statement = c.prepare_cached("INSERT INTO xattr_item(xattr, name, value) VALUES (?1, ?2, ?3)")?;
+            for (name, value) in attrs.xattrs.iter() {
+                statement.execute(params![id, name, value])?;
+            }
+            Ok(id)
+        })?;
+        self.xattrs.insert(digest, id);
+        Ok(id)
+    }
+
+    fn intern_target(&mut self, target: &[u8], base: Option<&NodeRow>) -> Result<i64, Error> {
+        self.sql("adding a link target", |c| {
+            if let Some(NodeRow { place: Place::Inline(id), .. }) = base {
+                let mut statement = c.prepare_cached("SELECT bytes = ?2 FROM content WHERE id = ?1")?;
+                if statement.query_row(params![id, target], |r| r.get(0)).optional()? == Some(true) {
+                    return Ok(*id);
+                }
+            }
+            c.prepare_cached("INSERT INTO content(bytes) VALUES (?1)")?.execute([target])?;
+            Ok(c.last_insert_rowid())
+        })
+    }
+
+    /// Says that as of this generation `name` in `dir` points to `node`, which the previous one has not there.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn open_entry(&mut self, dir: NodeId, name: &EntryName, node: NodeId, kind: Kind) -> Result<(), Error> {
+        let mut row = DirentRow { born: self.at.0, died: FOREVER.0, node, kind: KindNumber(kind) };
+        let hot = self.hot.contains(&dir.0);
+        let next = self.next;
+        self.sql("adding a name", |c| {
+            if let Some(next) = next {
+                // In between: it lives until the next generation, or for as long as the same name there.
+                row.died = next.0;
+                if let Some(after) = lookup(c, dir, name.as_bytes(), next)?
+                    && after.born == next.0
+                    && after.node == node
+                {
+                    row.died = after.died;
+                    delete_dirent(c, dir, name, after.born)?;
+                }
+            }
+            insert_dirent(c, dir, name, row, hot)?;
+            let text = escape_bytes(name.as_bytes());
+            if let std::borrow::Cow::Owned(text) = text {
+                insert_odd_name(c, name.as_bytes(), &text)?;
+            }
+            Ok(())
+        })?;
+        self.wrote(1)
+    }
+
+    /// Says that as of this generation `name` in `dir` no longer points to what it did in the previous one.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn close_entry(&mut self, dir: NodeId, name: &EntryName) -> Result<(), Error> {
+        let previous = self.previous.expect("only a name of a previous generation is closed");
+        let (at, next) = (self.at, self.next);
+        let hot = self.hot.contains(&dir.0);
+        self.sql("closing a name", |c| {
+            let Some(row) = lookup(c, dir, name.as_bytes(), previous)? else { return Ok(()) };
+            let fork = fork_of(hot, row.born, at.0);
+            c.prepare_cached("UPDATE dirent SET died = ?4, fork = ?5 WHERE parent = ?1 AND name = ?2 AND born = ?3")?
+                .execute(params![dir.0, name.as_bytes(), row.born, at.0, fork])?;
+            match next {
+                // In between: it comes back with the next generation.
+                Some(next) if row.died > next.0 => insert_dirent(c, dir, name, DirentRow { born: next.0, ..row }, hot),
+                _ => Ok(()),
+            }
+        })?;
+        *self.dead.entry(dir.0).or_default() += 1;
+        self.wrote(1)
+    }
+
+    /// Says that as of this generation `node` has the version `row`. May be said again, the last one counts.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn set_version(&mut self, node: NodeId, row: NodeRow) -> Result<(), Error> {
+        let row = NodeRow { born: self.at.0, ..row };
+        let (at, next, root) = (self.at, self.next, self.root);
+        // A row of an earlier run has rights that this run did not meet; then its node is known already.
+        let xattrs = self.perms_with_xattrs.contains(&row.perm);
+        self.sql("writing attributes", |c| {
+            if let Some(next) = next {
+                make_room(c, node, root, at, next, &row)?;
+            }
+            insert_version(c, node, &row)?;
+            if xattrs {
+                c.prepare_cached("INSERT OR IGNORE INTO xattr_node(node) VALUES (?1)")?.execute([node.0])?;
+            }
+            Ok(())
+        })?;
+        self.wrote(1)
+    }
+
+    /// Notes what this generation did to `node`; told more than once, all counts.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn note_change(&mut self, node: NodeId, ops: ChangeOps) -> Result<(), Error> {
+        if self.previous.is_none() {
+            // All of a first generation is new; when it is put before others, `publish` sees to them.
+            return Ok(());
+        }
+        self.sql("noting a change", |c| {
+            c.prepare_cached(
+                "INSERT INTO change(source, at, node, op) VALUES (?1, ?2, ?3, ?4) \
+                 ON CONFLICT(source, at, node) DO UPDATE SET op = op | excluded.op",
+            )?
+            .execute([self.source.0, self.at.0, node.0, ops.0])
+            .map(drop)
+        })?;
+        self.wrote(1)
+    }
+
+    /// Records one thing that was found amiss.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn add_finding(&mut self, finding: &Finding) -> Result<(), Error> {
+        self.findings += 1;
+        self.sql("recording a finding", |c| {
+            let path = finding.path.as_bytes();
+            if let std::borrow::Cow::Owned(text) = escape_bytes(path) {
+                insert_odd_name(c, path, &text)?;
+            }
+            c.prepare_cached("INSERT INTO finding(source, at, number, kind, path, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+                .execute(params![self.source.0, self.at.0, self.findings, finding.kind.word(), path, finding.detail])
+                .map(drop)
+        })?;
+        self.wrote(1)
+    }
+
+    /// Returns the node that had `key` in an earlier generation, where copies keep inode numbers.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn identified(&self, key: FileKey) -> Result<Option<NodeId>, Error> {
+        self.sql("finding a node by its inode number", |c| {
+            c.prepare_cached("SELECT node FROM identity WHERE source = ?1 AND inode = ?2 AND born_ns = ?3")?
+                .query_row([self.source.0, key.inode as i64, key.born_ns], |r| r.get(0).map(NodeId))
+                .optional()
+        })
+    }
+
+    /// Returns the type of `node`, by its newest version.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn known_kind(&self, node: NodeId) -> Result<Option<Kind>, Error> {
+        self.sql("reading the type of a node", |c| {
+            let mode = c
+                .prepare_cached(
+                    "SELECT p.mode FROM inode i JOIN perm p ON p.id = i.perm WHERE i.node = ?1 ORDER BY i.born DESC LIMIT 1",
+                )?
+                .query_row([node.0], |r| r.get(0))
+                .optional()?;
+            Ok(mode.and_then(Kind::from_mode))
+        })
+    }
+
+    /// Records that `key` is `node`.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn identify(&mut self, key: FileKey, node: NodeId) -> Result<(), Error> {
+        self.sql("recording an inode number", |c| {
+            c.prepare_cached("INSERT OR REPLACE INTO identity(source, inode, born_ns, node) VALUES (?1, ?2, ?3, ?4)")?
+                .execute([self.source.0, key.inode as i64, key.born_ns, node.0])
+                .map(drop)
+        })?;
+        self.wrote(1)
+    }
+
+    /// Returns the instant after this one, if a published generation lies there.
+    pub fn next(&self) -> Option<Time> {
+        self.next
+    }
+
+    /// Makes the generation visible and durable; returns the number of nodes that it changed.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Sqlite`]; then nothing of the generation can be seen.
+    pub fn publish(mut self, counts: &Counts) -> Result<u64, Error> {
+        self.flush()?;
+        self.heat_directories()?;
+        if let Some(next) = self.next {
+            self.sql("comparing with the next generation", |c| {
+                recount_changes(c, self.source, self.root, self.previous, self.at, next)
+            })?;
+        } else {
+            self.sql("committing a chunk", |c| c.execute_batch("COMMIT; PRAGMA synchronous = FULL; BEGIN IMMEDIATE"))?;
+        }
+        let changed = self.sql("publishing a generation", |c| {
+            let changed: i64 = match self.previous {
+                None => i64::try_from(counts.entries).unwrap_or(i64::MAX),
+                Some(_) => c.query_row(
+                    "SELECT count(*) FROM change WHERE source = ?1 AND at = ?2",
+                    [self.source.0, self.at.0],
+                    |r| r.get(0),
+                )?,
+            };
+            c.execute(
+                "UPDATE generation SET status = ?2, index_ms = ?3, entries = ?4, size_bytes = ?5, changed_nodes = ?6, losses = ?7, notices = ?8 \
+                 WHERE id = ?1",
+                params![
+                    self.generation.0,
+                    Status::Available.word(),
+                    counts.index_ms as i64,
+                    counts.entries as i64,
+                    counts.size_bytes as i64,
+                    changed,
+                    counts.losses as i64,
+                    counts.notices as i64
+                ],
+            )?;
+            c.execute("INSERT INTO instant(source, at) VALUES (?1, ?2)", [self.source.0, self.at.0])?;
+            renumber_all(c, self.at.0, self.next.map_or(i64::MAX, |t| t.0))?;
+            let mut statement = c.prepare_cached("INSERT OR IGNORE INTO instant_fork(at, fork) VALUES (?1, ?2)")?;
+            let mut forks = Vec::new();
+            interval::path(self.at.0, |fork| forks.push(fork));
+            forks.into_iter().try_for_each(|fork| statement.execute([self.at.0, fork]).map(drop))?;
+            drop(statement);
+            c.execute_batch("COMMIT; PRAGMA synchronous = NORMAL")?;
+            Ok(changed as u64)
+        })?;
+        self.ended = true;
+        Ok(changed)
+    }
+
+    /// Removes everything that was written of this generation.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Sqlite`]; then the next [`Writer::open`] does it.
+    pub fn abandon(mut self) -> Result<(), Error> {
+        self.ended = true;
+        // In an error SQLite may have rolled back by itself; a second ROLLBACK says so and is harmless.
+        let _ = self.connection.execute_batch("ROLLBACK");
+        if self.is_late() {
+            return Ok(());
+        }
+        self.sql("removing an unfinished generation", |c| {
+            in_transaction(c, |c| undo(c, self.generation.0, self.source.0, self.at.0))
+        })
+    }
+
+    /// Turns directories hot whose dead names outnumber the living too much.
+    fn heat_directories(&mut self) -> Result<(), Error> {
+        self.sql("indexing churning directories", |c| {
+            let mut statement = c.prepare_cached("SELECT dir FROM directory_history WHERE NOT hot AND dead > ?1")?;
+            let candidates: Vec<i64> = statement.query_map([HOT_MIN], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;
+            for dir in candidates {
+                let (rows, live): (i64, i64) = c
+                    .prepare_cached("SELECT count(*), coalesce(sum(died = ?2), 0) FROM dirent WHERE parent = ?1")?
+                    .query_row([dir, FOREVER.0], |r| Ok((r.get(0)?, r.get(1)?)))?;
+                if rows - live > HOT_RATIO * live + HOT_MIN {
+                    heat(c, dir)?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Drop for GenerationWriter<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+fn take_lock(path: &Path) -> Result<File, Error> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    let io = |source| Error::Io { doing: "locking", path: path.to_owned(), source };
+    let mut lock = File::options().read(true).write(true).create(true).truncate(false).open(&name).map_err(io)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = lock.read_to_string(&mut holder);
+            let holder = holder.trim();
+            let holder = if holder.is_empty() { "?" } else { holder };
+            return Err(Error::Busy { path: path.to_owned(), holder: holder.to_owned() });
+        }
+        Err(std::fs::TryLockError::Error(e)) => return Err(io(e)),
+    }
+    // Who holds it is for the message only: on a full disk the lock holds all the same.
+    let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
+    Ok(lock)
+}
+
+fn check_source_name(name: &str) -> Result<(), Error> {
+    let refuse = |why| Err(Error::SourceName { name: name.to_owned(), why });
+    match name.as_bytes() {
+        [] => refuse("it is empty"),
+        [b'@', ..] => refuse("names with @ are dates"),
+        [b'.', ..] => refuse("names with a leading dot are hidden"),
+        [b'-', ..] => refuse("names with a leading dash are options"),
+        bytes if bytes.len() > 255 => refuse("it is longer than 255 bytes"),
+        bytes if bytes.iter().any(|b| !(b.is_ascii_alphanumeric() || b"._-".contains(b))) => {
+            refuse("it may hold letters, digits, dots, dashes and underscores")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn in_transaction<T>(c: &Connection, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    c.execute_batch("BEGIN IMMEDIATE")?;
+    match act(c).and_then(|value| c.execute_batch("COMMIT").map(|()| value)) {
+        Ok(value) => Ok(value),
+        Err(e) => {
+            let _ = c.execute_batch("ROLLBACK");
+            Err(e)
+        }
+    }
+}
+
+fn store_at(c: &Connection, path: &Path) -> rusqlite::Result<StoreId> {
+    let bytes = path.as_os_str().as_bytes();
+    c.execute("INSERT OR IGNORE INTO store(path) VALUES (?1)", [bytes])?;
+    c.query_row("SELECT id FROM store WHERE path = ?1", [bytes], |r| r.get(0).map(StoreId))
+}
+
+#[derive(Clone, Copy)]
+struct DirentRow {
+    born: i64,
+    died: i64,
+    node: NodeId,
+    kind: KindNumber,
+}
+
+/// Returns the row of `name` in `dir` that holds at `at`.
+fn lookup(c: &Connection, dir: NodeId, name: &[u8], at: Time) -> rusqlite::Result<Option<DirentRow>> {
+    let mut statement = c.prepare_cached(
+        "SELECT born, died, node, kind FROM dirent WHERE parent = ?1 AND name = ?2 AND born <= ?3 ORDER BY born DESC LIMIT 1",
+    )?;
+    let row = statement
+        .query_row(params![dir.0, name, at.0], |r| {
+            Ok(DirentRow { born: r.get(0)?, died: r.get(1)?, node: NodeId(r.get(2)?), kind: r.get(3)? })
+        })
+        .optional()?;
+    Ok(row.filter(|r| r.died > at.0))
+}
+
+fn fork_of(hot: bool, born: i64, died: i64) -> Option<i64> {
+    hot.then(|| if died == FOREVER.0 { interval::LIVE } else { interval::fork(born, died - 1) })
+}
+
+fn insert_dirent(c: &Connection, dir: NodeId, name: &EntryName, row: DirentRow, hot: bool) -> rusqlite::Result<()> {
+    let fork = fork_of(hot, row.born, row.died);
+    c.prepare_cached("INSERT INTO dirent(parent, name, born, died, fork, node, kind) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+        .execute(params![dir.0, name.as_bytes(), row.born, row.died, fork, row.node.0, row.kind])
+        .map(drop)
+}
+
+fn delete_dirent(c: &Connection, dir: NodeId, name: &EntryName, born: i64) -> rusqlite::Result<()> {
+    c.prepare_cached("DELETE FROM dirent WHERE parent = ?1 AND name = ?2 AND born = ?3")?
+        .execute(params![dir.0, name.as_bytes(), born])
+        .map(drop)
+}
+
+fn insert_odd_name(c: &Connection, name: &[u8], text: &str) -> rusqlite::Result<()> {
+    c.prepare_cached("INSERT OR IGNORE INTO odd_name(name, text) VALUES (?1, ?2)")?.execute(params![name, text]).map(drop)
+}
+
+fn version_at(c: &Connection, node: NodeId, at: Time) -> rusqlite::Result<Option<NodeRow>> {
+    c.prepare_cached(reader::NODE)?.query_row([node.0, at.0], |row| NodeRow::read(row, 0)).optional()
+}
+
+fn insert_version(c: &Connection, node: NodeId, row: &NodeRow) -> rusqlite::Result<()> {
+    let (place, content) = row.place.columns();
+    c.prepare_cached(
+        "INSERT OR REPLACE INTO inode(node, born, perm, size, allocated, mtime, mtime_ns, ctime_ns, nlink, place, content) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?
+    .execute(params![
+        node.0,
+        row.born,
+        row.perm,
+        row.size_bytes as i64,
+        row.allocated_bytes.map(|n| n as i64),
+        row.mtime.seconds,
+        row.mtime.nanos,
+        row.ctime.ns_since(row.mtime),
+        row.nlink,
+        place,
+        content
+    ])
+    .map(drop)
+}
+
+fn delete_version(c: &Connection, node: NodeId, born: i64) -> rusqlite::Result<()> {
+    c.prepare_cached("DELETE FROM inode WHERE node = ?1 AND born = ?2")?.execute([node.0, born]).map(drop)
+}
+
+fn names_at(c: &Connection, node: NodeId, at: Time) -> rusqlite::Result<BTreeSet<(i64, Vec<u8>)>> {
+    let mut statement = c.prepare_cached(reader::NAMES)?;
+    statement.query_map([node.0, at.0], |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
+}
+
+/// Prepares `inode` for a version `row` of `node` at `at`, before the published instant `next`: what holds at
+/// `next` still holds there afterwards, by a row of its own where it differs from `row`.
+fn make_room(c: &Connection, node: NodeId, root: NodeId, at: Time, next: Time, row: &NodeRow) -> rusqlite::Result<()> {
+    let lives = node == root || !names_at(c, node, next)?.is_empty();
+    if !lives {
+        return Ok(());
+    }
+    let Some(holds) = version_at(c, node, next)? else { return Ok(()) };
+    let same = NodeRow { born: row.born, ..holds } == *row;
+    match (holds.born == next.0, same) {
+        (true, true) => delete_version(c, node, next.0),
+        (true, false) | (false, true) => Ok(()),
+        // An earlier version (or one said before at `at` itself) reaches over `next`.
+        (false, false) => insert_version(c, node, &NodeRow { born: next.0, ..holds }),
+    }
+    .and_then(|()| if holds.born == at.0 { delete_version(c, node, at.0) } else { Ok(()) })
+}
+
+/// Returns what changed about `node` from instant `a` to instant `b`.
+fn compare(c: &Connection, node: NodeId, root: NodeId, a: Time, b: Time) -> rusqlite::Result<ChangeOps> {
+    let (before, after) = (names_at(c, node, a)?, names_at(c, node, b)?);
+    let mut ops = ChangeOps::default();
+    if after.difference(&before).next().is_some() {
+        ops |= ChangeOps::LINKED;
+    }
+    if before.difference(&after).next().is_some() {
+        ops |= ChangeOps::UNLINKED;
+    }
+    let (lived, lives) = (node == root || !before.is_empty(), node == root || !after.is_empty());
+    match (lived, lives) {
+        (false, true) => ops |= ChangeOps::CREATED,
+        (true, true) => {
+            if let (Some(old), Some(new)) = (version_at(c, node, a)?, version_at(c, node, b)?) {
+                ops |= ChangeOps::between(&old, &new);
+            }
+        }
+        (_, false) => {}
+    }
+    Ok(ops)
+}
+
+/// Writes anew what `next` changed, now that `at` comes before it and no longer `previous`.
+fn recount_changes(
+    c: &Connection,
+    source: SourceId,
+    root: NodeId,
+    previous: Option<Time>,
+    at: Time,
+    next: Time,
+) -> rusqlite::Result<()> {
+    let nodes: Vec<i64> = match previous {
+        Some(_) => {
+            let mut statement = c.prepare_cached("SELECT node FROM change WHERE source = ?1 AND at = ?2")?;
+            statement.query_map([source.0, at.0], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?
+        }
+        // `next` was the first generation and had no rows: every node of either must be compared.
+        None => {
+            let mut statement = c.prepare_cached(
+                "SELECT DISTINCT d.node FROM node_block b CROSS JOIN dirent d \
+                 ON d.parent BETWEEN b.block * 65536 AND b.block * 65536 + 65535 \
+                 WHERE b.source = ?1 AND ((d.born <= ?2 AND d.died > ?2) OR (d.born <= ?3 AND d.died > ?3))",
+            )?;
+            let mut nodes: Vec<i64> =
+                statement.query_map([source.0, at.0, next.0], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;
+            nodes.push(root.0);
+            nodes
+        }
+    };
+    for node in nodes {
+        let ops = compare(c, NodeId(node), root, at, next)?;
+        if ops.is_empty() {
+            c.prepare_cached("DELETE FROM change WHERE source = ?1 AND at = ?2 AND node = ?3")?
+                .execute([source.0, next.0, node])?;
+        } else {
+            c.prepare_cached("INSERT OR REPLACE INTO change(source, at, node, op) VALUES (?1, ?2, ?3, ?4)")?
+                .execute([source.0, next.0, node, ops.0])?;
+        }
+    }
+    c.execute(
+        "UPDATE generation SET changed_nodes = (SELECT count(*) FROM change WHERE source = ?1 AND at = ?2) WHERE source = ?1 AND taken_at = ?2",
+        [source.0, next.0],
+    )
+    .map(drop)
+}
+
+/// Gives all-source views from `from` up to (without) `until` new numbers: what they show has changed, and
+/// a number must mean one tree for ever. Instants that no source has any more lose theirs.
+fn renumber_all(c: &Connection, from: i64, until: i64) -> rusqlite::Result<()> {
+    c.execute("DELETE FROM instant WHERE source = 0 AND at >= ?1 AND at < ?2", [from, until])?;
+    c.execute(
+        "INSERT INTO instant(source, at) SELECT DISTINCT 0, at FROM instant WHERE source <> 0 AND at >= ?1 AND at < ?2 ORDER BY at",
+        [from, until],
+    )
+    .map(drop)
+}
+
+fn heat(c: &Connection, dir: i64) -> rusqlite::Result<()> {
+    let mut statement = c.prepare_cached("SELECT name, born, died FROM dirent WHERE parent = ?1 AND fork IS NULL")?;
+    let rows: Vec<(Vec<u8>, i64, i64)> =
+        statement.query_map([dir], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?.collect::<rusqlite::Result<_>>()?;
+    let mut statement = c.prepare_cached("UPDATE dirent SET fork = ?4 WHERE parent = ?1 AND name = ?2 AND born = ?3")?;
+    for (name, born, died) in rows {
+        statement.execute(params![dir, name, born, fork_of(true, born, died)])?;
+    }
+    c.execute("UPDATE directory_history SET hot = 1 WHERE dir = ?1", [dir]).map(drop)
+}
+
+/// Deletes names and versions in the blocks of `source`: all, or all but the root's row of numbers.
+fn delete_tree(c: &Connection, source: i64, first_content: Option<i64>) -> rusqlite::Result<()> {
+    let mut statement = c.prepare("SELECT block FROM node_block WHERE source = ?1")?;
+    let blocks: Vec<i64> = statement.query_map([source], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for block in blocks {
+        let range = [block << BLOCK_BITS, ((block + 1) << BLOCK_BITS) - 1];
+        if first_content.is_none() {
+            c.execute(
+                "DELETE FROM content WHERE id IN (SELECT content FROM inode WHERE node BETWEEN ?1 AND ?2 AND place = 4)",
+                range,
+            )?;
+        }
+        c.execute("DELETE FROM dirent WHERE parent BETWEEN ?1 AND ?2", range)?;
+        c.execute("DELETE FROM inode WHERE node BETWEEN ?1 AND ?2", range)?;
+        c.execute("DELETE FROM xattr_node WHERE node BETWEEN ?1 AND ?2", range)?;
+        c.execute("DELETE FROM directory_history WHERE dir BETWEEN ?1 AND ?2", range)?;
+    }
+    Ok(())
+}
+
+/// Removes all rows of an unfinished generation. It is newer than every published one of its source, or it
+/// could not have committed anything, so every name that it closed was alive.
+fn undo(c: &Connection, generation: i64, source: i64, at: i64) -> rusqlite::Result<()> {
+    let first: bool = c.query_row(
+        "SELECT NOT EXISTS(SELECT 1 FROM generation WHERE source = ?1 AND status = 'available')",
+        [source],
+        |r| r.get(0),
+    )?;
+    let first_content: i64 =
+        c.query_row("SELECT first_content FROM generation WHERE id = ?1", [generation], |r| r.get(0))?;
+    if first {
+        delete_tree(c, source, Some(first_content))?;
+        c.execute("DELETE FROM identity WHERE source = ?1", [source])?;
+        c.execute("UPDATE source SET next_node = root + 1 WHERE id = ?1", [source])?;
+        c.execute(
+            "DELETE FROM node_block WHERE source = ?1 AND block <> (SELECT root >> 16 FROM source WHERE id = ?1)",
+            [source],
+        )?;
+    } else {
+        let mut statement = c.prepare("SELECT node, op FROM change WHERE source = ?1 AND at = ?2")?;
+        let nodes: Vec<(i64, i64)> =
+            statement.query_map([source, at], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+        for (node, op) in nodes {
+            undo_node(c, node, at)?;
+            if op & ChangeOps::CREATED.0 != 0 {
+                c.prepare_cached("DELETE FROM identity WHERE node = ?1")?.execute([node])?;
+                c.prepare_cached("DELETE FROM xattr_node WHERE node = ?1")?.execute([node])?;
+            }
+        }
+    }
+    c.execute("DELETE FROM content WHERE id >= ?1", [first_content])?;
+    c.execute("DELETE FROM change WHERE source = ?1 AND at = ?2", [source, at])?;
+    c.execute("DELETE FROM finding WHERE source = ?1 AND at = ?2", [source, at])?;
+    c.execute("DELETE FROM copy WHERE generation = ?1", [generation])?;
+    c.execute("DELETE FROM generation WHERE id = ?1", [generation]).map(drop)
+}
+
+fn undo_node(c: &Connection, node: i64, at: i64) -> rusqlite::Result<()> {
+    let mut statement =
+        c.prepare_cached("SELECT parent, name, born, died, fork IS NOT NULL FROM dirent INDEXED BY dirent_node WHERE node = ?1 AND (born = ?2 OR died = ?2)")?;
+    type Row = (i64, Vec<u8>, i64, i64, bool);
+    let rows: Vec<Row> = statement
+        .query_map([node, at], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (parent, name, born, died, hot) in rows {
+        if born == at {
+            c.prepare_cached("DELETE FROM dirent WHERE parent = ?1 AND name = ?2 AND born = ?3")?
+                .execute(params![parent, name, born])?;
+        } else {
+            debug_assert_eq!(died, at);
+            c.prepare_cached("UPDATE dirent SET died = ?4, fork = ?5 WHERE parent = ?1 AND name = ?2 AND born = ?3")?
+                .execute(params![parent, name, born, FOREVER.0, fork_of(hot, born, FOREVER.0)])?;
+        }
+    }
+    c.prepare_cached("DELETE FROM inode WHERE node = ?1 AND born = ?2")?.execute([node, at]).map(drop)
+}
+
+#[cfg(test)]
+mod tests;
