@@ -1,0 +1,208 @@
+//! A share whose copies are directories: one full tree per generation.
+//!
+//! Fits plain `rsync -a` trees, `rsync --link-dest` farms, snapshots, and layouts of one directory per backup
+//! id. Promises: copies are the directories directly inside one folder; links, files and names that begin
+//! with a dot are none; the instant of a copy comes from its name or its time of last change, as the settings
+//! say, and a directory without one is left aside with the reason. Never guesses a date, never follows
+//! a link, never leaves the file system of a copy.
+
+mod directory;
+mod instant;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use super::{Discovered, Error, Found, ScanStats, Source};
+use crate::model::{Listing, Time};
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What the catalog keeps of a source of this kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The folder that holds the copies; absolute and canonical.
+    pub copies: PathBuf,
+    /// Where the instant of a copy comes from, in order of preference.
+    #[serde(default = "default_instant_from")]
+    pub instant_from: Vec<InstantFrom>,
+    /// Patterns for names of copies, as `strptime(3)` writes them; empty: the built-in list.
+    #[serde(default)]
+    pub name_patterns: Vec<String>,
+    /// IANA name of the zone of names that carry none; none: the machine's.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// How a file is found again in the next copy.
+    #[serde(default)]
+    pub identity: IdentityRule,
+    /// Whether bytes are compared where attributes say that nothing changed.
+    #[serde(default)]
+    pub checksum: bool,
+}
+
+/// A place that tells the instant of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InstantFrom {
+    /// The name of its directory.
+    Name,
+    /// The time of last change of its directory. `rsync -a` sets that to the one of the directory that
+    /// was backed up, so it is asked for only where the settings say so.
+    Mtime,
+}
+
+/// How a file of one copy is found again in the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdentityRule {
+    /// By its path: copies made by copying.
+    #[default]
+    Path,
+    /// By inode number and birth time: snapshots of one file system.
+    Inode,
+}
+
+fn default_instant_from() -> Vec<InstantFrom> {
+    vec![InstantFrom::Name]
+}
+
+impl Settings {
+    /// Returns the settings of a source with its copies in `copies` and all else as it is by default.
+    pub fn new(copies: PathBuf) -> Self {
+        Self {
+            copies,
+            instant_from: default_instant_from(),
+            name_patterns: Vec::new(),
+            zone: None,
+            identity: IdentityRule::default(),
+            checksum: false,
+        }
+    }
+
+    /// Returns the form that the catalog keeps.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if the path of the copies is not UTF-8, which JSON cannot hold.
+    pub fn to_json(&self) -> Result<String, Error> {
+        serde_json::to_string(self).map_err(Error::Settings)
+    }
+
+    /// Returns the settings that `text` holds.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if it is not what [`Settings::to_json`] writes; an unknown field is one.
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        serde_json::from_str(text).map_err(Error::Settings)
+    }
+
+    /// Checks that the folder of copies is there and that patterns and zone mean something.
+    ///
+    /// # Errors
+    /// The first thing that does not hold.
+    pub fn check(&self) -> Result<(), Error> {
+        if !self.copies.is_absolute() {
+            return Err(Error::NotAbsolute(self.copies.clone()));
+        }
+        let metadata =
+            fs::metadata(&self.copies).map_err(|source| Error::Copies { path: self.copies.clone(), source })?;
+        if !metadata.is_dir() {
+            return Err(Error::NotADirectory(self.copies.clone()));
+        }
+        Nfs::new(self.clone(), &TimeZone::UTC).map(drop)
+    }
+}
+
+/// A share, ready to be searched and walked.
+#[derive(Debug)]
+pub struct Nfs {
+    settings: Settings,
+    zone: TimeZone,
+}
+
+impl Nfs {
+    /// Returns the source with these settings; `zone` is the machine's, for settings that name none.
+    ///
+    /// # Errors
+    /// [`Error::Zone`] or [`Error::Pattern`].
+    pub fn new(settings: Settings, zone: &TimeZone) -> Result<Self, Error> {
+        let zone = match &settings.zone {
+            Some(name) => TimeZone::get(name).map_err(|_| Error::Zone(name.clone()))?,
+            None => zone.clone(),
+        };
+        for pattern in &settings.name_patterns {
+            instant::check_pattern(pattern).map_err(|why| Error::Pattern { pattern: pattern.clone(), why })?;
+        }
+        Ok(Self { settings, zone })
+    }
+
+    /// Returns the settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Returns the instant of the directory `path`, or every reason why there is none, in one line.
+    fn instant(&self, path: &Path) -> Result<Time, String> {
+        let mut reasons = Vec::new();
+        for from in &self.settings.instant_from {
+            let told = match from {
+                InstantFrom::Name => {
+                    let name = path.file_name().map_or(&b""[..], OsStrExt::as_bytes);
+                    instant::of_name(name, &self.settings.name_patterns, &self.zone)
+                }
+                InstantFrom::Mtime => match fs::symlink_metadata(path) {
+                    Ok(metadata) => instant::of_mtime(metadata.mtime()),
+                    Err(error) => Err(format!("its time of last change cannot be read: {error}")),
+                },
+            };
+            match told {
+                Ok(time) => return Ok(time),
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        if reasons.is_empty() {
+            reasons.push("the settings name no place that tells its date".to_owned());
+        }
+        Err(reasons.join("; "))
+    }
+}
+
+impl Source for Nfs {
+    fn generations(&self) -> Result<Discovered, Error> {
+        let copies = &self.settings.copies;
+        let fail = |source| Error::Copies { path: copies.clone(), source };
+        let mut discovered = Discovered::default();
+        for entry in fs::read_dir(copies).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let is_directory = match entry.file_type() {
+                Ok(kind) => kind.is_dir(),
+                // Removed since it was listed: retention of the tool that makes the copies.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+                Err(error) => return Err(fail(error)),
+            };
+            if !is_directory || entry.file_name().as_bytes().starts_with(b".") {
+                continue;
+            }
+            let path = entry.path();
+            match self.instant(&path) {
+                Ok(taken_at) => discovered.found.push(Found { taken_at, path }),
+                Err(reason) => discovered.left_aside.push((path, reason)),
+            }
+        }
+        discovered.found.sort_by(|a, b| (a.taken_at, &a.path).cmp(&(b.taken_at, &b.path)));
+        discovered.left_aside.sort();
+        Ok(discovered)
+    }
+
+    fn scan(&self, found: &Found, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<ScanStats, Error> {
+        scan::scan(&found.path, each)
+    }
+
+    fn instant_of(&self, path: &Path) -> Result<Time, Error> {
+        self.instant(path).map_err(|why| Error::NoInstant { path: path.to_owned(), why })
+    }
+}

@@ -1,0 +1,435 @@
+//! Reads one directory of a copy into a [`Listing`].
+//!
+//! Promises: one `statx` per name and no path built per name; what cannot be read is a finding and a mark on
+//! the entry or the listing, never a silent gap. Names are asked about in the order of their inode numbers,
+//! which lie beside each other on disk, and told in the order of their bytes. Never opens a file.
+
+use crate::model::{
+    Attrs, EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, RelPath, Timestamp, XattrSet,
+};
+use crate::sys::walk::{self as sys, Stat, XattrCalls, errno};
+use std::ffi::CStr;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Room for names per call: about 8,000 of them; the kernel allocates nothing for it.
+const NAMES_BYTES: usize = 256 * 1024;
+/// Room for lists and values of extended attributes at the first try: the kernel allocates as much per call.
+const XATTR_BYTES_FIRST: usize = 512;
+/// `XATTR_LIST_MAX` and `XATTR_SIZE_MAX` (`include/uapi/linux/limits.h`): nothing is longer.
+const XATTR_BYTES_MAX: usize = 65_536;
+
+/// Extended attributes that a file system makes up about itself; they are no part of the file, and nothing
+/// could set them elsewhere. A name that ends with a dot stands for all that begin with it.
+///
+/// All others are kept, also those of tools and of layers (`trusted.overlay.*`, `trusted.gfid`,
+/// `btrfs.compression`, `system.nfs4_acl`): where they are listed they were stored.
+const XATTRS_OF_FILE_SYSTEMS: [&[u8]; 5] = [
+    b"system.sockprotoname", // every socket of sockfs
+    b"ceph.",                // layout, quota and recursive sums
+    b"glusterfs.",           // client mounts: path, pathinfo, gfid
+    b"afs.",                 // cell, volume and file ids
+    b"lustre.",              // striping
+];
+
+/// What a directory was when it was named, folded into one number: its identity and its times.
+///
+/// Kept for every directory that waits to be read, so it is small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark(u64);
+
+impl Mark {
+    /// A directory that is the root of another mount; nothing is read there.
+    pub(super) const BOUNDARY: Self = Self(0);
+
+    fn of(stat: &Stat) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (stat.device, stat.inode, stat.mtime, stat.ctime).hash(&mut hasher);
+        Self(hasher.finish() | 1)
+    }
+}
+
+/// What is the same for all directories of one walk.
+#[derive(Debug)]
+pub(super) struct Copy {
+    root: OwnedFd,
+    root_stat: Stat,
+    xattr_calls: XattrCalls,
+    began: Timestamp,
+}
+
+impl Copy {
+    /// Returns the copy whose root is open as `root`; what is stamped `began` or later changed during the walk.
+    pub(super) fn new(root: OwnedFd, began: Timestamp) -> io::Result<Self> {
+        let root_stat = sys::stat_fd(root.as_fd())?;
+        let xattr_calls = sys::probe_xattr_calls(root.as_fd());
+        Ok(Self { root, root_stat, xattr_calls, began })
+    }
+
+    /// Returns the mark of the root.
+    pub(super) fn root_mark(&self) -> Mark {
+        Mark::of(&self.root_stat)
+    }
+
+    /// Tells whether `stat` lies on another mount than the root. Device numbers alone would also stop
+    /// at subvolumes of btrfs, which are part of the tree.
+    fn is_boundary(&self, stat: &Stat) -> bool {
+        match (stat.mount, self.root_stat.mount, stat.mount_root) {
+            (Some(mount), Some(root), _) => mount != root,
+            (_, _, Some(mount_root)) => mount_root,
+            _ => stat.device != self.root_stat.device,
+        }
+    }
+
+    /// Returns the time stamp that shows that a file changed during the walk, if one does.
+    ///
+    /// The time of last change is taken back by tools that copy times (`rsync -a`), the change time is not; but
+    /// for a file with several names it also moves when a newer copy is linked against this one.
+    /// A stamp in the future was set on purpose and says nothing.
+    fn changed_at(&self, kind: Kind, stat: &Stat) -> Option<Timestamp> {
+        if kind != Kind::File {
+            return None;
+        }
+        let stamps = [Some(stat.mtime), (stat.nlink == 1).then_some(stat.ctime)];
+        let suspect = stamps.into_iter().flatten().find(|at| *at >= self.began)?;
+        (suspect <= sys::real_clock()).then_some(suspect)
+    }
+}
+
+/// A directory as it was read, with what the walk needs to go on.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) listing: Listing,
+    /// One mark for each entry of kind directory, in name order.
+    pub(super) marks: Vec<Mark>,
+    /// Whether something changed while it was read.
+    pub(super) changed: bool,
+}
+
+/// Reads directories one after the other with the same buffers; one per thread.
+#[derive(Debug)]
+pub(super) struct Reader<'c> {
+    copy: &'c Copy,
+    names: Vec<u8>,
+    xattr: XattrBuffers,
+}
+
+impl<'c> Reader<'c> {
+    pub(super) fn new(copy: &'c Copy) -> Self {
+        Self { copy, names: vec![0; NAMES_BYTES], xattr: XattrBuffers::default() }
+    }
+
+    /// Reads the directory `path`, which was `mark` when it was named.
+    pub(super) fn read(&mut self, number: u64, path: RelPath, mark: Mark) -> Read {
+        let mut out = Out::new(number, path);
+        if out.listing.path.is_root() {
+            let copy = self.copy;
+            out.listing.root = Some(self.root_attrs(copy, &mut out));
+        }
+        if mark != Mark::BOUNDARY {
+            match self.open(&out.listing.path) {
+                Ok(dir) => self.read_names(dir.as_fd(), mark, &mut out),
+                Err(error) => out.not_opened(&error),
+            }
+        }
+        out.finish()
+    }
+
+    fn open(&self, path: &RelPath) -> io::Result<OwnedFd> {
+        if path.is_root() {
+            self.copy.root.try_clone()
+        } else {
+            sys::open_beneath(self.copy.root.as_fd(), path.as_bytes())
+        }
+    }
+
+    fn root_attrs(&mut self, copy: &Copy, out: &mut Out) -> (FileKey, Attrs) {
+        let xattrs = match self.xattr.read(copy, copy.root.as_fd(), None, &copy.root_stat) {
+            Ok(xattrs) => xattrs,
+            Err(error) => {
+                // The root is no entry that could carry the mark, so its listing does.
+                out.listing.complete = false;
+                out.find(None, FindingKind::Unreadable, format!("extended attributes: {error}"));
+                XattrSet::default()
+            }
+        };
+        (key_of(&copy.root_stat), attrs_of(&copy.root_stat, Kind::Directory, xattrs, Vec::new()))
+    }
+
+    fn read_names(&mut self, dir: BorrowedFd<'_>, mark: Mark, out: &mut Out) {
+        let mut names = std::mem::take(&mut self.names);
+        loop {
+            let entries = match sys::read_directory(dir, &mut names) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    out.listing.complete = false;
+                    out.find(None, FindingKind::Unreadable, format!("listing: {error}"));
+                    break;
+                }
+            };
+            if entries.is_end() {
+                break;
+            }
+            let mut by_inode: Vec<(u64, &CStr)> = entries.iter().collect();
+            by_inode.sort_unstable_by_key(|entry| entry.0);
+            out.listing.entries.reserve(by_inode.len());
+            for (_, name) in by_inode {
+                self.read_entry(dir, name, out);
+            }
+        }
+        self.names = names;
+        match sys::stat_fd(dir) {
+            Ok(after) if Mark::of(&after) == mark => {}
+            Ok(_) => out.change(None, "the directory changed while the copy was walked".to_owned()),
+            Err(error) => out.change(None, format!("the directory cannot be checked for changes: {error}")),
+        }
+    }
+
+    fn read_entry(&mut self, dir: BorrowedFd<'_>, raw_name: &CStr, out: &mut Out) {
+        let copy = self.copy;
+        let name = match EntryName::new(raw_name.to_bytes()) {
+            Ok(name) => name,
+            Err(error) => return out.lose(None, format!("the file system lists what is no name: {error}")),
+        };
+        let stat = match sys::stat_at(dir, raw_name) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return out.vanish(&name),
+            Err(error) => return out.lose(Some(&name), format!("attributes: {error}")),
+        };
+        let Some(kind) = Kind::from_mode(stat.mode) else {
+            return out.lose(Some(&name), format!("mode {:o} names no type of file", stat.mode));
+        };
+        let mut unreadable = false;
+        let mut target = Vec::new();
+        if kind == Kind::Symlink {
+            match sys::read_link(dir, raw_name, stat.size_bytes) {
+                Ok(bytes) => target = bytes,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return out.vanish(&name),
+                Err(error) => {
+                    unreadable = true;
+                    out.find(Some(&name), FindingKind::Unreadable, format!("target of the link: {error}"));
+                }
+            }
+        }
+        let xattrs = match self.xattr.read(copy, dir, Some(raw_name), &stat) {
+            Ok(xattrs) => xattrs,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return out.vanish(&name),
+            Err(error) => {
+                unreadable = true;
+                out.find(Some(&name), FindingKind::Unreadable, format!("extended attributes: {error}"));
+                XattrSet::default()
+            }
+        };
+        if let Some(at) = copy.changed_at(kind, &stat) {
+            out.change(Some(&name), format!("it changed at {at}, after the walk began"));
+        }
+        let boundary = copy.is_boundary(&stat);
+        if boundary {
+            out.find(Some(&name), FindingKind::Boundary, boundary_text(kind).to_owned());
+        }
+        if kind == Kind::Directory {
+            out.directories.push((out.listing.entries.len(), if boundary { Mark::BOUNDARY } else { Mark::of(&stat) }));
+        }
+        let attrs = attrs_of(&stat, kind, xattrs, target);
+        out.listing.entries.push(ListedEntry { name, key: key_of(&stat), attrs, unreadable });
+    }
+}
+
+fn boundary_text(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Directory => "another file system is mounted here; it was not entered",
+        _ => "another file system is mounted here; this file is not of the copy",
+    }
+}
+
+fn key_of(stat: &Stat) -> FileKey {
+    let born = stat.born.unwrap_or_default();
+    FileKey { device: stat.device, inode: stat.inode, born_ns: born.ns_since(Timestamp::default()) }
+}
+
+fn attrs_of(stat: &Stat, kind: Kind, xattrs: XattrSet, target: Vec<u8>) -> Attrs {
+    let is_device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
+    Attrs {
+        mode: stat.mode,
+        uid: stat.uid,
+        gid: stat.gid,
+        size_bytes: match kind {
+            Kind::File | Kind::Directory => stat.size_bytes,
+            Kind::Symlink => target.len() as u64,
+            Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => 0,
+        },
+        allocated_bytes: (kind == Kind::File && stat.allocated_bytes < stat.size_bytes).then_some(stat.allocated_bytes),
+        mtime: stat.mtime,
+        ctime: stat.ctime,
+        nlink: stat.nlink,
+        rdev: if is_device { stat.rdev } else { 0 },
+        xattrs,
+        target,
+    }
+}
+
+/// A listing while it is filled.
+#[derive(Debug)]
+struct Out {
+    listing: Listing,
+    /// Place in `listing.entries` and mark of each directory.
+    directories: Vec<(usize, Mark)>,
+    changed: bool,
+}
+
+impl Out {
+    fn new(number: u64, path: RelPath) -> Self {
+        let listing = Listing { number, path, root: None, entries: Vec::new(), complete: true, findings: Vec::new() };
+        Self { listing, directories: Vec::new(), changed: false }
+    }
+
+    fn find(&mut self, name: Option<&EntryName>, kind: FindingKind, detail: String) {
+        let path = match name {
+            Some(name) => self.listing.path.join(name),
+            None => self.listing.path.clone(),
+        };
+        self.listing.findings.push(Finding { kind, path, detail });
+    }
+
+    fn change(&mut self, name: Option<&EntryName>, detail: String) {
+        self.changed = true;
+        self.find(name, FindingKind::Changed, detail);
+    }
+
+    fn vanish(&mut self, name: &EntryName) {
+        self.change(Some(name), "it vanished while its directory was read".to_owned());
+    }
+
+    /// A name that is there and cannot be listed: the listing is not all.
+    fn lose(&mut self, name: Option<&EntryName>, detail: String) {
+        self.listing.complete = false;
+        self.find(name, FindingKind::Unreadable, detail);
+    }
+
+    fn not_opened(&mut self, error: &io::Error) {
+        match error.raw_os_error() {
+            // A mount that came after the parent was read, or an automount that the parent did not tell as one.
+            Some(errno::EXDEV) => {
+                self.find(None, FindingKind::Boundary, boundary_text(Kind::Directory).to_owned());
+            }
+            // It was a directory when its parent was read.
+            Some(errno::ENOENT | errno::ENOTDIR | errno::ELOOP) => {
+                self.changed = true;
+                self.lose(None, format!("it vanished while the copy was walked: {error}"));
+            }
+            _ => self.lose(None, format!("listing: {error}")),
+        }
+    }
+
+    /// Puts the entries in name order and hands over.
+    fn finish(mut self) -> Read {
+        // Numbers are sorted and not the entries, which are long; then every entry moves at most once or twice.
+        let entries = &mut self.listing.entries;
+        let mut order: Vec<u32> = (0..u32::try_from(entries.len()).unwrap_or(u32::MAX)).collect();
+        order.sort_unstable_by(|a, b| entries[*a as usize].name.cmp(&entries[*b as usize].name));
+        let mut place = vec![0u32; order.len()];
+        for (to, from) in order.iter().enumerate() {
+            place[*from as usize] = to as u32;
+        }
+        for directory in &mut self.directories {
+            directory.0 = place[directory.0] as usize;
+        }
+        self.directories.sort_unstable_by_key(|directory| directory.0);
+        for from in 0..place.len() {
+            while place[from] as usize != from {
+                let to = place[from] as usize;
+                entries.swap(from, to);
+                place.swap(from, to);
+            }
+        }
+        self.drop_repeated();
+        let marks = self.directories.into_iter().map(|directory| directory.1).collect();
+        Read { listing: self.listing, marks, changed: self.changed }
+    }
+
+    /// Drops all but the first of equal names: a file system may list a name twice while it is renamed.
+    fn drop_repeated(&mut self) {
+        let entries = &mut self.listing.entries;
+        if !entries.windows(2).any(|pair| pair[0].name == pair[1].name) {
+            return;
+        }
+        let repeated: Vec<bool> =
+            (0..entries.len()).map(|at| at > 0 && entries[at].name == entries[at - 1].name).collect();
+        self.directories.retain(|directory| !repeated[directory.0]);
+        let mut at = 0;
+        entries.retain(|_| {
+            at += 1;
+            !repeated[at - 1]
+        });
+    }
+}
+
+/// Buffers for extended attributes, and the devices that have none.
+#[derive(Debug)]
+struct XattrBuffers {
+    list: Vec<u8>,
+    value: Vec<u8>,
+    /// Devices that said so once; more than one only where btrfs subvolumes are in the tree.
+    without: Vec<u64>,
+}
+
+impl Default for XattrBuffers {
+    fn default() -> Self {
+        Self { list: vec![0; XATTR_BYTES_MAX], value: vec![0; XATTR_BYTES_MAX], without: Vec::new() }
+    }
+}
+
+impl XattrBuffers {
+    /// Returns the extended attributes of `name` in `dir`, or of `dir` itself. One call where there are none,
+    /// no call where the device has told that it knows none.
+    fn read(&mut self, copy: &Copy, dir: BorrowedFd<'_>, name: Option<&CStr>, stat: &Stat) -> io::Result<XattrSet> {
+        if self.without.contains(&stat.device) {
+            return Ok(XattrSet::default());
+        }
+        let listed = fit(&mut self.list, |room| sys::list_xattrs(copy.xattr_calls, dir, name, room));
+        let length = match listed {
+            Ok(length) => length,
+            Err(error) if error.raw_os_error() == Some(errno::EOPNOTSUPP) => {
+                // Some file systems refuse for links and devices only; files and directories speak for all.
+                if matches!(Kind::from_mode(stat.mode), Some(Kind::File | Kind::Directory)) {
+                    self.without.push(stat.device);
+                }
+                return Ok(XattrSet::default());
+            }
+            Err(error) => return Err(error),
+        };
+        if length == 0 {
+            return Ok(XattrSet::default());
+        }
+        let mut items = Vec::new();
+        for attribute in self.list[..length].split_inclusive(|b| *b == 0) {
+            let Ok(attribute) = CStr::from_bytes_with_nul(attribute) else { continue };
+            if attribute.is_empty() || is_of_file_system(attribute.to_bytes()) {
+                continue;
+            }
+            let got = fit(&mut self.value, |room| sys::get_xattr(copy.xattr_calls, dir, name, attribute, room));
+            match got {
+                Ok(length) => items.push((attribute.to_bytes().to_vec(), self.value[..length].to_vec())),
+                // Removed since it was listed, or listed for every file and held by few (`system.nfs4_acl`).
+                Err(e) if matches!(e.raw_os_error(), Some(errno::ENODATA | errno::EOPNOTSUPP)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(XattrSet::new(items))
+    }
+}
+
+/// Calls with little room, and with all that there can be where that is too small.
+fn fit(buffer: &mut [u8], mut call: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
+    match call(&mut buffer[..XATTR_BYTES_FIRST]) {
+        Err(error) if error.raw_os_error() == Some(errno::ERANGE) => call(buffer),
+        done => done,
+    }
+}
+
+fn is_of_file_system(attribute: &[u8]) -> bool {
+    XATTRS_OF_FILE_SYSTEMS
+        .iter()
+        .any(|name| attribute == *name || (name.ends_with(b".") && attribute.starts_with(name)))
+}

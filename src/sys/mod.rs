@@ -1,0 +1,10 @@
+//! The system calls that `std` does not offer, as safe functions; the only room with `unsafe`.
+//!
+//! Promises: every function takes and returns safe types, reports errors as [`std::io::Error`], and keeps
+//! no state. Never decides anything: what a missing call or an error means is for the caller.
+
+pub mod filesystem;
+pub mod mount;
+pub mod process;
+pub mod read;
+pub mod walk;

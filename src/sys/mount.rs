@@ -1,0 +1,306 @@
+//! Mounting a FUSE file system, taking it away again, and knowing what is mounted where.
+//!
+//! Promises: [`create`] makes a file system that nobody sees until it is attached, so that it can be ready
+//! first and can take the place of another one without a moment in which the mount point is empty.
+//! What is mounted is read from `/proc/self/mountinfo`; only [`is_disconnected`] asks a mounted
+//! file system anything and so waits for its server. Never mounts anything but `fuse`.
+
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// `fsconfig(2)` takes strings of up to 255 bytes.
+const SOURCE_BYTES_MAX: usize = 255;
+
+/// `include/uapi/linux/mount.h`, since kernel 6.5.
+const MOVE_MOUNT_BENEATH: u32 = 0x200;
+const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
+const FSCONFIG_SET_FLAG: u32 = 0;
+const FSCONFIG_SET_STRING: u32 = 1;
+const FSCONFIG_CMD_CREATE: u32 = 6;
+const FSOPEN_CLOEXEC: u32 = 1;
+const FSMOUNT_CLOEXEC: u32 = 1;
+const MOUNT_ATTR_RDONLY: u64 = 0x1;
+const MOUNT_ATTR_NOSUID: u64 = 0x2;
+const MOUNT_ATTR_NODEV: u64 = 0x4;
+
+/// What a FUSE file system is mounted with, besides `ro,nosuid,nodev,default_permissions`.
+#[derive(Clone, Copy, Debug)]
+pub struct FuseMount<'a> {
+    /// What `df` and `/proc/mounts` show as the device.
+    pub source: &'a Path,
+    /// The part after `fuse.` in the type.
+    pub subtype: &'a str,
+    /// Whether other users than the owner are let in (by the modes, as anywhere).
+    pub allow_other: bool,
+}
+
+/// Opens the device through which a FUSE server speaks with the kernel.
+///
+/// # Errors
+/// As `open(2)`: `ENOENT` without the kernel module, `ENODEV`, `EPERM` in some containers.
+pub fn open_fuse_device() -> io::Result<OwnedFd> {
+    let file = std::fs::File::options().read(true).write(true).open("/dev/fuse")?;
+    Ok(file.into())
+}
+
+/// A mounted file system that has no place in the tree yet. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Detached(OwnedFd);
+
+/// Makes a FUSE file system served through `device`, attached nowhere.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN`; `ENOSYS` before kernel 5.2; else as `fsconfig(2)`.
+pub fn create(device: BorrowedFd<'_>, mount: &FuseMount<'_>) -> io::Result<Detached> {
+    // SAFETY: the name is a zero-terminated constant.
+    let context = descriptor(unsafe { libc::syscall(libc::SYS_fsopen, c"fuse".as_ptr(), FSOPEN_CLOEXEC) })?;
+    set(&context, "source", Some(shortened(mount.source)))?;
+    set(&context, "subtype", Some(mount.subtype.as_bytes()))?;
+    set(&context, "fd", Some(device.as_raw_fd().to_string().as_bytes()))?;
+    set(&context, "rootmode", Some(b"40000"))?;
+    let (uid, gid) = super::process::effective_ids();
+    set(&context, "user_id", Some(uid.to_string().as_bytes()))?;
+    set(&context, "group_id", Some(gid.to_string().as_bytes()))?;
+    set(&context, "default_permissions", None)?;
+    set(&context, "ro", None)?;
+    if mount.allow_other {
+        set(&context, "allow_other", None)?;
+    }
+    configure(&context, FSCONFIG_CMD_CREATE, None, None)?;
+    let attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    // SAFETY: no memory is passed; `context` is open for the whole call.
+    let fd = unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, attributes) };
+    descriptor(fd).map(Detached)
+}
+
+impl Detached {
+    /// Attaches the file system at `dir`, over what is there.
+    ///
+    /// # Errors
+    /// As `move_mount(2)`.
+    pub fn attach(&self, dir: &Path) -> io::Result<()> {
+        self.move_to(dir, 0)
+    }
+
+    /// Attaches the file system at `dir`, under the one that is mounted there and hides it until it is
+    /// unmounted.
+    ///
+    /// # Errors
+    /// `EINVAL` before kernel 6.5, else as `move_mount(2)`.
+    pub fn attach_beneath(&self, dir: &Path) -> io::Result<()> {
+        self.move_to(dir, MOVE_MOUNT_BENEATH)
+    }
+
+    fn move_to(&self, dir: &Path, flags: u32) -> io::Result<()> {
+        let dir = c_string(dir.as_os_str().as_bytes())?;
+        // SAFETY: both paths are zero-terminated and outlive the call.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_move_mount,
+                self.0.as_raw_fd(),
+                c"".as_ptr(),
+                libc::AT_FDCWD,
+                dir.as_ptr(),
+                MOVE_MOUNT_F_EMPTY_PATH | flags,
+            )
+        };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+/// Mounts at once with `mount(2)`, for kernels and sandboxes without [`create`].
+///
+/// # Errors
+/// As `mount(2)`.
+pub fn mount_at_once(device: BorrowedFd<'_>, mount: &FuseMount<'_>, dir: &Path) -> io::Result<()> {
+    let (uid, gid) = super::process::effective_ids();
+    let allow_other = if mount.allow_other { ",allow_other" } else { "" };
+    let device = device.as_raw_fd();
+    let data = format!("fd={device},rootmode=40000,user_id={uid},group_id={gid},default_permissions{allow_other}");
+    let data = c_string(data.as_bytes())?;
+    let kind = c_string(format!("fuse.{}", mount.subtype).as_bytes())?;
+    let source = c_string(mount.source.as_os_str().as_bytes())?;
+    let dir = c_string(dir.as_os_str().as_bytes())?;
+    let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
+    // SAFETY: all strings are zero-terminated and outlive the call.
+    let result =
+        unsafe { libc::mount(source.as_ptr(), dir.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// How [`unmount`] treats a file system that is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenBusy {
+    /// Leaves it and says `EBUSY`.
+    Refuse,
+    /// Takes it out of the tree now; it ends when its last user is gone.
+    Detach,
+}
+
+/// Unmounts what is mounted at `dir`, the uppermost if there are several.
+///
+/// # Errors
+/// As `umount2(2)`: `EPERM` without `CAP_SYS_ADMIN`, `EBUSY`, `EINVAL` if nothing is mounted there.
+pub fn unmount(dir: &Path, when_busy: WhenBusy) -> io::Result<()> {
+    let dir = c_string(dir.as_os_str().as_bytes())?;
+    let detach = match when_busy {
+        WhenBusy::Refuse => 0,
+        WhenBusy::Detach => libc::MNT_DETACH,
+    };
+    // SAFETY: `dir` is zero-terminated and outlives the call.
+    let result = unsafe { libc::umount2(dir.as_ptr(), libc::UMOUNT_NOFOLLOW | detach) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// One line of `/proc/self/mountinfo`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// Where.
+    pub dir: PathBuf,
+    /// Major and minor number of the file system's device.
+    pub device: (u32, u32),
+    /// The type, `fuse.asof` for one.
+    pub kind: String,
+    /// What was given as the device.
+    pub source: OsString,
+}
+
+/// Returns what is mounted, in the order of mounting: of several at one place the last is seen.
+///
+/// # Errors
+/// If `/proc` is not there.
+pub fn mounts() -> io::Result<Vec<Mounted>> {
+    Ok(parse_mountinfo(&std::fs::read("/proc/self/mountinfo")?))
+}
+
+fn parse_mountinfo(text: &[u8]) -> Vec<Mounted> {
+    text.split(|b| *b == b'\n').filter_map(parse_mount).collect()
+}
+
+/// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue` (proc_pid_mountinfo(5)).
+fn parse_mount(line: &[u8]) -> Option<Mounted> {
+    let mut fields = line.split(|b| *b == b' ');
+    let device = std::str::from_utf8(fields.nth(2)?).ok()?;
+    let (major, minor) = device.split_once(':')?;
+    let dir = unescape(fields.nth(1)?);
+    let mut fields = fields.skip_while(|f| *f != b"-").skip(1);
+    let kind = String::from_utf8_lossy(fields.next()?).into_owned();
+    let source = OsString::from_vec(unescape(fields.next()?));
+    let dir = PathBuf::from(OsString::from_vec(dir));
+    Some(Mounted { dir, device: (major.parse().ok()?, minor.parse().ok()?), kind, source })
+}
+
+/// Turns `\040` into a blank; the kernel writes blank, tab, newline, backslash and `#` so.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, tail @ ..] = rest {
+        let octal = |d: &[u8]| d.iter().all(|b| (b'0'..=b'7').contains(b));
+        if *first == b'\\' && tail.len() >= 3 && octal(&tail[..3]) && tail[0] <= b'3' {
+            out.push((tail[0] - b'0') * 64 + (tail[1] - b'0') * 8 + (tail[2] - b'0'));
+            rest = &tail[3..];
+        } else {
+            out.push(*first);
+            rest = tail;
+        }
+    }
+    out
+}
+
+/// Sets how far the kernel reads ahead in the files of one file system.
+///
+/// # Errors
+/// If `/sys` is not there or not writable.
+pub fn set_read_ahead(device: (u32, u32), kib: u32) -> io::Result<()> {
+    std::fs::write(format!("/sys/class/bdi/{}:{}/read_ahead_kb", device.0, device.1), kib.to_string())
+}
+
+/// Tells whether an error means that the kernel (or a sandbox around us) does not know a call.
+pub fn is_unknown_call(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
+}
+
+/// Tells whether the server behind a mounted FUSE file system is gone.
+///
+/// Asks with `statfs(2)`, which the kernel never answers from memory (attributes it would, for as long as they
+/// are valid). A live server is waited for.
+pub fn is_disconnected(dir: &Path) -> bool {
+    let Ok(dir) = c_string(dir.as_os_str().as_bytes()) else { return false };
+    // SAFETY: all-zero is a valid `statfs`; the call overwrites it.
+    let mut status: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `dir` is zero-terminated and outlives the call, `status` is writable.
+    let failed = unsafe { libc::statfs(dir.as_ptr(), &raw mut status) } != 0;
+    failed
+        && matches!(io::Error::last_os_error().raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED))
+}
+
+/// Tells whether an error means that nothing is mounted there.
+pub fn is_not_mounted(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINVAL)
+}
+
+fn set(context: &OwnedFd, key: &str, value: Option<&[u8]>) -> io::Result<()> {
+    let command = if value.is_some() { FSCONFIG_SET_STRING } else { FSCONFIG_SET_FLAG };
+    configure(context, command, Some(key), value)
+}
+
+fn configure(context: &OwnedFd, command: u32, key: Option<&str>, value: Option<&[u8]>) -> io::Result<()> {
+    let key = key.map(|k| c_string(k.as_bytes())).transpose()?;
+    let value = value.map(c_string).transpose()?;
+    let pointer = |s: &Option<CString>| s.as_ref().map_or(std::ptr::null(), |s| s.as_ptr());
+    // SAFETY: both strings are null or zero-terminated and outlive the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, pointer(&key), pointer(&value), 0)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A path too long for `fsconfig` is shown by its end, which tells more than its beginning.
+fn shortened(path: &Path) -> &[u8] {
+    let bytes = path.as_os_str().as_bytes();
+    &bytes[bytes.len().saturating_sub(SOURCE_BYTES_MAX)..]
+}
+
+fn c_string(bytes: &[u8]) -> io::Result<CString> {
+    CString::new(bytes).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+fn descriptor(fd: libc::c_long) -> io::Result<OwnedFd> {
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given out `fd` and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mountinfo_is_read_with_blanks_and_optional_fields() {
+        let text = b"36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:2 - fuse.asof /var/a\\134b ro,fd=3\n\
+                     37 35 0:5 / /x rw - tmpfs tmpfs rw\n";
+        let expected = vec![
+            Mounted {
+                dir: "/mnt 2".into(),
+                device: (98, 0),
+                kind: "fuse.asof".into(),
+                source: "/var/a\\b".into(),
+            },
+            Mounted { dir: "/x".into(), device: (0, 5), kind: "tmpfs".into(), source: "tmpfs".into() },
+        ];
+        assert_eq!(parse_mountinfo(text), expected);
+    }
+
+    #[test]
+    fn a_long_source_is_shown_by_its_end() {
+        let path = "/".to_owned() + &"a".repeat(300) + "/catalog.db";
+        let short = shortened(Path::new(&path));
+        assert_eq!(short.len(), 255);
+        assert!(short.ends_with(b"/catalog.db"));
+    }
+}
