@@ -1,0 +1,81 @@
+//! What can be wrong with a file of a copy.
+
+use super::Identity;
+use crate::model::{Kind, escape_bytes};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Why bytes cannot be had from one copy; each names the full path.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The directory of the copy is not there: not mounted, moved, deleted.
+    #[error("cannot open copy \"{}\"", shown(root))]
+    NoCopy {
+        /// The directory of the copy.
+        root: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The copy is there, the file is not.
+    #[error("file \"{}\" is missing", shown(path))]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is there, and the system does not give its bytes.
+    #[error("cannot read \"{}\"", shown(path))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another kind of thing has taken the file's name.
+    #[error("\"{}\" is {}, a regular file was indexed", shown(path), kind_words(*found))]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+        /// What it is now, if that has a name.
+        found: Option<Kind>,
+    },
+    /// The file was changed since it was indexed.
+    #[error(
+        "\"{}\" changed after it was indexed: found {} bytes of {}, expected {} bytes of {}",
+        shown(path), found.size_bytes, found.mtime, expected.size_bytes, expected.mtime
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// What it is now.
+        found: Identity,
+        /// What was recorded.
+        expected: Identity,
+    },
+    /// The file was cut while it was open.
+    #[error("\"{}\" ends at byte {found_bytes}, expected {expected_bytes} bytes", shown(path))]
+    Short {
+        /// The file.
+        path: PathBuf,
+        /// Where it ends now.
+        found_bytes: u64,
+        /// The recorded size.
+        expected_bytes: u64,
+    },
+}
+
+fn shown(path: &Path) -> String {
+    escape_bytes(path.as_os_str().as_bytes()).into_owned()
+}
+
+fn kind_words(kind: Option<Kind>) -> &'static str {
+    match kind {
+        Some(Kind::File) => "a regular file",
+        Some(Kind::Directory) => "a directory",
+        Some(Kind::Symlink) => "a symbolic link or below one",
+        Some(Kind::Fifo) => "a named pipe",
+        Some(Kind::Socket) => "a socket",
+        Some(Kind::CharDevice) => "a character device",
+        Some(Kind::BlockDevice) => "a block device",
+        None => "of no known kind",
+    }
+}

@@ -1,0 +1,347 @@
+//! Backup bytes: opens files of copies and reads them; the only reader of backup bytes.
+//!
+//! Promises: a file is read only if it is the file that was indexed (regular, same size, same mtime to the
+//! nanosecond, checked when it is opened); a read inside the recorded size gives all its bytes or an
+//! error, never fewer and never zeros in their place. Nothing outside the copy's directory is ever
+//! opened, links are never followed. No lock is held while a disk or a network is asked, so one hung
+//! store delays only those who ask it.
+//!
+//! Never writes, and never knows the catalog: the caller says where the bytes are and what they should be.
+
+mod error;
+
+pub use error::Error;
+
+use crate::model::{Kind, RelPath, StoreId, Timestamp};
+use crate::sys::read;
+use lru::LruCache;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+
+/// Descriptors of copy directories that are kept; more than one, because versions come from many copies.
+const PLACES_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
+
+/// Where one file lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The store, for telling apart who may wait for whom.
+    pub store: StoreId,
+    /// Absolute directory of the copy.
+    pub root: PathBuf,
+    /// The file in it.
+    pub path: RelPath,
+}
+
+impl Place {
+    /// Returns the absolute path of the file.
+    pub fn full_path(&self) -> PathBuf {
+        self.root.join(OsStr::from_bytes(self.path.as_bytes()))
+    }
+}
+
+/// What a file must look like to be the one that was indexed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Length in bytes.
+    pub size_bytes: u64,
+    /// Last change of the content.
+    pub mtime: Timestamp,
+}
+
+/// A regular file of a copy, open for reading and checked to be the one that was indexed.
+#[derive(Debug)]
+pub struct OpenFile {
+    /// None only while being dropped.
+    file: Option<File>,
+    size_bytes: u64,
+    place: Place,
+    /// Closes the descriptor elsewhere, where closing may wait for a server; see `Store::closer`.
+    closer: Option<Sender<File>>,
+}
+
+impl OpenFile {
+    /// Fills `buffer` from `offset` on, up to the recorded end of the file. Returns the number of bytes.
+    ///
+    /// **Cost:** one `pread(2)` as a rule; waits for the store.
+    ///
+    /// # Errors
+    /// [`Error::Short`] if the file ends before its recorded size; [`Error::Unreadable`].
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
+        let wanted = self.wanted(buffer.len(), offset);
+        let mut done = 0;
+        while done < wanted {
+            match self.file().read_at(&mut buffer[done..wanted], offset + done as u64) {
+                Ok(0) => return Err(self.short(offset + done as u64)),
+                Ok(n) => done += n,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(Error::Unreadable { path: self.place.full_path(), source }),
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Does the same without waiting, or returns none if not all of it is in memory.
+    pub fn read_cached(&self, buffer: &mut [u8], offset: u64) -> Option<usize> {
+        let wanted = self.wanted(buffer.len(), offset);
+        if wanted == 0 {
+            return Some(0);
+        }
+        let n = read::read_without_waiting(self.file().as_fd(), &mut buffer[..wanted], offset).ok()?;
+        (n == wanted).then_some(n)
+    }
+
+    /// Returns where the next stored byte at or after `offset` lies, none if only a hole follows.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`].
+    pub fn seek_data(&self, offset: u64) -> Result<Option<u64>, Error> {
+        if offset >= self.size_bytes {
+            return Ok(None);
+        }
+        let found = self.seek(read::Seek::Data, offset, Some(offset))?;
+        Ok(found.filter(|at| *at < self.size_bytes))
+    }
+
+    /// Returns where the next hole at or after `offset` begins (the end of the file is one), none if
+    /// `offset` lies at or behind the end.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`].
+    pub fn seek_hole(&self, offset: u64) -> Result<Option<u64>, Error> {
+        if offset >= self.size_bytes {
+            return Ok(None);
+        }
+        let found = self.seek(read::Seek::Hole, offset, Some(self.size_bytes))?;
+        Ok(Some(found.map_or(self.size_bytes, |at| at.min(self.size_bytes))))
+    }
+
+    /// Returns the recorded length in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Returns the descriptor, for the kernel to read from.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file().as_fd()
+    }
+
+    /// Returns where the file lies.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// A file system that does not know holes has none: `otherwise` is then the answer.
+    fn seek(&self, what: read::Seek, offset: u64, otherwise: Option<u64>) -> Result<Option<u64>, Error> {
+        match read::seek(self.file().as_fd(), what, offset) {
+            Ok(found) => Ok(found),
+            Err(e) if read::is_unknown_seek(&e) => Ok(otherwise),
+            Err(source) => Err(Error::Unreadable { path: self.place.full_path(), source }),
+        }
+    }
+
+    fn wanted(&self, room: usize, offset: u64) -> usize {
+        let left = self.size_bytes.saturating_sub(offset);
+        usize::try_from(left).map_or(room, |left| room.min(left))
+    }
+
+    fn short(&self, found: u64) -> Error {
+        Error::Short { path: self.place.full_path(), found_bytes: found, expected_bytes: self.size_bytes }
+    }
+
+    fn file(&self) -> &File {
+        self.file.as_ref().expect("the file is there until drop")
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if let (Some(closer), Some(file)) = (self.closer.take(), self.file.take()) {
+            // A closer that is gone gives the file back, and it is closed here.
+            let _ = closer.send(file);
+        }
+    }
+}
+
+/// Opens files of copies and keeps the last used ones open.
+#[derive(Debug)]
+pub struct Store {
+    files: Mutex<LruCache<(i64, i64), Kept<OpenFile>>>,
+    places: Mutex<LruCache<PathBuf, Kept<CopyRoot>>>,
+    closers: Mutex<HashMap<StoreId, Sender<File>>>,
+    /// Counts the calls of [`Store::rest`]; the age of what is kept is measured in them.
+    rests: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Kept<T> {
+    value: Arc<T>,
+    used_at: u64,
+}
+
+#[derive(Debug)]
+struct CopyRoot {
+    descriptor: OwnedFd,
+    is_local: bool,
+}
+
+impl Store {
+    /// Returns a store that keeps at most `max_open_files` files open (at least one).
+    pub fn new(max_open_files: usize) -> Self {
+        let max = NonZeroUsize::new(max_open_files).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            files: Mutex::new(LruCache::new(max)),
+            places: Mutex::new(LruCache::new(PLACES_MAX)),
+            closers: Mutex::new(HashMap::new()),
+            rests: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the file kept under `key`, if it still is. Never waits.
+    pub fn cached(&self, key: (i64, i64)) -> Option<Arc<OpenFile>> {
+        let now = self.rests.load(Ordering::Relaxed);
+        let mut files = self.files.lock().expect(UNPOISONED);
+        let kept = files.get_mut(&key)?;
+        kept.used_at = now;
+        Some(Arc::clone(&kept.value))
+    }
+
+    /// Opens the file at `place`, checks that it is the one that `identity` tells, and keeps it under `key`.
+    ///
+    /// `key` stands for these very bytes: the caller never gives it to others. **Cost:** one `openat2(2)`
+    /// and one `statx(2)`, none if the file is kept; waits for the store.
+    ///
+    /// # Errors
+    /// [`Error`], each naming the full path.
+    pub fn open(&self, key: (i64, i64), place: &Place, identity: &Identity) -> Result<Arc<OpenFile>, Error> {
+        if let Some(file) = self.cached(key) {
+            return Ok(file);
+        }
+        let (file, is_local) = self.open_place(place)?;
+        check_identity(&file, place, identity)?;
+        let opened = Arc::new(OpenFile {
+            file: Some(file),
+            size_bytes: identity.size_bytes,
+            place: place.clone(),
+            closer: if is_local { None } else { self.closer(place.store) },
+        });
+        let kept = Kept { value: Arc::clone(&opened), used_at: self.rests.load(Ordering::Relaxed) };
+        let displaced = self.files.lock().expect(UNPOISONED).push(key, kept);
+        // Closed here, with the lock given back.
+        drop(displaced);
+        Ok(opened)
+    }
+
+    /// Closes what nobody has used during the last `calls` calls of this function.
+    ///
+    /// To be called each second: a descriptor that is kept for ever would keep the store from being
+    /// unmounted.
+    pub fn rest(&self, calls: u64) {
+        let now = self.rests.fetch_add(1, Ordering::Relaxed) + 1;
+        let files = idle(&self.files, now, calls);
+        let places = idle(&self.places, now, calls);
+        drop((files, places));
+    }
+
+    fn open_place(&self, place: &Place) -> Result<(File, bool), Error> {
+        let kept = self.kept_root(place);
+        let from_before = kept.is_some();
+        let root = match kept {
+            Some(root) => root,
+            None => self.open_root(place)?,
+        };
+        let first = read::open_beneath(root.descriptor.as_fd(), place.path.as_bytes());
+        let (result, root) = match first {
+            // The kept directory may have been renamed away, unmounted, its server restarted.
+            Err(e) if from_before && read::is_stale(&e) => {
+                let root = self.open_root(place)?;
+                (read::open_beneath(root.descriptor.as_fd(), place.path.as_bytes()), root)
+            }
+            other => (other, root),
+        };
+        match result {
+            Ok(file) => Ok((file, root.is_local)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::Missing { path: place.full_path() }),
+            Err(e) if read::is_link(&e) => {
+                Err(Error::NotAFile { path: place.full_path(), found: Some(Kind::Symlink) })
+            }
+            Err(source) => Err(Error::Unreadable { path: place.full_path(), source }),
+        }
+    }
+
+    fn kept_root(&self, place: &Place) -> Option<Arc<CopyRoot>> {
+        let now = self.rests.load(Ordering::Relaxed);
+        let mut places = self.places.lock().expect(UNPOISONED);
+        let kept = places.get_mut(&place.root)?;
+        kept.used_at = now;
+        Some(Arc::clone(&kept.value))
+    }
+
+    fn open_root(&self, place: &Place) -> Result<Arc<CopyRoot>, Error> {
+        let no_copy = |source| Error::NoCopy { root: place.root.clone(), source };
+        let descriptor = read::open_place(&place.root).map_err(no_copy)?;
+        let is_local = read::is_local(descriptor.as_fd()).map_err(no_copy)?;
+        let root = Arc::new(CopyRoot { descriptor, is_local });
+        let kept = Kept { value: Arc::clone(&root), used_at: self.rests.load(Ordering::Relaxed) };
+        self.places.lock().expect(UNPOISONED).push(place.root.clone(), kept);
+        Ok(root)
+    }
+
+    /// Returns the way to the thread that closes files of `store`.
+    ///
+    /// Closing a file of a hung server waits (FUSE sends FLUSH, NFS may send CLOSE), and the last holder
+    /// of a file may be anybody, the thread that answers the kernel included. One thread per store,
+    /// started when its first file that is not on a local file system is opened, ends with [`Store`].
+    fn closer(&self, store: StoreId) -> Option<Sender<File>> {
+        let mut closers = self.closers.lock().expect(UNPOISONED);
+        if let Some(closer) = closers.get(&store) {
+            return Some(closer.clone());
+        }
+        let (sender, receiver) = channel::<File>();
+        std::thread::Builder::new()
+            .name(format!("close-{store}"))
+            .spawn(move || receiver.iter().for_each(drop))
+            .ok()?;
+        closers.insert(store, sender.clone());
+        Some(sender)
+    }
+}
+
+const UNPOISONED: &str = "no holder of the lock panics";
+
+fn check_identity(file: &File, place: &Place, identity: &Identity) -> Result<(), Error> {
+    let path = || place.full_path();
+    let found = file.metadata().map_err(|source| Error::Unreadable { path: path(), source })?;
+    if !found.is_file() {
+        return Err(Error::NotAFile { path: path(), found: Kind::from_mode(found.mode()) });
+    }
+    let found = Identity {
+        size_bytes: found.size(),
+        mtime: Timestamp { seconds: found.mtime(), nanos: found.mtime_nsec() as u32 },
+    };
+    if found != *identity {
+        return Err(Error::Changed { path: path(), found, expected: *identity });
+    }
+    Ok(())
+}
+
+/// Takes out what has not been used for `calls` rests; returned so that it is closed without the lock.
+fn idle<K: std::hash::Hash + Eq, T>(kept: &Mutex<LruCache<K, Kept<T>>>, now: u64, calls: u64) -> Vec<Kept<T>> {
+    let mut kept = kept.lock().expect(UNPOISONED);
+    let mut out = Vec::new();
+    while kept.peek_lru().is_some_and(|(_, k)| k.used_at + calls < now) {
+        out.extend(kept.pop_lru().map(|(_, k)| k));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+use super::*;
+use std::error::Error as _;
+use std::fs;
+use std::io::ErrorKind;
+use std::time::{Duration, SystemTime};
+
+struct World {
+    dir: tempfile::TempDir,
+    store: Store,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), store: Store::new(2) }
+    }
+
+    /// Writes a file with mtime 2026-11-20T02:00:00.000000005Z and returns where it is and what it is.
+    fn file(&self, path: &str, bytes: &[u8]) -> (Place, Identity) {
+        let place = self.place(path);
+        fs::create_dir_all(place.full_path().parent().unwrap()).unwrap();
+        fs::write(place.full_path(), bytes).unwrap();
+        let mtime = SystemTime::UNIX_EPOCH + Duration::new(1_795_140_000, 5);
+        File::options().write(true).open(place.full_path()).unwrap().set_modified(mtime).unwrap();
+        let mtime = Timestamp { seconds: 1_795_140_000, nanos: 5 };
+        (place, Identity { size_bytes: bytes.len() as u64, mtime })
+    }
+
+    fn place(&self, path: &str) -> Place {
+        let path = RelPath::parse(path.as_bytes()).unwrap();
+        Place { store: StoreId(1), root: self.dir.path().join("copy"), path }
+    }
+
+    fn root(&self) -> String {
+        self.dir.path().join("copy").to_str().unwrap().to_owned()
+    }
+}
+
+#[test]
+fn bytes_come_back_and_reads_end_at_the_recorded_size() {
+    let world = World::new();
+    let (place, identity) = world.file("a/b", b"0123456789");
+    let file = world.store.open((1, 1), &place, &identity).unwrap();
+    let mut buffer = [0; 8];
+    assert_eq!(file.read_at(&mut buffer, 0).unwrap(), 8);
+    assert_eq!(&buffer, b"01234567");
+    assert_eq!(file.read_at(&mut buffer, 8).unwrap(), 2);
+    assert_eq!(&buffer[..2], b"89");
+    assert_eq!(file.read_at(&mut buffer, 10).unwrap(), 0);
+    // What was written behind the recorded end is not part of the file.
+    fs::write(place.full_path(), b"0123456789tail").unwrap();
+    assert_eq!(file.read_at(&mut buffer, 8).unwrap(), 2);
+    assert_eq!((file.seek_data(3).unwrap(), file.seek_hole(3).unwrap()), (Some(3), Some(10)));
+    assert_eq!((file.seek_data(10).unwrap(), file.seek_hole(11).unwrap()), (None, None));
+}
+
+#[test]
+fn the_least_recently_used_file_gives_way() {
+    let world = World::new();
+    for key in 1..=3 {
+        let (place, identity) = world.file(&format!("f{key}"), b"x");
+        world.store.open((key, 0), &place, &identity).unwrap();
+    }
+    assert!(world.store.cached((1, 0)).is_none());
+    assert!(world.store.cached((2, 0)).is_some());
+    assert!(world.store.cached((3, 0)).is_some());
+}
+
+#[test]
+fn what_nobody_uses_is_closed() {
+    let world = World::new();
+    let (place, identity) = world.file("f", b"x");
+    world.store.open((1, 0), &place, &identity).unwrap();
+    world.store.rest(2);
+    world.store.rest(2);
+    assert!(world.store.cached((1, 0)).is_some());
+    world.store.rest(2);
+    world.store.rest(2);
+    assert!(world.store.cached((1, 0)).is_some());
+    for _ in 0..3 {
+        world.store.rest(2);
+    }
+    assert!(world.store.cached((1, 0)).is_none());
+    assert!(world.store.kept_root(&place).is_none());
+}
+
+#[test]
+fn a_copy_that_was_replaced_under_the_same_name_is_found_again() {
+    let world = World::new();
+    let (place, identity) = world.file("f", b"old");
+    world.store.open((1, 0), &place, &identity).unwrap();
+    fs::rename(world.root(), world.dir.path().join("moved")).unwrap();
+    let (place, identity) = world.file("g", b"new");
+    let file = world.store.open((2, 0), &place, &identity).unwrap();
+    let mut buffer = [0; 3];
+    file.read_at(&mut buffer, 0).unwrap();
+    assert_eq!(&buffer, b"new");
+}
+
+#[test]
+fn a_missing_copy_is_named() {
+    let world = World::new();
+    let identity = Identity { size_bytes: 1, mtime: Timestamp::default() };
+    let error = world.store.open((1, 0), &world.place("a"), &identity).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot open copy \"{}\"", world.root()));
+    assert_eq!(error.source().unwrap().to_string(), "No such file or directory (os error 2)");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let world = World::new();
+    world.file("other", b"x");
+    let identity = Identity { size_bytes: 1, mtime: Timestamp::default() };
+    let error = world.store.open((1, 0), &world.place("a/b\n"), &identity).unwrap_err();
+    assert_eq!(error.to_string(), format!("file \"{}/a/b\\n\" is missing", world.root()));
+}
+
+#[test]
+fn what_is_not_a_regular_file_is_refused() {
+    let world = World::new();
+    let (_, identity) = world.file("dir/x", b"x");
+    let error = world.store.open((1, 0), &world.place("dir"), &identity).unwrap_err();
+    assert_eq!(error.to_string(), format!("\"{}/dir\" is a directory, a regular file was indexed", world.root()));
+    std::os::unix::fs::symlink("dir/x", world.place("link").full_path()).unwrap();
+    let error = world.store.open((1, 0), &world.place("link"), &identity).unwrap_err();
+    let expected = format!("\"{}/link\" is a symbolic link or below one, a regular file was indexed", world.root());
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_path_through_a_file_is_unreadable() {
+    let world = World::new();
+    let (_, identity) = world.file("f", b"x");
+    let error = world.store.open((1, 0), &world.place("f/x"), &identity).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot read \"{}/f/x\"", world.root()));
+    let Error::Unreadable { source, .. } = error else { panic!("{error:?}") };
+    assert_eq!(source.kind(), ErrorKind::NotADirectory);
+}
+
+#[test]
+fn a_file_changed_after_indexing_is_refused() {
+    let world = World::new();
+    let (place, mut identity) = world.file("f", b"four");
+    identity.mtime.nanos = 6;
+    let error = world.store.open((1, 0), &place, &identity).unwrap_err();
+    let expected = format!(
+        "\"{}/f\" changed after it was indexed: found 4 bytes of 2026-11-20T02:00:00.000000005Z, \
+         expected 4 bytes of 2026-11-20T02:00:00.000000006Z",
+        world.root()
+    );
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_file_cut_while_open_gives_no_bytes_in_place_of_the_lost_ones() {
+    let world = World::new();
+    let (place, identity) = world.file("f", b"0123456789");
+    let file = world.store.open((1, 0), &place, &identity).unwrap();
+    File::options().write(true).open(place.full_path()).unwrap().set_len(7).unwrap();
+    let error = file.read_at(&mut [0; 8], 5).unwrap_err();
+    assert_eq!(error.to_string(), format!("\"{}/f\" ends at byte 7, expected 10 bytes", world.root()));
+    assert_eq!(file.read_cached(&mut [0; 8], 5), None);
+}

@@ -1,0 +1,208 @@
+//! Bytes: which copy of which generation has them, and the file opened there.
+//!
+//! Promises: a file opens only as the one that was indexed. The copies of the view's own generation are
+//! tried first, in the order in which they were added; then, nearest in time first, those of other
+//! generations that hold the same version (which is logged); else it fails and says what was tried. After
+//! a file is open, reading it asks no catalog.
+
+use super::{Content, Error, Ino, Place, Spot, Tree, lock, notes};
+use crate::catalog::{self, CopyRow, NodeRow};
+use crate::model::{Kind, RelPath, SourceId, Time};
+use crate::store::{self, Identity, OpenFile};
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, Mutex};
+
+/// The copies of generations that were read from.
+#[derive(Default)]
+pub(super) struct Copies(Mutex<HashMap<(SourceId, Time), Arc<Vec<CopyRow>>>>);
+
+impl Copies {
+    pub(super) fn clear(&self) {
+        lock(&self.0).clear();
+    }
+}
+
+impl Tree {
+    /// Returns where the bytes of `ino` come from: memory, or which store. Asks no store.
+    ///
+    /// # Errors
+    /// [`Error::NotAFile`], [`Error::NoBytes`] if the generation has no copy, [`Error::Catalog`].
+    pub fn content(&self, ino: Ino) -> Result<Content, Error> {
+        match self.spot(ino)? {
+            Spot::Note(view, index) => Ok(Content::Bytes(notes::text(self, view, index)?.into_bytes().into())),
+            Spot::Node(place) => {
+                self.file_row(&place)?;
+                match self.copies_of(place.source, place.at)?.first() {
+                    Some(copy) => Ok(Content::Stored { store: copy.store }),
+                    None => Err(Error::NoBytes {
+                        what: self.describe_place(&place),
+                        tried: "its generation has no copy".to_owned(),
+                    }),
+                }
+            }
+            _ => Err(Error::NotAFile(self.describe(ino))),
+        }
+    }
+
+    /// Returns the open file of `ino`, if it was opened lately. Asks nobody.
+    pub fn opened(&self, ino: Ino) -> Option<Arc<OpenFile>> {
+        let Ok(Spot::Node(place)) = self.spot(ino) else { return None };
+        self.store.cached(key(&place))
+    }
+
+    /// Opens the file `ino`, or returns the one that is open. May wait for a store.
+    ///
+    /// # Errors
+    /// [`Error::NotAFile`], [`Error::NoBytes`], [`Error::Catalog`].
+    pub fn open(&self, ino: Ino) -> Result<Arc<OpenFile>, Error> {
+        let Spot::Node(place) = self.spot(ino)? else { return Err(Error::NotAFile(self.describe(ino))) };
+        if let Some(file) = self.store.cached(key(&place)) {
+            return Ok(file);
+        }
+        let row = self.file_row(&place)?;
+        let mut tried = Vec::new();
+        if let Some(file) = self.open_at(&place, place.at, &row, &mut tried)? {
+            return Ok(file);
+        }
+        for at in self.same_version(&place, &row)? {
+            if let Some(file) = self.open_at(&place, at, &row, &mut tried)? {
+                tracing::warn!(
+                    "{} is read from the copy of {at}, which has the same version: {}",
+                    self.describe_place(&place),
+                    tried.join("; ")
+                );
+                return Ok(file);
+            }
+        }
+        Err(Error::NoBytes { what: self.describe_place(&place), tried: tried.join("; ") })
+    }
+
+    /// Tries the copies of the generation at `at` in turn.
+    fn open_at(
+        &self,
+        place: &Place,
+        at: Time,
+        row: &NodeRow,
+        tried: &mut Vec<String>,
+    ) -> Result<Option<Arc<OpenFile>>, Error> {
+        let identity = Identity { size_bytes: row.size_bytes, mtime: row.mtime };
+        let copies = self.copies_of(place.source, at)?;
+        if copies.is_empty() {
+            tried.push(format!("the generation of {at} has no copy"));
+        }
+        for path in self.paths(place, at)? {
+            for copy in copies.iter() {
+                let there = store::Place { store: copy.store, root: copy.path.clone(), path: path.clone() };
+                match self.store.open(key(place), &there, &identity) {
+                    Ok(file) => return Ok(Some(file)),
+                    Err(e) => tried.push(chain(&e)),
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns every path of the node at `at`: one, and one more for each further hard link.
+    fn paths(&self, place: &Place, at: Time) -> Result<Vec<RelPath>, Error> {
+        self.readers.with(|reader| {
+            let mut paths = Vec::new();
+            for (parent, name) in reader.names(place.node, at)? {
+                if let Some(path) = reader.path_of(place.root, parent, at)? {
+                    paths.push(path.join(&name));
+                }
+            }
+            Ok(paths)
+        })
+    }
+
+    /// Returns the other generations that hold the same version, nearest first.
+    fn same_version(&self, place: &Place, row: &NodeRow) -> Result<Vec<Time>, Error> {
+        let until = self.readers.with(|reader| reader.version_until(place.node, row.born))?;
+        let snapshot = self.snapshot();
+        let instants = snapshot.instants(Some(place.source));
+        let mut others: Vec<Time> =
+            instants.iter().copied().filter(|t| t.0 >= row.born && *t < until && *t != place.at).collect();
+        others.sort_by_key(|t| (t.0 - place.at.0).abs());
+        Ok(others)
+    }
+
+    fn copies_of(&self, source: SourceId, at: Time) -> Result<Arc<Vec<CopyRow>>, Error> {
+        if let Some(copies) = lock(&self.copies.0).get(&(source, at)) {
+            return Ok(copies.clone());
+        }
+        let copies = Arc::new(self.readers.with(|reader| reader.copies(source, at))?);
+        lock(&self.copies.0).insert((source, at), copies.clone());
+        Ok(copies)
+    }
+
+    fn file_row(&self, place: &Place) -> Result<NodeRow, Error> {
+        let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
+        match row.place {
+            catalog::Place::OwnPath => Ok(row),
+            _ => Err(Error::NotAFile(self.describe_place(place))),
+        }
+    }
+
+    /// Returns up to `max_files` regular files of up to `max_bytes_each` bytes that follow `ino` in its directory,
+    /// in name order, each with its size. Two queries.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchView`], [`Error::Catalog`].
+    pub fn neighbours(&self, ino: Ino, max_files: usize, max_bytes_each: u64) -> Result<Vec<(Ino, u64)>, Error> {
+        let Spot::Node(place) = self.spot(ino)? else { return Ok(Vec::new()) };
+        self.readers.with(|reader| {
+            let Some((parent, name)) = reader.names(place.node, place.at)?.into_iter().next() else {
+                return Ok(Vec::new());
+            };
+            let mut files = Vec::new();
+            reader.list(parent, place.at, Some(name.as_bytes()), max_files, |entry| {
+                if entry.kind == Kind::File && (1..=max_bytes_each).contains(&entry.row.size_bytes) {
+                    files.push((Ino::of_node(place.view, entry.node), entry.row.size_bytes));
+                }
+                std::ops::ControlFlow::Continue(())
+            })?;
+            Ok(files)
+        })
+    }
+
+    /// Returns the target of the symbolic link `ino`.
+    ///
+    /// # Errors
+    /// [`Error::NotASymlink`], [`Error::Unread`], [`Error::Catalog`].
+    pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>, Error> {
+        let Spot::Node(place) = self.spot(ino)? else { return Err(Error::NotASymlink(self.describe(ino))) };
+        let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
+        match row.place {
+            catalog::Place::Inline(id) => Ok(self.readers.with(|reader| reader.inline(id))?),
+            catalog::Place::Lost => Err(Error::Unread(self.describe_place(&place), "target")),
+            _ => Err(Error::NotASymlink(self.describe_place(&place))),
+        }
+    }
+
+    /// Returns the path of the file or directory in the first copy of its generation.
+    pub(super) fn restore_source(&self, place: &Place) -> Result<Option<Vec<u8>>, Error> {
+        let copies = self.copies_of(place.source, place.at)?;
+        let path = self.readers.with(|reader| reader.path_of(place.root, place.node, place.at))?;
+        Ok(copies.first().zip(path).map(|(copy, path)| {
+            let there = store::Place { store: copy.store, root: copy.path.clone(), path };
+            there.full_path().as_os_str().as_bytes().to_vec()
+        }))
+    }
+}
+
+/// The name of an open file: its generation and node.
+fn key(place: &Place) -> (i64, i64) {
+    (place.at.0, place.node.0)
+}
+
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        text.push_str(": ");
+        text.push_str(&e.to_string());
+        cause = e.source();
+    }
+    text
+}

@@ -1,0 +1,113 @@
+//! Inode numbers: which tree, and which node in it.
+//!
+//! `number = view << 40 | node`. The number is a pure function of the catalog: it is the same after a restart
+//! of the daemon, so that a new one can take over a live mount. Names of one node (hard links) share a
+//! number inside a view; no number is shared by two views. View 0 is the top that no source has; nodes
+//! below [`FIRST_NODE`] are directories and files that the mount makes up.
+
+use crate::model::{NodeId, SourceId, ViewId};
+
+/// Bits of a number that tell the node.
+const NODE_BITS: u32 = 40;
+/// Numbers of real nodes begin here (`catalog` gives out block 1 and up).
+const FIRST_NODE: i64 = 1 << 16;
+/// The largest view number; views of ad-hoc dates are given out downward from here.
+pub(super) const VIEW_MAX: i64 = (1 << 24) - 1;
+
+const ROOT: i64 = 1;
+const NOTES: i64 = 2;
+const FIRST_NOTE: i64 = 16;
+const FIRST_SOURCE: i64 = 256;
+
+/// An inode number as the kernel sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ino(pub u64);
+
+impl Ino {
+    /// The top of the mount.
+    pub const ROOT: Self = Self(ROOT as u64);
+
+    fn new(view: ViewId, node: i64) -> Self {
+        Self((view.0 << NODE_BITS | node) as u64)
+    }
+
+    /// Returns the number of a node of a backup.
+    pub(super) fn of_node(view: ViewId, node: NodeId) -> Self {
+        debug_assert!(node.0 >= FIRST_NODE);
+        Self::new(view, node.0)
+    }
+
+    /// Returns the number of the directory that holds all sources of a view.
+    pub(super) fn of_view(view: ViewId) -> Self {
+        Self::new(view, 0)
+    }
+
+    /// Returns the number of the directory that holds the instants of a source; none beyond 65,280 sources.
+    pub(super) fn of_source(source: SourceId) -> Option<Self> {
+        let node = FIRST_SOURCE + source.0;
+        (node < FIRST_NODE).then(|| Self::new(ViewId(0), node))
+    }
+
+    /// Returns the number of the `.asof` directory of a view (of the top: view 0).
+    pub(super) fn of_notes(view: ViewId) -> Self {
+        Self::new(view, NOTES)
+    }
+
+    /// Returns the number of file `index` in `.asof`.
+    pub(super) fn of_note(view: ViewId, index: usize) -> Self {
+        Self::new(view, FIRST_NOTE + index as i64)
+    }
+
+    /// Returns what the number says, before anybody knows whether that exists.
+    pub(super) fn decode(self) -> Decoded {
+        let view = ViewId((self.0 >> NODE_BITS) as i64);
+        let node = (self.0 & ((1 << NODE_BITS) - 1)) as i64;
+        match (view.0, node) {
+            (_, FIRST_NODE..) => Decoded::Node(view, NodeId(node)),
+            (0, ROOT) => Decoded::Root,
+            (0, FIRST_SOURCE..) => Decoded::Source(SourceId(node - FIRST_SOURCE)),
+            (_, NOTES) => Decoded::Notes(view),
+            (_, FIRST_NOTE..FIRST_SOURCE) => Decoded::Note(view, (node - FIRST_NOTE) as usize),
+            (1.., 0) => Decoded::View(view),
+            _ => Decoded::Nothing,
+        }
+    }
+}
+
+/// What an inode number says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decoded {
+    /// The top.
+    Root,
+    /// The instants of a source.
+    Source(SourceId),
+    /// The sources of a view.
+    View(ViewId),
+    /// `.asof`.
+    Notes(ViewId),
+    /// A file in `.asof`.
+    Note(ViewId, usize),
+    /// A node of a backup.
+    Node(ViewId, NodeId),
+    /// No number that was ever given out.
+    Nothing,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_says_what_it_was_made_of() {
+        let view = ViewId(VIEW_MAX);
+        assert_eq!(Ino::ROOT.decode(), Decoded::Root);
+        assert_eq!(Ino::of_source(SourceId(7)).unwrap().decode(), Decoded::Source(SourceId(7)));
+        assert_eq!(Ino::of_source(SourceId(70_000)), None);
+        assert_eq!(Ino::of_view(view).decode(), Decoded::View(view));
+        assert_eq!(Ino::of_notes(ViewId(0)).decode(), Decoded::Notes(ViewId(0)));
+        assert_eq!(Ino::of_note(view, 3).decode(), Decoded::Note(view, 3));
+        let node = NodeId((1 << 40) - 1);
+        assert_eq!(Ino::of_node(view, node).decode(), Decoded::Node(view, node));
+        assert_eq!(Ino(5).decode(), Decoded::Nothing);
+    }
+}

@@ -1,0 +1,214 @@
+//! Listings and look-ups inside a generation.
+//!
+//! Promises: names come in bytewise order; an offset is the number of names before it, so it means the same
+//! after a restart. A directory is read from the catalog in windows of [`WINDOW`] names, one query each,
+//! which are kept for the next call of the same listing; memory is bounded whatever the directory's size.
+
+use super::{Error, Ino, Looked, Place, Spot, Stat, Tree, Ttl, lock};
+use crate::catalog::{self, Reader};
+use crate::model::{EntryName, Kind, NodeId, Time, ViewId};
+use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+
+/// Names read from the catalog at once.
+const WINDOW: usize = 4096;
+/// Names kept in memory, at about 200 bytes each.
+const NAMES_KEPT: usize = 32 * WINDOW;
+/// Windows kept in memory; most directories have far fewer names than a window.
+const WINDOWS_KEPT: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
+
+/// `.` and `..`.
+const DOTS: u64 = 2;
+
+/// One entry of a window; its number is the node, the view is put in when it is told.
+struct Entry {
+    name: EntryName,
+    node: NodeId,
+    stat: Stat,
+}
+
+type Window = Arc<Vec<Entry>>;
+/// Generation, directory, number of the window.
+type Key = (Time, NodeId, usize);
+
+/// Windows that were read lately.
+pub(super) struct Listings(Mutex<Kept>);
+
+struct Kept {
+    windows: LruCache<Key, Window>,
+    names: usize,
+}
+
+impl Default for Listings {
+    fn default() -> Self {
+        Self(Mutex::new(Kept { windows: LruCache::new(WINDOWS_KEPT), names: 0 }))
+    }
+}
+
+impl Listings {
+    fn get(&self, key: Key) -> Option<Window> {
+        lock(&self.0).windows.get(&key).cloned()
+    }
+
+    fn put(&self, key: Key, window: Window) {
+        let mut kept = lock(&self.0);
+        kept.names += window.len();
+        if let Some((_, old)) = kept.windows.push(key, window) {
+            kept.names -= old.len();
+        }
+        while kept.names > NAMES_KEPT && kept.windows.len() > 1 {
+            let (_, old) = kept.windows.pop_lru().expect("more than one is kept");
+            kept.names -= old.len();
+        }
+    }
+}
+
+impl Tree {
+    /// Calls `each` with every name in `dir` after `offset` (0: from the start), `.` and `..` included: name,
+    /// attributes, the offset to go on after it, and how long the attributes hold.
+    ///
+    /// Inside a generation one query for 4,096 names. Stops early, without error, when `each` breaks.
+    ///
+    /// # Errors
+    /// [`Error::NotADirectory`], [`Error::Unlisted`], [`Error::NoSuchView`], [`Error::Catalog`].
+    pub fn list(
+        &self,
+        dir: Ino,
+        offset: u64,
+        each: &mut dyn FnMut(&[u8], &Stat, u64, Ttl) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let spot = self.spot(dir)?;
+        if let Spot::Note(..) = spot {
+            return Err(Error::NotADirectory(self.describe(dir)));
+        }
+        let (own, ttl) = self.stat(dir)?;
+        if own.kind != Kind::Directory {
+            return Err(Error::NotADirectory(self.describe(dir)));
+        }
+        for (number, name) in [(1, b".".as_slice()), (DOTS, b"..")] {
+            if offset < number && each(name, &own, number, ttl).is_break() {
+                return Ok(());
+            }
+        }
+        match spot {
+            Spot::Node(place) => self.list_node(&place, offset.saturating_sub(DOTS), each),
+            top => {
+                let mut number = DOTS;
+                self.list_top(&top, |name, ino| {
+                    number += 1;
+                    if number <= offset {
+                        return Ok(true);
+                    }
+                    // A source whose root cannot be shown must not be left out: the listing fails.
+                    let (stat, ttl) = self.stat(ino)?;
+                    let ttl = if matches!(top, Spot::View(..)) { ttl } else { Ttl::Short };
+                    Ok(each(&name, &stat, number, ttl).is_continue())
+                })
+            }
+        }
+    }
+
+    fn list_node(
+        &self,
+        place: &Place,
+        skip: u64,
+        each: &mut dyn FnMut(&[u8], &Stat, u64, Ttl) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.check_listed(place)?;
+        let mut number = skip as usize;
+        loop {
+            let window = self.window(place, number / WINDOW)?;
+            for entry in window.iter().skip(number % WINDOW) {
+                number += 1;
+                let stat = Stat { ino: Ino::of_node(place.view, entry.node), ..entry.stat };
+                if each(entry.name.as_bytes(), &stat, number as u64 + DOTS, Ttl::Forever).is_break() {
+                    return Ok(());
+                }
+            }
+            if window.len() < WINDOW || number % WINDOW != 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns window `index` of a directory; those before it are read first where they are not known.
+    fn window(&self, place: &Place, index: usize) -> Result<Window, Error> {
+        let key = |index| (place.at, place.node, index);
+        if let Some(window) = self.listings.get(key(index)) {
+            return Ok(window);
+        }
+        let mut known = (0..index).rev().find_map(|i| self.listings.get(key(i)).map(|window| (i, window)));
+        loop {
+            let (next, after) = match &known {
+                Some((i, window)) => match window.last() {
+                    Some(last) if window.len() == WINDOW => (i + 1, Some(last.name.clone())),
+                    _ => return Ok(Arc::default()),
+                },
+                None => (0, None),
+            };
+            let window = self.readers.with(|reader| read_window(reader, place, after.as_ref()))?;
+            self.listings.put(key(next), window.clone());
+            if next == index {
+                return Ok(window);
+            }
+            known = Some((next, window));
+        }
+    }
+
+    /// Refuses what is below a directory that could not be listed when it was indexed.
+    pub(super) fn check_listed(&self, place: &Place) -> Result<(), Error> {
+        if !place.has_losses {
+            return Ok(());
+        }
+        let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
+        if row.place == catalog::Place::Lost {
+            return Err(Error::Unlisted(self.describe_place(place)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn lookup_node(&self, place: &Place, name: &[u8]) -> Result<Looked, Error> {
+        self.check_listed(place)?;
+        if name == b"." {
+            return Ok(Looked::Found(self.node_stat(place)?, Ttl::Forever));
+        }
+        let found = self.readers.with(|reader| -> Result<_, Error> {
+            let Some((node, kind)) = reader.lookup(place.node, name, place.at)? else { return Ok(None) };
+            Ok(Some(stat_of(reader, place.view, node, kind, place.at)?))
+        })?;
+        Ok(found.map_or(Looked::Missing(Ttl::Forever), |stat| Looked::Found(stat, Ttl::Forever)))
+    }
+
+    pub(super) fn node_stat(&self, place: &Place) -> Result<Stat, Error> {
+        self.readers.with(|reader| {
+            let row = reader.node(place.node, place.at)?;
+            let ino = Ino::of_node(place.view, place.node);
+            let Some(row) = row else { return Err(Error::NoSuchNode { ino: ino.0, at: place.at }) };
+            let perm = reader.perm(row.perm)?;
+            let kind = Kind::from_mode(perm.mode).ok_or(Error::NoSuchNode { ino: ino.0, at: place.at })?;
+            Ok(Stat::of_row(ino, kind, &row, &perm))
+        })
+    }
+}
+
+fn stat_of(reader: &Reader, view: ViewId, node: NodeId, kind: Kind, at: Time) -> Result<Stat, Error> {
+    let row = reader.known_node(node, at)?;
+    let perm = reader.perm(row.perm)?;
+    Ok(Stat::of_row(Ino::of_node(view, node), kind, &row, &perm))
+}
+
+fn read_window(reader: &Reader, place: &Place, after: Option<&EntryName>) -> Result<Window, Error> {
+    let mut rows = Vec::new();
+    reader.list(place.node, place.at, after.map(EntryName::as_bytes), WINDOW, |entry| {
+        rows.push(entry);
+        ControlFlow::Continue(())
+    })?;
+    let entries = rows.into_iter().map(|entry| {
+        let perm = reader.perm(entry.row.perm)?;
+        let stat = Stat::of_row(Ino::of_node(place.view, entry.node), entry.kind, &entry.row, &perm);
+        Ok(Entry { name: entry.name, node: entry.node, stat })
+    });
+    Ok(Arc::new(entries.collect::<Result<_, catalog::Error>>()?))
+}

@@ -1,0 +1,155 @@
+//! Extended attributes: those that were recorded, and `user.asof.*`, which tell where an answer comes from.
+//!
+//! Promises: a node that never had attributes is answered from memory (a bit per node, read from the
+//! catalog by blocks of 65,536 nodes when first asked for). `user.asof.*` are answered and never listed, so
+//! that `rsync -X` and `cp -a` do not copy them.
+
+use super::{Error, Ino, Place, Spot, Tree, lock};
+use crate::catalog::{self, Perm, Reader};
+use crate::model::{NodeId, XattrSet};
+use lru::LruCache;
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+
+/// Attribute sets kept in memory.
+const SETS_KEPT: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+const PREFIX: &[u8] = b"user.asof.";
+const BLOCK_BITS: u32 = 16;
+
+/// What a mount must be able to do with attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum XattrNeed {
+    /// No version of any source has, or had, attributes.
+    None,
+    /// Some have, none of them ACLs.
+    Plain,
+    /// Some have POSIX ACLs, which must be enforced.
+    Acl,
+}
+
+/// Which nodes have attributes, and what was asked for lately.
+pub(super) struct Cache {
+    blocks: Mutex<HashMap<i64, Arc<Bits>>>,
+    sets: Mutex<LruCache<i64, Arc<XattrSet>>>,
+}
+
+/// A bit for each node of a block.
+struct Bits(Vec<u64>);
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { blocks: Mutex::default(), sets: Mutex::new(LruCache::new(SETS_KEPT)) }
+    }
+}
+
+impl Cache {
+    /// Forgets which nodes have attributes; sets never change and stay.
+    pub(super) fn clear(&self) {
+        lock(&self.blocks).clear();
+    }
+}
+
+impl Tree {
+    /// Returns what the catalog needs of a mount.
+    pub fn xattr_need(&self) -> XattrNeed {
+        let snapshot = self.snapshot();
+        match (snapshot.registry.has_xattrs, snapshot.registry.has_acls) {
+            (false, _) => XattrNeed::None,
+            (true, false) => XattrNeed::Plain,
+            (true, true) => XattrNeed::Acl,
+        }
+    }
+
+    /// Returns attribute `name` of `ino`. No query for a node that never had attributes.
+    ///
+    /// # Errors
+    /// [`Error::Unread`], [`Error::NoSuchView`], [`Error::Catalog`].
+    pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let Spot::Node(place) = self.spot(ino)? else { return Ok(None) };
+        if let Some(question) = name.strip_prefix(PREFIX) {
+            return self.evidence(&place, question);
+        }
+        Ok(self.xattr_set(&place)?.and_then(|set| set.get(name).map(<[u8]>::to_vec)))
+    }
+
+    /// Returns the names of the attributes of `ino`, in order.
+    ///
+    /// # Errors
+    /// As [`Tree::xattr`].
+    pub fn xattr_names(&self, ino: Ino) -> Result<Vec<Vec<u8>>, Error> {
+        let Spot::Node(place) = self.spot(ino)? else { return Ok(Vec::new()) };
+        let set = self.xattr_set(&place)?;
+        Ok(set.map_or_else(Vec::new, |set| set.iter().map(|(name, _)| name.to_vec()).collect()))
+    }
+
+    fn xattr_set(&self, place: &Place) -> Result<Option<Arc<XattrSet>>, Error> {
+        // Lost attributes are not in the bits; only a generation with losses can have them.
+        if !place.has_losses && !self.may_have_xattrs(place.node)? {
+            return Ok(None);
+        }
+        let id = self.readers.with(|reader| {
+            let row = reader.known_node(place.node, place.at)?;
+            Ok::<_, catalog::Error>(reader.perm(row.perm)?.xattr)
+        })?;
+        match id {
+            Perm::XATTRS_LOST => Err(Error::Unread(self.describe_place(place), "extended attributes")),
+            0 => Ok(None),
+            id => self.known_set(id).map(Some),
+        }
+    }
+
+    fn known_set(&self, id: i64) -> Result<Arc<XattrSet>, Error> {
+        if let Some(set) = lock(&self.xattrs.sets).get(&id) {
+            return Ok(set.clone());
+        }
+        let set = Arc::new(self.readers.with(|reader| reader.xattrs(id))?);
+        lock(&self.xattrs.sets).put(id, set.clone());
+        Ok(set)
+    }
+
+    fn may_have_xattrs(&self, node: NodeId) -> Result<bool, Error> {
+        if self.xattr_need() == XattrNeed::None {
+            return Ok(false);
+        }
+        let block = node.0 >> BLOCK_BITS;
+        let known = lock(&self.xattrs.blocks).get(&block).cloned();
+        let bits = match known {
+            Some(bits) => bits,
+            None => {
+                let bits = Arc::new(self.readers.with(|reader| read_bits(reader, block))?);
+                lock(&self.xattrs.blocks).insert(block, bits.clone());
+                bits
+            }
+        };
+        let bit = (node.0 & ((1 << BLOCK_BITS) - 1)) as usize;
+        Ok(bits.0[bit / 64] >> (bit % 64) & 1 == 1)
+    }
+
+    /// Answers `user.asof.QUESTION`: where what is seen at this place comes from.
+    fn evidence(&self, place: &Place, question: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let text = match question {
+            b"source" => self.snapshot().source(place.source).map(|s| s.name.clone().into_bytes()),
+            b"generation" => Some(place.at.to_string().into_bytes()),
+            b"taken_at" => Some(place.at.0.to_string().into_bytes()),
+            b"evidence" => Some(b"seen in a full copy".to_vec()),
+            b"version_since" => {
+                let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
+                Some(crate::model::Time(row.born).to_string().into_bytes())
+            }
+            b"restore_source" => self.restore_source(place)?,
+            _ => None,
+        };
+        Ok(text)
+    }
+}
+
+fn read_bits(reader: &Reader, block: i64) -> Result<Bits, catalog::Error> {
+    let first = block << BLOCK_BITS;
+    let mut bits = vec![0; 1 << (BLOCK_BITS - 6)];
+    for node in reader.xattr_nodes(NodeId(first), NodeId(first + (1 << BLOCK_BITS) - 1))? {
+        let bit = (node.0 - first) as usize;
+        bits[bit / 64] |= 1 << (bit % 64);
+    }
+    Ok(Bits(bits))
+}
