@@ -1,0 +1,65 @@
+//! `asof generations`: what there is, per source.
+//! One row a generation, oldest first.
+
+use super::World;
+use super::args::GenerationsArgs;
+use super::output::{self, grouped, human_bytes};
+use super::report::{Failure, Outcome};
+use crate::catalog::GenerationRow;
+use serde_json::json;
+
+pub(super) fn run(args: &GenerationsArgs, world: &World) -> Result<Outcome, Failure> {
+    let reader = world.reader()?;
+    let sources = match &args.name {
+        Some(name) => vec![reader.source(name)?],
+        None => reader.sources()?,
+    };
+    let (mut rows, mut values) = (Vec::new(), Vec::new());
+    for source in sources {
+        for g in reader.generations(source.id)? {
+            rows.push(vec![
+                source.name.clone(),
+                g.taken_at.to_string(),
+                g.level.clone(),
+                grouped(g.entries),
+                human_bytes(g.size_bytes),
+                grouped(g.changed_nodes),
+                notes(&g),
+            ]);
+            values.push(json!({
+                "source": source.name,
+                "taken_at": g.taken_at.to_string(),
+                "taken_at_unix": g.taken_at.0,
+                "level": g.level,
+                "status": g.status,
+                "partial": g.losses > 0,
+                "entries": g.entries,
+                "size_bytes": g.size_bytes,
+                "changed": g.changed_nodes,
+                "losses": g.losses,
+                "notices": g.notices,
+                "indexed_at": g.indexed_at.to_string(),
+                "index_ms": g.index_ms,
+            }));
+        }
+    }
+    match args.json {
+        true => output::json(&values.into())?,
+        false => output::table(
+            &["source", "taken_at", "level", "entries", "size", "changed", "notes"],
+            &[false, false, false, true, true, true, false],
+            &rows,
+        )?,
+    }
+    Ok(Outcome::Done)
+}
+
+/// Returns what is not as it should be about a generation, in a few words.
+pub(super) fn notes(g: &GenerationRow) -> String {
+    match (g.losses, g.notices) {
+        (0, 0) => "-".to_owned(),
+        (0, notices) => format!("{notices} notices"),
+        (losses, 0) => format!("partial: {losses} unreadable"),
+        (losses, notices) => format!("partial: {losses} unreadable, {notices} notices"),
+    }
+}

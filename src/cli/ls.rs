@@ -1,0 +1,177 @@
+//! `asof ls`: a directory as of a date, straight from the catalog; no mount is needed and no copy is opened.
+//! Names that are not plain text are shown escaped, as in SQL.
+
+use super::World;
+use super::args::LsArgs;
+use super::output;
+use super::report::{Failure, Outcome};
+use super::target::{Target, generation_at, node_at};
+use crate::catalog::{DirEntry, Perm, Place, Reader};
+use crate::model::{Kind, RelPath, Timestamp, escape_bytes};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::ops::ControlFlow;
+
+/// Entries read from the catalog before they are printed.
+const BATCH: usize = 4096;
+
+pub(super) fn run(args: &LsArgs, world: &World) -> Result<Outcome, Failure> {
+    let reader = world.reader()?;
+    let Some(target) = &args.target else {
+        let names: Vec<String> = reader.sources()?.into_iter().map(|s| s.name).collect();
+        match args.json {
+            true => output::json(&names.into())?,
+            false => names.iter().try_for_each(|name| writeln!(std::io::stdout(), "{name}"))?,
+        }
+        return Ok(Outcome::Done);
+    };
+    let (name, path, date) = match Target::parse(target)? {
+        Target::Source(name) => (name, RelPath::root(), args.at.clone()),
+        Target::Entry(name, path) => (name, path, args.at.clone()),
+        Target::Generation(name, date) if args.at.is_none() => (name, RelPath::root(), Some(date)),
+        Target::Generation(..) => return Err(Failure::new("two dates are given: one after @ and one with --at")),
+    };
+    let source = reader.source(&name)?;
+    let at = generation_at(&reader, &source, date.as_deref(), world)?.taken_at;
+    let (node, kind) = node_at(&reader, &source, &path, at)?;
+    if kind != Kind::Directory {
+        return Err(Failure::new(format!("\"{name}/{path}\" is not a directory as of {at}"))
+            .hint(format!("asof show {name}:{path} tells about it")));
+    }
+    if reader.known_node(node, at)?.place == Place::Lost {
+        return Err(Failure::new(format!("\"{name}/{path}\" as of {at} cannot be listed: it could not be read when it was indexed")));
+    }
+    let mut values = Vec::new();
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let mut batch: Vec<DirEntry> = Vec::new();
+        reader.list(node, at, after.as_deref(), BATCH, |entry| {
+            batch.push(entry);
+            ControlFlow::Continue(())
+        })?;
+        let Some(last) = batch.last() else { break };
+        after = Some(last.name.as_bytes().to_vec());
+        let mut out = std::io::stdout().lock();
+        for entry in &batch {
+            match (args.json, args.long) {
+                (true, _) => values.push(as_json(&reader, entry)?),
+                (false, true) => writeln!(out, "{}", long_line(&reader, entry)?)?,
+                (false, false) => writeln!(out, "{}", entry.name)?,
+            }
+        }
+    }
+    if args.json {
+        output::json(&values.into())?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn long_line(reader: &Reader, entry: &DirEntry) -> Result<String, Failure> {
+    let perm = reader.perm(entry.row.perm)?;
+    let size = match entry.row.place {
+        Place::Device(number) => device(number),
+        _ => entry.row.size_bytes.to_string(),
+    };
+    let mut line = format!(
+        "{}{} {:>3} {:>5} {:>5} {size:>12} {} {}",
+        mode_text(perm.mode),
+        if perm.xattr == 0 { ' ' } else { '+' },
+        entry.row.nlink,
+        perm.uid,
+        perm.gid,
+        seconds(entry.row.mtime),
+        entry.name,
+    );
+    if let Some(target) = link_target(reader, entry.row.place, entry.kind)? {
+        line.push_str(&format!(" -> {target}"));
+    }
+    Ok(line)
+}
+
+fn as_json(reader: &Reader, entry: &DirEntry) -> Result<Value, Failure> {
+    let perm = reader.perm(entry.row.perm)?;
+    Ok(json!({
+        "name": entry.name.to_string(),
+        "kind": kind_word(entry.kind),
+        "mode": format!("{:04o}", perm.mode & 0o7777),
+        "uid": perm.uid,
+        "gid": perm.gid,
+        "size_bytes": entry.row.size_bytes,
+        "mtime": entry.row.mtime.to_string(),
+        "nlink": entry.row.nlink,
+        "has_xattrs": perm.xattr != 0,
+        "link_target": link_target(reader, entry.row.place, entry.kind)?,
+    }))
+}
+
+/// Returns the target of a symbolic link as text.
+pub(super) fn link_target(reader: &Reader, place: Place, kind: Kind) -> Result<Option<String>, Failure> {
+    match (kind, place) {
+        (Kind::Symlink, Place::Inline(id)) => Ok(Some(escape_bytes(&reader.inline(id)?).into_owned())),
+        _ => Ok(None),
+    }
+}
+
+/// Returns major and minor number of a device, as `ls` writes them.
+pub(super) fn device(number: u64) -> String {
+    // The kernel's encoding for user space: gnu_dev_major and gnu_dev_minor of glibc.
+    let major = (number >> 8 & 0xfff) | (number >> 32 & 0xffff_f000);
+    let minor = (number & 0xff) | (number >> 12 & 0xffff_ff00);
+    format!("{major}, {minor}")
+}
+
+/// Returns the word of SQL for a kind.
+pub(super) fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::File => "file",
+        Kind::Directory => "directory",
+        Kind::Symlink => "symlink",
+        Kind::Fifo => "fifo",
+        Kind::Socket => "socket",
+        Kind::CharDevice => "character device",
+        Kind::BlockDevice => "block device",
+    }
+}
+
+/// Returns a mode as `ls -l` writes it.
+pub(super) fn mode_text(mode: u32) -> String {
+    let mut text = String::new();
+    text.push(Kind::from_mode(mode).map_or('?', Kind::letter));
+    for (shift, special, set, unset) in [(6, Perm::SET_UID, 's', 'S'), (3, Perm::SET_GID, 's', 'S'), (0, Perm::STICKY, 't', 'T')] {
+        let bits = mode >> shift;
+        text.push(if bits & 4 != 0 { 'r' } else { '-' });
+        text.push(if bits & 2 != 0 { 'w' } else { '-' });
+        text.push(match (mode & special != 0, bits & 1 != 0) {
+            (true, true) => set,
+            (true, false) => unset,
+            (false, true) => 'x',
+            (false, false) => '-',
+        });
+    }
+    text
+}
+
+/// Returns a time stamp to the second.
+pub(super) fn seconds(stamp: Timestamp) -> String {
+    crate::model::Time(stamp.seconds).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_written_as_ls_does() {
+        assert_eq!(mode_text(0o100644), "-rw-r--r--");
+        assert_eq!(mode_text(0o104755), "-rwsr-xr-x");
+        assert_eq!(mode_text(0o102644), "-rw-r-Sr--");
+        assert_eq!(mode_text(0o041777), "drwxrwxrwt");
+        assert_eq!(mode_text(0o120777), "lrwxrwxrwx");
+    }
+
+    #[test]
+    fn device_numbers_are_told_apart() {
+        assert_eq!(device(0x0103), "1, 3");
+        assert_eq!(device(0x0011_2345), "35, 325");
+    }
+}

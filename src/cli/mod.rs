@@ -1,0 +1,111 @@
+//! The command line: arguments to calls, answers to text.
+//!
+//! Promises: data goes to standard output, everything else to standard error. Exit code 0 done, 1 done with
+//! losses or findings, 2 not done (wrong usage included). Every listing has `--json`. This floor alone reads
+//! the environment, the home directory and the terminal, and gives what it finds to the floors below as
+//! arguments.
+
+mod args;
+mod generations;
+mod index;
+mod init;
+mod ls;
+mod mount;
+mod output;
+mod pages;
+mod progress;
+mod report;
+mod resolve;
+mod show;
+mod source;
+mod sql;
+mod target;
+
+use args::{Cli, Verb};
+use clap::Parser;
+use report::{Failure, Outcome};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What every verb is given from outside.
+struct World {
+    /// The catalog that was named, or the usual one.
+    catalog: PathBuf,
+    /// The zone of dates without one.
+    zone: jiff::tz::TimeZone,
+    clock: crate::clock::System,
+}
+
+/// Runs the program with `args`, the first of which is its name.
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    let args = mount::from_helper_form(args);
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are answers, the rest is a usage error.
+            let code = if e.use_stderr() { 2 } else { 0 };
+            let _ = e.print();
+            return ExitCode::from(code);
+        }
+    };
+    let world = match World::new(cli.catalog) {
+        Ok(world) => world,
+        Err(failure) => return report::end(Err(failure)),
+    };
+    report::end(run(cli.verb, &world))
+}
+
+fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
+    match verb {
+        Verb::Init => init::run(world),
+        Verb::Source(args) => source::run(args, world),
+        Verb::Index(args) => index::run(&args, world),
+        Verb::Generations(args) => generations::run(&args, world),
+        Verb::Show(args) => show::run(&args, world),
+        Verb::Ls(args) => ls::run(&args, world),
+        Verb::Resolve(args) => resolve::run(&args, world),
+        Verb::Sql(args) => sql::run(&args, world),
+        Verb::Mount(args) => mount::run(&args, world),
+        Verb::Umount(args) => mount::umount(&args),
+        Verb::Man(args) => pages::man(&args),
+        Verb::Completions(args) => pages::completions(&args),
+    }
+}
+
+impl World {
+    fn new(catalog: Option<PathBuf>) -> Result<Self, Failure> {
+        let catalog = match catalog {
+            Some(path) => path,
+            None => default_catalog()?,
+        };
+        Ok(Self { catalog, zone: jiff::tz::TimeZone::system(), clock: crate::clock::System })
+    }
+
+    fn reader(&self) -> Result<crate::catalog::Reader, Failure> {
+        Ok(crate::catalog::Reader::open(&self.catalog)?)
+    }
+
+    fn writer(&self) -> Result<crate::catalog::Writer, Failure> {
+        let writer = crate::catalog::Writer::open(&self.catalog)?;
+        for (source, at) in writer.cleaned() {
+            eprintln!("removed what an interrupted run had left of generation {at} of \"{source}\"");
+        }
+        Ok(writer)
+    }
+}
+
+/// Returns `/var/lib/asof/catalog.db` for root and the XDG state folder's for others.
+fn default_catalog() -> Result<PathBuf, Failure> {
+    let (uid, _) = crate::sys::process::effective_ids();
+    if uid == 0 {
+        return Ok(PathBuf::from("/var/lib/asof/catalog.db"));
+    }
+    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|p: &PathBuf| p.is_absolute());
+    let state = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
+    match state {
+        Some(state) => Ok(state.join("asof/catalog.db")),
+        None => Err(Failure::new("no catalog is named, and neither XDG_STATE_HOME nor HOME tells where to look")
+            .hint("asof --catalog FILE, or set ASOF_CATALOG")),
+    }
+}

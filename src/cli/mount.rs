@@ -1,0 +1,192 @@
+//! `asof mount` and `asof umount`.
+//!
+//! Promises: in the background (the usual way) it returns when the mount answers, or says why not. Understands the
+//! call of mount(8): `asof CATALOG DIR -o OPTIONS`, as `mount -t fuse.asof` and lines of fstab make it. A
+//! mount is always read-only, nosuid and nodev, whatever the options say.
+
+use super::args::{MountArgs, UmountArgs};
+use super::report::{self, Failure, Outcome};
+use super::{World, args::Cli};
+use crate::clock;
+use crate::daemon::{self, MountOptions};
+use crate::fuse::{self, WhenBusy};
+use crate::view::Tree;
+use clap::CommandFactory;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Descriptors of files of copies that stay open.
+const OPEN_FILES_MAX: usize = 1024;
+
+/// Options of mount(8) and fstab that change nothing here: what they ask for holds anyway, is for others
+/// (`x-...`), or would weaken the mount (mount(8) adds `dev,suid` for root by itself).
+const IGNORED: [&str; 20] = [
+    "ro", "rw", "nodev", "dev", "nosuid", "suid", "exec", "noexec", "atime", "noatime", "relatime", "defaults", "auto",
+    "noauto", "user", "nouser", "users", "nofail", "_netdev", "allow_other",
+];
+
+pub(super) fn run(args: &MountArgs, world: &World) -> Result<Outcome, Failure> {
+    let options = fuse_options(&args.options, &world.catalog)?;
+    if args.foreground {
+        let result = foreground(args, options, world);
+        if let Err(failure) = &result {
+            daemon::tell_starter(Err(&report::as_line(failure)));
+        }
+        return result;
+    }
+    let catalog = absolute(&world.catalog)?;
+    // Said here and not in the log: the catalog must be one, before anything is started.
+    drop(world.reader()?);
+    let log = args.log_file.clone().unwrap_or_else(|| beside(&catalog, ".log"));
+    let mut again: Vec<OsString> = vec!["--catalog".into(), catalog.into(), "mount".into()];
+    again.push(absolute(&args.dir)?.into());
+    again.push("--foreground".into());
+    for option in &args.options {
+        again.extend(["-o".into(), option.into()]);
+    }
+    let started = daemon::start_in_background(again, &log)?;
+    eprintln!("mounted {:?} (process {}, log {log:?})", args.dir, started.pid);
+    Ok(Outcome::Done)
+}
+
+fn foreground(args: &MountArgs, options: fuse::Options, world: &World) -> Result<Outcome, Failure> {
+    start_log(args.log_file.as_deref())?;
+    let tree = Tree::over(&world.catalog, OPEN_FILES_MAX, Arc::new(clock::System), world.zone.clone())?;
+    let options = MountOptions { dir: args.dir.clone(), fuse: options };
+    daemon::run(Arc::new(tree), options, |ready| {
+        tracing::info!(
+            "mounted {:?}{}{}",
+            ready.dir,
+            if ready.allows_other { "" } else { ", for this user only" },
+            if ready.is_passthrough { ", passthrough" } else { "" }
+        );
+        daemon::tell_starter(Ok(()));
+    })?;
+    Ok(Outcome::Done)
+}
+
+fn start_log(file: Option<&Path>) -> Result<(), Failure> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ASOF_LOG").unwrap_or_else(|_| "info".into());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    match file {
+        Some(path) => {
+            let fail = |e| Failure::because(format!("opening the log {path:?}"), &e);
+            let file = std::fs::File::options().append(true).create(true).open(path).map_err(fail)?;
+            builder.with_ansi(false).with_writer(std::sync::Mutex::new(file)).init();
+        }
+        None => {
+            use std::io::IsTerminal;
+            builder.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
+        }
+    }
+    Ok(())
+}
+
+fn fuse_options(options: &[String], catalog: &Path) -> Result<fuse::Options, Failure> {
+    let mut fuse = fuse::Options { source: catalog.to_owned(), ..fuse::Options::default() };
+    for option in options.iter().map(|o| o.trim()).filter(|o| !o.is_empty()) {
+        match option.split_once('=') {
+            Some(("store_timeout", seconds)) => match seconds.parse() {
+                Ok(seconds @ 1..=86_400) => fuse.store_timeout = Duration::from_secs(seconds),
+                _ => {
+                    return Err(Failure::new(format!("store_timeout is {seconds:?}, not 1 to 86400 seconds")));
+                }
+            },
+            Some(("subtype" | "fsname" | "setuid" | "gid" | "uid", _)) => {}
+            None if option == "passthrough" => fuse.passthrough = true,
+            None if option == "noxattr" => fuse.noxattr = true,
+            None if option == "no_store_ahead" => fuse.store_ahead = false,
+            None if IGNORED.contains(&option) => {}
+            _ if option.starts_with("x-") || option.starts_with("comment=") => {}
+            _ => {
+                return Err(Failure::new(format!("mount option {option:?} is not known"))
+                    .hint("asof knows passthrough, noxattr, no_store_ahead, store_timeout=SECONDS"));
+            }
+        }
+    }
+    Ok(fuse)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|e| Failure::because(format!("finding {path:?}"), &e))
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+pub(super) fn umount(args: &UmountArgs) -> Result<Outcome, Failure> {
+    let when_busy = if args.lazy { WhenBusy::Detach } else { WhenBusy::Refuse };
+    fuse::unmount(&args.dir, when_busy)?;
+    eprintln!("unmounted {:?}", args.dir);
+    Ok(Outcome::Done)
+}
+
+/// Turns `asof CATALOG DIR [-o OPTIONS]`, as mount(8) calls its helpers, into `asof --catalog CATALOG mount DIR
+/// [-o OPTIONS]`; a CATALOG of `asof` or `none` means the usual one. Anything else stays as it is.
+pub(super) fn from_helper_form(args: Vec<OsString>) -> Vec<OsString> {
+    let is_verb = |arg: &OsString| Cli::command().get_subcommands().any(|verb| arg.to_str() == Some(verb.get_name()));
+    let [program, catalog, dir, rest @ ..] = args.as_slice() else { return args };
+    let is_flag = |arg: &OsString| arg.as_encoded_bytes().starts_with(b"-");
+    if is_flag(catalog) || is_flag(dir) || is_verb(catalog) {
+        return args;
+    }
+    let mut options = Vec::new();
+    let mut rest = rest.iter();
+    while let Some(arg) = rest.next() {
+        match arg.to_str() {
+            Some("-o") => options.extend(rest.next().cloned()),
+            // mount(8) passes these on: sloppy, no mtab, verbose.
+            Some("-s" | "-n" | "-v") => {}
+            Some("-t") => drop(rest.next()),
+            _ => return args,
+        }
+    }
+    let mut turned = vec![program.clone()];
+    if catalog.to_str() != Some("asof") && catalog.to_str() != Some("none") {
+        turned.extend(["--catalog".into(), catalog.clone()]);
+    }
+    turned.extend(["mount".into(), dir.clone()]);
+    for option in options {
+        turned.extend(["-o".into(), option]);
+    }
+    turned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turned(args: &[&str]) -> Vec<String> {
+        let args = args.iter().map(OsString::from).collect();
+        from_helper_form(args).into_iter().map(|a| a.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_call_of_mount_8_becomes_the_verb() {
+        assert_eq!(
+            turned(&["asof", "/c.db", "/backups", "-o", "ro,allow_other,dev,suid"]),
+            ["asof", "--catalog", "/c.db", "mount", "/backups", "-o", "ro,allow_other,dev,suid"]
+        );
+        assert_eq!(turned(&["mount.asof", "none", "/backups"]), ["mount.asof", "mount", "/backups"]);
+        assert_eq!(turned(&["asof", "ls", "homes"]), ["asof", "ls", "homes"]);
+        assert_eq!(turned(&["asof", "--catalog", "x", "init"]), ["asof", "--catalog", "x", "init"]);
+    }
+
+    #[test]
+    fn options_of_fstab_are_understood_and_others_refused() {
+        let options = |text: &str| {
+            let list: Vec<String> = text.split(',').map(str::to_owned).collect();
+            fuse_options(&list, Path::new("/c.db"))
+        };
+        let fuse = options("ro,dev,suid,x-systemd.automount,nofail,passthrough,store_timeout=5").unwrap();
+        assert!(fuse.passthrough);
+        assert_eq!(fuse.store_timeout, Duration::from_secs(5));
+        assert!(options("sync_everything").is_err());
+        assert!(options("store_timeout=0").is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! Tables for people, JSON and CSV for programs.
+//!
+//! Promises: on a terminal a table with borders of white space, elsewhere the same cells between tabs, so
+//! that `cut` and `awk` can read them. Numbers are aligned to the right. Never prints a byte that a terminal
+//! would obey: control bytes in names are escaped before they come here.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use serde_json::Value;
+use std::io::{IsTerminal, Write};
+
+/// Tells whether standard output is a terminal.
+pub(super) fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Prints rows under a header. `right` tells which columns hold numbers.
+pub(super) fn table(header: &[&str], right: &[bool], rows: &[Vec<String>]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if !is_terminal() {
+        writeln!(out, "{}", header.join("\t"))?;
+        for row in rows {
+            writeln!(out, "{}", row.join("\t"))?;
+        }
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header.iter().copied());
+    for row in rows {
+        table.add_row(row);
+    }
+    for (column, right) in table.column_iter_mut().zip(right) {
+        column.set_padding((0, 2));
+        if *right {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for line in table.to_string().lines() {
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Prints one JSON value, indented.
+pub(super) fn json(value: &Value) -> std::io::Result<()> {
+    writeln!(std::io::stdout().lock(), "{value:#}")
+}
+
+/// Prints `key  value` lines.
+pub(super) fn facts(facts: &[(&str, String)]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let width = facts.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    for (key, value) in facts {
+        writeln!(out, "{key:width$}  {value}")?;
+    }
+    Ok(())
+}
+
+/// Returns a count with commas: `1,234,567`.
+pub(super) fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = if number < 0 { "-".to_owned() } else { String::new() };
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(c);
+    }
+    text
+}
+
+/// Returns bytes in the largest binary unit that keeps a digit before the point: `3.4 GiB`.
+pub(super) fn human_bytes(bytes: i64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let (mut value, mut unit) = (bytes as f64, 0);
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(grouped(-1000), "-1,000");
+        assert_eq!(grouped(7), "7");
+        assert_eq!(human_bytes(1023), "1023 B");
+        assert_eq!(human_bytes(3_650_722_202), "3.4 GiB");
+    }
+}

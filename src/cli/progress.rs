@@ -1,0 +1,76 @@
+//! The monitor of a terminal: a bar with rate and time left, findings as lines.
+//!
+//! Promises: everything goes to standard error; the bar only where that is a terminal. After
+//! [`SHOWN_MAX`] findings of a run the rest is counted only; all of them are in the catalog.
+
+use crate::model::{Finding, escape_bytes};
+use crate::monitor::Monitor;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::sync::Mutex;
+
+/// Findings that are shown for one generation.
+const SHOWN_MAX: u64 = 20;
+
+/// Shows an index run on standard error.
+pub(super) struct Terminal {
+    bar: Mutex<ProgressBar>,
+    shown: Mutex<u64>,
+}
+
+impl Terminal {
+    pub(super) fn new() -> Self {
+        Self { bar: Mutex::new(ProgressBar::hidden()), shown: Mutex::new(0) }
+    }
+
+    fn bar(&self) -> ProgressBar {
+        self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn line(&self, text: &str) {
+        self.bar().suspend(|| eprintln!("{text}"));
+    }
+}
+
+impl Monitor for Terminal {
+    fn begin(&self, what: &str, expected_entries: Option<u64>) {
+        let bar = match expected_entries {
+            Some(expected) => ProgressBar::new(expected).with_style(style(
+                "{msg} {wide_bar} {human_pos}/about {human_len} entries, {per_sec}, {eta} left",
+            )),
+            None => ProgressBar::no_length().with_style(style("{msg} {spinner} {human_pos} entries, {per_sec}, {elapsed}")),
+        };
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+        bar.set_message(what.to_owned());
+        *self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = bar;
+        *self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = 0;
+    }
+
+    fn advance(&self, entries: u64) {
+        self.bar().inc(entries);
+    }
+
+    fn finding(&self, finding: &Finding) {
+        let mut shown = self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *shown += 1;
+        if *shown <= SHOWN_MAX {
+            let path = if finding.path.is_root() { ".".into() } else { escape_bytes(finding.path.as_bytes()) };
+            self.line(&format!("{}: \"{path}\": {}", finding.kind, finding.detail));
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        self.line(text);
+    }
+
+    fn end(&self) {
+        self.bar().finish_and_clear();
+        let shown = *self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if shown > SHOWN_MAX {
+            eprintln!("... and {} more", shown - SHOWN_MAX);
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the templates above are well formed")
+}

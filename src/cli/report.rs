@@ -1,0 +1,180 @@
+//! How a run ends: the error with its causes on one line, at most one hint, the exit code.
+//!
+//! Promises: `asof: ` before an error, causes joined by `: `, then at most one line `hint: `. A reader that
+//! closed the pipe is no error.
+
+use crate::{catalog, daemon, fuse, index, model, source, store, view};
+use std::process::ExitCode;
+
+/// How a run that did its work ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All of it.
+    Done,
+    /// With losses or findings.
+    WithFindings,
+}
+
+/// Why a run did not do its work.
+#[derive(Debug)]
+pub(super) struct Failure {
+    text: String,
+    hint: Option<String>,
+    /// The reader of standard output went away; it has what it wanted.
+    is_closed_pipe: bool,
+}
+
+impl Failure {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), hint: None, is_closed_pipe: false }
+    }
+
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Says first what was being done.
+    pub(super) fn about(self, deed: &str) -> Self {
+        Self { text: format!("{deed}: {}", self.text), ..self }
+    }
+
+    pub(super) fn because(text: impl Into<String>, cause: &dyn std::error::Error) -> Self {
+        Self::new(format!("{}: {}", text.into(), chain(cause)))
+    }
+}
+
+/// Returns an error and its causes, joined by `: `.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        text.push_str(": ");
+        text.push_str(&e.to_string());
+        cause = e.source();
+    }
+    text
+}
+
+/// Tells how the run ended and returns the exit code.
+pub(super) fn end(result: Result<Outcome, Failure>) -> ExitCode {
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::WithFindings) => ExitCode::from(1),
+        Err(failure) if failure.is_closed_pipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("asof: {}", failure.text);
+            if let Some(hint) = failure.hint {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::from(2)
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    /// For errors of standard output; others say what was being done.
+    fn from(e: std::io::Error) -> Self {
+        let is_closed_pipe = e.kind() == std::io::ErrorKind::BrokenPipe;
+        Self { is_closed_pipe, ..Self::because("writing the answer", &e) }
+    }
+}
+
+impl From<catalog::Error> for Failure {
+    fn from(e: catalog::Error) -> Self {
+        use catalog::Error::{
+            Busy, Contradiction, Exists, Full, GenerationExists, Io, Missing, NetworkFilesystem, NoSuchSource, NotACatalog,
+            Refused, SourceExists, SourceName, Sqlite, TooNew,
+        };
+        let hint = match &e {
+            Missing { .. } => Some("asof init makes it; --catalog FILE or ASOF_CATALOG names another"),
+            Exists { .. } => Some("asof source add goes on with it; nothing was changed"),
+            NotACatalog { .. } => Some("nothing was changed; --catalog FILE or ASOF_CATALOG names another"),
+            TooNew { .. } => Some("use the asof that wrote it, or a newer one; nothing was changed"),
+            NetworkFilesystem { .. } => Some("keep the catalog on a local disk; the copies may lie anywhere"),
+            Busy { .. } => Some("wait until it ends; reading and mounting go on meanwhile"),
+            NoSuchSource { .. } => Some("asof source list shows them, asof source add makes one"),
+            SourceExists { .. } => Some("asof source show tells its settings, asof source set changes them"),
+            GenerationExists { .. } => Some("give it another second: asof index NAME PATH --at DATE"),
+            Full { .. } => Some("nothing that was published is lost; make room and run it again"),
+            Io { .. } | SourceName { .. } | Contradiction { .. } | Refused(_) | Sqlite { .. } => None,
+        };
+        let failure = Self::new(chain(&e));
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<source::Error> for Failure {
+    fn from(e: source::Error) -> Self {
+        let failure = Self::new(chain(&e));
+        match e {
+            source::Error::NoInstant { .. } => failure.hint("asof index NAME PATH --at DATE gives it one"),
+            _ => failure,
+        }
+    }
+}
+
+impl From<index::Error> for Failure {
+    fn from(e: index::Error) -> Self {
+        match e {
+            index::Error::Catalog(e) => e.into(),
+            index::Error::Source(e) => e.into(),
+            e => Self::new(chain(&e)),
+        }
+    }
+}
+
+impl From<view::Error> for Failure {
+    fn from(e: view::Error) -> Self {
+        match e {
+            view::Error::Catalog(e) => e.into(),
+            e => Self::new(chain(&e)),
+        }
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(e: store::Error) -> Self {
+        Self::new(chain(&e))
+    }
+}
+
+impl From<fuse::Error> for Failure {
+    fn from(e: fuse::Error) -> Self {
+        let failure = Self::new(chain(&e));
+        match e.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<daemon::Error> for Failure {
+    fn from(e: daemon::Error) -> Self {
+        match e {
+            daemon::Error::Fuse(e) => e.into(),
+            // The background process has made the text already, hint and all.
+            daemon::Error::Refused { text } => match text.split_once("\thint: ") {
+                Some((text, hint)) => Self::new(text).hint(hint),
+                None => Self::new(text),
+            },
+            e => Self::new(chain(&e)),
+        }
+    }
+}
+
+impl From<model::DateError> for Failure {
+    fn from(e: model::DateError) -> Self {
+        Self::new(chain(&e))
+    }
+}
+
+/// Returns the failure as the line that a background process hands to its starter.
+pub(super) fn as_line(failure: &Failure) -> String {
+    match &failure.hint {
+        Some(hint) => format!("{}\thint: {hint}", failure.text),
+        None => failure.text.clone(),
+    }
+}

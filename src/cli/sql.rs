@@ -1,0 +1,171 @@
+//! `asof sql`: questions to the catalog, read-only and with a time limit.
+//! The views are described in `catalog-schema/README.md`.
+
+use super::World;
+use super::args::SqlArgs;
+use super::output;
+use super::report::{Failure, Outcome};
+use crate::catalog::{Column, Query, QueryLimits};
+use crate::model::escape_bytes;
+use serde_json::{Map, Value};
+use std::io::{Read, Write};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// Rows of a table that are measured before its columns are aligned; the rest follows in further tables.
+const TABLE_ROWS: usize = 10_000;
+
+pub(super) fn run(args: &SqlArgs, world: &World) -> Result<Outcome, Failure> {
+    let sql = text(args)?;
+    let mut query = Query::open(&world.catalog, QueryLimits { time: Duration::from_secs(args.timeout) })?;
+    let sink = std::cell::RefCell::new(Sink::new(args));
+    let result = query.run(
+        &sql,
+        &mut |names| sink.borrow_mut().begin(names),
+        &mut |row| match sink.borrow_mut().row(row) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(e) => {
+                sink.borrow_mut().trouble = Some(e);
+                ControlFlow::Break(())
+            }
+        },
+    );
+    let mut sink = sink.into_inner();
+    sink.flush()?;
+    if let Some(e) = sink.trouble {
+        return Err(e.into());
+    }
+    result?;
+    Ok(Outcome::Done)
+}
+
+fn text(args: &SqlArgs) -> Result<String, Failure> {
+    match (&args.file, args.query.as_deref()) {
+        (Some(path), _) => {
+            std::fs::read_to_string(path).map_err(|e| Failure::because(format!("reading the query from {path:?}"), &e))
+        }
+        (None, Some("-")) => {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|e| Failure::because("reading the query from standard input", &e))?;
+            Ok(text)
+        }
+        (None, query) => Ok(query.unwrap_or_default().to_owned()),
+    }
+}
+
+enum Form {
+    Table,
+    Tabs,
+    Json,
+    Csv,
+}
+
+struct Sink {
+    form: Form,
+    names: Vec<String>,
+    rows: Vec<Vec<Column>>,
+    trouble: Option<std::io::Error>,
+}
+
+impl Sink {
+    fn new(args: &SqlArgs) -> Self {
+        let form = match (args.json, args.csv) {
+            (true, _) => Form::Json,
+            (_, true) => Form::Csv,
+            _ if output::is_terminal() => Form::Table,
+            _ => Form::Tabs,
+        };
+        Self { form, names: Vec::new(), rows: Vec::new(), trouble: None }
+    }
+
+    /// A new result begins: what is left of the one before goes out first.
+    fn begin(&mut self, names: &[String]) {
+        if let Err(e) = self.flush() {
+            self.trouble = Some(e);
+        }
+        self.names = names.to_vec();
+        let header = match self.form {
+            Form::Tabs => Some(writeln!(std::io::stdout(), "{}", names.join("\t"))),
+            Form::Csv => Some(csv_line(names)),
+            Form::Table | Form::Json => None,
+        };
+        if let Some(Err(e)) = header {
+            self.trouble = Some(e);
+        }
+    }
+
+    fn row(&mut self, row: Vec<Column>) -> std::io::Result<()> {
+        match self.form {
+            Form::Table => {
+                self.rows.push(row);
+                if self.rows.len() == TABLE_ROWS { self.flush() } else { Ok(()) }
+            }
+            Form::Tabs => {
+                let cells: Vec<String> = row.iter().map(as_text).collect();
+                writeln!(std::io::stdout(), "{}", cells.join("\t"))
+            }
+            Form::Csv => csv_line(&row.iter().map(as_csv).collect::<Vec<_>>()),
+            Form::Json => {
+                let object: Map<String, Value> = self.names.iter().cloned().zip(row.iter().map(as_json)).collect();
+                writeln!(std::io::stdout(), "{}", Value::Object(object))
+            }
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let rows = std::mem::take(&mut self.rows);
+        if !matches!(self.form, Form::Table) || self.names.is_empty() {
+            return Ok(());
+        }
+        let right: Vec<bool> = (0..self.names.len())
+            .map(|i| rows.first().is_some_and(|row| matches!(row[i], Column::Integer(_) | Column::Real(_))))
+            .collect();
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(as_text).collect()).collect();
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        output::table(&names, &right, &rows)
+    }
+}
+
+fn csv_line<T: AsRef<[u8]>>(cells: &[T]) -> std::io::Result<()> {
+    let mut writer = csv::Writer::from_writer(std::io::stdout().lock());
+    writer.write_record(cells).map_err(std::io::Error::other)?;
+    writer.flush()
+}
+
+/// Text for people: one line, no byte that a terminal obeys.
+fn as_text(value: &Column) -> String {
+    match value {
+        Column::Null => String::new(),
+        Column::Integer(n) => n.to_string(),
+        Column::Real(n) => n.to_string(),
+        Column::Text(bytes) => printable(bytes),
+        Column::Blob(bytes) => escape_bytes(bytes).into_owned(),
+    }
+}
+
+/// Views escape names already; a second escape of their backslashes would not be what is in the catalog.
+fn printable(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+        _ => escape_bytes(bytes).into_owned(),
+    }
+}
+
+fn as_csv(value: &Column) -> Vec<u8> {
+    match value {
+        Column::Text(bytes) | Column::Blob(bytes) => bytes.clone(),
+        other => as_text(other).into_bytes(),
+    }
+}
+
+fn as_json(value: &Column) -> Value {
+    match value {
+        Column::Null => Value::Null,
+        Column::Integer(n) => (*n).into(),
+        Column::Real(n) => (*n).into(),
+        Column::Text(bytes) => String::from_utf8_lossy(bytes).into_owned().into(),
+        Column::Blob(bytes) => escape_bytes(bytes).into_owned().into(),
+    }
+}

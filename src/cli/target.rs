@@ -1,0 +1,126 @@
+//! What a verb is about: `SOURCE`, `SOURCE@DATE`, `SOURCE:PATH`, and a date for it.
+//!
+//! Promises: a source's name has neither `@` nor `:`, so the first of them ends it; a path is bytes.
+
+use super::World;
+use super::report::Failure;
+use crate::catalog::{GenerationRow, Reader, SourceRow};
+use crate::model::{AsOf, Fold, Kind, NodeId, RelPath, Time, parse_date};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// A target as it was written.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A source.
+    Source(String),
+    /// A generation of a source, by a date.
+    Generation(String, String),
+    /// An entry of a source.
+    Entry(String, RelPath),
+}
+
+impl Target {
+    pub(super) fn parse(text: &OsStr) -> Result<Self, Failure> {
+        let bytes = text.as_bytes();
+        let end = bytes.iter().position(|b| b"@:".contains(b)).unwrap_or(bytes.len());
+        let utf8 = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(_) => Err(Failure::new(format!("{text:?} names no source: it is not text"))
+                .hint("write SOURCE, SOURCE@DATE or SOURCE:PATH")),
+        };
+        let name = utf8(&bytes[..end])?;
+        match bytes.get(end) {
+            None => Ok(Self::Source(name)),
+            Some(b'@') => Ok(Self::Generation(name, utf8(&bytes[end + 1..])?)),
+            Some(_) => match RelPath::parse(&bytes[end + 1..]) {
+                Ok(path) => Ok(Self::Entry(name, path)),
+                Err(e) => Err(Failure::because(format!("{text:?} names no entry"), &e)),
+            },
+        }
+    }
+}
+
+/// Returns the generation that `date` (none: the latest) means for `source`.
+pub(super) fn generation_at(
+    reader: &Reader,
+    source: &SourceRow,
+    date: Option<&str>,
+    world: &World,
+) -> Result<GenerationRow, Failure> {
+    use crate::clock::Clock;
+    let as_of = match date {
+        Some(date) => parse_date(date, world.clock.now(), &world.zone, Fold::Refuse)?,
+        None => AsOf::Latest,
+    };
+    let generations = reader.generations(source.id)?;
+    match pick(&generations, as_of) {
+        Some(generation) => Ok(generation.clone()),
+        None => {
+            let why = match generations.first() {
+                Some(first) => format!("; its first is of {}", first.taken_at),
+                None => "; it has none yet".to_owned(),
+            };
+            let when = date.map_or_else(String::new, |d| format!(" by {d:?}"));
+            let failure = Failure::new(format!("source {:?} has no generation{when}{why}", source.name));
+            Err(match generations.is_empty() {
+                true => failure.hint(format!("asof index {} looks for copies", source.name)),
+                false => failure,
+            })
+        }
+    }
+}
+
+/// Returns the newest generation that `as_of` allows.
+pub(super) fn pick(generations: &[GenerationRow], as_of: AsOf) -> Option<&GenerationRow> {
+    match as_of {
+        AsOf::Latest => generations.last(),
+        AsOf::Oldest => generations.first(),
+        AsOf::At(at) => generations.iter().rev().find(|g| g.taken_at <= at),
+    }
+}
+
+/// Returns the node at `path` as of `at`.
+pub(super) fn node_at(
+    reader: &Reader,
+    source: &SourceRow,
+    path: &RelPath,
+    at: Time,
+) -> Result<(NodeId, Kind), Failure> {
+    let mut here = (source.root, Kind::Directory);
+    let mut walked = RelPath::root();
+    for name in path.names() {
+        if here.1 != Kind::Directory {
+            return Err(Failure::new(format!("\"{}/{walked}\" is not a directory as of {at}", source.name)));
+        }
+        if reader.known_node(here.0, at)?.place == crate::catalog::Place::Lost {
+            return Err(Failure::new(format!(
+                "\"{}/{walked}\" as of {at} cannot be listed: it could not be read when it was indexed",
+                source.name
+            )));
+        }
+        let Some(found) = reader.lookup(here.0, name, at)? else {
+            return Err(Failure::new(format!("there is no \"{}/{path}\" as of {at}", source.name)).hint(
+                "SELECT * FROM deleted tells what was there before; asof generations lists other dates",
+            ));
+        };
+        here = found;
+        let name = crate::model::EntryName::new(name).map_err(|e| Failure::because("reading a path", &e))?;
+        walked.push(&name);
+    }
+    Ok(here)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_sign_ends_the_name_of_the_source() {
+        let parse = |text: &str| Target::parse(OsStr::new(text)).unwrap();
+        assert_eq!(parse("homes"), Target::Source("homes".into()));
+        assert_eq!(parse("homes@2026-11-20T02:00"), Target::Generation("homes".into(), "2026-11-20T02:00".into()));
+        let path = RelPath::parse(b"a@b:c/d").unwrap();
+        assert_eq!(parse("homes:/a@b:c/d/"), Target::Entry("homes".into(), path));
+    }
+}

@@ -1,0 +1,273 @@
+//! The process behind a mount: keeps it fresh, ends it when told to, and starts in the background.
+//!
+//! Promises: what is published is seen within a second (looked for four times a second). SIGTERM and SIGINT
+//! unmount: at once if nobody is inside, else after [`GRACE`] without waiting for them. Ends also when
+//! somebody else unmounts. In the background, the caller learns whether the mount answers before he goes on.
+//!
+//! Never prints; what there is to say goes to `tracing` or is returned. Floors below are plain threads; the
+//! asynchronous runtime lives here only, on one thread, for signals and clocks.
+
+mod background;
+
+pub use background::{Started, start_in_background, tell_starter};
+
+use crate::fuse::{self, Mount, WhenBusy};
+use crate::sys::process;
+use crate::view::Tree;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+/// How often a new generation is looked for; costs one PRAGMA.
+const REFRESH: Duration = Duration::from_millis(250);
+/// How often what is no longer used is given back.
+const REST: Duration = Duration::from_secs(1);
+/// How long a mount in use is waited for when told to end.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often it is tried meanwhile.
+const RETRY: Duration = Duration::from_millis(200);
+/// Descriptors: one for each file that is kept open, and room for threads and databases.
+const OPEN_FILES_WANTED: u64 = 65_536;
+
+/// What to mount where.
+#[derive(Clone, Debug)]
+pub struct MountOptions {
+    /// The mount point.
+    pub dir: PathBuf,
+    /// How.
+    pub fuse: fuse::Options,
+}
+
+/// What a caller learns when the mount answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The mount point, absolute.
+    pub dir: PathBuf,
+    /// Whether other users are let in.
+    pub allows_other: bool,
+    /// Whether the kernel reads files by itself.
+    pub is_passthrough: bool,
+}
+
+/// Why a daemon ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By a signal; nothing is mounted any more.
+    Stopped,
+    /// By a signal, with the mount in use: it is out of the tree, and who was inside has lost it.
+    StoppedInUse,
+    /// Somebody unmounted.
+    Unmounted,
+}
+
+/// Why a daemon could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Mounting or unmounting.
+    #[error(transparent)]
+    Fuse(#[from] fuse::Error),
+    /// No runtime, no signal handlers.
+    #[error("cannot set up the daemon")]
+    Setup {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The program could not be started again in the background.
+    #[error("cannot start the daemon in the background")]
+    Start {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The background process said why it could not mount.
+    #[error("{text}")]
+    Refused {
+        /// In its own words.
+        text: String,
+    },
+    /// The background process ended without a word.
+    #[error("the daemon ended before the mount was ready ({status}), see \"{}\"", log.display())]
+    Died {
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// Where it may have said why.
+        log: PathBuf,
+    },
+}
+
+/// Mounts `tree` and serves it until a signal or an unmount ends it.
+///
+/// `ready` is called once the mount answers; service managers are told too (`NOTIFY_SOCKET`).
+///
+/// # Errors
+/// [`Error`] if it could not be mounted or, at the end, not be unmounted.
+pub fn run(tree: Arc<Tree>, options: MountOptions, ready: impl FnOnce(&Ready)) -> Result<Exit, Error> {
+    let setup = |source| Error::Setup { source };
+    if let Err(e) = process::raise_open_files(OPEN_FILES_WANTED) {
+        tracing::debug!("the limit of open files stays: {e}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(setup)?;
+    let result = runtime.block_on(serve(tree, options, ready));
+    // A refresh that hangs must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(tree: Arc<Tree>, options: MountOptions, ready: impl FnOnce(&Ready)) -> Result<Exit, Error> {
+    // Before mounting: a signal in between must not leave a mount without a daemon.
+    let mut signals = Signals::new().map_err(|source| Error::Setup { source })?;
+    let ended = Arc::new(Notify::new());
+    let on_end = {
+        let ended = Arc::clone(&ended);
+        Arc::new(move || ended.notify_one())
+    };
+    let mount = Mount::start(Arc::clone(&tree), &options.dir, options.fuse, on_end)?;
+    ready(&Ready {
+        dir: mount.dir().to_owned(),
+        allows_other: mount.allows_other(),
+        is_passthrough: mount.is_passthrough(),
+    });
+    notify_manager("READY=1");
+    let mount = Arc::new(Mutex::new(mount));
+    tokio::spawn(keep_fresh(Arc::clone(&tree), Arc::clone(&mount)));
+    tokio::spawn(keep_rested(tree));
+    tokio::select! {
+        () = ended.notified() => Ok(Exit::Unmounted),
+        () = signals.any() => {
+            notify_manager("STOPPING=1");
+            stop(&mount, &mut signals).await
+        }
+    }
+}
+
+/// Unmounts; a second signal ends the waiting for those who are inside.
+async fn stop(mount: &Arc<Mutex<Mount>>, signals: &mut Signals) -> Result<Exit, Error> {
+    let unmount = |when_busy| {
+        let mount = Arc::clone(mount);
+        blocking(move || mount.lock().expect(UNPOISONED).unmount(when_busy))
+    };
+    let until_idle = async {
+        loop {
+            match unmount(WhenBusy::Refuse).await {
+                Err(fuse::Error::Busy { .. }) => sleep(RETRY).await,
+                other => return other,
+            }
+        }
+    };
+    let idle = tokio::select! {
+        result = until_idle => Some(result),
+        () = sleep(GRACE) => None,
+        () = signals.any() => None,
+    };
+    match idle {
+        Some(Ok(()) | Err(fuse::Error::NotMounted { .. })) => Ok(Exit::Stopped),
+        Some(Err(e)) => Err(e.into()),
+        None => {
+            unmount(WhenBusy::Detach).await?;
+            Ok(Exit::StoppedInUse)
+        }
+    }
+}
+
+async fn keep_fresh(tree: Arc<Tree>, mount: Arc<Mutex<Mount>>) {
+    let mut ticks = interval(REFRESH);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let (tree, mount) = (Arc::clone(&tree), Arc::clone(&mount));
+        blocking(move || refresh(&tree, &mount)).await;
+    }
+}
+
+fn refresh(tree: &Tree, mount: &Mutex<Mount>) {
+    match tree.refresh() {
+        Ok(None) => {}
+        Ok(Some(changed)) => {
+            let mut mount = mount.lock().expect(UNPOISONED);
+            mount.invalidate(&changed);
+            if mount.is_outgrown() {
+                match mount.renew() {
+                    Ok(()) => tracing::info!("mounted anew: the catalog has its first extended attributes or ACLs"),
+                    Err(e) => tracing::error!("extended attributes are not shown until the next mount: {}", chain(&e)),
+                }
+            }
+        }
+        Err(e) => tracing::error!("cannot look for new generations: {}", chain(&e)),
+    }
+}
+
+async fn keep_rested(tree: Arc<Tree>) {
+    let mut ticks = interval(REST);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let tree = Arc::clone(&tree);
+        blocking(move || tree.rest()).await;
+    }
+}
+
+/// Runs what may wait apart from the thread that listens for signals.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(e) => std::panic::resume_unwind(e.into_panic()),
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            // Caught only so that a closed terminal does not end the mount.
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for a signal that means the end.
+    async fn any(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {}
+            }
+        }
+    }
+}
+
+/// Tells the service manager, if there is one (sd_notify(3)).
+fn notify_manager(state: &str) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let bytes = path.as_encoded_bytes();
+    let address = match bytes.strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&path),
+    };
+    let sent = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
+    if let Err(e) = sent {
+        tracing::debug!("the service manager was not told {state}: {e}");
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = text + ": " + &error.to_string();
+        cause = error.source();
+    }
+    text
+}
+
+const UNPOISONED: &str = "no holder of the lock panics";

@@ -1,0 +1,423 @@
+//! The kernel's questions, each turned into one call of the view.
+//!
+//! Promises: nothing here waits for a store. What is in memory or in the local catalog is answered on the
+//! spot; everything else goes to the store's lane together with the reply object. Inode numbers and
+//! file handles carry no state, forgetting is ignored.
+
+use super::ahead::{self, Ahead};
+use super::answer::{Ticket, fail};
+use super::backing::{Backings, Opened};
+use super::convert::{self, FOREVER};
+use super::lane::Lanes;
+use crate::model::StoreId;
+use crate::store::OpenFile;
+use crate::view::{self, Content, Ino, Looked, Stat, Tree, Ttl};
+use fuser::{
+    Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags,
+    ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyXattr, Request,
+};
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Inode numbers are never used again for something else.
+const GENERATION: Generation = Generation(0);
+/// Reads and forgets that the kernel sends before it waits for answers.
+const MAX_BACKGROUND: u16 = 64;
+/// `lseek(2)`; the protocol sends these two only.
+const SEEK_DATA: i32 = 3;
+const SEEK_HOLE: i32 = 4;
+
+/// How a mount answers for extended attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Xattrs {
+    /// Not at all; the kernel asks once.
+    Off,
+    /// `user.asof.*` by name only; the kernel asks once for a list.
+    VirtualOnly,
+    /// As recorded.
+    Recorded,
+    /// As recorded, and the kernel lets ACLs decide on access.
+    Enforced,
+}
+
+/// What the loops, the lanes and the mount share.
+pub(super) struct Shared {
+    pub(super) tree: Arc<Tree>,
+    pub(super) lanes: Arc<Lanes>,
+    pub(super) ahead: Option<Ahead>,
+    pub(super) xattrs: Xattrs,
+    pub(super) is_passthrough: AtomicBool,
+    pub(super) backings: Backings,
+}
+
+pub(super) struct AsofFilesystem(pub(super) Arc<Shared>);
+
+thread_local! {
+    /// Bytes on their way from the page cache to the kernel; grows to the largest read of this loop (1 MiB).
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Shared {
+    fn entry(&self, found: Result<(Stat, Ttl), view::Error>, parent: Ino, reply: ReplyEntry) {
+        match found {
+            Ok((stat, ttl)) => reply.entry(&convert::duration(ttl), &convert::attributes(&stat), GENERATION),
+            Err(e) => fail(&self.tree, "lookup", parent, &e, reply),
+        }
+    }
+
+    fn parent_of(&self, dir: Ino) -> Result<(Stat, Ttl), view::Error> {
+        let mut parent = None;
+        self.tree.list(dir, 0, &mut |name, stat, _, _| {
+            if name != b".." {
+                return ControlFlow::Continue(());
+            }
+            parent = Some(stat.ino);
+            ControlFlow::Break(())
+        })?;
+        // A listing begins with "." and ".."; the root is its own parent.
+        self.tree.stat(parent.unwrap_or(Ino::ROOT))
+    }
+
+    /// Answers a read from the page cache of the store, or gives the reply back.
+    fn read_now(&self, file: &OpenFile, offset: u64, size: usize, reply: ReplyData) -> Option<ReplyData> {
+        BUFFER.with_borrow_mut(|buffer| match file.read_cached(room(buffer, size), offset) {
+            Some(n) => {
+                reply.data(&buffer[..n]);
+                None
+            }
+            None => Some(reply),
+        })
+    }
+
+    fn read_in_lane(&self, store: StoreId, ino: Ino, offset: u64, size: usize, reply: ReplyData) {
+        let ticket = Ticket::new(&self.tree, "read", ino, reply);
+        let asker = Arc::clone(&ticket);
+        let work = move |buffer: &mut Vec<u8>| {
+            if ticket.is_answered() {
+                return;
+            }
+            let read = ticket
+                .tree
+                .open(ino)
+                .and_then(|file| file.read_at(room(buffer, size), offset).map_err(view::Error::Store));
+            match read {
+                Ok(n) => ticket.claim().into_iter().for_each(|reply| reply.data(&buffer[..n])),
+                Err(e) => ticket.fail(&e),
+            }
+        };
+        self.lanes.ask(store, asker, Box::new(work));
+    }
+
+    fn seek_in_lane(&self, store: StoreId, ino: Ino, offset: u64, whence: i32, reply: ReplyLseek) {
+        let ticket = Ticket::new(&self.tree, "seek", ino, reply);
+        let asker = Arc::clone(&ticket);
+        let work = move |_: &mut Vec<u8>| {
+            let found = ticket.tree.open(ino).and_then(|file| {
+                let found = if whence == SEEK_DATA { file.seek_data(offset) } else { file.seek_hole(offset) };
+                found.map_err(view::Error::Store)
+            });
+            match found {
+                Ok(found) => ticket.claim().into_iter().for_each(|reply| answer_seek(found, reply)),
+                Err(e) => ticket.fail(&e),
+            }
+        };
+        self.lanes.ask(store, asker, Box::new(work));
+    }
+
+    fn xattr(&self, ino: Ino, name: &[u8], size: u32, reply: ReplyXattr) {
+        match self.tree.xattr(ino, name) {
+            Ok(Some(value)) => answer_xattr(&value, size, reply),
+            Ok(None) => reply.error(Errno::ENODATA),
+            Err(e) => fail(&self.tree, "getxattr", ino, &e, reply),
+        }
+    }
+}
+
+/// Opens for passthrough in the store's lane.
+fn open_in_lane(shared: &Arc<Shared>, store: StoreId, ino: Ino, reply: ReplyOpen) {
+    let ticket = Ticket::new(&shared.tree, "open", ino, reply);
+    let (asker, own) = (Arc::clone(&ticket), Arc::clone(shared));
+    let work = move |_: &mut Vec<u8>| {
+        let file = match ticket.tree.open(ino) {
+            Ok(file) => file,
+            Err(e) => return ticket.fail(&e),
+        };
+        let Some(reply) = ticket.claim() else { return };
+        match own.backings.open(ino, file, reply) {
+            Opened::Done => {}
+            Opened::Plain(e) => {
+                tracing::warn!("{} is read without passthrough: {e}", own.tree.describe(ino));
+            }
+            Opened::Refused(reply) => {
+                if own.is_passthrough.swap(false, Ordering::Relaxed) {
+                    tracing::warn!("the kernel refuses passthrough (it takes root); all files are read without it");
+                }
+                // From here on the kernel opens by itself and reads by inode, as by default.
+                reply.error(Errno::ENOSYS);
+            }
+        }
+    };
+    shared.lanes.ask(store, asker, Box::new(work));
+}
+
+impl Filesystem for AsofFilesystem {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let shared = &self.0;
+        let mut wanted = InitFlags::FUSE_DO_READDIRPLUS
+            | InitFlags::FUSE_PARALLEL_DIROPS
+            | InitFlags::FUSE_CACHE_SYMLINKS
+            | InitFlags::FUSE_EXPORT_SUPPORT
+            | InitFlags::FUSE_NO_OPEN_SUPPORT
+            | InitFlags::FUSE_NO_OPENDIR_SUPPORT;
+        if shared.xattrs == Xattrs::Enforced {
+            wanted |= InitFlags::FUSE_POSIX_ACL;
+        }
+        if shared.is_passthrough.load(Ordering::Relaxed) {
+            wanted |= InitFlags::FUSE_PASSTHROUGH;
+            // 1: stores on plain file systems; an overlay over the mount stays possible.
+            let _ = config.set_max_stack_depth(1);
+        }
+        let missing = wanted & !config.capabilities();
+        if missing.contains(InitFlags::FUSE_PASSTHROUGH) {
+            shared.is_passthrough.store(false, Ordering::Relaxed);
+            tracing::warn!("this kernel has no passthrough (6.9 or later has); files are read without it");
+        }
+        if missing.contains(InitFlags::FUSE_POSIX_ACL) {
+            tracing::warn!("this kernel does not enforce ACLs on such mounts; only modes decide on access");
+        }
+        let _ = config.add_capabilities(wanted & config.capabilities());
+        let _ = config.set_max_background(MAX_BACKGROUND);
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let (shared, parent) = (&self.0, Ino(parent.0));
+        match name.as_bytes() {
+            // By file handle (NFS): the inode itself, and a directory's parent.
+            b"." => return shared.entry(shared.tree.stat(parent), parent, reply),
+            b".." => return shared.entry(shared.parent_of(parent), parent, reply),
+            _ => {}
+        }
+        match shared.tree.lookup(parent, name.as_bytes()) {
+            Ok(Looked::Found(stat, ttl)) => shared.entry(Ok((stat, ttl)), parent, reply),
+            // A plain ENOENT is not cached by the kernel, an entry without an inode is.
+            Ok(Looked::Missing(Ttl::Forever)) => reply.entry(&FOREVER, &convert::no_attributes(), GENERATION),
+            Ok(Looked::Missing(Ttl::Short)) => reply.error(Errno::ENOENT),
+            Err(e) => fail(&shared.tree, "lookup", parent, &e, reply),
+        }
+    }
+
+    fn getattr(&self, _request: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        let (tree, ino) = (&self.0.tree, Ino(ino.0));
+        match tree.stat(ino) {
+            Ok((stat, ttl)) => reply.attr(&convert::duration(ttl), &convert::attributes(&stat)),
+            Err(e) => fail(tree, "getattr", ino, &e, reply),
+        }
+    }
+
+    fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
+        let (tree, ino) = (&self.0.tree, Ino(ino.0));
+        match tree.readlink(ino) {
+            Ok(target) => reply.data(&target),
+            Err(e) => fail(tree, "readlink", ino, &e, reply),
+        }
+    }
+
+    fn open(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        let (shared, ino) = (&self.0, Ino(ino.0));
+        if !shared.is_passthrough.load(Ordering::Relaxed) {
+            // Told once, the kernel opens by itself from then on and keeps its cache.
+            return reply.error(Errno::ENOSYS);
+        }
+        match shared.tree.content(ino) {
+            Ok(Content::Bytes(_)) => reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO),
+            Ok(Content::Stored { store }) => open_in_lane(shared, store, ino, reply),
+            Err(e) => fail(&shared.tree, "open", ino, &e, reply),
+        }
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.0.backings.release(Ino(ino.0));
+        reply.ok();
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let (shared, ino, size_bytes) = (&self.0, Ino(ino.0), size as usize);
+        if offset == 0
+            && u64::from(size) <= ahead::FILE_BYTES_MAX
+            && let Some(ahead) = &shared.ahead
+        {
+            ahead.note(ino);
+        }
+        if let Some(file) = shared.tree.opened(ino) {
+            if let Some(reply) = shared.read_now(&file, offset, size_bytes, reply) {
+                shared.read_in_lane(file.place().store, ino, offset, size_bytes, reply);
+            }
+            return;
+        }
+        match shared.tree.content(ino) {
+            Ok(Content::Bytes(bytes)) => {
+                let from = usize::try_from(offset).map_or(bytes.len(), |o| o.min(bytes.len()));
+                let to = from.saturating_add(size_bytes).min(bytes.len());
+                reply.data(&bytes[from..to]);
+            }
+            Ok(Content::Stored { store }) => shared.read_in_lane(store, ino, offset, size_bytes, reply),
+            Err(e) => fail(&shared.tree, "read", ino, &e, reply),
+        }
+    }
+
+    fn lseek(&self, _: &Request, ino: INodeNo, _fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        let (shared, ino) = (&self.0, Ino(ino.0));
+        let Ok(offset) = u64::try_from(offset) else { return reply.error(Errno::ENXIO) };
+        if whence != SEEK_DATA && whence != SEEK_HOLE {
+            return reply.error(Errno::EINVAL);
+        }
+        match shared.tree.content(ino) {
+            Ok(Content::Bytes(bytes)) => {
+                let end = bytes.len() as u64;
+                let found = if whence == SEEK_DATA { offset } else { end };
+                answer_seek((offset < end).then_some(found), reply);
+            }
+            Ok(Content::Stored { store }) => shared.seek_in_lane(store, ino, offset, whence, reply),
+            Err(e) => fail(&shared.tree, "seek", ino, &e, reply),
+        }
+    }
+
+    fn opendir(&self, _request: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        // As for open: the kernel then caches listings, and asks neither at opening nor at closing.
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn readdir(&self, _request: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let (tree, ino) = (&self.0.tree, Ino(ino.0));
+        let listed = tree.list(ino, offset, &mut |name, stat, next, _ttl| {
+            flow(reply.add(INodeNo(stat.ino.0), next, convert::file_type(stat.kind), OsStr::from_bytes(name)))
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(e) => fail(tree, "readdir", ino, &e, reply),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let (tree, ino) = (&self.0.tree, Ino(ino.0));
+        let listed = tree.list(ino, offset, &mut |name, stat, next, ttl| {
+            let attributes = convert::attributes(stat);
+            let name = OsStr::from_bytes(name);
+            flow(reply.add(attributes.ino, next, name, &convert::duration(ttl), &attributes, GENERATION))
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            // Also when some names fitted already: a listing that breaks off is an error, not a shorter listing.
+            Err(e) => fail(tree, "readdir", ino, &e, reply),
+        }
+    }
+
+    fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        let usage = self.0.tree.usage();
+        let blocks = usage.bytes.div_ceil(u64::from(convert::BLOCK_BYTES));
+        reply.statfs(blocks, 0, 0, usage.entries, 0, convert::BLOCK_BYTES, 255, convert::BLOCK_BYTES);
+    }
+
+    fn getxattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        match self.0.xattrs {
+            Xattrs::Off => reply.error(Errno::ENOSYS),
+            Xattrs::VirtualOnly | Xattrs::Recorded | Xattrs::Enforced => {
+                self.0.xattr(Ino(ino.0), name.as_bytes(), size, reply);
+            }
+        }
+    }
+
+    fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let (tree, ino) = (&self.0.tree, Ino(ino.0));
+        match self.0.xattrs {
+            Xattrs::Off | Xattrs::VirtualOnly => return reply.error(Errno::ENOSYS),
+            Xattrs::Recorded | Xattrs::Enforced => {}
+        }
+        match tree.xattr_names(ino) {
+            Ok(names) => answer_xattr(&joined(&names, request.uid()), size, reply),
+            Err(e) => fail(tree, "listxattr", ino, &e, reply),
+        }
+    }
+}
+
+/// Joins names with zero bytes. As elsewhere, `trusted.*` is for root's eyes only (xattr(7)).
+fn joined(names: &[Vec<u8>], uid: u32) -> Vec<u8> {
+    let shown = names.iter().filter(|n| uid == 0 || !n.starts_with(b"trusted."));
+    shown.flat_map(|n| n.iter().copied().chain([0])).collect()
+}
+
+fn answer_xattr(value: &[u8], room: u32, reply: ReplyXattr) {
+    match (room as usize, value.len()) {
+        (0, length) => reply.size(length as u32),
+        (room, length) if length > room => reply.error(Errno::ERANGE),
+        _ => reply.data(value),
+    }
+}
+
+fn answer_seek(found: Option<u64>, reply: ReplyLseek) {
+    match found {
+        Some(at) => reply.offset(at as i64),
+        None => reply.error(Errno::ENXIO),
+    }
+}
+
+fn flow(is_full: bool) -> ControlFlow<()> {
+    if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+/// Returns the first `size` bytes of a buffer that only grows, so that memory is zeroed once.
+fn room(buffer: &mut Vec<u8>, size: usize) -> &mut [u8] {
+    if buffer.len() < size {
+        buffer.resize(size, 0);
+    }
+    &mut buffer[..size]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trusted_names_are_listed_for_root_only() {
+        let names = [b"trusted.x".to_vec(), b"user.y".to_vec()];
+        assert_eq!(joined(&names, 0), b"trusted.x\0user.y\0");
+        assert_eq!(joined(&names, 1000), b"user.y\0");
+    }
+}

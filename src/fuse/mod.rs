@@ -1,0 +1,330 @@
+//! A view tree as a mounted file system; the only room that speaks FUSE.
+//!
+//! Promises: the mount is read-only, and modes decide on access as on any file system
+//! (`default_permissions`; ACLs too, once the catalog has any). The kernel is told to keep everything inside
+//! a generation for ever, and is told of every change of the virtual top ([`Mount::invalidate`]). A store
+//! that hangs delays only those who read from it, and they get EIO after a set time. When a catalog gets
+//! its first extended attribute, [`Mount::renew`] mounts anew in the same place without a moment in
+//! which the mount point is empty.
+//!
+//! Two ways to serve bytes, which cannot mix in one mount: by default the kernel opens files by itself and
+//! reads by inode (best for many small files, with [store-ahead](ahead)); with passthrough it reads large
+//! files straight from the copy.
+//!
+//! Never decides what is in a directory; that is the view's.
+
+mod ahead;
+mod answer;
+mod backing;
+mod convert;
+mod filesystem;
+mod lane;
+mod point;
+
+pub use point::{Error, unmount};
+
+use crate::sys::mount as sys;
+use crate::view::{Refreshed, Tree, XattrNeed};
+use filesystem::{AsofFilesystem, Shared, Xattrs};
+use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The type of our mounts is `fuse.` and this.
+const SUBTYPE: &str = "asof";
+/// The kernel offers 128 KiB; with 1 MiB a large file is read 2.2 times as fast (16,384 reads become 2,048).
+const READ_AHEAD_KIB: u32 = 1024;
+
+pub use sys::WhenBusy;
+
+/// How to mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// What `df` shows as the device: the catalog.
+    pub source: PathBuf,
+    /// Let the kernel read large files straight from the copies (root only).
+    pub passthrough: bool,
+    /// Push the next small files of a directory that is being read.
+    pub store_ahead: bool,
+    /// Say that there are no extended attributes, `user.asof.*` included: the fastest `cp -a`.
+    pub noxattr: bool,
+    /// After that time without an answer of its store, a read is EIO.
+    pub store_timeout: Duration,
+    /// Threads that answer the kernel; at least two, so that a wake-up can stay on one processor.
+    pub threads: usize,
+}
+
+impl Default for Options {
+    /// Returns the options of a plain `asof mount`.
+    fn default() -> Self {
+        Self {
+            source: PathBuf::from("asof"),
+            passthrough: false,
+            store_ahead: true,
+            noxattr: false,
+            store_timeout: Duration::from_secs(30),
+            threads: std::thread::available_parallelism().map_or(2, |n| n.get().max(2)),
+        }
+    }
+}
+
+/// Called when a mount ended that nobody has renewed: it was unmounted, by whomever.
+pub type OnEnd = Arc<dyn Fn() + Send + Sync>;
+
+/// A live mount.
+pub struct Mount {
+    tree: Arc<Tree>,
+    dir: PathBuf,
+    options: Options,
+    on_end: OnEnd,
+    live: Live,
+    /// File systems of ours over each other; more than one only where the kernel cannot mount beneath.
+    layers: usize,
+}
+
+/// One connection to the kernel.
+struct Live {
+    shared: Arc<Shared>,
+    notifier: Notifier,
+    need: XattrNeed,
+    is_current: Arc<AtomicBool>,
+    is_privileged: bool,
+    allows_other: bool,
+}
+
+impl Mount {
+    /// Mounts `tree` at `dir` and serves it from threads of its own. When it returns, the mount answers.
+    ///
+    /// As root with `allow_other`; otherwise through `fusermount3`, with `allow_other` where that is
+    /// permitted ([`Mount::allows_other`] tells).
+    ///
+    /// # Errors
+    /// [`Error`]; nothing is mounted then.
+    pub fn start(tree: Arc<Tree>, dir: &Path, options: Options, on_end: OnEnd) -> Result<Self, Error> {
+        let dir = point::check(dir)?;
+        let live = connect(&tree, &dir, &options, &on_end, Attach::Over)?;
+        let mount = Self { tree, dir, options, on_end, live, layers: 1 };
+        mount.raise_read_ahead();
+        Ok(mount)
+    }
+
+    /// Returns the mount point, absolute.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Tells whether other users than the one who mounted are let in.
+    pub fn allows_other(&self) -> bool {
+        self.live.allows_other
+    }
+
+    /// Tells whether the kernel reads files by itself.
+    pub fn is_passthrough(&self) -> bool {
+        self.live.shared.is_passthrough.load(Ordering::Relaxed)
+    }
+
+    /// Makes the kernel forget what has changed. Not to be called from a thread that answers it.
+    pub fn invalidate(&self, changed: &Refreshed) {
+        let notifier = &self.live.notifier;
+        let names = changed.names.iter().map(|(parent, name)| {
+            notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name))
+        });
+        // From 0 on with no end: attributes, and content or the cached listing.
+        let inodes = changed.inodes.iter().map(|ino| notifier.inval_inode(INodeNo(ino.0), 0, 0));
+        for error in names.chain(inodes).filter_map(Result::err) {
+            tracing::debug!("the kernel did not take an invalidation: {error}");
+        }
+    }
+
+    /// Tells whether the catalog now needs more of the mount than it was set up for ([`Mount::renew`]).
+    pub fn is_outgrown(&self) -> bool {
+        self.live.is_privileged && rank(self.tree.xattr_need()) > rank(self.live.need)
+    }
+
+    /// Mounts anew in the same place, for what can only be settled at mounting.
+    ///
+    /// Processes that are inside go on in the old mount until they leave it; who comes by path sees the
+    /// new one. Where the kernel cannot mount beneath (before 6.5), the new one lies over the old one.
+    ///
+    /// # Errors
+    /// [`Error`]; the old mount goes on.
+    pub fn renew(&mut self) -> Result<(), Error> {
+        let live = match connect(&self.tree, &self.dir, &self.options, &self.on_end, Attach::Beneath) {
+            Ok(live) => {
+                self.live.is_current.store(false, Ordering::SeqCst);
+                sys::unmount(&self.dir, WhenBusy::Detach)
+                    .map_err(|source| Error::Unmount { dir: self.dir.clone(), source })?;
+                live
+            }
+            Err(Error::Mount { source, .. }) => {
+                tracing::debug!("cannot mount beneath: {source}; mounting over");
+                let live = connect(&self.tree, &self.dir, &self.options, &self.on_end, Attach::Over)?;
+                self.live.is_current.store(false, Ordering::SeqCst);
+                self.layers += 1;
+                live
+            }
+            Err(e) => return Err(e),
+        };
+        self.live = live;
+        self.raise_read_ahead();
+        Ok(())
+    }
+
+    /// Unmounts.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] with [`WhenBusy::Refuse`]; [`Error::Unmount`].
+    pub fn unmount(&mut self, when_busy: WhenBusy) -> Result<(), Error> {
+        while self.layers > 0 {
+            point::unmount_layer(&self.dir, when_busy)?;
+            self.layers -= 1;
+        }
+        Ok(())
+    }
+
+    fn raise_read_ahead(&self) {
+        let mounts = sys::mounts().unwrap_or_default();
+        let Some(own) = mounts.iter().rfind(|m| m.dir == self.dir) else { return };
+        if let Err(e) = sys::set_read_ahead(own.device, READ_AHEAD_KIB) {
+            tracing::debug!("reading ahead stays at the kernel's default: {e}");
+        }
+    }
+}
+
+/// Where a new file system goes.
+#[derive(Clone, Copy)]
+enum Attach {
+    Over,
+    Beneath,
+}
+
+fn rank(need: XattrNeed) -> u8 {
+    match need {
+        XattrNeed::None => 0,
+        XattrNeed::Plain => 1,
+        XattrNeed::Acl => 2,
+    }
+}
+
+fn connect(tree: &Arc<Tree>, dir: &Path, options: &Options, on_end: &OnEnd, attach: Attach) -> Result<Live, Error> {
+    let at = |source| Error::Mount { dir: dir.to_owned(), source };
+    match connect_privileged(tree, dir, options, on_end, attach) {
+        Err(Error::Mount { source, .. }) if sys::is_unknown_call(&source) && matches!(attach, Attach::Over) => {}
+        other => return other,
+    }
+    let need = tree.xattr_need();
+    for allows_other in [true, false] {
+        let shared = share(tree, options, need, false).map_err(at)?;
+        let mut config = config(options, allows_other);
+        config.mount_options = vec![
+            MountOption::RO,
+            MountOption::NoDev,
+            MountOption::NoSuid,
+            MountOption::DefaultPermissions,
+            // A comma would begin another option.
+            MountOption::FSName(options.source.to_string_lossy().replace(',', "_")),
+            MountOption::Subtype(SUBTYPE.to_owned()),
+        ];
+        match Session::new(AsofFilesystem(Arc::clone(&shared)), dir, &config) {
+            Ok(session) => return serve(session, shared, need, on_end, false, allows_other).map_err(at),
+            Err(e) if allows_other => tracing::debug!("not mounted for other users: {e}"),
+            Err(e) => return Err(at(e)),
+        }
+    }
+    unreachable!("the second round returns")
+}
+
+/// Mounts by ourselves: the type is then `fuse.asof`, and the file system answers before anybody sees it.
+fn connect_privileged(
+    tree: &Arc<Tree>,
+    dir: &Path,
+    options: &Options,
+    on_end: &OnEnd,
+    attach: Attach,
+) -> Result<Live, Error> {
+    let at = |source| Error::Mount { dir: dir.to_owned(), source };
+    let device = sys::open_fuse_device().map_err(|source| Error::NoDevice { source })?;
+    let wanted = sys::FuseMount { source: &options.source, subtype: SUBTYPE, allow_other: true };
+    let detached = match sys::create(device.as_fd(), &wanted) {
+        Ok(detached) => Some(detached),
+        Err(e) if sys::is_unknown_call(&e) && matches!(attach, Attach::Over) => {
+            sys::mount_at_once(device.as_fd(), &wanted, dir).map_err(at)?;
+            None
+        }
+        Err(e) => return Err(at(e)),
+    };
+    let need = tree.xattr_need();
+    let shared = share(tree, options, need, true).map_err(at)?;
+    let filesystem = AsofFilesystem(Arc::clone(&shared));
+    let session = Session::from_fd(filesystem, device, SessionACL::All, config(options, true)).map_err(at)?;
+    let live = serve(session, shared, need, on_end, true, true).map_err(at)?;
+    let attached = match (&detached, attach) {
+        (None, _) => Ok(()),
+        (Some(detached), Attach::Over) => detached.attach(dir),
+        (Some(detached), Attach::Beneath) => detached.attach_beneath(dir),
+    };
+    if let Err(e) = attached {
+        live.is_current.store(false, Ordering::SeqCst);
+        return Err(at(e));
+    }
+    Ok(live)
+}
+
+fn share(tree: &Arc<Tree>, options: &Options, need: XattrNeed, can_renew: bool) -> std::io::Result<Arc<Shared>> {
+    let lanes = Arc::new(lane::Lanes::new(options.store_timeout)?);
+    let is_ahead = options.store_ahead && !options.passthrough;
+    let xattrs = match need {
+        _ if options.noxattr => Xattrs::Off,
+        // The kernel never asks again for what it was once told not to ask for; that needs a new mount.
+        XattrNeed::None if can_renew => Xattrs::VirtualOnly,
+        XattrNeed::None | XattrNeed::Plain => Xattrs::Recorded,
+        XattrNeed::Acl => Xattrs::Enforced,
+    };
+    Ok(Arc::new(Shared {
+        tree: Arc::clone(tree),
+        ahead: is_ahead.then(|| ahead::Ahead::new(tree, &lanes)).transpose()?,
+        lanes,
+        xattrs,
+        is_passthrough: AtomicBool::new(options.passthrough),
+        backings: backing::Backings::default(),
+    }))
+}
+
+fn config(options: &Options, allows_other: bool) -> Config {
+    let mut config = Config::default();
+    config.acl = if allows_other { SessionACL::All } else { SessionACL::Owner };
+    config.n_threads = Some(options.threads.max(2));
+    config.clone_fd = true;
+    config
+}
+
+/// Starts the threads that answer the kernel.
+fn serve(
+    session: Session<AsofFilesystem>,
+    shared: Arc<Shared>,
+    need: XattrNeed,
+    on_end: &OnEnd,
+    is_privileged: bool,
+    allows_other: bool,
+) -> std::io::Result<Live> {
+    let notifier = session.notifier();
+    if let Some(ahead) = &shared.ahead {
+        ahead.connect(notifier.clone());
+    }
+    let is_current = Arc::new(AtomicBool::new(true));
+    let (own_current, on_end) = (Arc::clone(&is_current), Arc::clone(on_end));
+    std::thread::Builder::new().name("session".into()).spawn(move || {
+        if let Err(e) = session.run() {
+            tracing::error!("the connection to the kernel ended: {e}");
+        }
+        if own_current.load(Ordering::SeqCst) {
+            on_end();
+        }
+    })?;
+    Ok(Live { shared, notifier, need, is_current, is_privileged, allows_other })
+}

@@ -1,0 +1,232 @@
+//! Mount points: what may become one, and taking a mount away again.
+//!
+//! Promises: nothing is mounted over files or over another mount of ours. What is mounted is read from the
+//! kernel's table; a mount whose daemon is gone is told from a live one by the one question that a
+//! dead one answers at once.
+
+use crate::sys::mount::{self as sys, Mounted, WhenBusy};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Why a mount could not be made or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The mount point is not there.
+    #[error("mount point \"{}\" does not exist", dir.display())]
+    NoMountPoint {
+        /// The mount point.
+        dir: PathBuf,
+    },
+    /// The mount point is something else.
+    #[error("mount point \"{}\" is not a directory", dir.display())]
+    NotADirectory {
+        /// The mount point.
+        dir: PathBuf,
+    },
+    /// The mount would hide files.
+    #[error("mount point \"{}\" is not empty", dir.display())]
+    NotEmpty {
+        /// The mount point.
+        dir: PathBuf,
+    },
+    /// The mount point cannot be looked at.
+    #[error("cannot look at mount point \"{}\"", dir.display())]
+    Unreadable {
+        /// The mount point.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A live mount of ours is there.
+    #[error("catalog \"{}\" is already mounted at \"{}\"", catalog.display(), dir.display())]
+    AlreadyMounted {
+        /// The mount point.
+        dir: PathBuf,
+        /// What the mount there shows.
+        catalog: PathBuf,
+    },
+    /// A mount of ours is there whose daemon is gone.
+    #[error("at \"{}\" is a mount whose daemon is gone", dir.display())]
+    Stale {
+        /// The mount point.
+        dir: PathBuf,
+    },
+    /// This machine has no FUSE.
+    #[error("cannot open \"/dev/fuse\"")]
+    NoDevice {
+        /// Why.
+        source: io::Error,
+    },
+    /// The system refused.
+    #[error("cannot mount at \"{}\"", dir.display())]
+    Mount {
+        /// The mount point.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody is inside, or has a file open.
+    #[error("\"{}\" is in use", dir.display())]
+    Busy {
+        /// The mount point.
+        dir: PathBuf,
+    },
+    /// Nothing of ours is mounted there.
+    #[error("no catalog is mounted at \"{}\"", dir.display())]
+    NotMounted {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot unmount \"{}\"", dir.display())]
+    Unmount {
+        /// The mount point.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Returns what the admin can do about it, if that is one thing.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoMountPoint { dir } => Some(format!("mkdir {}", dir.display())),
+            Self::AlreadyMounted { dir, .. } => Some(format!("asof umount {} ends that mount", dir.display())),
+            Self::Stale { dir } => Some(format!("asof umount {} clears it", dir.display())),
+            Self::NoDevice { .. } => Some("modprobe fuse, or give the container --device /dev/fuse".to_owned()),
+            Self::Busy { dir } => {
+                Some(format!("fuser -vm {0} shows who; asof umount --lazy {0} does not wait for them", dir.display()))
+            }
+            Self::NotADirectory { .. }
+            | Self::NotEmpty { .. }
+            | Self::Unreadable { .. }
+            | Self::Mount { .. }
+            | Self::NotMounted { .. }
+            | Self::Unmount { .. } => None,
+        }
+    }
+}
+
+/// Unmounts what of ours is mounted at `dir`, live or left behind by a daemon that is gone.
+///
+/// # Errors
+/// [`Error::NotMounted`], [`Error::Busy`], [`Error::Unmount`].
+pub fn unmount(dir: &Path, when_busy: WhenBusy) -> Result<(), Error> {
+    let dir = absolute(dir).map_err(|source| Error::Unreadable { dir: dir.to_owned(), source })?;
+    let layers = ours(&dir).len();
+    if layers == 0 {
+        return Err(Error::NotMounted { dir });
+    }
+    for _ in 0..layers {
+        unmount_layer(&dir, when_busy)?;
+    }
+    Ok(())
+}
+
+/// Unmounts the uppermost file system at `dir`, as root or through `fusermount3`.
+pub(super) fn unmount_layer(dir: &Path, when_busy: WhenBusy) -> Result<(), Error> {
+    let source = match sys::unmount(dir, when_busy) {
+        Ok(()) => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => match unmount_by_helper(dir, when_busy) {
+            Ok(()) => return Ok(()),
+            Err(e) => e,
+        },
+        Err(e) => e,
+    };
+    match source {
+        e if e.kind() == io::ErrorKind::ResourceBusy => Err(Error::Busy { dir: dir.to_owned() }),
+        e if sys::is_not_mounted(&e) => Err(Error::NotMounted { dir: dir.to_owned() }),
+        source => Err(Error::Unmount { dir: dir.to_owned(), source }),
+    }
+}
+
+fn unmount_by_helper(dir: &Path, when_busy: WhenBusy) -> io::Result<()> {
+    let mut command = Command::new("fusermount3");
+    command.arg("-u");
+    match when_busy {
+        WhenBusy::Refuse => {}
+        WhenBusy::Detach => drop(command.arg("-z")),
+    }
+    let output = command.arg("--").arg(dir).stdin(Stdio::null()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    match (output.status.success(), said.contains("busy")) {
+        (true, _) => Ok(()),
+        (false, true) => Err(io::ErrorKind::ResourceBusy.into()),
+        (false, false) => Err(io::Error::other(said.trim().to_owned())),
+    }
+}
+
+/// Returns the absolute path of a directory that may become a mount point.
+pub(super) fn check(dir: &Path) -> Result<PathBuf, Error> {
+    let unreadable = |source| Error::Unreadable { dir: dir.to_owned(), source };
+    let path = absolute(dir).map_err(unreadable)?;
+    if let Some(mounted) = ours(&path).pop() {
+        return Err(if sys::is_disconnected(&path) {
+            Error::Stale { dir: path }
+        } else {
+            Error::AlreadyMounted { dir: path, catalog: PathBuf::from(mounted.source) }
+        });
+    }
+    let metadata = match std::fs::metadata(&path) {
+        Ok(metadata) => metadata,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::NoMountPoint { dir: path }),
+        // Not of our type, or we would have found it above.
+        Err(source) => return Err(unreadable(source)),
+    };
+    if !metadata.is_dir() {
+        return Err(Error::NotADirectory { dir: path });
+    }
+    match std::fs::read_dir(&path).map_err(unreadable)?.next() {
+        None => Ok(path),
+        Some(_) => Err(Error::NotEmpty { dir: path }),
+    }
+}
+
+/// Our mounts at `dir`, the uppermost last.
+fn ours(dir: &Path) -> Vec<Mounted> {
+    let kind = format!("fuse.{}", super::SUBTYPE);
+    let mut mounts = sys::mounts().unwrap_or_default();
+    mounts.retain(|m| m.dir == dir && m.kind == kind);
+    mounts
+}
+
+/// Resolves links on the way to `dir`, but does not look at `dir` itself unless it is a link: that would ask
+/// its server.
+fn absolute(dir: &Path) -> io::Result<PathBuf> {
+    let dir = std::path::absolute(dir)?;
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else { return Ok(dir) };
+    let plain = match std::fs::canonicalize(parent) {
+        Ok(parent) => parent.join(name),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(dir),
+        Err(e) => return Err(e),
+    };
+    if ours(&plain).is_empty() && plain.is_symlink() {
+        return std::fs::canonicalize(&plain);
+    }
+    Ok(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_become_a_mount_point_is_named() {
+        let world = tempfile::tempdir().unwrap();
+        let root = world.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("full")).unwrap();
+        std::fs::create_dir(root.join("empty")).unwrap();
+        std::fs::write(root.join("full/file"), b"").unwrap();
+        std::os::unix::fs::symlink("empty", root.join("link")).unwrap();
+        let text = |name: &str| check(&root.join(name)).unwrap_err().to_string();
+        let root = root.display();
+        assert_eq!(text("none"), format!("mount point \"{root}/none\" does not exist"));
+        assert_eq!(text("full/file"), format!("mount point \"{root}/full/file\" is not a directory"));
+        assert_eq!(text("full"), format!("mount point \"{root}/full\" is not empty"));
+        assert_eq!(check(&world.path().join("link")).unwrap(), world.path().canonicalize().unwrap().join("empty"));
+        let error = unmount(&world.path().join("empty"), WhenBusy::Refuse).unwrap_err();
+        assert_eq!(error.to_string(), format!("no catalog is mounted at \"{root}/empty\""));
+    }
+}
