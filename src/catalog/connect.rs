@@ -50,9 +50,11 @@ pub(super) fn create(path: &Path) -> Result<(), Error> {
         return Err(Error::Exists { path: path.to_owned() });
     }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if let Some(filesystem) = crate::sys::filesystem::network_filesystem(folder)
-        .map_err(|source| Error::Io { doing: "creating", path: path.to_owned(), source })?
-    {
+    if let Some(filesystem) = crate::sys::filesystem::network_filesystem(folder).map_err(|source| Error::Io {
+        doing: "creating",
+        path: path.to_owned(),
+        source,
+    })? {
         return Err(Error::NetworkFilesystem { path: path.to_owned(), filesystem });
     }
     // Built under another name: a killed `init` leaves no half catalog behind.

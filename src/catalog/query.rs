@@ -100,10 +100,9 @@ impl Query {
 
     fn refusal(&self, error: rusqlite::Error) -> Error {
         match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::OperationInterrupted) => Error::Refused(format!(
-                "the query was stopped after {} s, its time limit",
-                self.limits.time.as_secs()
-            )),
+            Some(rusqlite::ErrorCode::OperationInterrupted) => {
+                Error::Refused(format!("the query was stopped after {} s, its time limit", self.limits.time.as_secs()))
+            }
             Some(rusqlite::ErrorCode::AuthorizationForStatementDenied | rusqlite::ErrorCode::ReadOnly) => {
                 Error::Refused(format!("the catalog is only read here: {error}"))
             }

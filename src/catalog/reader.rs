@@ -184,7 +184,8 @@ impl Reader {
     /// # Errors
     /// [`Error::Sqlite`] if SQLite fails.
     pub fn replan_count(&self) -> Result<i32, Error> {
-        let all = [&self.list_sql, &self.list_hot_sql, LOOKUP, NODE, NAMES, NEXT_VERSION, INLINE, PERM, XATTRS, XATTR_NODES];
+        let all =
+            [&self.list_sql, &self.list_hot_sql, LOOKUP, NODE, NAMES, NEXT_VERSION, INLINE, PERM, XATTRS, XATTR_NODES];
         self.run("counting plans", |connection| {
             all.iter().map(|sql| Ok(connection.prepare_cached(sql)?.get_status(StatementStatus::RePrepare))).sum()
         })
@@ -197,9 +198,7 @@ impl Reader {
         ask: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Error> {
         self.queries.set(self.queries.get() + 1);
-        self.begin()
-            .and_then(|()| ask(&self.connection))
-            .map_err(|e| Error::sqlite(doing, &self.path, e))
+        self.begin().and_then(|()| ask(&self.connection)).map_err(|e| Error::sqlite(doing, &self.path, e))
     }
 
     fn begin(&self) -> rusqlite::Result<()> {
@@ -403,28 +402,7 @@ impl Reader {
     /// # Errors
     /// [`Error::Sqlite`] if SQLite fails.
     pub fn copies(&self, source: SourceId, at: Time) -> Result<Vec<CopyRow>, Error> {
-        self.run("finding copies", |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT c.id, c.generation, c.store, t.path, c.path FROM generation g \
-                 JOIN copy c ON c.generation = g.id JOIN store t ON t.id = c.store \
-                 WHERE g.source = ?1 AND g.taken_at = ?2 ORDER BY c.id",
-            )?;
-            statement
-                .query_map([source.0, at.0], |row| {
-                    let mut path = PathBuf::from(std::ffi::OsString::from_vec(row.get(3)?));
-                    let below: Vec<u8> = row.get(4)?;
-                    if !below.is_empty() {
-                        path.push(std::ffi::OsString::from_vec(below));
-                    }
-                    Ok(CopyRow {
-                        id: CopyId(row.get(0)?),
-                        generation: GenerationId(row.get(1)?),
-                        store: StoreId(row.get(2)?),
-                        path,
-                    })
-                })?
-                .collect()
-        })
+        self.run("finding copies", |connection| copies(connection, source, at))
     }
 
     /// Returns all sources, by name.
@@ -433,8 +411,8 @@ impl Reader {
     /// [`Error::Sqlite`] if SQLite fails.
     pub fn sources(&self) -> Result<Vec<SourceRow>, Error> {
         self.run("listing sources", |connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT id, name, kind, settings, root, added_at FROM source ORDER BY name")?;
+            let mut statement = connection
+                .prepare_cached("SELECT id, name, kind, settings, root, added_at FROM source ORDER BY name")?;
             statement
                 .query_map([], |row| {
                     Ok(SourceRow {
@@ -502,8 +480,9 @@ impl Reader {
     /// [`Error::Sqlite`] if SQLite fails.
     pub fn findings(&self, source: SourceId, at: Time) -> Result<Vec<(String, Vec<u8>, String)>, Error> {
         self.run("listing findings", |connection| {
-            let mut statement = connection
-                .prepare_cached("SELECT kind, path, detail FROM finding WHERE source = ?1 AND at = ?2 ORDER BY number")?;
+            let mut statement = connection.prepare_cached(
+                "SELECT kind, path, detail FROM finding WHERE source = ?1 AND at = ?2 ORDER BY number",
+            )?;
             statement.query_map([source.0, at.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
         })
     }
@@ -511,4 +490,28 @@ impl Reader {
     fn contradiction(&self, what: &'static str, node: NodeId, at: Time) -> Error {
         Error::Contradiction { path: self.path.clone(), what, node, at }
     }
+}
+
+/// See [`Reader::copies`].
+pub(super) fn copies(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Vec<CopyRow>> {
+    let mut statement = c.prepare_cached(
+        "SELECT c.id, c.generation, c.store, t.path, c.path FROM generation g \
+         JOIN copy c ON c.generation = g.id JOIN store t ON t.id = c.store \
+         WHERE g.source = ?1 AND g.taken_at = ?2 ORDER BY c.id",
+    )?;
+    statement
+        .query_map([source.0, at.0], |row| {
+            let mut path = PathBuf::from(std::ffi::OsString::from_vec(row.get(3)?));
+            let below: Vec<u8> = row.get(4)?;
+            if !below.is_empty() {
+                path.push(std::ffi::OsString::from_vec(below));
+            }
+            Ok(CopyRow {
+                id: CopyId(row.get(0)?),
+                generation: GenerationId(row.get(1)?),
+                store: StoreId(row.get(2)?),
+                path,
+            })
+        })?
+        .collect()
 }

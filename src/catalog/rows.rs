@@ -131,15 +131,8 @@ impl NodeRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KindNumber(pub(super) Kind);
 
-const KIND_NUMBERS: [Kind; 7] = [
-    Kind::File,
-    Kind::Directory,
-    Kind::Symlink,
-    Kind::Fifo,
-    Kind::Socket,
-    Kind::CharDevice,
-    Kind::BlockDevice,
-];
+const KIND_NUMBERS: [Kind; 7] =
+    [Kind::File, Kind::Directory, Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::CharDevice, Kind::BlockDevice];
 
 impl FromSql for KindNumber {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {

@@ -216,7 +216,10 @@ impl Writer {
                 for table in ["change", "finding", "instant"] {
                     c.execute(&format!("DELETE FROM {table} WHERE source = ?1"), [source.0])?;
                 }
-                c.execute("DELETE FROM copy WHERE generation IN (SELECT id FROM generation WHERE source = ?1)", [source.0])?;
+                c.execute(
+                    "DELETE FROM copy WHERE generation IN (SELECT id FROM generation WHERE source = ?1)",
+                    [source.0],
+                )?;
                 c.execute("DELETE FROM generation WHERE source = ?1", [source.0])?;
                 // Its node numbers may be given out again: inode numbers differ by their view, and no view's
                 // number comes twice.
@@ -248,8 +251,11 @@ impl Writer {
                     |r| r.get(0),
                 )?;
                 c.execute("DELETE FROM copy WHERE generation = ?1", [generation])?;
-                c.execute("INSERT INTO copy(generation, store, path) VALUES (?1, ?2, ?3)", params![generation, store.0, path])
-                    .map(drop)
+                c.execute(
+                    "INSERT INTO copy(generation, store, path) VALUES (?1, ?2, ?3)",
+                    params![generation, store.0, path],
+                )
+                .map(drop)
             })
         })
     }
@@ -380,6 +386,16 @@ impl GenerationWriter<'_> {
     /// Returns the instant of the published generation before this one, the base of all comparisons.
     pub fn previous(&self) -> Option<Time> {
         self.previous
+    }
+
+    /// Returns the directory of the first copy of the previous generation.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn previous_copy(&self) -> Result<Option<PathBuf>, Error> {
+        let Some(previous) = self.previous else { return Ok(None) };
+        let copies = self.sql("finding copies", |c| reader::copies(c, self.source, previous))?;
+        Ok(copies.into_iter().next().map(|copy| copy.path))
     }
 
     /// Tells whether a published generation comes after this one.
@@ -706,9 +722,11 @@ impl GenerationWriter<'_> {
             if let std::borrow::Cow::Owned(text) = escape_bytes(path) {
                 insert_odd_name(c, path, &text)?;
             }
-            c.prepare_cached("INSERT INTO finding(source, at, number, kind, path, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-                .execute(params![self.source.0, self.at.0, self.findings, finding.kind.word(), path, finding.detail])
-                .map(drop)
+            c.prepare_cached(
+                "INSERT INTO finding(source, at, number, kind, path, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![self.source.0, self.at.0, self.findings, finding.kind.word(), path, finding.detail])
+            .map(drop)
         })?;
         self.wrote(1)
     }
@@ -830,7 +848,8 @@ impl GenerationWriter<'_> {
     fn heat_directories(&mut self) -> Result<(), Error> {
         self.sql("indexing churning directories", |c| {
             let mut statement = c.prepare_cached("SELECT dir FROM directory_history WHERE NOT hot AND dead > ?1")?;
-            let candidates: Vec<i64> = statement.query_map([HOT_MIN], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;
+            let candidates: Vec<i64> =
+                statement.query_map([HOT_MIN], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;
             for dir in candidates {
                 let (rows, live): (i64, i64) = c
                     .prepare_cached("SELECT count(*), coalesce(sum(died = ?2), 0) FROM dirent WHERE parent = ?1")?
@@ -933,9 +952,11 @@ fn fork_of(hot: bool, born: i64, died: i64) -> Option<i64> {
 
 fn insert_dirent(c: &Connection, dir: NodeId, name: &EntryName, row: DirentRow, hot: bool) -> rusqlite::Result<()> {
     let fork = fork_of(hot, row.born, row.died);
-    c.prepare_cached("INSERT INTO dirent(parent, name, born, died, fork, node, kind) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-        .execute(params![dir.0, name.as_bytes(), row.born, row.died, fork, row.node.0, row.kind])
-        .map(drop)
+    c.prepare_cached(
+        "INSERT INTO dirent(parent, name, born, died, fork, node, kind) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![dir.0, name.as_bytes(), row.born, row.died, fork, row.node.0, row.kind])
+    .map(drop)
 }
 
 fn delete_dirent(c: &Connection, dir: NodeId, name: &EntryName, born: i64) -> rusqlite::Result<()> {
@@ -945,7 +966,9 @@ fn delete_dirent(c: &Connection, dir: NodeId, name: &EntryName, born: i64) -> ru
 }
 
 fn insert_odd_name(c: &Connection, name: &[u8], text: &str) -> rusqlite::Result<()> {
-    c.prepare_cached("INSERT OR IGNORE INTO odd_name(name, text) VALUES (?1, ?2)")?.execute(params![name, text]).map(drop)
+    c.prepare_cached("INSERT OR IGNORE INTO odd_name(name, text) VALUES (?1, ?2)")?
+        .execute(params![name, text])
+        .map(drop)
 }
 
 fn version_at(c: &Connection, node: NodeId, at: Time) -> rusqlite::Result<Option<NodeRow>> {
@@ -1083,7 +1106,8 @@ fn heat(c: &Connection, dir: i64) -> rusqlite::Result<()> {
     let mut statement = c.prepare_cached("SELECT name, born, died FROM dirent WHERE parent = ?1 AND fork IS NULL")?;
     let rows: Vec<(Vec<u8>, i64, i64)> =
         statement.query_map([dir], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?.collect::<rusqlite::Result<_>>()?;
-    let mut statement = c.prepare_cached("UPDATE dirent SET fork = ?4 WHERE parent = ?1 AND name = ?2 AND born = ?3")?;
+    let mut statement =
+        c.prepare_cached("UPDATE dirent SET fork = ?4 WHERE parent = ?1 AND name = ?2 AND born = ?3")?;
     for (name, born, died) in rows {
         statement.execute(params![dir, name, born, fork_of(true, born, died)])?;
     }

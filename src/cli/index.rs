@@ -32,8 +32,9 @@ pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {
     let mut writer = world.writer()?;
     let source = world.reader()?.source(&args.name)?;
     let settings = Settings::from_json(&source.settings)?;
-    let kind = SourceKind::from_word(&source.kind)
-        .ok_or_else(|| Failure::new(format!("source {:?} is of kind {:?}, which this asof does not know", source.name, source.kind)))?;
+    let kind = SourceKind::from_word(&source.kind).ok_or_else(|| {
+        Failure::new(format!("source {:?} is of kind {:?}, which this asof does not know", source.name, source.kind))
+    })?;
     let copies = source::open(kind, &source.settings, &world.zone)?;
     let mut job = Job { world, source: &source, settings: &settings, copies: &*copies, monitor: Terminal::new() };
     let known = job.known()?;
@@ -162,7 +163,8 @@ impl Job<'_> {
         }
         let mut wanted = Vec::new();
         for path in paths {
-            let path = std::fs::canonicalize(path).map_err(|e| Failure::because(format!("looking for the copy {path:?}"), &e))?;
+            let path = std::fs::canonicalize(path)
+                .map_err(|e| Failure::because(format!("looking for the copy {path:?}"), &e))?;
             if !path.is_dir() {
                 return Err(Failure::new(format!("{path:?} is not a copy of a share: it is not a directory")));
             }
@@ -191,8 +193,11 @@ impl Job<'_> {
         }
         wanted.sort_by_key(|found| found.taken_at);
         if let Some(pair) = wanted.windows(2).find(|pair| pair[0].taken_at == pair[1].taken_at) {
-            return Err(Failure::new(format!("{:?} and {:?} are both of {}", pair[0].path, pair[1].path, pair[0].taken_at))
-                .hint("index them one by one, with --at"));
+            return Err(Failure::new(format!(
+                "{:?} and {:?} are both of {}",
+                pair[0].path, pair[1].path, pair[0].taken_at
+            ))
+            .hint("index them one by one, with --at"));
         }
         Ok(wanted)
     }
@@ -207,10 +212,8 @@ impl Job<'_> {
     }
 
     fn index(&self, writer: &mut Writer, found: &Found, expected: Option<u64>) -> Result<Done, Failure> {
-        let rules = Rules {
-            inode_identity: self.settings.identity == IdentityRule::Inode,
-            checksum: self.settings.checksum,
-        };
+        let rules =
+            Rules { inode_identity: self.settings.identity == IdentityRule::Inode, checksum: self.settings.checksum };
         let store = self.store_of(&found.path);
         let copy = NewCopy { source: self.source, found, store: &store };
         self.monitor.begin(&format!("{} {}", self.source.name, found.taken_at), expected);

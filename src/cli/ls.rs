@@ -39,7 +39,9 @@ pub(super) fn run(args: &LsArgs, world: &World) -> Result<Outcome, Failure> {
             .hint(format!("asof show {name}:{path} tells about it")));
     }
     if reader.known_node(node, at)?.place == Place::Lost {
-        return Err(Failure::new(format!("\"{name}/{path}\" as of {at} cannot be listed: it could not be read when it was indexed")));
+        return Err(Failure::new(format!(
+            "\"{name}/{path}\" as of {at} cannot be listed: it could not be read when it was indexed"
+        )));
     }
     let mut values = Vec::new();
     let mut after: Option<Vec<u8>> = None;
@@ -137,7 +139,9 @@ pub(super) fn kind_word(kind: Kind) -> &'static str {
 pub(super) fn mode_text(mode: u32) -> String {
     let mut text = String::new();
     text.push(Kind::from_mode(mode).map_or('?', Kind::letter));
-    for (shift, special, set, unset) in [(6, Perm::SET_UID, 's', 'S'), (3, Perm::SET_GID, 's', 'S'), (0, Perm::STICKY, 't', 'T')] {
+    for (shift, special, set, unset) in
+        [(6, Perm::SET_UID, 's', 'S'), (3, Perm::SET_GID, 's', 'S'), (0, Perm::STICKY, 't', 'T')]
+    {
         let bits = mode >> shift;
         text.push(if bits & 4 != 0 { 'r' } else { '-' });
         text.push(if bits & 2 != 0 { 'w' } else { '-' });

@@ -23,8 +23,26 @@ const OPEN_FILES_MAX: usize = 1024;
 /// Options of mount(8) and fstab that change nothing here: what they ask for holds anyway, is for others
 /// (`x-...`), or would weaken the mount (mount(8) adds `dev,suid` for root by itself).
 const IGNORED: [&str; 20] = [
-    "ro", "rw", "nodev", "dev", "nosuid", "suid", "exec", "noexec", "atime", "noatime", "relatime", "defaults", "auto",
-    "noauto", "user", "nouser", "users", "nofail", "_netdev", "allow_other",
+    "ro",
+    "rw",
+    "nodev",
+    "dev",
+    "nosuid",
+    "suid",
+    "exec",
+    "noexec",
+    "atime",
+    "noatime",
+    "relatime",
+    "defaults",
+    "auto",
+    "noauto",
+    "user",
+    "nouser",
+    "users",
+    "nofail",
+    "_netdev",
+    "allow_other",
 ];
 
 pub(super) fn run(args: &MountArgs, world: &World) -> Result<Outcome, Failure> {

@@ -34,10 +34,11 @@ impl Terminal {
 impl Monitor for Terminal {
     fn begin(&self, what: &str, expected_entries: Option<u64>) {
         let bar = match expected_entries {
-            Some(expected) => ProgressBar::new(expected).with_style(style(
-                "{msg} {wide_bar} {human_pos}/about {human_len} entries, {per_sec}, {eta} left",
-            )),
-            None => ProgressBar::no_length().with_style(style("{msg} {spinner} {human_pos} entries, {per_sec}, {elapsed}")),
+            Some(expected) => ProgressBar::new(expected)
+                .with_style(style("{msg} {wide_bar} {human_pos}/about {human_len} entries, {per_sec}, {eta} left")),
+            None => {
+                ProgressBar::no_length().with_style(style("{msg} {spinner} {human_pos} entries, {per_sec}, {elapsed}"))
+            }
         };
         bar.set_draw_target(ProgressDrawTarget::stderr());
         bar.set_message(what.to_owned());

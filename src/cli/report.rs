@@ -82,8 +82,8 @@ impl From<std::io::Error> for Failure {
 impl From<catalog::Error> for Failure {
     fn from(e: catalog::Error) -> Self {
         use catalog::Error::{
-            Busy, Contradiction, Exists, Full, GenerationExists, Io, Missing, NetworkFilesystem, NoSuchSource, NotACatalog,
-            Refused, SourceExists, SourceName, Sqlite, TooNew,
+            Busy, Contradiction, Exists, Full, GenerationExists, Io, Missing, NetworkFilesystem, NoSuchSource,
+            NotACatalog, Refused, SourceExists, SourceName, Sqlite, TooNew,
         };
         let hint = match &e {
             Missing { .. } => Some("asof init makes it; --catalog FILE or ASOF_CATALOG names another"),

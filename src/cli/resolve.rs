@@ -28,7 +28,8 @@ pub(super) fn run(args: &ResolveArgs, world: &World) -> Result<Outcome, Failure>
             (None, Some(first)) => ("absent".to_owned(), format!("its first generation is of {}", first.taken_at)),
             (None, None) => ("absent".to_owned(), "it has no generation yet".to_owned()),
         };
-        values.push(json!({ "source": source.name, "generation": picked.map(|g| g.taken_at.to_string()), "notes": why }));
+        values
+            .push(json!({ "source": source.name, "generation": picked.map(|g| g.taken_at.to_string()), "notes": why }));
         rows.push(vec![source.name, shown, why]);
     }
     if args.json {

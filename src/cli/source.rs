@@ -100,13 +100,7 @@ fn list(as_json: bool, world: &World) -> Result<Outcome, Failure> {
             "name": source.name, "kind": source.kind, "generations": generations.len(), "oldest": oldest, "newest": newest,
         }));
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        rows.push(vec![
-            source.name,
-            source.kind,
-            grouped(generations.len() as i64),
-            or_dash(oldest),
-            or_dash(newest),
-        ]);
+        rows.push(vec![source.name, source.kind, grouped(generations.len() as i64), or_dash(oldest), or_dash(newest)]);
     }
     match as_json {
         true => output::json(&values.into())?,
@@ -125,8 +119,11 @@ fn remove(args: &RemoveArgs, world: &World) -> Result<Outcome, Failure> {
     let source = reader.source(&args.name)?;
     let generations = reader.generations(source.id)?.len();
     if generations > 0 && !args.force {
-        return Err(Failure::new(format!("source {:?} has {generations} generations; nothing was removed", source.name))
-            .hint("--force forgets them; their copies stay where they are and can be indexed again"));
+        return Err(Failure::new(format!(
+            "source {:?} has {generations} generations; nothing was removed",
+            source.name
+        ))
+        .hint("--force forgets them; their copies stay where they are and can be indexed again"));
     }
     writer.remove_source(source.id)?;
     eprintln!("forgot source \"{}\" and {generations} generations; no copy was touched", source.name);

@@ -19,17 +19,14 @@ pub(super) fn run(args: &SqlArgs, world: &World) -> Result<Outcome, Failure> {
     let sql = text(args)?;
     let mut query = Query::open(&world.catalog, QueryLimits { time: Duration::from_secs(args.timeout) })?;
     let sink = std::cell::RefCell::new(Sink::new(args));
-    let result = query.run(
-        &sql,
-        &mut |names| sink.borrow_mut().begin(names),
-        &mut |row| match sink.borrow_mut().row(row) {
+    let result =
+        query.run(&sql, &mut |names| sink.borrow_mut().begin(names), &mut |row| match sink.borrow_mut().row(row) {
             Ok(()) => ControlFlow::Continue(()),
             Err(e) => {
                 sink.borrow_mut().trouble = Some(e);
                 ControlFlow::Break(())
             }
-        },
-    );
+        });
     let mut sink = sink.into_inner();
     sink.flush()?;
     if let Some(e) = sink.trouble {

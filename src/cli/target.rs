@@ -100,9 +100,8 @@ pub(super) fn node_at(
             )));
         }
         let Some(found) = reader.lookup(here.0, name, at)? else {
-            return Err(Failure::new(format!("there is no \"{}/{path}\" as of {at}", source.name)).hint(
-                "SELECT * FROM deleted tells what was there before; asof generations lists other dates",
-            ));
+            return Err(Failure::new(format!("there is no \"{}/{path}\" as of {at}", source.name))
+                .hint("SELECT * FROM deleted tells what was there before; asof generations lists other dates"));
         };
         here = found;
         let name = crate::model::EntryName::new(name).map_err(|e| Failure::because("reading a path", &e))?;

@@ -52,7 +52,10 @@ impl Backings {
         let (how, result) = match reply.open_backing(file.as_fd()) {
             Ok(id) => (How::Passthrough { id, _file: file }, Opened::Done),
             // Without CAP_SYS_ADMIN, or compiled out: no other file will fare better.
-            Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) && map.is_empty() => {
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported)
+                    && map.is_empty() =>
+            {
                 return Opened::Refused(reply);
             }
             // The backing file system is stacked itself (overlay) or cannot be read so.

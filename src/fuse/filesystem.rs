@@ -102,11 +102,7 @@ impl Shared {
             if ticket.is_answered() {
                 return;
             }
-            let read = ticket
-                .tree
-                .open(ino)
-                .and_then(|file| file.read_at(room(buffer, size), offset).map_err(view::Error::Store));
-            match read {
+            match read_file(&ticket.tree, ino, room(buffer, size), offset) {
                 Ok(n) => ticket.claim().into_iter().for_each(|reply| reply.data(&buffer[..n])),
                 Err(e) => ticket.fail(&e),
             }
@@ -136,6 +132,15 @@ impl Shared {
             Ok(None) => reply.error(Errno::ENODATA),
             Err(e) => fail(&self.tree, "getxattr", ino, &e, reply),
         }
+    }
+}
+
+/// Reads from the copy that is open, or else from another one that has the same version.
+fn read_file(tree: &Tree, ino: Ino, buffer: &mut [u8], offset: u64) -> Result<usize, view::Error> {
+    let file = tree.open(ino)?;
+    match file.read_at(buffer, offset) {
+        Ok(n) => Ok(n),
+        Err(bad) => Ok(tree.open_elsewhere(ino, &file, &bad)?.read_at(buffer, offset)?),
     }
 }
 

@@ -304,7 +304,7 @@ mod tests {
     fn hang(lanes: &Lanes, store: StoreId) -> (Receiver<Late>, Sender<()>) {
         let (asker, told) = client();
         let (release, released) = channel::<()>();
-        lanes.ask(store, asker, Box::new(move |_| drop(released.recv())));
+        lanes.ask(store, asker, Box::new(move |_| _ = released.recv()));
         (told, release)
     }
 
@@ -329,7 +329,7 @@ mod tests {
         while is_done.try_recv().is_err() {
             let (asker, _told) = client();
             let done = done.clone();
-            lanes.ask(StoreId(1), asker, Box::new(move |_| drop(done.send(()))));
+            lanes.ask(StoreId(1), asker, Box::new(move |_| _ = done.send(())));
             std::thread::yield_now();
         }
     }
@@ -341,7 +341,7 @@ mod tests {
         for _ in 0..WORKERS_MAX {
             let (release, released) = channel::<()>();
             releases.push(release);
-            lanes.ahead(StoreId(1), Box::new(move |_| drop(released.recv())));
+            lanes.ahead(StoreId(1), Box::new(move |_| _ = released.recv()));
         }
         let (done, is_done) = channel();
         let (asker, _told) = client();

@@ -131,9 +131,8 @@ impl Mount {
     /// Makes the kernel forget what has changed. Not to be called from a thread that answers it.
     pub fn invalidate(&self, changed: &Refreshed) {
         let notifier = &self.live.notifier;
-        let names = changed.names.iter().map(|(parent, name)| {
-            notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name))
-        });
+        let names =
+            changed.names.iter().map(|(parent, name)| notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name)));
         // From 0 on with no end: attributes, and content or the cached listing.
         let inodes = changed.inodes.iter().map(|ino| notifier.inval_inode(INodeNo(ino.0), 0, 0));
         for error in names.chain(inodes).filter_map(Result::err) {

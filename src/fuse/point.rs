@@ -228,5 +228,41 @@ mod tests {
         assert_eq!(check(&world.path().join("link")).unwrap(), world.path().canonicalize().unwrap().join("empty"));
         let error = unmount(&world.path().join("empty"), WhenBusy::Refuse).unwrap_err();
         assert_eq!(error.to_string(), format!("no catalog is mounted at \"{root}/empty\""));
+        assert_eq!(text("full/file/x"), format!("cannot look at mount point \"{root}/full/file/x\""));
+    }
+
+    #[test]
+    fn errors_of_mounting_say_what_can_be_done() {
+        let dir = || PathBuf::from("/backups");
+        let refused = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let text = |error: Error| (error.to_string(), error.hint());
+        let hint = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            text(Error::AlreadyMounted { dir: dir(), catalog: "/c.db".into() }),
+            (
+                "catalog \"/c.db\" is already mounted at \"/backups\"".into(),
+                hint("asof umount /backups ends that mount")
+            )
+        );
+        assert_eq!(
+            text(Error::Stale { dir: dir() }),
+            ("at \"/backups\" is a mount whose daemon is gone".into(), hint("asof umount /backups clears it"))
+        );
+        assert_eq!(
+            text(Error::NoDevice { source: refused() }),
+            ("cannot open \"/dev/fuse\"".into(), hint("modprobe fuse, or give the container --device /dev/fuse"))
+        );
+        assert_eq!(text(Error::Mount { dir: dir(), source: refused() }), ("cannot mount at \"/backups\"".into(), None));
+        assert_eq!(
+            text(Error::Unmount { dir: dir(), source: refused() }),
+            ("cannot unmount \"/backups\"".into(), None)
+        );
+        assert_eq!(
+            text(Error::Busy { dir: dir() }),
+            (
+                "\"/backups\" is in use".into(),
+                hint("fuser -vm /backups shows who; asof umount --lazy /backups does not wait for them")
+            )
+        );
     }
 }

@@ -14,11 +14,14 @@
 //! to the copy, not to what was copied: the first one seen is kept and not compared, except under `inode`,
 //! where a changed ctime makes a new version.
 //!
+//! With `checksum` a file that looks unchanged is compared byte by byte with the same path in a copy of the
+//! previous generation, and another version if they differ; one that cannot be compared counts as changed.
+//!
 //! Promises: one pass; memory grows with the number of hard-linked files in the copy and with the number of
-//! directories not yet walked, not with the number of files. Never reads the copy itself.
+//! directories not yet walked, not with the number of files. Never reads a copy itself.
 
 use crate::catalog::{ChangeOps, Counts, DirEntry, Error, GenerationWriter, NodeRow, Place};
-use crate::model::{EntryName, FileKey, Finding, Kind, ListedEntry, Listing, NodeId};
+use crate::model::{EntryName, FileKey, Finding, Kind, ListedEntry, Listing, NodeId, RelPath};
 use crate::monitor::Monitor;
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
@@ -53,10 +56,17 @@ struct Deferred {
     entry: ListedEntry,
 }
 
+/// Tells whether a path holds the same bytes as in the previous generation.
+pub(super) type SameBytes<'m> = dyn Fn(&RelPath) -> std::io::Result<bool> + 'm;
+
 /// The state of one merge.
 pub(super) struct Merge<'m, 'w> {
     writer: &'m mut GenerationWriter<'w>,
     rules: Rules,
+    /// Asked about files that look unchanged.
+    same_bytes: Option<&'m SameBytes<'m>>,
+    /// The directory that is being merged.
+    path: RelPath,
     monitor: &'m dyn Monitor,
     pending: HashMap<u64, Pending>,
     /// The number that the walk gives the next directory it names.
@@ -73,10 +83,17 @@ pub(super) struct Merge<'m, 'w> {
 }
 
 impl<'m, 'w> Merge<'m, 'w> {
-    pub(super) fn new(writer: &'m mut GenerationWriter<'w>, rules: Rules, monitor: &'m dyn Monitor) -> Self {
+    pub(super) fn new(
+        writer: &'m mut GenerationWriter<'w>,
+        rules: Rules,
+        same_bytes: Option<&'m SameBytes<'m>>,
+        monitor: &'m dyn Monitor,
+    ) -> Self {
         Self {
             writer,
             rules,
+            same_bytes,
+            path: RelPath::root(),
             monitor,
             pending: HashMap::new(),
             next_directory: 1,
@@ -99,6 +116,7 @@ impl<'m, 'w> Merge<'m, 'w> {
         for finding in &listing.findings {
             self.finding(finding)?;
         }
+        self.path = listing.path;
         if !listing.complete {
             self.lose_listing(here.node)?;
         }
@@ -188,7 +206,13 @@ impl<'m, 'w> Merge<'m, 'w> {
     }
 
     /// Writes what is known of `entry` now that its node is.
-    fn settle(&mut self, dir: NodeId, entry: &ListedEntry, node: NodeId, before: Option<&DirEntry>) -> Result<(), Error> {
+    fn settle(
+        &mut self,
+        dir: NodeId,
+        entry: &ListedEntry,
+        node: NodeId,
+        before: Option<&DirEntry>,
+    ) -> Result<(), Error> {
         let kind = entry.attrs.kind();
         match before {
             Some(before) if before.node == node => {}
@@ -223,7 +247,13 @@ impl<'m, 'w> Merge<'m, 'w> {
         let nlink = if linked { base.map_or(1, |b| b.nlink) } else { 1 };
         let mut row = self.writer.encode(&entry.attrs, entry.unreadable, base.as_ref())?;
         row.nlink = nlink;
-        self.version(node, row, base.as_ref())?;
+        let here = before.is_some_and(|b| b.node == node);
+        match base {
+            Some(base) if here && kind == Kind::File && ChangeOps::between(&base, &row).is_empty() => {
+                self.unchanged(node, row, &base, &entry.name)?;
+            }
+            base => self.version(node, row, base.as_ref())?,
+        }
         if linked {
             self.links.insert((entry.key.device, entry.key.inode), Link { node, names: 1, written: nlink });
         }
@@ -301,6 +331,18 @@ impl<'m, 'w> Merge<'m, 'w> {
             return Ok(());
         }
         self.writer.note_change(node, ops)?;
+        self.writer.set_version(node, row)
+    }
+
+    /// A file that looks unchanged: is, unless its bytes are to be compared and differ.
+    fn unchanged(&mut self, node: NodeId, row: NodeRow, base: &NodeRow, name: &EntryName) -> Result<(), Error> {
+        let path = self.path.join(name);
+        match self.same_bytes.map(|same| same(&path)) {
+            None | Some(Ok(true)) => return self.version(node, row, Some(base)),
+            Some(Ok(false)) => {}
+            Some(Err(e)) => self.monitor.warn(&format!("counted as changed, cannot compare \"{path}\": {e}")),
+        }
+        self.writer.note_change(node, ChangeOps::CONTENT)?;
         self.writer.set_version(node, row)
     }
 

@@ -30,7 +30,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// The copy's own instant is that of another copy.
-    #[error("source {source_name:?} has a generation of {at} already, at {known:?}; {path:?} would be a second one of the same second")]
+    #[error(
+        "source {source_name:?} has a generation of {at} already, at {known:?}; {path:?} would be a second one of the same second"
+    )]
     SecondOfOneSecond {
         /// The source.
         source_name: String,

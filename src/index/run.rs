@@ -3,10 +3,11 @@
 //! Promises: on any error the generation is removed again (or, where the disk is too full even for that, by
 //! the next run); the error that is told is the first one. Never decides which copies there are.
 
-use super::{Error, Rules, merge::Merge};
+use super::merge::{Merge, SameBytes};
+use super::{Error, Rules};
 use crate::catalog::{Counts, SourceRow, Writer};
 use crate::clock::Clock;
-use crate::model::{Level, Time};
+use crate::model::{Level, RelPath, Time};
 use crate::monitor::Monitor;
 use crate::source::{Found, Source};
 use std::ops::ControlFlow;
@@ -57,7 +58,14 @@ pub fn index_copy(
     let started = Instant::now();
     let mut generation =
         writer.begin(copy.source, at, Level::Full, (store, below.as_os_str().as_bytes()), clock.now())?;
-    let merged = merge_copy(&mut generation, copy.found, reader, rules, monitor);
+    let base = generation.previous_copy()?;
+    let same_bytes = |base: &Path| {
+        let base = base.to_owned();
+        move |path: &RelPath| reader.same_bytes(&base, &copy.found.path, path)
+    };
+    let compare = base.as_deref().filter(|_| rules.checksum).map(same_bytes);
+    let compare = compare.as_ref().map(|c| c as &SameBytes<'_>);
+    let merged = merge_copy(Merge::new(&mut generation, rules, compare, monitor), copy.found, reader);
     let (mut counts, unstable) = match merged {
         Ok(merged) => merged,
         Err(e) => {
@@ -71,14 +79,7 @@ pub fn index_copy(
     Ok(Done { at, counts, changed_nodes, unstable })
 }
 
-fn merge_copy(
-    generation: &mut crate::catalog::GenerationWriter<'_>,
-    found: &Found,
-    reader: &dyn Source,
-    rules: Rules,
-    monitor: &dyn Monitor,
-) -> Result<(Counts, bool), Error> {
-    let mut merge = Merge::new(generation, rules, monitor);
+fn merge_copy(mut merge: Merge<'_, '_>, found: &Found, reader: &dyn Source) -> Result<(Counts, bool), Error> {
     let mut trouble = None;
     let stats = reader.scan(found, &mut |listing| match merge.listing(listing) {
         Ok(()) => ControlFlow::Continue(()),

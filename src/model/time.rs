@@ -48,8 +48,7 @@ pub struct Timestamp {
 impl Timestamp {
     /// Returns the nanoseconds from `earlier` to `self`, held at the ends of 64 bits.
     pub fn ns_since(self, earlier: Self) -> i64 {
-        let ns = (i128::from(self.seconds) - i128::from(earlier.seconds)) * 1_000_000_000
-            + i128::from(self.nanos)
+        let ns = (i128::from(self.seconds) - i128::from(earlier.seconds)) * 1_000_000_000 + i128::from(self.nanos)
             - i128::from(earlier.nanos);
         ns.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
     }

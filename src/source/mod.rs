@@ -7,7 +7,7 @@
 
 pub mod nfs;
 
-use crate::model::{Listing, SourceKind, Time};
+use crate::model::{Listing, RelPath, SourceKind, Time};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -121,6 +121,13 @@ pub trait Source: Send {
     /// # Errors
     /// [`Error::Copy`] if the root cannot be opened as a directory.
     fn scan(&self, found: &Found, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<ScanStats, Error>;
+
+    /// Tells whether the regular file `path` holds the same bytes in two copies. Reads both to the first
+    /// difference.
+    ///
+    /// # Errors
+    /// That of opening or reading either.
+    fn same_bytes(&self, one: &Path, other: &Path, path: &RelPath) -> io::Result<bool>;
 
     /// Returns the instant that the directory `path` tells of itself, when the admin gave none.
     ///

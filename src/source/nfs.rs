@@ -6,6 +6,7 @@
 //! say, and a directory without one is left aside with the reason. Never guesses a date, never follows
 //! a link, never leaves the file system of a copy.
 
+mod bytes;
 mod directory;
 mod instant;
 mod scan;
@@ -13,10 +14,11 @@ mod scan;
 mod tests;
 
 use super::{Discovered, Error, Found, ScanStats, Source};
-use crate::model::{Listing, Time};
+use crate::model::{Listing, RelPath, Time};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -181,7 +183,7 @@ impl Source for Nfs {
             let is_directory = match entry.file_type() {
                 Ok(kind) => kind.is_dir(),
                 // Removed since it was listed: retention of the tool that makes the copies.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
                 Err(error) => return Err(fail(error)),
             };
             if !is_directory || entry.file_name().as_bytes().starts_with(b".") {
@@ -200,6 +202,10 @@ impl Source for Nfs {
 
     fn scan(&self, found: &Found, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<ScanStats, Error> {
         scan::scan(&found.path, each)
+    }
+
+    fn same_bytes(&self, one: &Path, other: &Path, path: &RelPath) -> io::Result<bool> {
+        bytes::same(one, other, path)
     }
 
     fn instant_of(&self, path: &Path) -> Result<Time, Error> {

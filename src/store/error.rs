@@ -1,4 +1,5 @@
 //! What can be wrong with a file of a copy.
+//! Every text names the full path and what was found; errors of the system come as the cause.
 
 use super::Identity;
 use crate::model::{Kind, escape_bytes};

@@ -240,6 +240,13 @@ impl Store {
         Ok(opened)
     }
 
+    /// Gives up the open file with this key, so that the next [`Store::open`] opens one anew.
+    pub fn forget(&self, key: (i64, i64)) {
+        let forgotten = self.files.lock().expect(UNPOISONED).pop(&key);
+        // Closed here, with the lock given back.
+        drop(forgotten);
+    }
+
     /// Closes what nobody has used during the last `calls` calls of this function.
     ///
     /// To be called each second: a descriptor that is kept for ever would keep the store from being
@@ -270,9 +277,7 @@ impl Store {
         match result {
             Ok(file) => Ok((file, root.is_local)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::Missing { path: place.full_path() }),
-            Err(e) if read::is_link(&e) => {
-                Err(Error::NotAFile { path: place.full_path(), found: Some(Kind::Symlink) })
-            }
+            Err(e) if read::is_link(&e) => Err(Error::NotAFile { path: place.full_path(), found: Some(Kind::Symlink) }),
             Err(source) => Err(Error::Unreadable { path: place.full_path(), source }),
         }
     }

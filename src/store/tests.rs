@@ -1,3 +1,6 @@
+//! Files of copies opened and read, and every way in which one can be the wrong one.
+//! Each error is provoked and its whole text compared.
+
 use super::*;
 use std::error::Error as _;
 use std::fs;

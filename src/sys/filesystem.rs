@@ -31,6 +31,6 @@ pub fn network_filesystem(path: &Path) -> io::Result<Option<String>> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: statfs returned 0, so it has filled `answer`.
-    let kind = unsafe { answer.assume_init() }.f_type as i64;
+    let kind = unsafe { answer.assume_init() }.f_type;
     Ok(NETWORK.iter().find(|(magic, _)| *magic == kind & 0xffff_ffff).map(|(_, name)| (*name).to_owned()))
 }

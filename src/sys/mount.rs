@@ -126,8 +126,7 @@ pub fn mount_at_once(device: BorrowedFd<'_>, mount: &FuseMount<'_>, dir: &Path) 
     let dir = c_string(dir.as_os_str().as_bytes())?;
     let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
     // SAFETY: all strings are zero-terminated and outlive the call.
-    let result =
-        unsafe { libc::mount(source.as_ptr(), dir.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast()) };
+    let result = unsafe { libc::mount(source.as_ptr(), dir.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -233,8 +232,7 @@ pub fn is_disconnected(dir: &Path) -> bool {
     let mut status: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: `dir` is zero-terminated and outlives the call, `status` is writable.
     let failed = unsafe { libc::statfs(dir.as_ptr(), &raw mut status) } != 0;
-    failed
-        && matches!(io::Error::last_os_error().raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED))
+    failed && matches!(io::Error::last_os_error().raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED))
 }
 
 /// Tells whether an error means that nothing is mounted there.
@@ -252,9 +250,8 @@ fn configure(context: &OwnedFd, command: u32, key: Option<&str>, value: Option<&
     let value = value.map(c_string).transpose()?;
     let pointer = |s: &Option<CString>| s.as_ref().map_or(std::ptr::null(), |s| s.as_ptr());
     // SAFETY: both strings are null or zero-terminated and outlive the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, pointer(&key), pointer(&value), 0)
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, pointer(&key), pointer(&value), 0) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -285,12 +282,7 @@ mod tests {
         let text = b"36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:2 - fuse.asof /var/a\\134b ro,fd=3\n\
                      37 35 0:5 / /x rw - tmpfs tmpfs rw\n";
         let expected = vec![
-            Mounted {
-                dir: "/mnt 2".into(),
-                device: (98, 0),
-                kind: "fuse.asof".into(),
-                source: "/var/a\\b".into(),
-            },
+            Mounted { dir: "/mnt 2".into(), device: (98, 0), kind: "fuse.asof".into(), source: "/var/a\\b".into() },
             Mounted { dir: "/x".into(), device: (0, 5), kind: "tmpfs".into(), source: "tmpfs".into() },
         ];
         assert_eq!(parse_mountinfo(text), expected);

@@ -60,9 +60,8 @@ fn open_piece(from: RawFd, path: &[u8], flags: i32) -> io::Result<OwnedFd> {
     how.flags = flags as u64;
     how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
     // SAFETY: `c_path` and `how` outlive the call and the size given is that of `how`.
-    let fd = unsafe {
-        libc::syscall(libc::SYS_openat2, from, c_path.as_ptr(), &raw const how, size_of::<libc::open_how>())
-    };
+    let fd =
+        unsafe { libc::syscall(libc::SYS_openat2, from, c_path.as_ptr(), &raw const how, size_of::<libc::open_how>()) };
     match descriptor(fd as i32) {
         // EPERM: sandboxes that do not know the call answer so (old Docker).
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => open_by_component(from, path, flags),
@@ -135,8 +134,17 @@ pub fn seek(file: BorrowedFd<'_>, what: Seek, offset: u64) -> io::Result<Option<
 pub fn is_local(file: BorrowedFd<'_>) -> io::Result<bool> {
     // Magic numbers: statfs(2); bcachefs and zfs from their own headers.
     const LOCAL: [i64; 11] = [
-        0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x8584_58F6, 0xF2F5_2010, 0x7371_7368, 0xE0F5_E1E2, 0x9660,
-        0xCA45_1A4E, 0x2FC1_2FC1,
+        0xEF53,
+        0x5846_5342,
+        0x9123_683E,
+        0x0102_1994,
+        0x8584_58F6,
+        0xF2F5_2010,
+        0x7371_7368,
+        0xE0F5_E1E2,
+        0x9660,
+        0xCA45_1A4E,
+        0x2FC1_2FC1,
     ];
     // SAFETY: all-zero is a valid `statfs`; the call overwrites it.
     let mut status: libc::statfs = unsafe { std::mem::zeroed() };

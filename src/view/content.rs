@@ -15,7 +15,9 @@ use std::sync::{Arc, Mutex};
 
 /// The copies of generations that were read from.
 #[derive(Default)]
-pub(super) struct Copies(Mutex<HashMap<(SourceId, Time), Arc<Vec<CopyRow>>>>);
+pub(super) struct Copies(Mutex<HashMap<(SourceId, Time), CopyRows>>);
+
+type CopyRows = Arc<Vec<CopyRow>>;
 
 impl Copies {
     pub(super) fn clear(&self) {
@@ -60,22 +62,41 @@ impl Tree {
         if let Some(file) = self.store.cached(key(&place)) {
             return Ok(file);
         }
-        let row = self.file_row(&place)?;
-        let mut tried = Vec::new();
-        if let Some(file) = self.open_at(&place, place.at, &row, &mut tried)? {
+        self.open_first(&place, None, Vec::new())
+    }
+
+    /// Opens the file `ino` in another copy than that of `bad`, which failed with `why`. May wait for a store.
+    ///
+    /// # Errors
+    /// As [`Tree::open`].
+    pub fn open_elsewhere(&self, ino: Ino, bad: &OpenFile, why: &store::Error) -> Result<Arc<OpenFile>, Error> {
+        let Spot::Node(place) = self.spot(ino)? else { return Err(Error::NotAFile(self.describe(ino))) };
+        self.store.forget(key(&place));
+        self.open_first(&place, Some(bad.place()), vec![chain(why)])
+    }
+
+    /// Opens the first copy that has the file as it was indexed, other than `bad`.
+    fn open_first(
+        &self,
+        place: &Place,
+        bad: Option<&store::Place>,
+        mut tried: Vec<String>,
+    ) -> Result<Arc<OpenFile>, Error> {
+        let row = self.file_row(place)?;
+        if let Some(file) = self.open_at(place, place.at, &row, bad, &mut tried)? {
             return Ok(file);
         }
-        for at in self.same_version(&place, &row)? {
-            if let Some(file) = self.open_at(&place, at, &row, &mut tried)? {
+        for at in self.same_version(place, &row)? {
+            if let Some(file) = self.open_at(place, at, &row, bad, &mut tried)? {
                 tracing::warn!(
                     "{} is read from the copy of {at}, which has the same version: {}",
-                    self.describe_place(&place),
+                    self.describe_place(place),
                     tried.join("; ")
                 );
                 return Ok(file);
             }
         }
-        Err(Error::NoBytes { what: self.describe_place(&place), tried: tried.join("; ") })
+        Err(Error::NoBytes { what: self.describe_place(place), tried: tried.join("; ") })
     }
 
     /// Tries the copies of the generation at `at` in turn.
@@ -84,6 +105,7 @@ impl Tree {
         place: &Place,
         at: Time,
         row: &NodeRow,
+        bad: Option<&store::Place>,
         tried: &mut Vec<String>,
     ) -> Result<Option<Arc<OpenFile>>, Error> {
         let identity = Identity { size_bytes: row.size_bytes, mtime: row.mtime };
@@ -94,6 +116,9 @@ impl Tree {
         for path in self.paths(place, at)? {
             for copy in copies.iter() {
                 let there = store::Place { store: copy.store, root: copy.path.clone(), path: path.clone() };
+                if bad == Some(&there) {
+                    continue;
+                }
                 match self.store.open(key(place), &there, &identity) {
                     Ok(file) => return Ok(Some(file)),
                     Err(e) => tried.push(chain(&e)),
@@ -127,7 +152,7 @@ impl Tree {
         Ok(others)
     }
 
-    fn copies_of(&self, source: SourceId, at: Time) -> Result<Arc<Vec<CopyRow>>, Error> {
+    fn copies_of(&self, source: SourceId, at: Time) -> Result<CopyRows, Error> {
         if let Some(copies) = lock(&self.copies.0).get(&(source, at)) {
             return Ok(copies.clone());
         }

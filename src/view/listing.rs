@@ -65,20 +65,18 @@ impl Listings {
     }
 }
 
+/// Takes one entry of a listing: its name, its attributes, the offset to go on after it, and how long the
+/// attributes hold.
+pub type EachEntry<'e> = dyn FnMut(&[u8], &Stat, u64, Ttl) -> ControlFlow<()> + 'e;
+
 impl Tree {
-    /// Calls `each` with every name in `dir` after `offset` (0: from the start), `.` and `..` included: name,
-    /// attributes, the offset to go on after it, and how long the attributes hold.
+    /// Calls `each` with every name in `dir` after `offset` (0: from the start), `.` and `..` included.
     ///
     /// Inside a generation one query for 4,096 names. Stops early, without error, when `each` breaks.
     ///
     /// # Errors
     /// [`Error::NotADirectory`], [`Error::Unlisted`], [`Error::NoSuchView`], [`Error::Catalog`].
-    pub fn list(
-        &self,
-        dir: Ino,
-        offset: u64,
-        each: &mut dyn FnMut(&[u8], &Stat, u64, Ttl) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
+    pub fn list(&self, dir: Ino, offset: u64, each: &mut EachEntry<'_>) -> Result<(), Error> {
         let spot = self.spot(dir)?;
         if let Spot::Note(..) = spot {
             return Err(Error::NotADirectory(self.describe(dir)));
@@ -110,12 +108,7 @@ impl Tree {
         }
     }
 
-    fn list_node(
-        &self,
-        place: &Place,
-        skip: u64,
-        each: &mut dyn FnMut(&[u8], &Stat, u64, Ttl) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
+    fn list_node(&self, place: &Place, skip: u64, each: &mut EachEntry<'_>) -> Result<(), Error> {
         self.check_listed(place)?;
         let mut number = skip as usize;
         loop {
@@ -127,7 +120,7 @@ impl Tree {
                     return Ok(());
                 }
             }
-            if window.len() < WINDOW || number % WINDOW != 0 {
+            if window.len() < WINDOW || !number.is_multiple_of(WINDOW) {
                 return Ok(());
             }
         }

@@ -24,6 +24,7 @@ mod top;
 mod xattr;
 
 pub use ino::Ino;
+pub use listing::EachEntry;
 pub use stat::Stat;
 pub use xattr::XattrNeed;
 
@@ -37,6 +38,10 @@ use snapshot::{Snapshot, ViewKey};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+/// A file of a copy is closed when nobody has read it between so many calls of [`Tree::rest`], so that a store
+/// can be unmounted a minute after its last reader.
+const RESTS_OPEN: u64 = 60;
 
 /// How long an answer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,6 +270,7 @@ impl Tree {
         if let Err(e) = self.readers.turn() {
             tracing::error!("{}", content::chain(&e));
         }
+        self.store.rest(RESTS_OPEN);
     }
 
     /// Sees what was published since the last call. Cheap when nothing was: one pragma.

@@ -105,7 +105,9 @@ impl Tree {
         let listed = date == at.view_name();
         let view = if listed { Some(target) } else { self.dates.number(source, name, target) };
         match view {
-            Some(view) => self.view_root(snapshot, source, view, at).map_or(missing, |stat| Looked::Found(stat, Ttl::Short)),
+            Some(view) => {
+                self.view_root(snapshot, source, view, at).map_or(missing, |stat| Looked::Found(stat, Ttl::Short))
+            }
             None => missing,
         }
     }
@@ -149,7 +151,9 @@ impl Tree {
     pub fn stat(&self, ino: Ino) -> Result<(Stat, Ttl), Error> {
         let changed = self.snapshot().read_at;
         match self.spot(ino)? {
-            Spot::Root | Spot::Source(_) | Spot::Notes(ViewId(0)) => Ok((self.made_directory(ino, changed), Ttl::Short)),
+            Spot::Root | Spot::Source(_) | Spot::Notes(ViewId(0)) => {
+                Ok((self.made_directory(ino, changed), Ttl::Short))
+            }
             Spot::Notes(_) => Ok((self.made_directory(ino, Timestamp::default()), Ttl::Short)),
             Spot::View(_, key) => Ok((self.made_directory(ino, instant_stamp(key.at)), Ttl::Forever)),
             Spot::Note(view, index) => Ok((self.note_stat(view, index)?, Ttl::Short)),
@@ -162,9 +166,13 @@ impl Tree {
     }
 
     /// Calls `each` with the names of a directory that the mount makes up, in the order in which it lists them.
-    pub(super) fn list_top(&self, spot: &Spot, mut each: impl FnMut(Vec<u8>, Ino) -> Result<bool, Error>) -> Result<(), Error> {
+    pub(super) fn list_top(
+        &self,
+        spot: &Spot,
+        mut each: impl FnMut(Vec<u8>, Ino) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
         let snapshot = self.snapshot();
-        let instants = |source| snapshot.instants(source).iter().filter_map(move |at| Some((*at, source)));
+        let instants = |source| snapshot.instants(source).iter().map(move |at| (*at, source));
         let mut names: Vec<(Vec<u8>, Ino)> = Vec::new();
         match spot {
             Spot::Root => {

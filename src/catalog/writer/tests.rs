@@ -1,3 +1,2 @@
-//! What the writer does to the rows of a small history, told by reading it back at every instant.
-
-use super::*;
+//! What the writer does to the rows of a small history,
+//! told by reading it back at every instant.
