@@ -705,13 +705,13 @@ fn a_word_outside_of_its_room_is_found() {
          src/index/mod.rs:4: index speaks fuser, only [\"fuse\"] may\n\
          src/index/mod.rs:4: index speaks unsafe, only [\"sys\"] may\n\
          src/index/mod.rs:4: index speaks libc, only [\"sys\"] may\n\
-         src/index/mod.rs:5: index speaks std::env, only [\"cli\", \"daemon\", \"clock\", \"sys\"] may\n\
-         src/index/mod.rs:6: index speaks SystemTime::now, only [\"cli\", \"daemon\", \"clock\", \"sys\"] may\n\
-         src/index/mod.rs:6: index speaks Zoned::now, only [\"cli\", \"daemon\", \"clock\", \"sys\"] may\n\
+         src/index/mod.rs:5: index speaks std::env, only [\"cli\", \"daemon\", \"clock\", \"sys\", \"main\"] may\n\
+         src/index/mod.rs:6: index speaks SystemTime::now, only [\"cli\", \"daemon\", \"clock\", \"sys\", \"main\"] may\n\
+         src/index/mod.rs:6: index speaks Zoned::now, only [\"cli\", \"daemon\", \"clock\", \"sys\", \"main\"] may\n\
          src/index/mod.rs:6: index speaks println!, only [\"cli\", \"main\"] may\n\
          src/index/mod.rs:7: index speaks tokio, only [\"daemon\"] may\n\
          src/index/mod.rs:8: index speaks dbg!, only [] may\n\
-         src/index/mod.rs:8: index speaks TimeZone::system, only [\"cli\", \"daemon\", \"clock\", \"sys\"] may\n"
+         src/index/mod.rs:8: index speaks TimeZone::system, only [\"cli\", \"daemon\", \"clock\", \"sys\", \"main\"] may\n"
     );
     let model = check_made_up(&[("src/model/time.rs", "use std::{fs, thread, fmt};\nuse std::time::Instant;\n")]);
     assert_eq!(model.lines().count(), 3, "{model}");

@@ -176,6 +176,6 @@ mod tests {
     #[test]
     fn device_numbers_are_told_apart() {
         assert_eq!(device(0x0103), "1, 3");
-        assert_eq!(device(0x0011_2345), "35, 325");
+        assert_eq!(device(0x0011_2345), "291, 325");
     }
 }
