@@ -66,6 +66,23 @@ pub struct OpenFile {
     place: Place,
     /// Closes the descriptor elsewhere, where closing may wait for a server; see `Store::closer`.
     closer: Option<Sender<File>>,
+    counts: Arc<Counts>,
+}
+
+/// What was asked of stores since the start.
+#[derive(Debug, Default)]
+struct Counts {
+    opens: AtomicU64,
+    reads: AtomicU64,
+}
+
+/// How often stores were asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreCost {
+    /// Files opened, or tried to.
+    pub opens: u64,
+    /// Calls to read, answered from the page cache or not.
+    pub reads: u64,
 }
 
 impl OpenFile {
@@ -77,6 +94,7 @@ impl OpenFile {
     /// [`Error::Short`] if the file ends before its recorded size; [`Error::Unreadable`].
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
         let wanted = self.wanted(buffer.len(), offset);
+        self.counts.reads.fetch_add(1, Ordering::Relaxed);
         let mut done = 0;
         while done < wanted {
             match self.file().read_at(&mut buffer[done..wanted], offset + done as u64) {
@@ -96,6 +114,7 @@ impl OpenFile {
             return Some(0);
         }
         let n = read::read_without_waiting(self.file().as_fd(), &mut buffer[..wanted], offset).ok()?;
+        self.counts.reads.fetch_add(1, Ordering::Relaxed);
         (n == wanted).then_some(n)
     }
 
@@ -179,6 +198,7 @@ pub struct Store {
     closers: Mutex<HashMap<StoreId, Sender<File>>>,
     /// Counts the calls of [`Store::rest`]; the age of what is kept is measured in them.
     rests: AtomicU64,
+    counts: Arc<Counts>,
 }
 
 #[derive(Debug)]
@@ -202,7 +222,13 @@ impl Store {
             places: Mutex::new(LruCache::new(PLACES_MAX)),
             closers: Mutex::new(HashMap::new()),
             rests: AtomicU64::new(0),
+            counts: Arc::default(),
         }
+    }
+
+    /// Returns how often stores were asked since the start.
+    pub fn cost(&self) -> StoreCost {
+        StoreCost { opens: self.counts.opens.load(Ordering::Relaxed), reads: self.counts.reads.load(Ordering::Relaxed) }
     }
 
     /// Returns the file kept under `key`, if it still is. Never waits.
@@ -225,6 +251,7 @@ impl Store {
         if let Some(file) = self.cached(key) {
             return Ok(file);
         }
+        self.counts.opens.fetch_add(1, Ordering::Relaxed);
         let (file, is_local) = self.open_place(place)?;
         check_identity(&file, place, identity)?;
         let opened = Arc::new(OpenFile {
@@ -232,6 +259,7 @@ impl Store {
             size_bytes: identity.size_bytes,
             place: place.clone(),
             closer: if is_local { None } else { self.closer(place.store) },
+            counts: Arc::clone(&self.counts),
         });
         let kept = Kept { value: Arc::clone(&opened), used_at: self.rests.load(Ordering::Relaxed) };
         let displaced = self.files.lock().expect(UNPOISONED).push(key, kept);

@@ -81,13 +81,16 @@ impl Tree {
         if let Spot::Note(..) = spot {
             return Err(Error::NotADirectory(self.describe(dir)));
         }
-        let (own, ttl) = self.stat(dir)?;
-        if own.kind != Kind::Directory {
-            return Err(Error::NotADirectory(self.describe(dir)));
-        }
-        for (number, name) in [(1, b".".as_slice()), (DOTS, b"..")] {
-            if offset < number && each(name, &own, number, ttl).is_break() {
-                return Ok(());
+        // A listing that goes on began here, and needs neither again.
+        if offset < DOTS {
+            let (own, ttl) = self.stat(dir)?;
+            if own.kind != Kind::Directory {
+                return Err(Error::NotADirectory(self.describe(dir)));
+            }
+            for (number, name) in [(1, b".".as_slice()), (DOTS, b"..")] {
+                if offset < number && each(name, &own, number, ttl).is_break() {
+                    return Ok(());
+                }
             }
         }
         match spot {

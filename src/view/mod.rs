@@ -257,6 +257,11 @@ impl Tree {
         self.readers.query_count()
     }
 
+    /// Returns how often stores were asked, for counting costs.
+    pub fn store_cost(&self) -> store::StoreCost {
+        self.store.cost()
+    }
+
     /// Returns the size of the newest generations together.
     pub fn usage(&self) -> Usage {
         let snapshot = self.snapshot();

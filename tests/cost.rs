@@ -1,0 +1,184 @@
+//! What a trip costs, in catalog queries and calls to a store: counted and asserted, never timed.
+//!
+//! The one test that measures time, `spool_directory`, is ignored here and run by `scripts/bench-spool`.
+
+use asof::catalog::{Counts, NewSource, NodeRow, Place, Reader, Writer};
+use asof::clock::{Fixed, System};
+use asof::index::{NewCopy, Rules, index_copy};
+use asof::model::{Attrs, EntryName, Kind, Level, NodeId, SourceKind, Time, Timestamp, XattrSet};
+use asof::monitor::Void;
+use asof::source::{self, Found, nfs};
+use asof::view::{Content, Ino, Looked, Tree};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+const AT: Time = Time(1_763_604_000);
+
+/// A catalog over one copy: `big/` with 10,000 empty files and `bytes` of 1 MiB.
+fn tree(dir: &Path) -> Tree {
+    let copy = dir.join("copies/2025-11-20");
+    std::fs::create_dir_all(copy.join("big")).unwrap();
+    for i in 0..10_000 {
+        std::fs::write(copy.join(format!("big/{i:05}")), b"").unwrap();
+    }
+    std::fs::write(copy.join("bytes"), vec![7; 1 << 20]).unwrap();
+    let catalog = dir.join("catalog.db");
+    Writer::create(&catalog).unwrap();
+    let mut writer = Writer::open(&catalog).unwrap();
+    let settings = nfs::Settings::new(dir.join("copies")).to_json().unwrap();
+    let new = NewSource { name: "homes", kind: SourceKind::Nfs, settings: &settings, added_at: AT };
+    writer.add_source(&new).unwrap();
+    let row = Reader::open(&catalog).unwrap().source("homes").unwrap();
+    let copies = source::open(SourceKind::Nfs, &settings, &jiff::tz::TimeZone::UTC).unwrap();
+    let found = Found { taken_at: AT, path: copy };
+    let new = NewCopy { source: &row, found: &found, store: &dir.join("copies") };
+    index_copy(&mut writer, &new, &*copies, Rules::default(), &System, &Void).unwrap();
+    Tree::over(&catalog, 64, Arc::new(Fixed(Time(AT.0 + 60))), jiff::tz::TimeZone::UTC).unwrap()
+}
+
+fn ino(tree: &Tree, path: &[&str]) -> Ino {
+    path.iter().fold(Ino::ROOT, |parent, name| match tree.lookup(parent, name.as_bytes()).unwrap() {
+        Looked::Found(stat, _) => stat.ino,
+        Looked::Missing(_) => panic!("{path:?} is there"),
+    })
+}
+
+/// Returns the queries that `ask` cost.
+fn queries(tree: &Tree, ask: impl FnOnce()) -> u64 {
+    let before = tree.query_count();
+    ask();
+    tree.query_count() - before
+}
+
+#[test]
+fn a_trip_costs_a_known_number_of_queries_and_store_calls() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = tree(dir.path());
+    let top = ["@2025-11-20", "homes"];
+    let big = ino(&tree, &[top[0], top[1], "big"]);
+    let file = ino(&tree, &[top[0], top[1], "bytes"]);
+    // Rights are read once and then known.
+    tree.list(big, 0, &mut |_, _, _, _| ControlFlow::Break(())).unwrap();
+
+    let mut names = 0;
+    let listing = queries(&tree, || {
+        let mut offset = 0;
+        // As a kernel asks: 185 entries at a time.
+        loop {
+            let (before, mut room) = (offset, 185);
+            tree.list(big, offset, &mut |_, _, next, _| {
+                (offset, names, room) = (next, names + 1, room - 1);
+                if room == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .unwrap();
+            if offset == before {
+                break;
+            }
+        }
+    });
+    assert_eq!(names, 10_002);
+    // Three windows of 4,096 names, and the directory's own attributes for "." and "..".
+    assert_eq!(listing, 3 + 1);
+    assert_eq!(queries(&tree, || _ = ino(&tree, &[])), 0, "the top is in memory");
+    assert_eq!(queries(&tree, || _ = tree.lookup(big, b"00017").unwrap()), 2);
+    assert_eq!(queries(&tree, || _ = tree.lookup(big, b"nobody").unwrap()), 1);
+    assert_eq!(queries(&tree, || _ = tree.stat(file).unwrap()), 1);
+    assert_eq!(queries(&tree, || _ = tree.xattr(file, b"user.x").unwrap()), 0);
+    assert_eq!(queries(&tree, || _ = tree.xattr_names(file).unwrap()), 0);
+
+    assert_eq!(tree.store_cost().opens, 0, "nothing so far has touched a copy");
+    let first = queries(&tree, || {
+        assert!(matches!(tree.content(file).unwrap(), Content::Stored { .. }));
+        let open = tree.open(file).unwrap();
+        for part in 0..8 {
+            let mut buffer = vec![0; 1 << 17];
+            assert_eq!(open.read_at(&mut buffer, part << 17).unwrap(), 1 << 17);
+        }
+    });
+    // Where the bytes are (row, copies), then row, name, and no level of directories above.
+    assert_eq!(first, 4);
+    assert_eq!((tree.store_cost().opens, tree.store_cost().reads), (1, 8));
+    assert_eq!(queries(&tree, || drop(tree.opened(file).expect("it is open"))), 0);
+    tree.open(file).unwrap();
+    assert_eq!(tree.store_cost().opens, 1, "an open file is not opened again");
+    assert_eq!(queries(&tree, || assert!(tree.refresh().unwrap().is_none())), 0);
+}
+
+/// A spool: 1,000 names live, 667 are replaced in each of the generations. Prints one JSON line for each of
+/// the first, a middle and the last generation.
+#[test]
+#[ignore = "a benchmark: scripts/bench-spool"]
+fn spool_directory() {
+    let generations: i64 = std::env::var("GENERATIONS").map_or(3000, |n| n.parse().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = dir.path().join("catalog.db");
+    Writer::create(&catalog).unwrap();
+    let mut writer = Writer::open(&catalog).unwrap();
+    let new = NewSource { name: "spool", kind: SourceKind::Nfs, settings: "{}", added_at: AT };
+    writer.add_source(&new).unwrap();
+    let source = Reader::open(&catalog).unwrap().source("spool").unwrap();
+    let store = writer.store_at(Path::new("/nowhere")).unwrap();
+    let attrs = |mode| Attrs {
+        mode,
+        uid: 0,
+        gid: 0,
+        size_bytes: 100,
+        allocated_bytes: None,
+        mtime: Timestamp::default(),
+        ctime: Timestamp::default(),
+        nlink: 1,
+        rdev: 0,
+        xattrs: XattrSet::default(),
+        target: Vec::new(),
+    };
+    let name = |i: u64| EntryName::new(format!("message-{i:09}.eml").as_bytes()).unwrap();
+    let (mut oldest, mut next) = (0, 0);
+    let written = Instant::now();
+    for generation in 0..generations {
+        let at = Time(AT.0 + generation * 86_400);
+        let mut w = writer.begin(&source, at, Level::Full, (store, b""), at).unwrap();
+        let root = w.root();
+        if generation == 0 {
+            let row = w.encode(&attrs(0o040755), false, None).unwrap();
+            w.set_version(root, row).unwrap();
+        }
+        let (gone, new) = if generation == 0 { (0, 1000) } else { (667, 667) };
+        for i in oldest..oldest + gone {
+            w.close_entry(root, &name(i)).unwrap();
+        }
+        for i in next..next + new {
+            let node = w.new_node().unwrap();
+            let row: NodeRow = w.encode(&attrs(0o100644), false, None).unwrap();
+            assert_eq!(row.place, Place::OwnPath);
+            w.open_entry(root, &name(i), node, Kind::File).unwrap();
+            w.set_version(node, row).unwrap();
+        }
+        (oldest, next) = (oldest + gone, next + new);
+        w.publish(&Counts::default()).unwrap();
+    }
+    let rows_s = next as f64 / written.elapsed().as_secs_f64();
+    let reader = Reader::open(&catalog).unwrap();
+    for generation in [0, generations / 2, generations - 1] {
+        let at = Time(AT.0 + generation * 86_400);
+        let mut times: Vec<f64> = (0..15).map(|_| list_once(&reader, source.root, at)).collect();
+        times.sort_by(f64::total_cmp);
+        println!(
+            "{{\"bench\":\"spool\",\"what\":\"list 1000 live as of generation {generation}\",\"asof_ms\":{:.3},\"dead\":{oldest},\"generations\":{generations},\"runs\":15,\"names_written_per_s\":{rows_s:.0}}}",
+            times[times.len() / 2]
+        );
+    }
+}
+
+fn list_once(reader: &Reader, dir: NodeId, at: Time) -> f64 {
+    let (started, mut names) = (Instant::now(), 0);
+    reader
+        .list(dir, at, None, usize::MAX, |_| {
+            names += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(names, 1000);
+    started.elapsed().as_secs_f64() * 1000.0
+}
