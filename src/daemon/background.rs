@@ -26,10 +26,11 @@ pub struct Started {
 /// Starts this program with `args` in the background and waits until it calls [`tell_starter`].
 ///
 /// # Errors
-/// [`Error::Start`], [`Error::Refused`] with what it said, [`Error::Died`].
+/// [`Error::Log`], [`Error::Start`], [`Error::Refused`] with what it said, [`Error::Died`].
 pub fn start_in_background(args: Vec<OsString>, log: &Path) -> Result<Started, Error> {
     let start = |source| Error::Start { source };
-    let log_file = File::options().append(true).create(true).open(log).map_err(start)?;
+    let log_file = File::options().append(true).create(true).open(log);
+    let log_file = log_file.map_err(|source| Error::Log { path: log.to_owned(), source })?;
     let mut command = Command::new(own_program());
     command.args(args).env(STARTER_ENV, "1");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);

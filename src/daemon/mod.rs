@@ -77,6 +77,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The log cannot be written.
+    #[error("cannot open the log {path:?}")]
+    Log {
+        /// Where it was to be.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The program could not be started again in the background.
     #[error("cannot start the daemon in the background")]
     Start {
@@ -125,6 +133,7 @@ async fn serve(tree: Arc<Tree>, options: MountOptions, ready: impl FnOnce(&Ready
         let ended = Arc::clone(&ended);
         Arc::new(move || ended.notify_one())
     };
+    tree.start_list_ahead();
     let mount = Mount::start(Arc::clone(&tree), &options.dir, options.fuse, on_end)?;
     ready(&Ready {
         dir: mount.dir().to_owned(),

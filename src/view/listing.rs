@@ -23,15 +23,15 @@ const WINDOWS_KEPT: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
 const DOTS: u64 = 2;
 
 /// One entry of a window; its number is the node, the view is put in when it is told.
-struct Entry {
+pub(super) struct Entry {
     name: EntryName,
     node: NodeId,
     stat: Stat,
 }
 
-type Window = Arc<Vec<Entry>>;
+pub(super) type Window = Arc<Vec<Entry>>;
 /// Generation, directory, number of the window.
-type Key = (Time, NodeId, usize);
+pub(super) type Key = (Time, NodeId, usize);
 
 /// Windows that were read lately.
 pub(super) struct Listings(Mutex<Kept>);
@@ -48,11 +48,11 @@ impl Default for Listings {
 }
 
 impl Listings {
-    fn get(&self, key: Key) -> Option<Window> {
+    pub(super) fn get(&self, key: Key) -> Option<Window> {
         lock(&self.0).windows.get(&key).cloned()
     }
 
-    fn put(&self, key: Key, window: Window) {
+    pub(super) fn put(&self, key: Key, window: Window) {
         let mut kept = lock(&self.0);
         kept.names += window.len();
         if let Some((_, old)) = kept.windows.push(key, window) {
@@ -116,6 +116,10 @@ impl Tree {
         let mut number = skip as usize;
         loop {
             let window = self.window(place, number / WINDOW)?;
+            if number == 0 {
+                let directories = window.iter().filter(|entry| entry.stat.kind == Kind::Directory);
+                self.list_ahead.listed(place, directories.map(|entry| entry.node));
+            }
             for entry in window.iter().skip(number % WINDOW) {
                 number += 1;
                 let stat = Stat { ino: Ino::of_node(place.view, entry.node), ..entry.stat };
@@ -195,7 +199,7 @@ fn stat_of(reader: &Reader, view: ViewId, node: NodeId, kind: Kind, at: Time) ->
     Ok(Stat::of_row(Ino::of_node(view, node), kind, &row, &perm))
 }
 
-fn read_window(reader: &Reader, place: &Place, after: Option<&EntryName>) -> Result<Window, Error> {
+pub(super) fn read_window(reader: &Reader, place: &Place, after: Option<&EntryName>) -> Result<Window, Error> {
     let mut rows = Vec::new();
     reader.list(place.node, place.at, after.map(EntryName::as_bytes), WINDOW, |entry| {
         rows.push(entry);

@@ -15,6 +15,7 @@
 
 mod content;
 mod ino;
+mod list_ahead;
 mod listing;
 mod notes;
 mod readers;
@@ -209,7 +210,10 @@ pub struct Tree {
     /// Views that the snapshot of now no longer has, with the last one that had them.
     retired: RwLock<HashMap<ViewId, Arc<Snapshot>>>,
     dates: top::Dates,
-    listings: listing::Listings,
+    listings: Arc<listing::Listings>,
+    list_ahead: list_ahead::ListAhead,
+    /// Readers of its own: what it asks is no trip's cost.
+    ahead_readers: Arc<Readers>,
     xattrs: xattr::Cache,
     copies: content::Copies,
     store: Store,
@@ -243,13 +247,20 @@ impl Tree {
             now: RwLock::new(Arc::new(Snapshot::new(registry, read_at))),
             retired: RwLock::default(),
             dates: top::Dates::default(),
-            listings: listing::Listings::default(),
+            listings: Arc::default(),
+            list_ahead: list_ahead::ListAhead::default(),
+            ahead_readers: Arc::new(Readers::new(path.to_owned())),
             xattrs: xattr::Cache::default(),
             copies: content::Copies::default(),
             store: Store::new(max_open_files),
             clock,
             zone,
         })
+    }
+
+    /// Lets a thread read the next directories of a walk ahead, until the tree is dropped.
+    pub fn start_list_ahead(&self) {
+        self.list_ahead.start(Arc::clone(&self.ahead_readers), Arc::clone(&self.listings));
     }
 
     /// Returns how many queries the tree has run, for counting costs.
@@ -272,7 +283,7 @@ impl Tree {
     ///
     /// A reader whose transaction cannot be ended says so in the log; it is tried again when it is next used.
     pub fn rest(&self) {
-        if let Err(e) = self.readers.turn() {
+        if let Err(e) = self.readers.turn().and_then(|()| self.ahead_readers.turn()) {
             tracing::error!("{}", content::chain(&e));
         }
         self.store.rest(RESTS_OPEN);
@@ -299,6 +310,7 @@ impl Tree {
         let new = Arc::new(Snapshot::new(registry, read_at));
         // From here on no reader asks inside a transaction that is older than what `new` shows.
         self.readers.turn()?;
+        self.ahead_readers.turn()?;
         self.xattrs.clear();
         self.copies.clear();
         let refreshed = self.stale(&old, &new);

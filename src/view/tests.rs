@@ -1,2 +1,517 @@
 //! The tree over a small catalog, without a mount.
 //! Questions and answers as a kernel would ask them.
+
+use super::*;
+use crate::catalog::{NewSource, Writer};
+use crate::clock::Fixed;
+use crate::index::{NewCopy, Rules, index_copy};
+use crate::model::{
+    Attrs, EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, RelPath, SourceKind, XattrSet,
+};
+use crate::monitor::Void;
+use crate::source::nfs::{Nfs, Settings};
+use crate::source::{Discovered, Found, ScanStats, Source};
+use std::fs;
+use std::ops::ControlFlow;
+
+/// 2026-11-21T12:00:00Z, a Saturday.
+const NOW: Time = Time(1_795_262_400);
+/// 2026-11-18, -19 and -20, each at 02:00:00Z.
+const WEDNESDAY: Time = Time(1_794_967_200);
+const THURSDAY: Time = Time(1_795_053_600);
+const FRIDAY: Time = Time(1_795_140_000);
+
+/// A catalog in a temporary folder, with a folder of copies for each source.
+struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self { folder: tempfile::tempdir().unwrap() };
+        Writer::create(&world.catalog()).unwrap();
+        world
+    }
+
+    fn catalog(&self) -> PathBuf {
+        self.folder.path().join("catalog.db")
+    }
+
+    fn with_source(self, name: &str) -> Self {
+        let new = NewSource { name, kind: SourceKind::Nfs, settings: "{}", added_at: WEDNESDAY };
+        self.writer().add_source(&new).unwrap();
+        fs::create_dir_all(self.copies(name)).unwrap();
+        self
+    }
+
+    fn writer(&self) -> Writer {
+        Writer::open(&self.catalog()).unwrap()
+    }
+
+    fn copies(&self, source: &str) -> PathBuf {
+        fs::canonicalize(self.folder.path()).unwrap().join(source)
+    }
+
+    /// Makes and indexes a copy that holds these files.
+    fn generation(&self, source: &str, at: Time, files: &[(&str, &str)]) {
+        let path = self.copies(source).join(at.view_name());
+        fs::create_dir(&path).unwrap();
+        for (name, text) in files {
+            let file = path.join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(&file, text).unwrap();
+            // One time for all copies: a file with the same size is the same version.
+            fs::File::options().write(true).open(&file).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        }
+        let reader = Nfs::new(Settings::new(self.copies(source)), &jiff::tz::TimeZone::UTC).unwrap();
+        self.index(source, at, &reader);
+    }
+
+    fn index(&self, source: &str, at: Time, reader: &dyn Source) {
+        let row = Reader::open(&self.catalog()).unwrap().source(source).unwrap();
+        let found = Found { taken_at: at, path: self.copies(source).join(at.view_name()) };
+        let copy = NewCopy { source: &row, found: &found, store: &self.copies(source) };
+        index_copy(&mut self.writer(), &copy, reader, Rules::default(), &Fixed(NOW), &Void).unwrap();
+    }
+
+    fn tree(&self) -> Tree {
+        Tree::over(&self.catalog(), 16, Arc::new(Fixed(NOW)), jiff::tz::TimeZone::UTC).unwrap()
+    }
+}
+
+/// A copy that is told and not walked.
+struct Told(Vec<Listing>);
+
+impl Source for Told {
+    fn generations(&self) -> Result<Discovered, crate::source::Error> {
+        Ok(Discovered::default())
+    }
+
+    fn scan(
+        &self,
+        _: &Found,
+        each: &mut dyn FnMut(Listing) -> ControlFlow<()>,
+    ) -> Result<ScanStats, crate::source::Error> {
+        let _ = self.0.iter().try_for_each(|listing| each(listing.clone()));
+        Ok(ScanStats::default())
+    }
+
+    fn same_bytes(&self, _: &Path, _: &Path, _: &RelPath) -> std::io::Result<bool> {
+        Ok(true)
+    }
+}
+
+fn attrs(kind: Kind) -> Attrs {
+    let stamp = Timestamp { seconds: 1_000, nanos: 1 };
+    Attrs {
+        mode: kind.mode_bits() | 0o755,
+        uid: 0,
+        gid: 0,
+        size_bytes: 7,
+        allocated_bytes: None,
+        mtime: stamp,
+        ctime: stamp,
+        nlink: 1,
+        rdev: 0,
+        xattrs: XattrSet::default(),
+        target: Vec::new(),
+    }
+}
+
+fn entry(name: &str, kind: Kind, inode: u64) -> ListedEntry {
+    let key = FileKey { device: 1, inode, born_ns: 0 };
+    ListedEntry { name: EntryName::new(name.as_bytes()).unwrap(), key, attrs: attrs(kind), unreadable: false }
+}
+
+fn listing(number: u64, path: &str, entries: Vec<ListedEntry>) -> Listing {
+    let root = (number == 0).then(|| (FileKey { device: 1, inode: 2, born_ns: 0 }, attrs(Kind::Directory)));
+    let path = RelPath::parse(path.as_bytes()).unwrap();
+    Listing { number, path, root, entries, complete: true, findings: Vec::new() }
+}
+
+/// A copy whose root holds `count` files `f00000`, `f00001`, ...
+fn directory_of(count: u64) -> Told {
+    Told(vec![listing(0, "", (0..count).map(|n| entry(&format!("f{n:05}"), Kind::File, n + 10)).collect())])
+}
+
+fn find(tree: &Tree, path: &str) -> Option<Stat> {
+    let mut here = tree.stat(Ino::ROOT).unwrap().0;
+    for name in path.split('/') {
+        match tree.lookup(here.ino, name.as_bytes()).unwrap() {
+            Looked::Found(stat, _) => here = stat,
+            Looked::Missing(_) => return None,
+        }
+    }
+    Some(here)
+}
+
+fn ino(tree: &Tree, path: &str) -> Ino {
+    find(tree, path).unwrap_or_else(|| panic!("{path} is there")).ino
+}
+
+/// Returns the names after `offset`, without the dots, each with the offset that goes on after it.
+fn names_after(tree: &Tree, dir: Ino, offset: u64) -> Vec<(String, u64)> {
+    let mut names = Vec::new();
+    tree.list(dir, offset, &mut |name, _, next, _| {
+        if name != b"." && name != b".." {
+            names.push((String::from_utf8(name.to_vec()).unwrap(), next));
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    names
+}
+
+fn names(tree: &Tree, dir: Ino) -> Vec<String> {
+    names_after(tree, dir, 0).into_iter().map(|(name, _)| name).collect()
+}
+
+fn note(tree: &Tree, path: &str) -> String {
+    match tree.content(ino(tree, path)).unwrap() {
+        Content::Bytes(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+        Content::Stored { .. } => panic!("{path} is made up by the mount"),
+    }
+}
+
+fn text(tree: &Tree, path: &str) -> String {
+    let file = tree.open(ino(tree, path)).unwrap();
+    let mut bytes = vec![0; file.size_bytes() as usize];
+    file.read_at(&mut bytes, 0).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+fn chain_of(error: &dyn std::error::Error) -> String {
+    content::chain(error)
+}
+
+/// Two sources; `homes` has Wednesday and Friday, `web` has Friday one hour later.
+fn two_sources() -> World {
+    let world = World::new().with_source("homes").with_source("web");
+    world.generation("homes", WEDNESDAY, &[("a", "old")]);
+    world.generation("homes", FRIDAY, &[("a", "newer"), ("b/c", "see")]);
+    world.generation("web", Time(FRIDAY.0 + 3600), &[("index", "hello")]);
+    world
+}
+
+#[test]
+fn the_top_lists_notes_sources_and_the_instants_of_all() {
+    let world = two_sources();
+    let tree = world.tree();
+    let expected = [".asof", "homes", "web", "@2026-11-18T020000Z", "@2026-11-20T020000Z", "@2026-11-20T030000Z"]
+        .map(str::to_owned);
+    assert_eq!(names(&tree, Ino::ROOT), expected);
+    assert_eq!(names(&tree, ino(&tree, "homes")), ["@2026-11-18T020000Z", "@2026-11-20T020000Z"]);
+    assert_eq!(names(&tree, ino(&tree, "@2026-11-20T030000Z")), ["homes", "web"]);
+    assert_eq!(names(&tree, ino(&tree, "@2026-11-20T030000Z/homes/b")), ["c"]);
+}
+
+#[test]
+fn a_date_shows_the_newest_generation_at_or_before_its_end() {
+    let world = two_sources();
+    let tree = world.tree();
+    for date in ["@2026-11-20", "@yesterday", "@latest", "@now", "@-1d", "@2026-W47", "@1795140000"] {
+        assert_eq!(text(&tree, &format!("{date}/homes/a")), "newer", "{date}");
+    }
+    for date in ["@2026-11-18", "@2026-11-19", "@oldest", "@-2d12h", "@2026-11-20T01:59:59"] {
+        assert_eq!(text(&tree, &format!("homes/{date}/a")), "old", "{date}");
+    }
+    for none in ["@2026-11-17", "@2026-13-01", "@monday", "@", "2026-11-20", "@2026-11-20 ", "nosuch"] {
+        assert_eq!(find(&tree, none), None, "{none}");
+    }
+    assert_eq!(names(&tree, Ino::ROOT).len(), 6, "a date is looked up and never listed");
+}
+
+#[test]
+fn a_source_without_a_generation_by_then_is_absent_and_the_notes_say_why() {
+    let world = two_sources().with_source("db");
+    let tree = world.tree();
+    let wednesday = "@2026-11-18T020000Z";
+    assert_eq!(names(&tree, ino(&tree, wednesday)), ["homes"]);
+    assert_eq!(find(&tree, &format!("{wednesday}/web")), None);
+    assert_eq!(
+        note(&tree, &format!("{wednesday}/.asof/absent")),
+        "absent_before=none\tsource=db\twhy=no generation yet\n\
+         absent_before=2026-11-20T03:00:00Z\tsource=web\twhy=no generation by then\n"
+    );
+    assert_eq!(note(&tree, "@latest/.asof/absent"), "absent_before=none\tsource=db\twhy=no generation yet\n");
+    assert_eq!(note(&tree, "@latest/.asof/gaps"), "");
+    assert_eq!(
+        note(&tree, &format!("{wednesday}/.asof/sources")),
+        "generations=0\tkind=nfs\tnewest=none\toldest=none\tsource=db\n\
+         generations=1\tkind=nfs\tnewest=2026-11-18T02:00:00Z\toldest=2026-11-18T02:00:00Z\tsource=homes\n\
+         generations=0\tkind=nfs\tnewest=none\toldest=none\tsource=web\n"
+    );
+}
+
+#[test]
+fn notes_are_listed_at_the_top_and_hidden_in_views() {
+    let world = two_sources();
+    let tree = world.tree();
+    let files = ["version", "version.json", "sources", "sources.json", "absent", "absent.json", "gaps", "gaps.json"];
+    assert_eq!(names(&tree, ino(&tree, ".asof")), files);
+    assert_eq!(names(&tree, ino(&tree, "@latest/.asof")), files);
+    assert!(!names(&tree, ino(&tree, "@latest")).contains(&".asof".to_owned()));
+    let json: serde_json::Value = serde_json::from_str(&note(&tree, ".asof/sources.json")).unwrap();
+    assert_eq!(json[0]["source"], "homes");
+    let size = find(&tree, ".asof/version").unwrap().size_bytes;
+    assert_eq!(size, note(&tree, ".asof/version").len() as u64);
+}
+
+#[test]
+fn each_name_of_a_date_has_a_number_of_its_own_that_stays() {
+    let world = two_sources();
+    let tree = world.tree();
+    let dates = ["@2026-11-20", "@yesterday", "@latest", "@2026-11-20T030000Z"];
+    let numbers: std::collections::BTreeSet<Ino> = dates.iter().map(|date| ino(&tree, date)).collect();
+    assert_eq!(numbers.len(), dates.len());
+    let again: std::collections::BTreeSet<Ino> = dates.iter().map(|date| ino(&tree, date)).collect();
+    assert_eq!(again, numbers);
+    assert_ne!(ino(&tree, "@latest/homes/a"), ino(&tree, "@yesterday/homes/a"));
+    assert_ne!(ino(&tree, "homes/@latest"), ino(&tree, "homes/@yesterday"));
+}
+
+#[test]
+fn what_is_published_appears_with_the_next_refresh_and_not_before() {
+    let world = two_sources();
+    let tree = world.tree();
+    assert_eq!(tree.refresh().unwrap(), None);
+    let saturday = Time(FRIDAY.0 + 86_400);
+    world.generation("homes", saturday, &[("a", "newest")]);
+    assert_eq!(text(&tree, "@latest/homes/a"), "newer");
+    let latest = ino(&tree, "@latest");
+    let refreshed = tree.refresh().unwrap().expect("something was published");
+    assert!(refreshed.inodes.contains(&Ino::ROOT) && refreshed.inodes.contains(&ino(&tree, "homes")));
+    assert!(refreshed.names.contains(&(Ino::ROOT, b"@latest".to_vec())));
+    assert_eq!(text(&tree, "@latest/homes/a"), "newest");
+    assert_ne!(ino(&tree, "@latest"), latest, "another tree has another number");
+    assert_eq!(names(&tree, latest), ["homes", "web"], "the old number goes on");
+    assert_eq!(tree.refresh().unwrap(), None);
+}
+
+/// A view of all sources shows something else once a generation was put in before it, so its number is another one; who
+/// has the old number open goes on to see what he saw.
+#[test]
+fn a_generation_put_in_between_gives_the_views_that_it_changes_new_numbers() {
+    let world = two_sources();
+    let tree = world.tree();
+    let before = ["@2026-11-18T020000Z", "@2026-11-20T020000Z", "@2026-11-20T030000Z"].map(|name| ino(&tree, name));
+    world.generation("web", THURSDAY, &[("index", "early")]);
+    let refreshed = tree.refresh().unwrap().expect("something was published");
+    let after = ["@2026-11-18T020000Z", "@2026-11-20T020000Z", "@2026-11-20T030000Z"].map(|name| ino(&tree, name));
+    assert_eq!(after[0], before[0], "it lies before");
+    assert_ne!(after[1], before[1], "it has one source more");
+    assert_eq!(after[2], before[2], "web has a generation of its own by then");
+    assert!(refreshed.names.contains(&(Ino::ROOT, b"@2026-11-20T020000Z".to_vec())));
+    assert_eq!(names(&tree, before[1]), ["homes"]);
+    assert_eq!(names(&tree, after[1]), ["homes", "web"]);
+    assert_eq!(text(&tree, "@2026-11-20T020000Z/web/index"), "early");
+    let Looked::Found(stat, _) = tree.lookup(before[1], b"homes").unwrap() else { panic!("it was there") };
+    assert_eq!(names(&tree, stat.ino), ["a", "b"]);
+}
+
+/// What a tree keeps in memory goes by node and instant; both come again when a source is removed and the same
+/// copies are added under another one.
+#[test]
+fn a_source_that_takes_the_place_of_a_removed_one_shows_its_own_files() {
+    let world = World::new().with_source("homes");
+    world.generation("homes", FRIDAY, &[("a", "first")]);
+    let tree = world.tree();
+    assert_eq!(text(&tree, "@latest/homes/a"), "first");
+    assert_eq!(names(&tree, ino(&tree, "@latest/homes")), ["a"]);
+    let old_file = ino(&tree, "@latest/homes/a");
+    let old = Reader::open(&world.catalog()).unwrap().source("homes").unwrap();
+    world.writer().remove_source(old.id).unwrap();
+    let world = world.with_source("other");
+    world.generation("other", FRIDAY, &[("b", "second")]);
+    tree.refresh().unwrap();
+    assert_eq!(names(&tree, ino(&tree, "@latest/other")), ["b"]);
+    assert_eq!(text(&tree, "@latest/other/b"), "second");
+    assert!(tree.stat(old_file).is_err(), "the old number does not lead to a file of the new source");
+}
+
+#[test]
+fn a_listing_of_ten_thousand_names_is_one_query_for_4096_of_them() {
+    let world = World::new().with_source("homes");
+    world.index("homes", FRIDAY, &directory_of(10_000));
+    let tree = world.tree();
+    let root = ino(&tree, "homes/@latest");
+    tree.stat(ino(&tree, "homes/@latest/f00000")).unwrap();
+    let before = tree.query_count();
+    assert_eq!(names(&tree, root).len(), 10_000);
+    assert_eq!(tree.query_count() - before, 1 + 3, "the directory itself, then three windows");
+    let before = tree.query_count();
+    assert_eq!(names(&tree, root).len(), 10_000);
+    assert_eq!(tree.query_count() - before, 1, "the windows are kept");
+    let before = tree.query_count();
+    let file = ino(&tree, "homes/@latest/f09999");
+    assert_eq!(tree.query_count() - before, 1 + 2, "the root's attributes, then a look-up is two");
+    let before = tree.query_count();
+    tree.stat(file).unwrap();
+    assert_eq!(tree.query_count() - before, 1);
+    let before = tree.query_count();
+    assert_eq!(tree.xattr(file, b"security.capability").unwrap(), None);
+    assert_eq!(tree.xattr_names(file).unwrap(), Vec::<Vec<u8>>::new());
+    assert_eq!(tree.query_count() - before, 0, "a node without attributes is answered from memory");
+    let before = tree.query_count();
+    names(&tree, Ino::ROOT);
+    find(&tree, "@yesterday");
+    assert_eq!(tree.query_count() - before, 0, "the top is in memory");
+}
+
+#[test]
+fn one_query_tells_which_nodes_have_attributes() {
+    let world = World::new().with_source("homes");
+    let mut copy = directory_of(100);
+    copy.0[0].entries[7].attrs.xattrs = XattrSet::new(vec![(b"user.a".to_vec(), b"1".to_vec())]);
+    world.index("homes", FRIDAY, &copy);
+    let tree = world.tree();
+    assert_eq!(tree.xattr_need(), XattrNeed::Plain);
+    let files: Vec<Ino> = (0..100).map(|n| ino(&tree, &format!("homes/@latest/f{n:05}"))).collect();
+    let before = tree.query_count();
+    let with: Vec<usize> = (0..100).filter(|n| !tree.xattr_names(files[*n]).unwrap().is_empty()).collect();
+    assert_eq!(with, [7]);
+    assert_eq!(tree.query_count() - before, 1 + 2, "the bits, then version and set of the one that has some");
+    assert_eq!(tree.xattr(files[7], b"user.a").unwrap(), Some(b"1".to_vec()));
+    assert_eq!(tree.xattr(files[7], b"user.asof.generation").unwrap(), Some(b"2026-11-20T02:00:00Z".to_vec()));
+}
+
+#[test]
+fn a_listing_goes_on_after_any_name() {
+    let world = two_sources();
+    let tree = world.tree();
+    for dir in [Ino::ROOT, ino(&tree, "homes"), ino(&tree, "@latest"), ino(&tree, "@latest/homes"), ino(&tree, ".asof")]
+    {
+        let all = names_after(&tree, dir, 0);
+        for (place, (_, offset)) in all.iter().enumerate() {
+            assert_eq!(names_after(&tree, dir, *offset), all[place + 1..]);
+        }
+        assert_eq!(names_after(&tree, dir, 1_000_000), []);
+    }
+}
+
+#[test]
+fn a_large_directory_is_listed_from_any_offset_by_a_tree_that_never_saw_it() {
+    let world = World::new().with_source("homes");
+    world.index("homes", FRIDAY, &directory_of(12_289));
+    // Inside, at and around the windows of 4,096 names, and at the end; two of the offset are the dots.
+    for start in [1, 4095, 4096, 4097, 8192, 8193, 12_287, 12_288, 12_289] {
+        let tree = world.tree();
+        let rest = names_after(&tree, ino(&tree, "homes/@latest"), start + 2);
+        let expected: Vec<(String, u64)> = (start..12_289).map(|n| (format!("f{n:05}"), n + 3)).collect();
+        assert_eq!(rest.len(), expected.len(), "after {start}");
+        assert_eq!(rest, expected, "after {start}");
+    }
+}
+
+#[test]
+fn a_file_that_one_copy_lost_is_read_from_another_with_the_same_version() {
+    let world = World::new().with_source("homes");
+    for at in [WEDNESDAY, THURSDAY, FRIDAY] {
+        world.generation("homes", at, &[("a", "kept")]);
+    }
+    fs::remove_file(world.copies("homes").join(THURSDAY.view_name()).join("a")).unwrap();
+    assert_eq!(text(&world.tree(), "@2026-11-19/homes/a"), "kept");
+}
+
+#[test]
+fn a_file_that_no_copy_has_as_it_was_indexed_fails_and_tells_what_was_tried() {
+    let world = World::new().with_source("homes");
+    for at in [WEDNESDAY, THURSDAY] {
+        world.generation("homes", at, &[("a", "kept")]);
+    }
+    let copies = world.copies("homes");
+    fs::remove_file(copies.join(THURSDAY.view_name()).join("a")).unwrap();
+    fs::write(copies.join(WEDNESDAY.view_name()).join("a"), "longer").unwrap();
+    let epoch = std::time::UNIX_EPOCH;
+    fs::File::options()
+        .write(true)
+        .open(copies.join(WEDNESDAY.view_name()).join("a"))
+        .unwrap()
+        .set_modified(epoch)
+        .unwrap();
+    let tree = world.tree();
+    let error = tree.open(ino(&tree, "@2026-11-19/homes/a")).unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Io);
+    let copies = copies.display();
+    assert_eq!(
+        chain_of(&error),
+        format!(
+            "\"homes/a\" as of 2026-11-19T02:00:00Z has no bytes: file \"{copies}/2026-11-19T020000Z/a\" is missing; \
+             \"{copies}/2026-11-18T020000Z/a\" changed after it was indexed: found 6 bytes of 1970-01-01T00:00:00.000000000Z, \
+             expected 4 bytes of 1970-01-01T00:00:00.000000000Z"
+        )
+    );
+}
+
+#[test]
+fn what_could_not_be_read_when_it_was_indexed_fails_and_is_no_empty_directory() {
+    let world = World::new().with_source("homes");
+    let mut lost_link = entry("link", Kind::Symlink, 11);
+    lost_link.unreadable = true;
+    let mut closed = listing(1, "dir", Vec::new());
+    closed.complete = false;
+    closed.findings = vec![Finding {
+        kind: FindingKind::Unreadable,
+        path: RelPath::parse(b"dir").unwrap(),
+        detail: "Permission denied (os error 13)".to_owned(),
+    }];
+    world.index(
+        "homes",
+        FRIDAY,
+        &Told(vec![listing(0, "", vec![entry("dir", Kind::Directory, 10), lost_link]), closed]),
+    );
+    let tree = world.tree();
+    let (dir, link) = (ino(&tree, "@latest/homes/dir"), ino(&tree, "@latest/homes/link"));
+    let told = tree.list(dir, 0, &mut |_, _, _, _| ControlFlow::Continue(())).unwrap_err();
+    let unlisted =
+        "\"homes/dir\" as of 2026-11-20T02:00:00Z cannot be listed: it could not be read when it was indexed";
+    assert_eq!((told.to_string().as_str(), told.class()), (unlisted, ErrorClass::Io));
+    assert_eq!(tree.lookup(dir, b"x").unwrap_err().to_string(), unlisted);
+    assert_eq!(
+        tree.readlink(link).unwrap_err().to_string(),
+        "\"homes/link\" as of 2026-11-20T02:00:00Z has no target: they could not be read when it was indexed"
+    );
+    assert_eq!(
+        tree.xattr_names(link).unwrap_err().to_string(),
+        "\"homes/link\" as of 2026-11-20T02:00:00Z has no extended attributes: they could not be read when it was indexed"
+    );
+    assert_eq!(
+        note(&tree, ".asof/gaps"),
+        "generation=2026-11-20T02:00:00Z\tlosses=1\tsee=asof show homes@2026-11-20T020000Z\tsource=homes\n"
+    );
+}
+
+#[test]
+fn a_question_that_does_not_fit_what_it_is_asked_of_is_refused_by_name() {
+    let world = two_sources();
+    let tree = world.tree();
+    let (dir, file) = (ino(&tree, "@latest/homes/b"), ino(&tree, "@latest/homes/a"));
+    let list = |ino| tree.list(ino, 0, &mut |_, _, _, _| ControlFlow::Continue(())).unwrap_err();
+    let cases = [
+        (list(file), "\"homes/a\" as of 2026-11-20T02:00:00Z is not a directory", ErrorClass::NotADirectory),
+        (
+            tree.readlink(file).unwrap_err(),
+            "\"homes/a\" as of 2026-11-20T02:00:00Z is not a symbolic link",
+            ErrorClass::Invalid,
+        ),
+        (
+            tree.open(dir).unwrap_err(),
+            "\"homes/b\" as of 2026-11-20T02:00:00Z is not a regular file",
+            ErrorClass::IsADirectory,
+        ),
+        (tree.stat(Ino(5)).unwrap_err(), "inode 0x5 is none of a view", ErrorClass::NotFound),
+        (
+            tree.stat(Ino(999 << 40 | 65_536)).unwrap_err(),
+            "inode 0x3e70000010000 belongs to view 999, which is not there any more",
+            ErrorClass::Stale,
+        ),
+        (
+            tree.stat(Ino((dir.0 & !0xffff) | 0xfff0)).unwrap_err(),
+            &format!("inode {:#x} is not there as of 2026-11-20T02:00:00Z", (dir.0 & !0xffff) | 0xfff0),
+            ErrorClass::Stale,
+        ),
+    ];
+    for (error, expected, class) in cases {
+        assert_eq!((error.to_string().as_str(), error.class()), (expected, class));
+    }
+}
