@@ -20,9 +20,10 @@ CREATE TABLE source(
   added_at  INTEGER NOT NULL          -- unix seconds
 ) STRICT;
 
--- Node numbers are given out in blocks of 65,536: node >> 16 tells the source. Block 0 is not used.
+-- Node numbers are given out in blocks of 65,536: node >> 16 tells the source. Block 0 is not used, and
+-- none is given out twice, also after its source was removed: a mount may still remember its nodes.
 CREATE TABLE node_block(
-  block  INTEGER PRIMARY KEY,
+  block  INTEGER PRIMARY KEY AUTOINCREMENT,
   source INTEGER NOT NULL REFERENCES source(id)
 ) STRICT;
 
@@ -183,7 +184,7 @@ CREATE TABLE identity(
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX identity_node ON identity(node);
 
--- Text for the names that are not plain UTF-8 text; views show it in their place.
+-- Text for the names, paths and link targets that are not plain UTF-8 text; views show it in their place.
 CREATE TABLE odd_name(
   name BLOB PRIMARY KEY,
   text TEXT NOT NULL                  -- \n, \t, \\ and \xNN in place of what cannot be shown

@@ -1,7 +1,23 @@
--- The public views of the catalog: what people and programs may rely on. They use nothing newer than
--- SQLite 3.40 and no function of asof, so the system's sqlite3 answers them too. Times are text in UTC
--- (2026-11-20T02:00:00Z) unless the column says _unix. `path` and `name` are always valid UTF-8 (README.md
--- tells the escapes); `name_raw` has the bytes.
+-- The public views of the catalog: what people and programs may rely on. README.md tells every column and what
+-- to ask. They use nothing newer than SQLite 3.40 and no function of asof, so the system's sqlite3 answers them
+-- too. Times are text in UTC (2026-11-20T02:00:00Z) unless the column says _unix. `path` and `name` are always
+-- valid UTF-8 on one line (escaped where they are not, from odd_name); columns with _raw have the bytes.
+--
+-- Only published generations are told of: every view asks at instants of generations with status 'available',
+-- and rows that an unfinished run wrote are born at an instant that is not one yet.
+--
+-- A path is put together from the name upward ("up" below), one seek in dirent_node a level: directories
+-- have one name, so there is one way. CROSS JOIN fixes the order of the loops, so that a plan is the same
+-- with and without the statistics of ANALYZE.
+
+-- One row per source.
+CREATE VIEW sources AS
+SELECT s.name AS source, s.kind AS kind, s.root AS root,
+       strftime('%Y-%m-%dT%H:%M:%SZ', s.added_at, 'unixepoch') AS added_at,
+       (SELECT count(*) FROM generation g WHERE g.source = s.id AND g.status = 'available') AS generations,
+       strftime('%Y-%m-%dT%H:%M:%SZ', (SELECT min(g.taken_at) FROM generation g WHERE g.source = s.id AND g.status = 'available'), 'unixepoch') AS oldest,
+       strftime('%Y-%m-%dT%H:%M:%SZ', (SELECT max(g.taken_at) FROM generation g WHERE g.source = s.id AND g.status = 'available'), 'unixepoch') AS newest
+  FROM source s;
 
 -- One row per generation that can be seen in a mount.
 CREATE VIEW generations AS
@@ -11,7 +27,8 @@ SELECT s.name AS source, s.kind AS kind,
        g.entries AS entries, g.size_bytes AS size_bytes, g.changed_nodes AS changed,
        g.losses AS losses, g.losses > 0 AS partial, g.notices AS notices,
        strftime('%Y-%m-%dT%H:%M:%SZ', g.indexed_at, 'unixepoch') AS indexed_at, g.index_ms AS index_ms,
-       (SELECT CASE WHEN length(c.path) THEN CAST(t.path AS TEXT) || '/' || CAST(c.path AS TEXT) ELSE CAST(t.path AS TEXT) END
+       (SELECT coalesce((SELECT text FROM odd_name o WHERE o.name = t.path), CAST(t.path AS TEXT))
+               || CASE WHEN length(c.path) THEN '/' || coalesce((SELECT text FROM odd_name o WHERE o.name = c.path), CAST(c.path AS TEXT)) ELSE '' END
           FROM copy c JOIN store t ON t.id = c.store WHERE c.generation = g.id ORDER BY c.id LIMIT 1) AS copy_path
   FROM generation g JOIN source s ON s.id = g.source
  WHERE g.status = 'available';
@@ -34,10 +51,14 @@ SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch')
        i.size AS size_bytes, strftime('%Y-%m-%dT%H:%M:%SZ', i.mtime, 'unixepoch') AS mtime,
        i.mtime AS mtime_unix, i.mtime_ns AS mtime_ns,
        printf('%04o', p.mode & 4095) AS mode, p.uid AS uid, p.gid AS gid, i.nlink AS nlink,
-       p.xattr <> 0 AS has_xattrs,
-       CASE WHEN i.place = 4 THEN CAST((SELECT bytes FROM content WHERE id = i.content) AS TEXT) END AS link_target,
+       CASE p.xattr WHEN 0 THEN 0 WHEN -1 THEN NULL ELSE 1 END AS has_xattrs,
+       CASE p.xattr WHEN 0 THEN 0 WHEN -1 THEN NULL ELSE (SELECT x.has_acl FROM xattr_set x WHERE x.id = p.xattr) END AS has_acl,
+       nullif(max(p.xattr, 0), 0) AS xattr_set,
+       CASE WHEN i.place = 4 THEN (SELECT coalesce((SELECT text FROM odd_name o WHERE o.name = t.bytes), CAST(t.bytes AS TEXT))
+                                     FROM content t WHERE t.id = i.content) END AS link_target,
+       i.place = 9 OR p.xattr = -1 AS unreadable,
        strftime('%Y-%m-%dT%H:%M:%SZ', i.born, 'unixepoch') AS version_since,
-       d.node AS node
+       d.node AS node, d.parent AS parent
   FROM generation g
   JOIN source s ON s.id = g.source
   CROSS JOIN node_block b ON b.source = s.id
@@ -45,8 +66,14 @@ SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch')
                      AND d.born <= g.taken_at AND d.died > g.taken_at
   CROSS JOIN inode i ON i.node = d.node
                     AND i.born = (SELECT max(v.born) FROM inode v WHERE v.node = d.node AND v.born <= g.taken_at)
-  JOIN perm p ON p.id = i.perm
+  CROSS JOIN perm p ON p.id = i.perm
  WHERE g.status = 'available';
+
+-- One row per name, generation and extended attribute; POSIX ACLs are attributes too.
+CREATE VIEW xattrs AS
+SELECT f.source AS source, f.taken_at AS taken_at, f.taken_at_unix AS taken_at_unix, f.path AS path, f.name AS name,
+       f.name_raw AS name_raw, f.kind AS kind, CAST(x.name AS TEXT) AS attribute, x.value AS value_raw, f.node AS node
+  FROM files f CROSS JOIN xattr_item x ON x.xattr = f.xattr_set;
 
 -- One row per name and version: how a file came to be what it is. A version holds from `since` until
 -- `until` (NULL: it still holds in the newest generation).
@@ -73,103 +100,162 @@ SELECT s.name AS source,
        i.size AS size_bytes, strftime('%Y-%m-%dT%H:%M:%SZ', i.mtime, 'unixepoch') AS mtime,
        i.mtime AS mtime_unix, i.mtime_ns AS mtime_ns,
        printf('%04o', p.mode & 4095) AS mode, p.uid AS uid, p.gid AS gid, i.nlink AS nlink,
-       d.node AS node
+       nullif(max(p.xattr, 0), 0) AS xattr_set,
+       d.node AS node, d.parent AS parent
   FROM source s
   CROSS JOIN node_block b ON b.source = s.id
   CROSS JOIN dirent d ON d.parent BETWEEN b.block * 65536 AND b.block * 65536 + 65535
   CROSS JOIN inode i ON i.node = d.node AND i.born < d.died
                     AND i.born >= coalesce((SELECT max(v.born) FROM inode v WHERE v.node = d.node AND v.born <= d.born), d.born)
-  JOIN perm p ON p.id = i.perm
+  CROSS JOIN perm p ON p.id = i.perm
  WHERE EXISTS (SELECT 1 FROM generation g WHERE g.source = s.id AND g.taken_at = max(d.born, i.born) AND g.status = 'available');
 
 -- One row per thing that a generation changed against the one before it. `what` is created, deleted,
 -- renamed, linked, unlinked, modified (content) or attributes. The first generation of a source: all created.
+--
+-- A node that lost names and got others was renamed: its first lost name is paired with its first new one, and
+-- so on, in the order of (parent, name); `pair` is that number. Names without a partner were unlinked or linked.
+-- The parts of the UNION have all that a condition on source or time needs, so that it reaches each of them:
+-- what one generation changed costs what it changed.
 CREATE VIEW changes AS
-SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch') AS taken_at,
-       g.taken_at AS taken_at_unix, x.what AS what,
-       (WITH RECURSIVE up(node, path) AS (
-          SELECT x.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = x.name), CAST(x.name AS TEXT))
-          UNION ALL
-          SELECT e.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = e.name), CAST(e.name AS TEXT)) || '/' || up.path
-            FROM up JOIN dirent e INDEXED BY dirent_node ON e.node = up.node AND e.born <= x.path_at AND e.died > x.path_at)
-        SELECT path FROM up WHERE node = s.root) AS path,
+SELECT x.source AS source, strftime('%Y-%m-%dT%H:%M:%SZ', x.at, 'unixepoch') AS taken_at,
+       x.at AS taken_at_unix, x.what AS what,
+       CASE WHEN x.node = x.root THEN '.' ELSE
+         (WITH RECURSIVE up(node, path) AS (
+            SELECT x.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = x.name), CAST(x.name AS TEXT))
+            UNION ALL
+            SELECT e.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = e.name), CAST(e.name AS TEXT)) || '/' || up.path
+              FROM up JOIN dirent e INDEXED BY dirent_node ON e.node = up.node AND e.born <= x.path_at AND e.died > x.path_at)
+          SELECT path FROM up WHERE node = x.root) END AS path,
        CASE WHEN x.what = 'renamed' THEN
          (WITH RECURSIVE gone(parent, name) AS (
-            SELECT r.parent, r.name FROM dirent r INDEXED BY dirent_node WHERE r.node = x.node AND r.died = g.taken_at
-              ORDER BY r.parent, r.name LIMIT 1),
+            SELECT r.parent, r.name FROM dirent r INDEXED BY dirent_node
+             WHERE r.node = x.node AND r.died = x.at
+               AND x.pair = (SELECT count(*) FROM dirent q INDEXED BY dirent_node
+                              WHERE q.node = x.node AND q.died = x.at AND (q.parent, q.name) < (r.parent, r.name))),
           up(node, path) AS (
             SELECT parent, coalesce((SELECT text FROM odd_name o WHERE o.name = gone.name), CAST(gone.name AS TEXT)) FROM gone
             UNION ALL
             SELECT e.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = e.name), CAST(e.name AS TEXT)) || '/' || up.path
               FROM up JOIN dirent e INDEXED BY dirent_node ON e.node = up.node AND e.born <= x.before_at AND e.died > x.before_at)
-          SELECT path FROM up WHERE node = s.root) END AS old_path,
+          SELECT path FROM up WHERE node = x.root) END AS old_path,
+       coalesce((SELECT text FROM odd_name o WHERE o.name = x.name), CAST(x.name AS TEXT)) AS name,
+       x.name AS name_raw,
        CASE x.kind WHEN 0 THEN 'file' WHEN 1 THEN 'directory' WHEN 2 THEN 'symlink' WHEN 3 THEN 'fifo'
                    WHEN 4 THEN 'socket' WHEN 5 THEN 'character device' ELSE 'block device' END AS kind,
        (SELECT i.size FROM inode i WHERE i.node = x.node AND i.born <= x.path_at ORDER BY i.born DESC LIMIT 1) AS size_bytes,
        x.node AS node
-  FROM (SELECT g.id AS generation,
-               CASE WHEN c.op & 1 THEN 'created' WHEN c.op & 16 THEN 'renamed' ELSE 'linked' END AS what,
+  FROM (-- Names that are there now.
+        SELECT s.name AS source, s.root AS root, g.taken_at AS at,
+               CASE WHEN c.op & 1 THEN 'created'
+                    WHEN c.op & 16 AND (SELECT count(*) FROM dirent q INDEXED BY dirent_node
+                                         WHERE q.node = d.node AND q.born = g.taken_at AND (q.parent, q.name) < (d.parent, d.name))
+                                       < (SELECT count(*) FROM dirent q INDEXED BY dirent_node WHERE q.node = d.node AND q.died = g.taken_at)
+                    THEN 'renamed'
+                    WHEN EXISTS (SELECT 1 FROM dirent q INDEXED BY dirent_node
+                                  WHERE q.node = d.node AND q.born < g.taken_at AND q.died >= g.taken_at)
+                    THEN 'linked' ELSE 'created' END AS what,
+               CASE WHEN c.op & 16 THEN (SELECT count(*) FROM dirent q INDEXED BY dirent_node
+                                          WHERE q.node = d.node AND q.born = g.taken_at AND (q.parent, q.name) < (d.parent, d.name)) END AS pair,
                d.parent AS parent, d.name AS name, d.kind AS kind, d.node AS node, g.taken_at AS path_at,
-               (SELECT max(b.taken_at) FROM generation b WHERE b.source = g.source AND b.taken_at < g.taken_at AND b.status = 'available') AS before_at
-          FROM generation g CROSS JOIN change c ON c.source = g.source AND c.at = g.taken_at
+               (SELECT max(l.taken_at) FROM generation l
+                 WHERE l.source = g.source AND l.taken_at < g.taken_at AND l.status = 'available') AS before_at
+          FROM generation g JOIN source s ON s.id = g.source
+          CROSS JOIN change c ON c.source = g.source AND c.at = g.taken_at
           CROSS JOIN dirent d INDEXED BY dirent_node ON d.node = c.node AND d.born = g.taken_at
+         WHERE g.status = 'available'
         UNION ALL
-        SELECT g.id, CASE WHEN EXISTS (SELECT 1 FROM dirent o INDEXED BY dirent_node
-                                        WHERE o.node = c.node AND o.born <= g.taken_at AND o.died > g.taken_at)
-                          THEN 'unlinked' ELSE 'deleted' END,
-               d.parent, d.name, d.kind, d.node,
-               (SELECT max(b.taken_at) FROM generation b WHERE b.source = g.source AND b.taken_at < g.taken_at AND b.status = 'available'),
+        -- Names that are gone and have no partner.
+        SELECT s.name, s.root, g.taken_at,
+               CASE WHEN EXISTS (SELECT 1 FROM dirent o INDEXED BY dirent_node
+                                  WHERE o.node = c.node AND o.born <= g.taken_at AND o.died > g.taken_at)
+                    THEN 'unlinked' ELSE 'deleted' END,
+               NULL, d.parent, d.name, d.kind, d.node,
+               (SELECT max(l.taken_at) FROM generation l
+                 WHERE l.source = g.source AND l.taken_at < g.taken_at AND l.status = 'available'),
                NULL
-          FROM generation g CROSS JOIN change c ON c.source = g.source AND c.at = g.taken_at AND c.op & 16
+          FROM generation g JOIN source s ON s.id = g.source
+          CROSS JOIN change c ON c.source = g.source AND c.at = g.taken_at AND c.op & 16
           CROSS JOIN dirent d INDEXED BY dirent_node ON d.node = c.node AND d.died = g.taken_at
-         WHERE NOT (c.op & 8)
+         WHERE g.status = 'available'
+           AND (NOT (c.op & 8)
+                OR (SELECT count(*) FROM dirent q INDEXED BY dirent_node
+                     WHERE q.node = d.node AND q.died = g.taken_at AND (q.parent, q.name) < (d.parent, d.name))
+                   >= (SELECT count(*) FROM dirent q INDEXED BY dirent_node WHERE q.node = d.node AND q.born = g.taken_at))
         UNION ALL
-        SELECT g.id, CASE WHEN c.op & 2 THEN 'modified' ELSE 'attributes' END,
-               d.parent, d.name, d.kind, d.node, g.taken_at, NULL
-          FROM generation g CROSS JOIN change c ON c.source = g.source AND c.at = g.taken_at AND c.op & 6 AND NOT (c.op & 1)
+        -- Other bytes or attributes under names that live.
+        SELECT s.name, s.root, g.taken_at, CASE WHEN c.op & 2 THEN 'modified' ELSE 'attributes' END,
+               NULL, d.parent, d.name, d.kind, d.node, g.taken_at, NULL
+          FROM generation g JOIN source s ON s.id = g.source
+          CROSS JOIN change c ON c.source = g.source AND c.at = g.taken_at AND c.op & 6 AND NOT (c.op & 1)
           CROSS JOIN dirent d INDEXED BY dirent_node ON d.node = c.node AND d.born <= g.taken_at AND d.died > g.taken_at
+         WHERE g.status = 'available'
         UNION ALL
-        SELECT g.id, 'created', d.parent, d.name, d.kind, d.node, g.taken_at, NULL
-          FROM generation g CROSS JOIN node_block b ON b.source = g.source
+        -- The top directory, which has no name.
+        SELECT s.name, s.root, g.taken_at, CASE WHEN c.op & 2 THEN 'modified' ELSE 'attributes' END,
+               NULL, NULL, x'2e', 1, s.root, g.taken_at, NULL
+          FROM generation g JOIN source s ON s.id = g.source
+          CROSS JOIN change c ON c.source = g.source AND c.at = g.taken_at AND c.node = s.root
+         WHERE g.status = 'available' AND c.op & 6
+        UNION ALL
+        -- All of a first generation.
+        SELECT s.name, s.root, g.taken_at, 'created', NULL, d.parent, d.name, d.kind, d.node, g.taken_at, NULL
+          FROM generation g JOIN source s ON s.id = g.source
+          CROSS JOIN node_block b ON b.source = g.source
           CROSS JOIN dirent d ON d.parent BETWEEN b.block * 65536 AND b.block * 65536 + 65535 AND d.born = g.taken_at
-         WHERE NOT EXISTS (SELECT 1 FROM generation o WHERE o.source = g.source AND o.taken_at < g.taken_at AND o.status = 'available')
-       ) x
-  JOIN generation g ON g.id = x.generation
-  JOIN source s ON s.id = g.source
- WHERE g.status = 'available';
+         WHERE g.status = 'available'
+           AND NOT EXISTS (SELECT 1 FROM generation o WHERE o.source = g.source AND o.taken_at < g.taken_at AND o.status = 'available')
+       ) x;
 
 -- One row per name that a generation had and the next one has not: where to get it back from.
--- restore_path is below the mount point.
+-- restore_path is below the mount point; lives_as is a name that the same file has in that next one, if any.
 CREATE VIEW deleted AS
-SELECT x.source AS source, x.path AS path, x.name AS name, x.name_raw AS name_raw, x.kind AS kind, x.size_bytes AS size_bytes,
-       strftime('%Y-%m-%dT%H:%M:%SZ', x.last_at, 'unixepoch') AS last_seen, x.last_at AS last_seen_unix,
-       strftime('%Y-%m-%dT%H:%M:%SZ', x.died, 'unixepoch') AS deleted_in, x.died AS deleted_in_unix,
-       '@' || strftime('%Y-%m-%dT%H%M%SZ', x.last_at, 'unixepoch') || '/' || x.source || '/' || x.path AS restore_path,
-       x.node AS node
-  FROM (SELECT s.name AS source, y.died AS died, y.last_at AS last_at, y.kind AS kind, y.node AS node, y.name_raw AS name_raw,
-               coalesce((SELECT text FROM odd_name o WHERE o.name = y.name_raw), CAST(y.name_raw AS TEXT)) AS name,
-               (SELECT i.size FROM inode i WHERE i.node = y.node AND i.born <= y.last_at ORDER BY i.born DESC LIMIT 1) AS size_bytes,
-               (WITH RECURSIVE up(node, path) AS (
-                  SELECT y.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = y.name_raw), CAST(y.name_raw AS TEXT))
-                  UNION ALL
-                  SELECT e.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = e.name), CAST(e.name AS TEXT)) || '/' || up.path
-                    FROM up JOIN dirent e INDEXED BY dirent_node ON e.node = up.node AND e.born <= y.last_at AND e.died > y.last_at)
-                SELECT path FROM up WHERE node = s.root) AS path
-          FROM (SELECT g.source AS source, d.died AS died, d.parent AS parent, d.name AS name_raw, d.node AS node,
-                       CASE d.kind WHEN 0 THEN 'file' WHEN 1 THEN 'directory' WHEN 2 THEN 'symlink' WHEN 3 THEN 'fifo'
-                                   WHEN 4 THEN 'socket' WHEN 5 THEN 'character device' ELSE 'block device' END AS kind,
-                       (SELECT max(l.taken_at) FROM generation l
-                         WHERE l.source = g.source AND l.taken_at < g.taken_at AND l.status = 'available') AS last_at
-                  FROM generation g
-                  CROSS JOIN change c ON c.source = g.source AND c.at = g.taken_at AND c.op & 16
-                  CROSS JOIN dirent d INDEXED BY dirent_node ON d.node = c.node AND d.died = g.taken_at
-                 WHERE g.status = 'available'
-                   AND NOT EXISTS (SELECT 1 FROM dirent n WHERE n.parent = d.parent AND n.name = d.name AND n.born = d.died)) y
-          JOIN source s ON s.id = y.source) x;
+SELECT y.source AS source,
+       (WITH RECURSIVE up(node, path) AS (
+          SELECT y.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = y.name_raw), CAST(y.name_raw AS TEXT))
+          UNION ALL
+          SELECT e.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = e.name), CAST(e.name AS TEXT)) || '/' || up.path
+            FROM up JOIN dirent e INDEXED BY dirent_node ON e.node = up.node AND e.born <= y.last_at AND e.died > y.last_at)
+        SELECT path FROM up WHERE node = y.root) AS path,
+       coalesce((SELECT text FROM odd_name o WHERE o.name = y.name_raw), CAST(y.name_raw AS TEXT)) AS name,
+       y.name_raw AS name_raw,
+       CASE y.kind WHEN 0 THEN 'file' WHEN 1 THEN 'directory' WHEN 2 THEN 'symlink' WHEN 3 THEN 'fifo'
+                   WHEN 4 THEN 'socket' WHEN 5 THEN 'character device' ELSE 'block device' END AS kind,
+       (SELECT i.size FROM inode i WHERE i.node = y.node AND i.born <= y.last_at ORDER BY i.born DESC LIMIT 1) AS size_bytes,
+       strftime('%Y-%m-%dT%H:%M:%SZ', y.last_at, 'unixepoch') AS last_seen, y.last_at AS last_seen_unix,
+       strftime('%Y-%m-%dT%H:%M:%SZ', y.died, 'unixepoch') AS deleted_in, y.died AS deleted_in_unix,
+       '@' || strftime('%Y-%m-%dT%H%M%SZ', y.last_at, 'unixepoch') || '/' || y.source || '/' ||
+       (WITH RECURSIVE up(node, path) AS (
+          SELECT y.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = y.name_raw), CAST(y.name_raw AS TEXT))
+          UNION ALL
+          SELECT e.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = e.name), CAST(e.name AS TEXT)) || '/' || up.path
+            FROM up JOIN dirent e INDEXED BY dirent_node ON e.node = up.node AND e.born <= y.last_at AND e.died > y.last_at)
+        SELECT path FROM up WHERE node = y.root) AS restore_path,
+       (WITH RECURSIVE new(parent, name) AS (
+          SELECT n.parent, n.name FROM dirent n INDEXED BY dirent_node
+           WHERE n.node = y.node AND n.born <= y.died AND n.died > y.died ORDER BY n.parent, n.name LIMIT 1),
+        up(node, path) AS (
+          SELECT parent, coalesce((SELECT text FROM odd_name o WHERE o.name = new.name), CAST(new.name AS TEXT)) FROM new
+          UNION ALL
+          SELECT e.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = e.name), CAST(e.name AS TEXT)) || '/' || up.path
+            FROM up JOIN dirent e INDEXED BY dirent_node ON e.node = up.node AND e.born <= y.died AND e.died > y.died)
+        SELECT path FROM up WHERE node = y.root) AS lives_as,
+       y.node AS node
+  FROM (SELECT s.name AS source, s.root AS root, d.died AS died, d.parent AS parent, d.name AS name_raw, d.node AS node, d.kind AS kind,
+               (SELECT max(l.taken_at) FROM generation l
+                 WHERE l.source = g.source AND l.taken_at < g.taken_at AND l.status = 'available') AS last_at
+          FROM generation g JOIN source s ON s.id = g.source
+          CROSS JOIN change c ON c.source = g.source AND c.at = g.taken_at AND c.op & 16
+          CROSS JOIN dirent d INDEXED BY dirent_node ON d.node = c.node AND d.died = g.taken_at
+         WHERE g.status = 'available'
+           AND NOT EXISTS (SELECT 1 FROM dirent n WHERE n.parent = d.parent AND n.name = d.name AND n.born = d.died)) y;
 
 -- One row per thing found amiss while a generation was indexed.
 CREATE VIEW findings AS
 SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch') AS taken_at, g.taken_at AS taken_at_unix,
-       f.kind AS kind, coalesce((SELECT text FROM odd_name o WHERE o.name = f.path), CAST(f.path AS TEXT)) AS path, f.detail AS detail
-  FROM finding f JOIN source s ON s.id = f.source
-  JOIN generation g ON g.source = f.source AND g.taken_at = f.at AND g.status = 'available';
+       f.number AS number, f.kind AS kind,
+       CASE WHEN length(f.path) THEN coalesce((SELECT text FROM odd_name o WHERE o.name = f.path), CAST(f.path AS TEXT)) ELSE '.' END AS path,
+       f.path AS path_raw, f.detail AS detail
+  FROM generation g JOIN source s ON s.id = g.source
+  CROSS JOIN finding f ON f.source = g.source AND f.at = g.taken_at
+ WHERE g.status = 'available';

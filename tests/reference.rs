@@ -179,6 +179,13 @@ struct Recipe {
     inode_identity: bool,
 }
 
+impl Recipe {
+    /// Tells whether the file system of the copies knows birth times; if not, a number can come again.
+    fn tells_birth(self) -> bool {
+        self.seed % 2 == 1
+    }
+}
+
 /// A plain tree under change.
 struct Maker {
     dice: Dice,
@@ -186,6 +193,8 @@ struct Maker {
     past: Vec<Plain>,
     next_number: u64,
     ticks: i64,
+    /// Whether numbers of what is gone are given out again, as file systems do.
+    reuses_numbers: bool,
 }
 
 impl Maker {
@@ -196,6 +205,7 @@ impl Maker {
             past: Vec::new(),
             next_number: ROOT + 1,
             ticks: 0,
+            reuses_numbers: recipe.inode_identity && !recipe.tells_birth(),
         };
         let attrs = maker.attrs(Kind::Directory);
         maker.tree.nodes.insert(ROOT, PlainNode { attrs, children: BTreeMap::new() });
@@ -284,10 +294,20 @@ impl Maker {
 
     fn create(&mut self, dir: u64, name: Vec<u8>, kind: Kind) {
         let attrs = self.attrs(kind);
-        let number = self.next_number;
-        self.next_number += 1;
+        let number = self.a_number();
         self.tree.nodes.insert(number, PlainNode { attrs, children: BTreeMap::new() });
         self.put(dir, name, number);
+    }
+
+    fn a_number(&mut self) -> u64 {
+        if self.reuses_numbers && self.dice.roll(2) == 0 {
+            let free: Vec<u64> = (ROOT + 1..self.next_number).filter(|n| !self.tree.nodes.contains_key(n)).collect();
+            if let Some(number) = self.dice.pick(&free) {
+                return number;
+            }
+        }
+        self.next_number += 1;
+        self.next_number - 1
     }
 
     /// Changes one thing, or nothing where the dice ask for what cannot be.
@@ -333,8 +353,7 @@ impl Maker {
             }
             // A name of a file gets a file of its own that looks the same, as a link is broken.
             (15, _, Some((dir, name, node))) => {
-                let number = self.next_number;
-                self.next_number += 1;
+                let number = self.a_number();
                 let copy = self.tree.nodes[&node].clone();
                 self.tree.nodes.insert(number, copy);
                 self.put(dir, name, number);
@@ -393,15 +412,15 @@ impl Script {
     /// of this copy only where they do not.
     fn key(&self, at: Time, number: u64) -> FileKey {
         if self.recipe.inode_identity {
-            // Every other history lies on a file system that tells no birth time.
-            return FileKey { device: at.0 as u64, inode: number, born_ns: (self.recipe.seed % 2 * number) as i64 };
+            let born_ns = if self.recipe.tells_birth() { number as i64 * 1_000 } else { 0 };
+            return FileKey { device: at.0 as u64, inode: number, born_ns };
         }
         FileKey { device: 7, inode: number ^ ((at.0 / DAY) as u64).wrapping_mul(0x5555), born_ns: at.0 }
     }
 
     /// Returns the link count that the file system tells: in a link farm it counts names of other copies too.
     fn told_nlink(&self, attrs: &Attrs) -> u32 {
-        let is_farm = !self.recipe.inode_identity && self.recipe.seed % 3 == 0;
+        let is_farm = !self.recipe.inode_identity && self.recipe.seed.is_multiple_of(3);
         if is_farm && attrs.kind() != Kind::Directory { attrs.nlink + 5 } else { attrs.nlink }
     }
 }
@@ -440,6 +459,11 @@ impl Source for Script {
             }
         }
         Ok(ScanStats::default())
+    }
+
+    /// A plain tree in memory has no bytes; size and time stand for them.
+    fn same_bytes(&self, _one: &Path, _other: &Path, _path: &RelPath) -> std::io::Result<bool> {
+        Ok(true)
     }
 }
 
@@ -553,18 +577,20 @@ const ATTRIBUTES: i64 = 4;
 const LINKED: i64 = 8;
 const UNLINKED: i64 = 16;
 
+/// For each node its places, by directory and name, with the whole path of each.
+type NamesByNode = BTreeMap<i64, BTreeMap<(i64, Vec<u8>), Vec<u8>>>;
+
 /// One generation with the nodes that the catalog gave it.
-struct Numbered<'h> {
-    plain: &'h Plain,
+struct Numbered {
     nodes: BTreeMap<Vec<u8>, i64>,
     /// Directory and name of every name of a node, with its path.
-    names: BTreeMap<i64, BTreeMap<(i64, Vec<u8>), Vec<u8>>>,
+    names: NamesByNode,
     attrs: BTreeMap<i64, Attrs>,
 }
 
-impl<'h> Numbered<'h> {
-    fn new(plain: &'h Plain, nodes: BTreeMap<Vec<u8>, i64>) -> Self {
-        let mut names: BTreeMap<i64, BTreeMap<(i64, Vec<u8>), Vec<u8>>> = BTreeMap::new();
+impl Numbered {
+    fn new(plain: &Plain, nodes: BTreeMap<Vec<u8>, i64>) -> Self {
+        let mut names = NamesByNode::new();
         let mut attrs = BTreeMap::new();
         for (path, number) in plain.paths() {
             let node = nodes[&path];
@@ -576,12 +602,12 @@ impl<'h> Numbered<'h> {
                 all.insert((nodes[dir], name.to_vec()), path.clone());
             }
         }
-        Self { plain, nodes, names, attrs }
+        Self { nodes, names, attrs }
     }
 }
 
 /// Returns what the second generation did to each node of the first, by comparing plain trees.
-fn changes_between(before: &Numbered<'_>, after: &Numbered<'_>, inode_identity: bool) -> BTreeMap<i64, i64> {
+fn changes_between(before: &Numbered, after: &Numbered, inode_identity: bool) -> BTreeMap<i64, i64> {
     let mut changes = BTreeMap::new();
     let none = BTreeMap::new();
     for node in before.names.keys().chain(after.names.keys()).collect::<BTreeSet<_>>() {
@@ -614,7 +640,7 @@ fn difference(old: &Attrs, new: &Attrs, inode_identity: bool) -> i64 {
 }
 
 /// Checks table `change` for every generation of a history.
-fn assert_changes(bench: &Bench, generations: &[(usize, Numbered<'_>)], what: &dyn Display) {
+fn assert_changes(bench: &Bench, generations: &[(usize, Numbered)], what: &dyn Display) {
     let inode_identity = bench.script.recipe.inode_identity;
     for (place, (n, after)) in generations.iter().enumerate() {
         let expected = match place {
@@ -625,7 +651,7 @@ fn assert_changes(bench: &Bench, generations: &[(usize, Numbered<'_>)], what: &d
         let found: BTreeMap<i64, i64> = rows.iter().map(|row| (integer(&row[0]), integer(&row[1]))).collect();
         if found != expected {
             let of = |node: &i64| {
-                let name = |g: &Numbered<'_>| {
+                let name = |g: &Numbered| {
                     g.nodes.iter().find(|(_, n)| *n == node).map(|(path, _)| escape_bytes(path).into_owned())
                 };
                 let before = place.checked_sub(1).and_then(|p| name(&generations[p].1));
@@ -681,4 +707,486 @@ fn check_history(recipe: Recipe, history: &[Plain], order: &[usize], all_steps: 
             }
         }
     }
+}
+
+/// The public views, asked by the program and by the system's `sqlite3`, against plain trees.
+mod views {
+    use super::{ATTRIBUTES, Bench, CONTENT, CREATED, Numbered, changes_between, instant};
+    use asof::catalog::Column;
+    use asof::model::{Attrs, Kind, escape_bytes};
+    use std::collections::BTreeMap;
+    use std::fmt::Display;
+    use std::process::Command;
+
+    /// Rows as text, sorted.
+    type Rows = Vec<Vec<String>>;
+
+    /// Checks `files`, `changes`, `deleted` and `versions` for every generation of a history.
+    pub(super) fn assert_views(bench: &Bench, generations: &[(usize, Numbered)], what: &dyn Display) {
+        let files = "SELECT quote(taken_at_unix), quote(path), quote(kind), quote(size_bytes), quote(mtime_unix), \
+             quote(mtime_ns), quote(mode), quote(uid), quote(gid), quote(nlink), quote(has_xattrs), \
+             quote(link_target), quote(hex(name_raw)), quote(node) FROM files WHERE source = 'homes'";
+        assert_rows(&ask_both(bench, files), generations.iter().flat_map(files_of).collect(), "files", what);
+        let changes = "SELECT quote(taken_at_unix), quote(what), quote(path), quote(old_path), quote(kind), quote(node) \
+             FROM changes WHERE source = 'homes'";
+        let inode_identity = bench.script.recipe.inode_identity;
+        let expected = (0..generations.len()).flat_map(|n| changes_of(generations, n, inode_identity)).collect();
+        assert_rows(&ask_both(bench, changes), expected, "changes", what);
+        let deleted = "SELECT quote(deleted_in_unix), quote(last_seen_unix), quote(path), quote(kind), quote(size_bytes) \
+             FROM deleted WHERE source = 'homes'";
+        let expected = (1..generations.len()).flat_map(|n| deleted_of(generations, n)).collect();
+        assert_rows(&ask_both(bench, deleted), expected, "deleted", what);
+        for (n, generation) in generations {
+            let at = instant(*n).0;
+            let versions = format!(
+                "SELECT quote(node), quote(hex(name_raw)), quote(kind), quote(size_bytes), quote(mtime_unix), quote(mtime_ns), \
+                 quote(mode), quote(uid), quote(gid), quote(nlink) FROM versions WHERE source = 'homes' \
+                 AND strftime('%s', since) + 0 <= {at} AND (until IS NULL OR strftime('%s', until) + 0 > {at})"
+            );
+            assert_rows(
+                &ask_both(bench, &versions),
+                versions_of(generation),
+                "versions",
+                &format!("{what}, as of {n}"),
+            );
+        }
+    }
+
+    fn assert_rows(found: &Rows, mut expected: Rows, view: &str, what: &dyn Display) {
+        expected.sort();
+        let missing: Rows = expected.iter().filter(|row| !found.contains(row)).cloned().collect();
+        let surplus: Rows = found.iter().filter(|row| !expected.contains(row)).cloned().collect();
+        assert!(
+            found.len() == expected.len() && missing.is_empty() && surplus.is_empty(),
+            "{what}: view {view} has {} rows of {}\nlacks {missing:?}\nhas {surplus:?}",
+            found.len(),
+            expected.len()
+        );
+    }
+
+    /// Asks the program's SQL and the system's, which must agree.
+    fn ask_both(bench: &Bench, sql: &str) -> Rows {
+        let text = |column: Column| match column {
+            Column::Text(bytes) => String::from_utf8(bytes).expect("quoted text is UTF-8"),
+            other => panic!("{other:?} was not quoted"),
+        };
+        let mut rows: Rows = bench.ask(sql).into_iter().map(|row| row.into_iter().map(text).collect()).collect();
+        rows.sort();
+        let path = bench.path();
+        match Command::new("sqlite3").args(["-readonly", "-batch"]).arg(&path).arg(sql).output() {
+            Err(e) => eprintln!("SKIPPED: the views were not asked by the system's sqlite3: {e}"),
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "sqlite3: {said}");
+                let told = String::from_utf8(output.stdout).expect("quoted text is UTF-8");
+                let mut lines: Vec<&str> = told.lines().collect();
+                lines.sort_unstable();
+                let mut ours: Vec<String> = rows.iter().map(|row| row.join("|")).collect();
+                ours.sort_unstable();
+                assert_eq!(ours, lines, "the program and sqlite3 answer alike: {sql}");
+            }
+        }
+        rows
+    }
+
+    fn quoted(text: &str) -> String {
+        format!("'{}'", text.replace('\'', "''"))
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        quoted(&bytes.iter().map(|b| format!("{b:02X}")).collect::<String>())
+    }
+
+    fn path_text(path: &[u8]) -> String {
+        quoted(&escape_bytes(path))
+    }
+
+    fn kind_text(attrs: &Attrs) -> String {
+        quoted(match attrs.kind() {
+            Kind::File => "file",
+            Kind::Directory => "directory",
+            Kind::Symlink => "symlink",
+            Kind::Fifo => "fifo",
+            Kind::Socket => "socket",
+            Kind::CharDevice => "character device",
+            Kind::BlockDevice => "block device",
+        })
+    }
+
+    fn attributes_text(attrs: &Attrs) -> Vec<String> {
+        vec![
+            kind_text(attrs),
+            attrs.size_bytes.to_string(),
+            attrs.mtime.seconds.to_string(),
+            attrs.mtime.nanos.to_string(),
+            quoted(&format!("{:04o}", attrs.mode & 0o7777)),
+            attrs.uid.to_string(),
+            attrs.gid.to_string(),
+            attrs.nlink.to_string(),
+        ]
+    }
+
+    fn files_of((n, generation): &(usize, Numbered)) -> Rows {
+        let mut rows = Rows::new();
+        for (node, names) in &generation.names {
+            let attrs = &generation.attrs[node];
+            for ((_, name), path) in names {
+                let mut row = vec![instant(*n).0.to_string(), path_text(path)];
+                row.extend(attributes_text(attrs));
+                row.push(u8::from(!attrs.xattrs.is_empty()).to_string());
+                row.push(if attrs.target.is_empty() { "NULL".to_owned() } else { path_text(&attrs.target) });
+                row.extend([hex(name), node.to_string()]);
+                rows.push(row);
+            }
+        }
+        rows
+    }
+
+    fn versions_of(generation: &Numbered) -> Rows {
+        let mut rows = Rows::new();
+        for (node, names) in &generation.names {
+            for (_, name) in names.keys() {
+                let mut row = vec![node.to_string(), hex(name)];
+                row.extend(attributes_text(&generation.attrs[node]));
+                rows.push(row);
+            }
+        }
+        rows
+    }
+
+    /// New names of a new node are created. New and lost names of one that lived and lives are paired in the order of
+    /// directory and name: a pair is renamed, a new name without partner is linked, a lost one is unlinked. Lost names of
+    /// a node that is gone are deleted. What was changed and not created is told for each of its names.
+    fn changes_of(generations: &[(usize, Numbered)], place: usize, inode_identity: bool) -> Rows {
+        let (n, after) = &generations[place];
+        let mut rows = Rows::new();
+        let mut tell = |what: &str, path: &[u8], old_path: Option<&Vec<u8>>, attrs: &Attrs, node: i64| {
+            let old_path = old_path.map_or("NULL".to_owned(), |path| path_text(path));
+            let row = vec![
+                instant(*n).0.to_string(),
+                quoted(what),
+                path_text(path),
+                old_path,
+                kind_text(attrs),
+                node.to_string(),
+            ];
+            rows.push(row);
+        };
+        let Some((_, before)) = place.checked_sub(1).map(|p| &generations[p]) else {
+            for (node, names) in &after.names {
+                names.values().for_each(|path| tell("created", path, None, &after.attrs[node], *node));
+            }
+            return rows;
+        };
+        let none = BTreeMap::new();
+        for (node, op) in changes_between(before, after, inode_identity) {
+            let (old, new) = (before.names.get(&node).unwrap_or(&none), after.names.get(&node).unwrap_or(&none));
+            let lost: Vec<&Vec<u8>> =
+                old.iter().filter(|(name, _)| !new.contains_key(*name)).map(|(_, path)| path).collect();
+            let got: Vec<&Vec<u8>> =
+                new.iter().filter(|(name, _)| !old.contains_key(*name)).map(|(_, path)| path).collect();
+            for (place, path) in got.iter().enumerate() {
+                let attrs = &after.attrs[&node];
+                match (op & CREATED != 0, lost.get(place)) {
+                    (true, _) => tell("created", path, None, attrs, node),
+                    (false, Some(partner)) => tell("renamed", path, Some(partner), attrs, node),
+                    (false, None) => tell("linked", path, None, attrs, node),
+                }
+            }
+            let what = if new.is_empty() { "deleted" } else { "unlinked" };
+            lost.iter().skip(got.len()).for_each(|path| tell(what, path, None, &before.attrs[&node], node));
+            if op & CREATED == 0 && op & (CONTENT | ATTRIBUTES) != 0 {
+                let what = if op & CONTENT != 0 { "modified" } else { "attributes" };
+                if node == after.nodes[&b""[..]] {
+                    tell(what, b".", None, &after.attrs[&node], node);
+                }
+                new.values().for_each(|path| tell(what, path, None, &after.attrs[&node], node));
+            }
+        }
+        rows
+    }
+
+    fn deleted_of(generations: &[(usize, Numbered)], place: usize) -> Rows {
+        let ((n, after), (last, before)) = (&generations[place], &generations[place - 1]);
+        let mut rows = Rows::new();
+        for (node, names) in &before.names {
+            let attrs = &before.attrs[node];
+            for (name, path) in names {
+                if !after.names.values().any(|names| names.contains_key(name)) {
+                    let (n, last) = (instant(*n).0.to_string(), instant(*last).0.to_string());
+                    rows.push(vec![n, last, path_text(path), kind_text(attrs), attrs.size_bytes.to_string()]);
+                }
+            }
+        }
+        rows
+    }
+}
+
+/// Runs `check` for each seed, or for the one of `ASOF_SEED`.
+fn for_seeds(seeds: std::ops::Range<u64>, mut check: impl FnMut(u64)) {
+    let only = std::env::var("ASOF_SEED").ok().map(|text| text.parse::<u64>().expect("ASOF_SEED is a number"));
+    for seed in seeds.filter(|seed| only.is_none_or(|only| only == *seed)) {
+        let _named = NameOnPanic(seed);
+        check(seed);
+    }
+}
+
+/// Tells the seed when what runs meanwhile panics.
+struct NameOnPanic(u64);
+
+impl Drop for NameOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("run it alone with ASOF_SEED={}", self.0);
+        }
+    }
+}
+
+fn shuffled(recipe: Recipe) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..recipe.generations).collect();
+    Dice::new(recipe.seed ^ 0xffff).shuffle(&mut order);
+    order
+}
+
+fn oldest_first(recipe: Recipe) -> Vec<usize> {
+    (0..recipe.generations).collect()
+}
+
+fn small(seed: u64, inode_identity: bool) -> Recipe {
+    Recipe { seed, generations: 5, changes_first: 5, changes_max: 3, inode_identity }
+}
+
+fn large(seed: u64, inode_identity: bool) -> Recipe {
+    Recipe { seed, generations: 12, changes_first: 30, changes_max: 9, inode_identity }
+}
+
+/// Small histories first: what fails here is short enough to be read.
+#[test]
+fn small_histories_by_path_read_back_equal_in_any_order() {
+    for_seeds(0..100, |seed| {
+        let recipe = small(seed, false);
+        let history = Maker::history(recipe);
+        check_history(recipe, &history, &oldest_first(recipe), true);
+        check_history(recipe, &history, &shuffled(recipe), true);
+    });
+}
+
+#[test]
+fn small_histories_by_inode_number_read_back_equal_in_any_order() {
+    for_seeds(0..100, |seed| {
+        let recipe = small(seed, true);
+        let history = Maker::history(recipe);
+        check_history(recipe, &history, &oldest_first(recipe), true);
+        check_history(recipe, &history, &shuffled(recipe), true);
+    });
+}
+
+#[test]
+fn histories_by_path_read_back_equal_in_any_order() {
+    for_seeds(0..100, |seed| {
+        let recipe = large(seed, false);
+        let history = Maker::history(recipe);
+        check_history(recipe, &history, &oldest_first(recipe), false);
+        check_history(recipe, &history, &shuffled(recipe), true);
+    });
+}
+
+#[test]
+fn histories_by_inode_number_read_back_equal_in_any_order() {
+    for_seeds(0..100, |seed| {
+        let recipe = large(seed, true);
+        let history = Maker::history(recipe);
+        check_history(recipe, &history, &oldest_first(recipe), false);
+        check_history(recipe, &history, &shuffled(recipe), true);
+    });
+}
+
+/// `system.posix_acl_access` as `acl(5)` lays it out: version 2, then type, rights and id of user 6, user 1000 4, group 4,
+/// mask 4 and others 4.
+const ACL: &[u8] = b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x04\0\xe8\x03\0\0\x04\0\x04\0\xff\xff\xff\xff\
+    \x10\0\x04\0\xff\xff\xff\xff\x20\0\x04\0\xff\xff\xff\xff";
+
+/// Changes one thing in a tree on a disk; every file that changes gets a time of its own.
+fn change_on_disk(tree: &PlainTree, dice: &mut Dice, ticks: &mut i64) {
+    let picture = picture_of_copy(tree.path());
+    let of = |wanted: fn(Kind) -> bool| -> Vec<Vec<u8>> {
+        picture.iter().filter(|(path, s)| wanted(s.kind) && !path.is_empty()).map(|(path, _)| path.clone()).collect()
+    };
+    let mut directories = of(|kind| kind == Kind::Directory);
+    directories.push(Vec::new());
+    let files = of(|kind| kind == Kind::File);
+    let others = of(|kind| kind != Kind::Directory);
+    let dir = dice.pick(&directories).expect("the root is one");
+    let place = joined(&dir, NAMES[dice.roll(NAMES.len())]);
+    let free = !picture.contains_key(&place);
+    *ticks += 1;
+    let (seconds, nanos) = (1_600_000_000 + *ticks, (*ticks * 7_919_333 % 1_000_000_000) as u32);
+    let bytes: Vec<u8> = (0..dice.roll(9000)).map(|n| (n as i64 * 31 + *ticks) as u8).collect();
+    let any = dice.pick(&of(|_| true));
+    match (dice.roll(15), any, dice.pick(&files), dice.pick(&others)) {
+        (0, Some(path), ..) => drop(tree.remove(&path)),
+        (1, Some(path), ..) if free && !joined(&dir, b"").starts_with(&joined(&path, b"")) && dir != path => {
+            tree.rename(&path, &place);
+        }
+        // Written in place: all names of the file show it.
+        (2 | 3, _, Some(path), _) => drop(tree.file(&path, bytes).mtime(&path, seconds, nanos)),
+        (4, _, Some(path), _) => drop(tree.remove(&path).file(&path, bytes).mtime(&path, seconds, nanos)),
+        (5, _, _, Some(path)) if free => drop(tree.hard_link(&path, &place)),
+        (6, Some(path), ..) if picture[&path].kind != Kind::Symlink => {
+            tree.mode(&path, [0o600, 0o4755, 0o1777][dice.roll(3)]);
+        }
+        (7, Some(path), ..) => drop(tree.owner(&path, [0, 1000][dice.roll(2)], [0, 4_000_000_000][dice.roll(2)])),
+        (8, _, Some(path), _) => drop(tree.xattr(&path, "user.note", &bytes[..bytes.len().min(50)])),
+        (9, _, Some(path), _) => drop(tree.xattr(&path, "system.posix_acl_access", ACL)),
+        (10, Some(path), ..) if !free && path == place => drop(tree.remove(&path).directory(&path)),
+        (11, ..) if free => drop(tree.symlink(&place, b"../\xff target").mtime(&place, seconds, nanos)),
+        (12, ..) if free => drop(tree.directory(&place)),
+        (13, ..) if free => {
+            let kinds = [(Kind::Fifo, 0), (Kind::Socket, 0), (Kind::CharDevice, 0x0103), (Kind::BlockDevice, 0x0801)];
+            let (kind, number) = kinds[dice.roll(4)];
+            tree.special(&place, kind, number).mtime(&place, -seconds, nanos);
+        }
+        (14, ..) if free => {
+            tree.sparse_file(&place, 1 << 20, 300_000, b"in the middle").mtime(&place, seconds, nanos);
+        }
+        _ if free => drop(tree.file(&place, bytes).mtime(&place, seconds, nanos)),
+        _ => {}
+    }
+}
+
+/// Makes copies of a changing tree, indexes them in `order` and compares all of them, bytes included, after every step.
+fn check_on_disk(seed: u64, is_farm: bool, order: &[usize]) {
+    let world = World::new();
+    let mut dice = Dice::new(seed);
+    let mut ticks = 0;
+    let work = world.copy(".work");
+    let name = |n: usize| format!("2026-11-{:02}", n + 1);
+    let mut expected = Vec::new();
+    for n in 0..order.len() {
+        for _ in 0..if n == 0 { 40 } else { 12 } {
+            change_on_disk(&work, &mut dice, &mut ticks);
+        }
+        let to = world.copies().join(name(n));
+        if is_farm && n > 0 {
+            work.farm_to(&to, &world.copies().join(name(n - 1)));
+        } else {
+            work.copy_to(&to);
+        }
+        expected.push(picture_of_copy(&to));
+    }
+    let tree = world.tree();
+    for step in 1..=order.len() {
+        world.index(&name(order[step - 1]));
+        tree.refresh().expect("the catalog can be read");
+        for n in &order[..step] {
+            let root = common::ino_of(&tree, &format!("@{}T000000Z/homes", name(*n))).expect("it was indexed");
+            let what = format!("seed {seed}, farm {is_farm}, order {order:?}, after step {step}, copy {}", name(*n));
+            assert_same(&picture_of_view(&tree, root, true, false), &expected[*n], &what);
+        }
+    }
+}
+
+#[test]
+fn copies_on_a_disk_read_back_equal_with_their_bytes_in_any_order() {
+    for_seeds(0..6, |seed| {
+        let mut order: Vec<usize> = (0..7).collect();
+        if seed % 2 == 1 {
+            Dice::new(seed).shuffle(&mut order);
+        }
+        check_on_disk(seed, false, &order);
+    });
+}
+
+#[test]
+fn link_farms_on_a_disk_read_back_equal_with_their_bytes_in_any_order() {
+    if std::process::Command::new("rsync").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: link farms are made by rsync, which is not installed");
+        return;
+    }
+    for_seeds(0..6, |seed| {
+        let mut order: Vec<usize> = (0..7).collect();
+        if seed % 2 == 1 {
+            Dice::new(seed).shuffle(&mut order);
+        }
+        check_on_disk(seed, true, &order);
+    });
+}
+
+#[test]
+fn copies_that_the_program_indexes_read_back_equal() {
+    let world = World::without_catalog();
+    let (mut dice, mut ticks) = (Dice::new(1), 0);
+    let work = world.copy(".work");
+    let names = ["2026-11-18", "2026-11-19", "2026-11-20"];
+    for name in names {
+        for _ in 0..25 {
+            change_on_disk(&work, &mut dice, &mut ticks);
+        }
+        work.copy_to(&world.copies().join(name));
+    }
+    let copies = world.copies().into_os_string().into_string().expect("a temporary path is UTF-8");
+    for args in [&["init"][..], &["source", "add", "nfs", "homes", "--copies", &copies], &["index", "homes"]] {
+        let output = world.asof(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let tree = world.tree();
+    for name in names {
+        let root = common::ino_of(&tree, &format!("@{name}/homes")).expect("it was indexed");
+        assert_same(&picture_of_view(&tree, root, true, false), &picture_of_copy(&world.copies().join(name)), &name);
+    }
+}
+
+/// Two file systems inside one copy, as nested subvolumes are, may give one inode number and birth time to two files.
+#[test]
+fn two_files_with_one_inode_number_on_two_devices_stay_two_files() {
+    struct TwoDevices(Recipe);
+
+    impl Source for TwoDevices {
+        fn generations(&self) -> Result<Discovered, source::Error> {
+            Ok(Discovered::default())
+        }
+
+        fn scan(
+            &self,
+            _: &Found,
+            each: &mut dyn FnMut(Listing) -> ControlFlow<()>,
+        ) -> Result<ScanStats, source::Error> {
+            let mut maker = Maker {
+                dice: Dice::new(self.0.seed),
+                tree: Plain { nodes: BTreeMap::new() },
+                past: Vec::new(),
+                next_number: ROOT,
+                ticks: 0,
+                reuses_numbers: false,
+            };
+            let mut file = |device: u64, name: &[u8]| ListedEntry {
+                name: EntryName::new(name).expect("it is one"),
+                key: FileKey { device, inode: 257, born_ns: 5 },
+                attrs: maker.attrs(Kind::File),
+                unreadable: false,
+            };
+            let entries = vec![file(1, b"a"), file(2, b"b")];
+            let attrs = maker.attrs(Kind::Directory);
+            let root = Some((FileKey { device: 1, inode: 256, born_ns: 1 }, attrs));
+            let _ =
+                each(Listing { number: 0, path: RelPath::root(), root, entries, complete: true, findings: Vec::new() });
+            Ok(ScanStats::default())
+        }
+
+        fn same_bytes(&self, _one: &Path, _other: &Path, _path: &RelPath) -> std::io::Result<bool> {
+            Ok(true)
+        }
+    }
+
+    let recipe = small(1, true);
+    let mut bench = Bench::new(recipe, &[]);
+    let found = Found { taken_at: instant(0), path: PathBuf::from("/copies/0") };
+    let copy = NewCopy { source: &bench.source, found: &found, store: Path::new("/copies") };
+    let rules = Rules { inode_identity: true, checksum: false };
+    index_copy(&mut bench.writer, &copy, &TwoDevices(recipe), rules, &Fixed(NOW), &Void).expect("it can be indexed");
+    let tree = bench.tree();
+    let files = listing(&tree, root_of(&tree, 0));
+    assert_eq!(files.len(), 2);
+    assert_ne!(files[0].1.ino, files[1].1.ino, "they are no hard links");
+    assert_ne!(files[0].1.mtime, files[1].1.mtime, "each has its own time");
 }

@@ -7,7 +7,7 @@
 use super::{Error, schema};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How many statements a connection keeps prepared; all of the reader's and the writer's fit.
@@ -15,9 +15,7 @@ const STATEMENTS: usize = 96;
 
 /// Opens an existing catalog for reading.
 pub(super) fn open_read_only(path: &Path) -> Result<Connection, Error> {
-    if !path.exists() {
-        return Err(Error::Missing { path: path.to_owned() });
-    }
+    check_file(path)?;
     let sqlite = |doing| move |e| Error::sqlite(doing, path, e);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite("opening"))?;
@@ -28,9 +26,7 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, Error> {
 
 /// Opens an existing catalog for writing; brings an older format up to date.
 pub(super) fn open_writing(path: &Path) -> Result<Connection, Error> {
-    if !path.exists() {
-        return Err(Error::Missing { path: path.to_owned() });
-    }
+    check_file(path)?;
     let sqlite = |doing| move |e| Error::sqlite(doing, path, e);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite("opening"))?;
@@ -49,6 +45,13 @@ pub(super) fn create(path: &Path) -> Result<(), Error> {
     if path.exists() {
         return Err(Error::Exists { path: path.to_owned() });
     }
+    // SQLite would take the log of a catalog that was here for that of the new one. It may hold the last generations
+    // of it, so it is for the admin to move away.
+    let log = beside(path, "-wal");
+    if log.exists() {
+        let source = std::io::Error::other(format!("{log:?} is still there, of a catalog that was here; move it away"));
+        return Err(Error::Io { doing: "creating", path: path.to_owned(), source });
+    }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if let Some(filesystem) = crate::sys::filesystem::network_filesystem(folder).map_err(|source| Error::Io {
         doing: "creating",
@@ -58,19 +61,49 @@ pub(super) fn create(path: &Path) -> Result<(), Error> {
         return Err(Error::NetworkFilesystem { path: path.to_owned(), filesystem });
     }
     // Built under another name: a killed `init` leaves no half catalog behind.
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".new");
-    let draft = Path::new(&draft);
-    let io = |source| Error::Io { doing: "creating", path: path.to_owned(), source };
-    match std::fs::remove_file(draft) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
-        _ => {}
+    let draft = beside(path, ".new");
+    remove_draft(&draft);
+    let made = create_draft(&draft, path);
+    if made.is_err() {
+        remove_draft(&draft);
     }
+    made
+}
+
+fn create_draft(draft: &Path, path: &Path) -> Result<(), Error> {
+    let io = |source| Error::Io { doing: "creating", path: path.to_owned(), source };
     let sqlite = |e| Error::sqlite("creating tables", path, e);
+    // Not by SQLite, whose "unable to open database file" does not say why.
+    drop(std::fs::File::create_new(draft).map_err(io)?);
     let connection = Connection::open(draft).map_err(sqlite)?;
     schema::create(&connection).map_err(sqlite)?;
     connection.close().map_err(|(_, e)| sqlite(e))?;
     std::fs::rename(draft, path).map_err(io)
+}
+
+/// Removes what an `init` left that was killed or failed; what cannot be removed shows when it is made anew.
+fn remove_draft(draft: &Path) {
+    for file in [draft, &beside(draft, "-wal"), &beside(draft, "-shm")] {
+        let _ = std::fs::remove_file(file);
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Refuses what cannot be a database, in words that SQLite has not.
+fn check_file(path: &Path) -> Result<(), Error> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            Err(Error::NotACatalog { path: path.to_owned(), found: "a directory".to_owned() })
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::Missing { path: path.to_owned() }),
+        Err(source) => Err(Error::Io { doing: "opening", path: path.to_owned(), source }),
+        Ok(_) => Ok(()),
+    }
 }
 
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {

@@ -150,14 +150,26 @@ pub enum Error {
         /// The catalog.
         path: PathBuf,
         /// SQLite's words.
-        source: rusqlite::Error,
+        source: Words,
     },
 }
+
+/// What SQLite said, once: the error of `rusqlite` has the same words again as its cause.
+#[derive(Debug)]
+pub struct Words(rusqlite::Error);
+
+impl std::fmt::Display for Words {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl std::error::Error for Words {}
 
 fn there_are(names: &[String]) -> String {
     match names {
         [] => "; there is none yet".to_owned(),
-        names => format!("; there are {}", names.join(", ")),
+        names => format!("; known are {}", names.join(", ")),
     }
 }
 
@@ -165,12 +177,16 @@ impl Error {
     /// Returns the error of SQLite as ours: a full disk and a busy file by their names.
     fn sqlite(doing: &'static str, path: &std::path::Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
+        // The index of the log, 32 KiB of shared memory beside the catalog, is made by whoever opens it first.
+        if source.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) {
+            return Self::Full { doing, path };
+        }
         match source.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Self::Full { doing, path },
             Some(rusqlite::ErrorCode::NotADatabase) => {
                 Self::NotACatalog { path, found: "not an SQLite database".to_owned() }
             }
-            _ => Self::Sqlite { doing, path, source },
+            _ => Self::Sqlite { doing, path, source: Words(source) },
         }
     }
 }

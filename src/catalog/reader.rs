@@ -27,6 +27,7 @@ pub(super) const NODE: &str = "SELECT i.born, i.perm, i.size, i.allocated, i.mti
 pub(super) const NAMES: &str = "SELECT parent, name FROM dirent INDEXED BY dirent_node \
      WHERE node = ?1 AND born <= ?2 AND died > ?2";
 const NEXT_VERSION: &str = "SELECT born FROM inode WHERE node = ?1 AND born > ?2 ORDER BY born LIMIT 1";
+const NODE_END: &str = "SELECT max(died) FROM dirent INDEXED BY dirent_node WHERE node = ?1";
 const INLINE: &str = "SELECT bytes FROM content WHERE id = ?1";
 const PERM: &str = "SELECT mode, uid, gid, xattr FROM perm WHERE id = ?1";
 const XATTRS: &str = "SELECT name, value FROM xattr_item WHERE xattr = ?1 ORDER BY name";
@@ -344,6 +345,19 @@ impl Reader {
             let mut statement = connection.prepare_cached(NEXT_VERSION)?;
             let next = statement.query_row([node.0, born], |row| row.get(0)).optional()?;
             Ok(next.map_or(FOREVER, Time))
+        })
+    }
+
+    /// Returns when the last name of `node` ends, or [`FOREVER`]; the root has none. One range of an index.
+    ///
+    /// It may be the instant of a generation that is not published yet.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn node_until(&self, node: NodeId) -> Result<Time, Error> {
+        self.run("finding the end of a node", |connection| {
+            let mut statement = connection.prepare_cached(NODE_END)?;
+            statement.query_row([node.0], |row| row.get::<_, Option<i64>>(0)).map(|end| end.map_or(FOREVER, Time))
         })
     }
 

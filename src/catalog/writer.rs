@@ -115,8 +115,19 @@ pub struct Writer {
     connection: Connection,
     path: PathBuf,
     cleaned: Vec<(String, Time)>,
-    /// Locked while the writer lives; the lock goes with the descriptor.
-    _lock: File,
+    /// Locked while the writer lives.
+    _lock: Lock,
+}
+
+/// The catalog's lock. Let go by name: a descriptor that a child process of another thread inherited, between `fork` and
+/// `exec`, would hold it on.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Else it goes with the last descriptor.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Writer {
@@ -133,9 +144,8 @@ impl Writer {
     /// # Errors
     /// [`Error::Busy`] if another process writes; as [`super::Reader::open`] otherwise.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        if !path.exists() {
-            return Err(Error::Missing { path: path.to_owned() });
-        }
+        // Before anything is made beside it: what is not a catalog gets no lock file.
+        drop(connect::open_read_only(path)?);
         let lock = take_lock(path)?;
         let connection = connect::open_writing(path)?;
         let mut writer = Self { connection, path: path.to_owned(), cleaned: Vec::new(), _lock: lock };
@@ -181,7 +191,7 @@ impl Writer {
         }
         self.sql("adding a source", |c| {
             in_transaction(c, |c| {
-                let block: i64 = c.query_row("SELECT coalesce(max(block), 0) + 1 FROM node_block", [], |r| r.get(0))?;
+                let block = next_block(c)?;
                 let root = block << BLOCK_BITS;
                 c.execute(
                     "INSERT INTO source(name, kind, settings, root, next_node, added_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -221,8 +231,7 @@ impl Writer {
                     [source.0],
                 )?;
                 c.execute("DELETE FROM generation WHERE source = ?1", [source.0])?;
-                // Its node numbers may be given out again: inode numbers differ by their view, and no view's
-                // number comes twice.
+                // Its node numbers are not given out again.
                 c.execute("DELETE FROM node_block WHERE source = ?1", [source.0])?;
                 c.execute("DELETE FROM source WHERE id = ?1", [source.0])?;
                 renumber_all(c, i64::MIN, i64::MAX)
@@ -251,6 +260,7 @@ impl Writer {
                     |r| r.get(0),
                 )?;
                 c.execute("DELETE FROM copy WHERE generation = ?1", [generation])?;
+                insert_odd_name(c, path)?;
                 c.execute(
                     "INSERT INTO copy(generation, store, path) VALUES (?1, ?2, ?3)",
                     params![generation, store.0, path],
@@ -307,6 +317,7 @@ impl Writer {
                 params![source.id.0, at.0, level.word(), Status::Creating.word(), now.0, first_content],
             )?;
             let generation = c.last_insert_rowid();
+            insert_odd_name(c, copy.1)?;
             c.execute(
                 "INSERT INTO copy(generation, store, path) VALUES (?1, ?2, ?3)",
                 params![generation, copy.0.0, copy.1],
@@ -342,6 +353,7 @@ impl Writer {
             perms_with_xattrs: HashSet::new(),
             xattrs: HashMap::new(),
             findings: 0,
+            keeps_ctime: false,
             ended: false,
         };
         writer.commit_if_unseen()?;
@@ -369,6 +381,8 @@ pub struct GenerationWriter<'w> {
     perms_with_xattrs: HashSet<i64>,
     xattrs: HashMap<[u8; 32], i64>,
     findings: i64,
+    /// Whether copies keep the ctime: then a changed one is a changed attribute.
+    keeps_ctime: bool,
     ended: bool,
 }
 
@@ -445,7 +459,7 @@ impl GenerationWriter<'_> {
         if self.next_node & ((1 << BLOCK_BITS) - 1) == 0 {
             // The block is used up (its first number is the root's or was given out when it was taken).
             self.next_node = self.sql("numbering nodes", |c| {
-                let block: i64 = c.query_row("SELECT max(block) + 1 FROM node_block", [], |r| r.get(0))?;
+                let block = next_block(c)?;
                 c.execute("INSERT INTO node_block(block, source) VALUES (?1, ?2)", [block, self.source.0])?;
                 Ok(block << BLOCK_BITS)
             })?;
@@ -611,6 +625,7 @@ impl GenerationWriter<'_> {
                     return Ok(*id);
                 }
             }
+            insert_odd_name(c, target)?;
             c.prepare_cached("INSERT INTO content(bytes) VALUES (?1)")?.execute([target])?;
             Ok(c.last_insert_rowid())
         })
@@ -637,11 +652,7 @@ impl GenerationWriter<'_> {
                 }
             }
             insert_dirent(c, dir, name, row, hot)?;
-            let text = escape_bytes(name.as_bytes());
-            if let std::borrow::Cow::Owned(text) = text {
-                insert_odd_name(c, name.as_bytes(), &text)?;
-            }
-            Ok(())
+            insert_odd_name(c, name.as_bytes())
         })?;
         self.wrote(1)
     }
@@ -679,7 +690,9 @@ impl GenerationWriter<'_> {
         // A row of an earlier run has rights that this run did not meet; then its node is known already.
         let xattrs = self.perms_with_xattrs.contains(&row.perm);
         self.sql("writing attributes", |c| {
+            let mut row = row;
             if let Some(next) = next {
+                row.place = share_target(c, node, next, row.place)?;
                 make_room(c, node, root, at, next, &row)?;
             }
             insert_version(c, node, &row)?;
@@ -719,9 +732,7 @@ impl GenerationWriter<'_> {
         self.findings += 1;
         self.sql("recording a finding", |c| {
             let path = finding.path.as_bytes();
-            if let std::borrow::Cow::Owned(text) = escape_bytes(path) {
-                insert_odd_name(c, path, &text)?;
-            }
+            insert_odd_name(c, path)?;
             c.prepare_cached(
                 "INSERT INTO finding(source, at, number, kind, path, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
@@ -764,6 +775,7 @@ impl GenerationWriter<'_> {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn identify(&mut self, key: FileKey, node: NodeId) -> Result<(), Error> {
+        self.keeps_ctime = true;
         self.sql("recording an inode number", |c| {
             c.prepare_cached("INSERT OR REPLACE INTO identity(source, inode, born_ns, node) VALUES (?1, ?2, ?3, ?4)")?
                 .execute([self.source.0, key.inode as i64, key.born_ns, node.0])
@@ -786,12 +798,22 @@ impl GenerationWriter<'_> {
         self.heat_directories()?;
         if let Some(next) = self.next {
             self.sql("comparing with the next generation", |c| {
-                recount_changes(c, self.source, self.root, self.previous, self.at, next)
+                recount_changes(c, self.source, self.root, self.previous, self.at, next, self.keeps_ctime)
             })?;
         } else {
             self.sql("committing a chunk", |c| c.execute_batch("COMMIT; PRAGMA synchronous = FULL; BEGIN IMMEDIATE"))?;
         }
         let changed = self.sql("publishing a generation", |c| {
+            if let Some(previous) = self.previous {
+                // A node that an older or a newer generation knows, and the previous one has not, is new here; and
+                // what is new differs from none.
+                c.execute(
+                    "UPDATE change SET op = (op | 1) & ~6 WHERE source = ?1 AND at = ?2 AND op & 8 \
+                     AND (op & 1 OR NOT EXISTS (SELECT 1 FROM dirent d INDEXED BY dirent_node \
+                     WHERE d.node = change.node AND d.born <= ?3 AND d.died > ?3))",
+                    [self.source.0, self.at.0, previous.0],
+                )?;
+            }
             let changed: i64 = match self.previous {
                 None => i64::try_from(counts.entries).unwrap_or(i64::MAX),
                 Some(_) => c.query_row(
@@ -871,7 +893,7 @@ impl Drop for GenerationWriter<'_> {
     }
 }
 
-fn take_lock(path: &Path) -> Result<File, Error> {
+fn take_lock(path: &Path) -> Result<Lock, Error> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let name = PathBuf::from(name);
@@ -890,7 +912,7 @@ fn take_lock(path: &Path) -> Result<File, Error> {
     }
     // Who holds it is for the message only: on a full disk the lock holds all the same.
     let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
-    Ok(lock)
+    Ok(Lock(lock))
 }
 
 fn check_source_name(name: &str) -> Result<(), Error> {
@@ -921,6 +943,7 @@ fn in_transaction<T>(c: &Connection, act: impl FnOnce(&Connection) -> rusqlite::
 
 fn store_at(c: &Connection, path: &Path) -> rusqlite::Result<StoreId> {
     let bytes = path.as_os_str().as_bytes();
+    insert_odd_name(c, bytes)?;
     c.execute("INSERT OR IGNORE INTO store(path) VALUES (?1)", [bytes])?;
     c.query_row("SELECT id FROM store WHERE path = ?1", [bytes], |r| r.get(0).map(StoreId))
 }
@@ -946,6 +969,12 @@ fn lookup(c: &Connection, dir: NodeId, name: &[u8], at: Time) -> rusqlite::Resul
     Ok(row.filter(|r| r.died > at.0))
 }
 
+/// Returns the number of the next block of node numbers; the caller inserts it.
+fn next_block(c: &Connection) -> rusqlite::Result<i64> {
+    // SQLite keeps the highest number ever used of an AUTOINCREMENT table, those of deleted rows included.
+    c.query_row("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'node_block'", [], |r| r.get(0))
+}
+
 fn fork_of(hot: bool, born: i64, died: i64) -> Option<i64> {
     hot.then(|| if died == FOREVER.0 { interval::LIVE } else { interval::fork(born, died - 1) })
 }
@@ -965,7 +994,9 @@ fn delete_dirent(c: &Connection, dir: NodeId, name: &EntryName, born: i64) -> ru
         .map(drop)
 }
 
-fn insert_odd_name(c: &Connection, name: &[u8], text: &str) -> rusqlite::Result<()> {
+/// Records the text of a name, path or link target that views could not show as it is.
+fn insert_odd_name(c: &Connection, name: &[u8]) -> rusqlite::Result<()> {
+    let std::borrow::Cow::Owned(text) = escape_bytes(name) else { return Ok(()) };
     c.prepare_cached("INSERT OR IGNORE INTO odd_name(name, text) VALUES (?1, ?2)")?
         .execute(params![name, text])
         .map(drop)
@@ -1006,13 +1037,24 @@ fn names_at(c: &Connection, node: NodeId, at: Time) -> rusqlite::Result<BTreeSet
     statement.query_map([node.0, at.0], |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
 }
 
+/// Returns the target that `node` has at `at` in place of `place` where both are the same bytes: equal targets of
+/// neighbours are one row, so that they compare equal.
+fn share_target(c: &Connection, node: NodeId, at: Time, place: Place) -> rusqlite::Result<Place> {
+    let Place::Inline(id) = place else { return Ok(place) };
+    let Some(NodeRow { place: Place::Inline(known), .. }) = version_at(c, node, at)? else { return Ok(place) };
+    let mut statement =
+        c.prepare_cached("SELECT a.bytes = b.bytes FROM content a JOIN content b WHERE a.id = ?1 AND b.id = ?2")?;
+    let same = statement.query_row([id, known], |r| r.get(0))?;
+    Ok(if same { Place::Inline(known) } else { place })
+}
+
 /// Prepares `inode` for a version `row` of `node` at `at`, before the published instant `next`: what holds at
-/// `next` still holds there afterwards, by a row of its own where it differs from `row`.
+/// `next` still holds there afterwards, by a row of its own where it differs from `row`. Where the node is not there at
+/// `next` and is again later, the same goes for that later instant: its version may be one from before `at`.
 fn make_room(c: &Connection, node: NodeId, root: NodeId, at: Time, next: Time, row: &NodeRow) -> rusqlite::Result<()> {
     let lives = node == root || !names_at(c, node, next)?.is_empty();
-    if !lives {
-        return Ok(());
-    }
+    let next = if lives { Some(next) } else { named_again(c, node, next)? };
+    let Some(next) = next else { return Ok(()) };
     let Some(holds) = version_at(c, node, next)? else { return Ok(()) };
     let same = NodeRow { born: row.born, ..holds } == *row;
     match (holds.born == next.0, same) {
@@ -1024,8 +1066,21 @@ fn make_room(c: &Connection, node: NodeId, root: NodeId, at: Time, next: Time, r
     .and_then(|()| if holds.born == at.0 { delete_version(c, node, at.0) } else { Ok(()) })
 }
 
+/// Returns when `node` first gets a name after `at`.
+fn named_again(c: &Connection, node: NodeId, at: Time) -> rusqlite::Result<Option<Time>> {
+    c.prepare_cached("SELECT min(born) FROM dirent INDEXED BY dirent_node WHERE node = ?1 AND born > ?2")?
+        .query_row([node.0, at.0], |r| r.get::<_, Option<i64>>(0).map(|born| born.map(Time)))
+}
+
 /// Returns what changed about `node` from instant `a` to instant `b`.
-fn compare(c: &Connection, node: NodeId, root: NodeId, a: Time, b: Time) -> rusqlite::Result<ChangeOps> {
+fn compare(
+    c: &Connection,
+    node: NodeId,
+    root: NodeId,
+    a: Time,
+    b: Time,
+    keeps_ctime: bool,
+) -> rusqlite::Result<ChangeOps> {
     let (before, after) = (names_at(c, node, a)?, names_at(c, node, b)?);
     let mut ops = ChangeOps::default();
     if after.difference(&before).next().is_some() {
@@ -1039,7 +1094,12 @@ fn compare(c: &Connection, node: NodeId, root: NodeId, a: Time, b: Time) -> rusq
         (false, true) => ops |= ChangeOps::CREATED,
         (true, true) => {
             if let (Some(old), Some(new)) = (version_at(c, node, a)?, version_at(c, node, b)?) {
+                // The same target may be two rows where the node was not there in between.
+                let new = NodeRow { place: share_target(c, node, a, new.place)?, ..new };
                 ops |= ChangeOps::between(&old, &new);
+                if keeps_ctime && old.ctime != new.ctime {
+                    ops |= ChangeOps::ATTRIBUTES;
+                }
             }
         }
         (_, false) => {}
@@ -1055,6 +1115,7 @@ fn recount_changes(
     previous: Option<Time>,
     at: Time,
     next: Time,
+    keeps_ctime: bool,
 ) -> rusqlite::Result<()> {
     let nodes: Vec<i64> = match previous {
         Some(_) => {
@@ -1075,7 +1136,7 @@ fn recount_changes(
         }
     };
     for node in nodes {
-        let ops = compare(c, NodeId(node), root, at, next)?;
+        let ops = compare(c, NodeId(node), root, at, next, keeps_ctime)?;
         if ops.is_empty() {
             c.prepare_cached("DELETE FROM change WHERE source = ?1 AND at = ?2 AND node = ?3")?
                 .execute([source.0, next.0, node])?;
@@ -1158,7 +1219,11 @@ fn undo(c: &Connection, generation: i64, source: i64, at: i64) -> rusqlite::Resu
             statement.query_map([source, at], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
         for (node, op) in nodes {
             undo_node(c, node, at)?;
-            if op & ChangeOps::CREATED.0 != 0 {
+            // Created may also be what came back after a time without a name; its history stays.
+            let is_new = op & ChangeOps::CREATED.0 != 0
+                && c.prepare_cached("SELECT NOT EXISTS(SELECT 1 FROM inode WHERE node = ?1)")?
+                    .query_row([node], |r| r.get(0))?;
+            if is_new {
                 c.prepare_cached("DELETE FROM identity WHERE node = ?1")?.execute([node])?;
                 c.prepare_cached("DELETE FROM xattr_node WHERE node = ?1")?.execute([node])?;
             }

@@ -7,7 +7,8 @@
 //!   generation and was not taken by another inode. Inode numbers of different copies are never compared,
 //!   so full copies and `--link-dest` farms give the same catalog.
 //! - `inode`: the copies are snapshots of one file system. The inode number and birth time tell the node,
-//!   wherever it lies: a rename is a rename, and a renamed directory costs two rows.
+//!   wherever it lies: a rename is a rename, and a renamed directory costs two rows. What lies on another file
+//!   system than the copy's root (a btrfs subvolume inside a snapshot) is told by its path.
 //!
 //! A node's version is unchanged when type, rights, owner, extended attributes, link count and place
 //! are equal and, for the bytes, size and mtime to the nanosecond (rsync's quick check). The ctime belongs
@@ -67,12 +68,14 @@ pub(super) struct Merge<'m, 'w> {
     same_bytes: Option<&'m SameBytes<'m>>,
     /// The directory that is being merged.
     path: RelPath,
+    /// The file system of the copy's root.
+    device: u64,
     monitor: &'m dyn Monitor,
     pending: HashMap<u64, Pending>,
     /// The number that the walk gives the next directory it names.
     next_directory: u64,
     links: HashMap<(u64, u64), Link>,
-    /// Nodes with several names in the previous generation that an inode of this copy has taken.
+    /// Nodes that more than one inode of this copy could be, and the one that took it.
     claimed: HashMap<NodeId, (u64, u64)>,
     deferred: Vec<Deferred>,
     /// Directories that lost a name, and those that are in this copy: the difference is gone.
@@ -94,6 +97,7 @@ impl<'m, 'w> Merge<'m, 'w> {
             rules,
             same_bytes,
             path: RelPath::root(),
+            device: 0,
             monitor,
             pending: HashMap::new(),
             next_directory: 1,
@@ -172,6 +176,7 @@ impl<'m, 'w> Merge<'m, 'w> {
         let base = self.writer.previous_version(node)?;
         let row = self.writer.encode(attrs, false, base.as_ref())?;
         self.version(node, row, base.as_ref())?;
+        self.device = key.device;
         if self.rules.inode_identity {
             self.writer.identify(key, node)?;
         }
@@ -184,13 +189,15 @@ impl<'m, 'w> Merge<'m, 'w> {
         let key = (entry.key.device, entry.key.inode);
         let linked = kind != Kind::Directory && entry.attrs.nlink > 1;
         let before_same_kind = before.filter(|b| b.kind == kind);
-        let told = match (self.rules.inode_identity, linked.then(|| self.links.get(&key)).flatten()) {
+        // Inode numbers tell files apart on one file system only; below another one (a btrfs subvolume) paths do.
+        let by_inode = self.rules.inode_identity && entry.key.device == self.device;
+        let told = match (by_inode, linked.then(|| self.links.get(&key)).flatten()) {
             (_, Some(link)) => Some(link.node),
             (true, None) => self.identified(&entry, kind)?,
             (false, None) => self.by_path(dir, &entry.name, key, kind, before_same_kind)?,
         };
         // An inode with more names may have one that the previous generation knew, later in the walk.
-        let may_be_known = linked && !self.rules.inode_identity && self.writer.previous().is_some();
+        let may_be_known = linked && !by_inode && self.writer.previous().is_some();
         if told.is_none() && may_be_known {
             if let Some(before) = before {
                 self.gone(dir, before)?;
@@ -275,7 +282,10 @@ impl<'m, 'w> Merge<'m, 'w> {
     ) -> Result<Option<NodeId>, Error> {
         let (node, several) = match before {
             // Of two generations a name of either may be another inode's: then every claim is kept.
-            Some(before) => (before.node, before.row.nlink > 1 || self.writer.is_late()),
+            Some(before) => {
+                let several = before.row.nlink > 1 || self.writer.is_late() || self.rules.inode_identity;
+                (before.node, several)
+            }
             None => match self.writer.lookup_next(dir, name)? {
                 Some((node, next_kind)) if next_kind == kind => (node, true),
                 _ => return Ok(None),
@@ -295,13 +305,17 @@ impl<'m, 'w> Merge<'m, 'w> {
         if known != Some(kind) || (kind == Kind::Directory && self.seen.contains(&node)) {
             return Ok(None);
         }
+        let key = (entry.key.device, entry.key.inode);
+        if *self.claimed.entry(node).or_insert(key) != key {
+            return Ok(None);
+        }
         Ok(Some(node))
     }
 
     fn created(&mut self, entry: &ListedEntry) -> Result<NodeId, Error> {
         let node = self.writer.new_node()?;
         self.writer.note_change(node, ChangeOps::CREATED)?;
-        if self.rules.inode_identity {
+        if self.rules.inode_identity && entry.key.device == self.device {
             self.writer.identify(entry.key, node)?;
         }
         Ok(node)

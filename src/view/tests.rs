@@ -230,16 +230,16 @@ fn a_source_without_a_generation_by_then_is_absent_and_the_notes_say_why() {
     assert_eq!(find(&tree, &format!("{wednesday}/web")), None);
     assert_eq!(
         note(&tree, &format!("{wednesday}/.asof/absent")),
-        "absent_before=none\tsource=db\twhy=no generation yet\n\
-         absent_before=2026-11-20T03:00:00Z\tsource=web\twhy=no generation by then\n"
+        "source=db\twhy=no generation yet\tabsent_before=none\n\
+         source=web\twhy=no generation by then\tabsent_before=2026-11-20T03:00:00Z\n"
     );
-    assert_eq!(note(&tree, "@latest/.asof/absent"), "absent_before=none\tsource=db\twhy=no generation yet\n");
+    assert_eq!(note(&tree, "@latest/.asof/absent"), "source=db\twhy=no generation yet\tabsent_before=none\n");
     assert_eq!(note(&tree, "@latest/.asof/gaps"), "");
     assert_eq!(
         note(&tree, &format!("{wednesday}/.asof/sources")),
-        "generations=0\tkind=nfs\tnewest=none\toldest=none\tsource=db\n\
-         generations=1\tkind=nfs\tnewest=2026-11-18T02:00:00Z\toldest=2026-11-18T02:00:00Z\tsource=homes\n\
-         generations=0\tkind=nfs\tnewest=none\toldest=none\tsource=web\n"
+        "source=db\tkind=nfs\tgenerations=0\toldest=none\tnewest=none\n\
+         source=homes\tkind=nfs\tgenerations=1\toldest=2026-11-18T02:00:00Z\tnewest=2026-11-18T02:00:00Z\n\
+         source=web\tkind=nfs\tgenerations=0\toldest=none\tnewest=none\n"
     );
 }
 
@@ -477,7 +477,7 @@ fn what_could_not_be_read_when_it_was_indexed_fails_and_is_no_empty_directory() 
     );
     assert_eq!(
         note(&tree, ".asof/gaps"),
-        "generation=2026-11-20T02:00:00Z\tlosses=1\tsee=asof show homes@2026-11-20T020000Z\tsource=homes\n"
+        "source=homes\tgeneration=2026-11-20T02:00:00Z\tlosses=1\tsee=asof show homes@2026-11-20T020000Z\n"
     );
 }
 
