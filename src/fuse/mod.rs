@@ -51,7 +51,8 @@ pub struct Options {
     pub passthrough: bool,
     /// Push the next small files of a directory that is being read.
     pub store_ahead: bool,
-    /// Say that there are no extended attributes, `user.asof.*` included: the fastest `cp -a`.
+    /// Say that there are no extended attributes, `user.asof.*` included: the fastest `cp -a`. ACLs still decide on
+    /// access.
     pub noxattr: bool,
     /// After that time without an answer of its store, a read is EIO.
     pub store_timeout: Duration,
@@ -91,7 +92,6 @@ pub struct Mount {
 struct Live {
     shared: Arc<Shared>,
     notifier: Notifier,
-    need: XattrNeed,
     is_current: Arc<AtomicBool>,
     is_privileged: bool,
     allows_other: bool,
@@ -142,7 +142,7 @@ impl Mount {
 
     /// Tells whether the catalog now needs more of the mount than it was set up for ([`Mount::renew`]).
     pub fn is_outgrown(&self) -> bool {
-        self.live.is_privileged && rank(self.tree.xattr_need()) > rank(self.live.need)
+        self.live.is_privileged && xattrs(&self.options, self.tree.xattr_need(), true) != self.live.shared.xattrs
     }
 
     /// Mounts anew in the same place, for what can only be settled at mounting.
@@ -202,23 +202,14 @@ enum Attach {
     Beneath,
 }
 
-fn rank(need: XattrNeed) -> u8 {
-    match need {
-        XattrNeed::None => 0,
-        XattrNeed::Plain => 1,
-        XattrNeed::Acl => 2,
-    }
-}
-
 fn connect(tree: &Arc<Tree>, dir: &Path, options: &Options, on_end: &OnEnd, attach: Attach) -> Result<Live, Error> {
     let at = |source| Error::Mount { dir: dir.to_owned(), source };
     match connect_privileged(tree, dir, options, on_end, attach) {
         Err(Error::Mount { source, .. }) if sys::is_unknown_call(&source) && matches!(attach, Attach::Over) => {}
         other => return other,
     }
-    let need = tree.xattr_need();
     for allows_other in [true, false] {
-        let shared = share(tree, options, need, false).map_err(at)?;
+        let shared = share(tree, options, false).map_err(at)?;
         let mut config = config(options, allows_other);
         config.mount_options = vec![
             MountOption::RO,
@@ -230,7 +221,7 @@ fn connect(tree: &Arc<Tree>, dir: &Path, options: &Options, on_end: &OnEnd, atta
             MountOption::Subtype(SUBTYPE.to_owned()),
         ];
         match Session::new(AsofFilesystem(Arc::clone(&shared)), dir, &config) {
-            Ok(session) => return serve(session, shared, need, on_end, false, allows_other).map_err(at),
+            Ok(session) => return serve(session, shared, on_end, false, allows_other).map_err(at),
             Err(e) if allows_other => tracing::debug!("not mounted for other users: {e}"),
             Err(e) => return Err(at(e)),
         }
@@ -257,11 +248,10 @@ fn connect_privileged(
         }
         Err(e) => return Err(at(e)),
     };
-    let need = tree.xattr_need();
-    let shared = share(tree, options, need, true).map_err(at)?;
+    let shared = share(tree, options, true).map_err(at)?;
     let filesystem = AsofFilesystem(Arc::clone(&shared));
     let session = Session::from_fd(filesystem, device, SessionACL::All, config(options, true)).map_err(at)?;
-    let live = serve(session, shared, need, on_end, true, true).map_err(at)?;
+    let live = serve(session, shared, on_end, true, true).map_err(at)?;
     let attached = match (&detached, attach) {
         (None, _) => Ok(()),
         (Some(detached), Attach::Over) => detached.attach(dir),
@@ -274,16 +264,21 @@ fn connect_privileged(
     Ok(live)
 }
 
-fn share(tree: &Arc<Tree>, options: &Options, need: XattrNeed, can_renew: bool) -> std::io::Result<Arc<Shared>> {
-    let lanes = Arc::new(lane::Lanes::new(options.store_timeout)?);
-    let is_ahead = options.store_ahead && !options.passthrough;
-    let xattrs = match need {
+/// Returns how a mount answers for attributes, given what the catalog has.
+fn xattrs(options: &Options, need: XattrNeed, can_renew: bool) -> Xattrs {
+    match need {
+        XattrNeed::Acl if options.noxattr => Xattrs::AccessOnly,
         _ if options.noxattr => Xattrs::Off,
         // The kernel never asks again for what it was once told not to ask for; that needs a new mount.
         XattrNeed::None if can_renew => Xattrs::VirtualOnly,
-        XattrNeed::None | XattrNeed::Plain => Xattrs::Recorded,
-        XattrNeed::Acl => Xattrs::Enforced,
-    };
+        XattrNeed::None | XattrNeed::Plain | XattrNeed::Acl => Xattrs::Recorded,
+    }
+}
+
+fn share(tree: &Arc<Tree>, options: &Options, can_renew: bool) -> std::io::Result<Arc<Shared>> {
+    let lanes = Arc::new(lane::Lanes::new(options.store_timeout)?);
+    let is_ahead = options.store_ahead && !options.passthrough;
+    let xattrs = xattrs(options, tree.xattr_need(), can_renew);
     Ok(Arc::new(Shared {
         tree: Arc::clone(tree),
         ahead: is_ahead.then(|| ahead::Ahead::new(tree, &lanes)).transpose()?,
@@ -306,7 +301,6 @@ fn config(options: &Options, allows_other: bool) -> Config {
 fn serve(
     session: Session<AsofFilesystem>,
     shared: Arc<Shared>,
-    need: XattrNeed,
     on_end: &OnEnd,
     is_privileged: bool,
     allows_other: bool,
@@ -325,5 +319,5 @@ fn serve(
             on_end();
         }
     })?;
-    Ok(Live { shared, notifier, need, is_current, is_privileged, allows_other })
+    Ok(Live { shared, notifier, is_current, is_privileged, allows_other })
 }

@@ -1,0 +1,15 @@
+//! The mount as an admin and his users meet it: real tools, real copies, a real kernel.
+
+#[path = "common/site.rs"]
+mod site;
+
+#[path = "mount/access.rs"]
+mod access;
+#[path = "mount/damage.rs"]
+mod damage;
+#[path = "mount/fidelity.rs"]
+mod fidelity;
+#[path = "mount/lifecycle.rs"]
+mod lifecycle;
+#[path = "mount/tree.rs"]
+mod tree;

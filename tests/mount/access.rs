@@ -1,0 +1,262 @@
+//! Who may do what: modes and ACLs of the day decide, nobody writes, and nothing of a backup gains rights.
+
+use crate::site::{Site, as_nobody, said, sh, shell};
+use std::path::Path;
+
+const REFUSED: &str = "Permission denied";
+const READ_ONLY: &str = "Read-only file system";
+
+/// A tree whose files let the user `nobody` (65534) in, or not, by mode or by ACL; each holds the word `told`.
+fn site_with_rights() -> Site {
+    let site = Site::with_source();
+    site.let_everybody_pass();
+    sh(
+        &site.path("live"),
+        "for file in open closed own group-only acl-grants acl-masked acl-denies acl-group; do printf told > $file; done
+         chmod 644 open
+         chmod 600 closed
+         chown 65534 own; chmod 400 own
+         chmod 640 group-only
+         chmod 600 acl-grants; setfacl -m u:65534:r acl-grants
+         chmod 600 acl-masked; setfacl -m u:65534:r,m::- acl-masked
+         chmod 644 acl-denies; setfacl -m u:65534:- acl-denies
+         chmod 600 acl-group; setfacl -m g:65534:r acl-group
+         mkdir passed barred listed acl-passed
+         for dir in passed barred listed acl-passed; do printf told > $dir/file; done
+         chmod 711 passed; chmod 700 barred; chmod 744 listed
+         chmod 700 acl-passed; setfacl -m u:65534:x acl-passed",
+    );
+    site.copy("2026-11-19");
+    sh(&site.path("live"), "chmod 600 open; setfacl -m u:65534:- acl-grants; chmod 644 closed; setfacl -b acl-denies");
+    site.copy("2026-11-20");
+    site.ok(&["index", "homes"]);
+    site
+}
+
+/// What `nobody` meets, in the first generation: a command, and whether it tells `told` or is refused.
+const DECISIONS: [(&str, bool); 13] = [
+    ("cat open", true),
+    ("cat closed", false),
+    ("cat own", true),
+    ("cat group-only", false),
+    ("cat acl-grants", true),
+    ("cat acl-masked", false),
+    ("cat acl-denies", false),
+    ("cat acl-group", true),
+    ("cat passed/file", true),
+    ("cat barred/file", false),
+    ("cat listed/file", false),
+    ("cat acl-passed/file", true),
+    ("ls acl-passed", false),
+];
+
+fn assert_decisions(dir: &Path) {
+    for (command, is_let_in) in DECISIONS {
+        let output = as_nobody(dir, command);
+        let told = said(&output);
+        assert_eq!(output.status.success(), is_let_in, "{command} in {dir:?}: {told}");
+        assert!(told.contains(if is_let_in { "told" } else { REFUSED }), "{command} in {dir:?}: {told}");
+        assert_eq!(sh(dir, "cat closed"), "told", "root reads everything");
+    }
+}
+
+#[test]
+fn another_user_is_let_in_and_refused_as_by_the_copy_in_both_ways_of_mounting() {
+    let site = site_with_rights();
+    // The rights mean the same where they were set: this holds the table itself to account.
+    assert_decisions(&site.path("copies/2026-11-19"));
+    for options in [&[][..], &["passthrough"]] {
+        let mount = site.mount(options);
+        let first = mount.join("homes/@2026-11-19T000000Z");
+        assert_decisions(&first);
+        // As root has read them all, the bytes are in memory; the answer must not depend on that.
+        assert_decisions(&first);
+        assert_decisions(&mount.join("@2026-11-19/homes"));
+        site.umount();
+    }
+}
+
+#[test]
+fn each_generation_has_its_own_rights() {
+    let site = site_with_rights();
+    let mount = site.mount(&[]);
+    let told =
+        |day: &str, file: &str| as_nobody(&mount, &format!("cat homes/@2026-11-{day}T000000Z/{file}")).status.success();
+    for (file, first, second) in
+        [("open", true, false), ("acl-grants", true, false), ("closed", false, true), ("acl-denies", false, true)]
+    {
+        assert_eq!((told("19", file), told("20", file)), (first, second), "{file}");
+    }
+    site.umount();
+}
+
+/// Whoever mounts without attributes wants speed, and does not let anybody in for it.
+#[test]
+fn acls_decide_also_on_a_mount_that_shows_no_extended_attributes() {
+    let site = site_with_rights();
+    let first = site.mount(&["noxattr"]).join("homes/@2026-11-19");
+    assert_decisions(&first);
+    site.umount();
+}
+
+/// Processes that are inside stay in the old mount; it guards what comes with ACLs too.
+#[test]
+fn who_was_at_the_top_when_the_first_acl_came_is_not_let_in_by_the_back_door() {
+    assert_no_back_door(&[]);
+}
+
+#[test]
+#[ignore = "not held yet: a mount that was made without attributes before there were ACLs does not enforce them on those \
+            who stay at its top"]
+fn nor_is_he_let_in_where_no_attributes_are_shown() {
+    assert_no_back_door(&["noxattr"]);
+}
+
+fn assert_no_back_door(options: &[&str]) {
+    let site = Site::with_source();
+    site.let_everybody_pass();
+    sh(&site.path("live"), "printf told > secret; chmod 644 secret");
+    site.copy("2026-11-19");
+    site.ok(&["index", "homes"]);
+    let mount = site.mount(options);
+    let secret = "homes/@2026-11-20T000000Z/secret";
+    // Stays inside while it is mounted anew, and then tries every way that leads on from where it is.
+    let mut waits = std::process::Command::new("setpriv")
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "bash", "-c"])
+        .args(["cat homes/@2026-11-19/secret; read line; ls . homes; cat $0 homes/@latest/secret @latest/homes/secret @20*/*/secret", secret])
+        .current_dir(&mount)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("setpriv is installed");
+    sh(&site.path("live"), "printf 'not for you' > secret; setfacl -m u:65534:- secret");
+    site.copy("2026-11-20");
+    site.ok(&["index", "homes"]);
+    crate::site::wait_until("the generation is there", || mount.join(secret).exists());
+    crate::site::wait_until("it is mounted anew", || site.log().contains("mounted anew"));
+    drop(waits.stdin.take());
+    let told = waits.wait_with_output().expect("it ends");
+    let told = String::from_utf8(told.stdout).expect("text");
+    assert!(told.starts_with("told") && !told.contains("not for you"), "{told}");
+    // Its names are no secret: what is listed is what is there.
+    assert!(told.contains(".:\n@2026-11-19T000000Z\n@2026-11-20T000000Z\nhomes\n"), "{told}");
+    site.umount();
+}
+
+#[test]
+fn a_set_uid_program_runs_with_the_rights_of_its_caller() {
+    let site = Site::with_source();
+    site.let_everybody_pass();
+    sh(&site.path("live"), "cp /usr/bin/id id; chmod 4755 id; cp /bin/cat capable; setcap cap_dac_override+ep capable");
+    let copy = site.copy("2026-11-20");
+    sh(&site.path(""), "printf secret > secret; chmod 600 secret");
+    site.ok(&["index", "homes"]);
+    let view = site.mount(&[]).join("homes/@latest");
+    // The copy's gain rights here, or the test shows nothing.
+    assert_eq!(said(&as_nobody(&copy, "./id -u")), "0\n\n");
+    assert_eq!(said(&as_nobody(&copy, "./capable ../../secret")), "secret\n");
+    assert_eq!(said(&as_nobody(&view, "./id -u")), "65534\n\n");
+    let refused = as_nobody(&view, &format!("./capable {}", site.path("secret").display()));
+    assert!(!refused.status.success() && said(&refused).contains(REFUSED), "{}", said(&refused));
+    site.umount();
+}
+
+#[test]
+fn a_device_node_is_shown_and_copied_but_not_opened() {
+    let site = Site::with_source();
+    sh(&site.path("live"), "mknod -m 666 zero c 1 5; mkfifo pipe");
+    site.copy("2026-11-20");
+    site.ok(&["index", "homes"]);
+    let view = site.mount(&[]).join("homes/@latest");
+    let opened = shell(&view, "head -c 1 zero");
+    assert!(!opened.status.success() && said(&opened).contains(REFUSED), "{}", said(&opened));
+    sh(&site.path("out"), &format!("cp -a {}/. .", view.display()));
+    assert_eq!(sh(&site.path("out"), "stat -c '%n %F %t:%T' pipe zero; head -c 1 zero | od -An -tx1"), {
+        "pipe fifo 0:0\nzero character special file 1:5\n 00\n"
+    });
+    site.umount();
+}
+
+#[test]
+fn writing_anything_anywhere_is_refused_to_root_too() {
+    let site = Site::with_source();
+    sh(&site.path("live"), "mkdir dir; printf x > dir/file; printf y > file; ln -s file link");
+    site.copy("2026-11-20");
+    site.ok(&["index", "homes"]);
+    let mount = site.mount(&[]);
+    let writes = [
+        "touch new",
+        "mkdir new",
+        "ln -s x new",
+        "mkfifo new",
+        "mknod new c 1 3",
+        "chmod 777 .",
+        "chown 1 .",
+        "touch .",
+        "setfattr -n user.x -v y .",
+        "setfacl -m u:1:r .",
+    ];
+    for place in ["", "homes", "@latest", "@latest/homes", "homes/@latest/dir", ".asof", "homes/@2026-11-20T000000Z"] {
+        for write in writes {
+            assert_read_only(&mount.join(place), write);
+        }
+    }
+    let writes_to_files = [
+        "printf z > file",
+        "printf z >> file",
+        "truncate -s 0 file",
+        "rm file",
+        "rm -r dir",
+        "rmdir dir",
+        "rm link",
+        "mv file new",
+        "mv dir/file dir/new",
+        "ln file new",
+        "chmod 777 file",
+        "chown 1 file",
+        "chown -h 1 link",
+        "touch file",
+        "touch -h link",
+        "setfattr -n user.x -v y file",
+        "setfacl -m u:1:r file",
+        r#"python3 -c 'import os; os.open("file", os.O_RDWR)'"#,
+    ];
+    for place in ["homes/@latest", "@2026-11-20T000000Z/homes"] {
+        for write in writes_to_files {
+            assert_read_only(&mount.join(place), write);
+        }
+    }
+    for write in
+        ["rmdir homes", "rm -r @2026-11-20T000000Z", "mv homes new", "printf z > .asof/version", "rm .asof/version"]
+    {
+        assert_read_only(&mount, write);
+    }
+    assert_eq!(sh(&mount, "cat homes/@latest/file homes/@latest/dir/file"), "yx");
+    site.umount();
+}
+
+/// A file that is open for reading cannot be mapped for shared writing, so its pages in memory stay what they are.
+#[test]
+fn a_file_cannot_be_mapped_for_shared_writing() {
+    let site = Site::with_source();
+    sh(&site.path("live"), "printf 'as it was' > file");
+    site.copy("2026-11-20");
+    site.ok(&["index", "homes"]);
+    let view = site.mount(&[]).join("homes/@latest");
+    let map = |protection: &str| {
+        let script = format!(
+            "import mmap, os\nmapped = mmap.mmap(os.open('file', os.O_RDONLY), 0, mmap.MAP_SHARED, {protection})\nprint(mapped[:])"
+        );
+        shell(&view, &format!("python3 -c \"{script}\""))
+    };
+    assert_eq!(said(&map("mmap.PROT_READ")), "b'as it was'\n\n");
+    let refused = said(&map("mmap.PROT_READ | mmap.PROT_WRITE"));
+    assert!(refused.contains("PermissionError"), "{refused}");
+    site.umount();
+}
+
+fn assert_read_only(dir: &Path, write: &str) {
+    let output = shell(dir, write);
+    assert!(!output.status.success() && said(&output).contains(READ_ONLY), "{write} in {dir:?}: {}", said(&output));
+}
