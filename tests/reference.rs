@@ -702,7 +702,7 @@ fn check_history(recipe: Recipe, history: &[Plain], order: &[usize], all_steps: 
             let numbered = |n: usize| (n, Numbered::new(&history[n], nodes_of(&tree, root_of(&tree, n))));
             let generations: Vec<_> = known.iter().map(|n| numbered(*n)).collect();
             assert_changes(&bench, &generations, &what(newest));
-            if is_last && recipe.seed % 5 == 0 {
+            if is_last && recipe.seed.is_multiple_of(5) {
                 views::assert_views(&bench, &generations, &what(newest));
             }
         }

@@ -36,8 +36,6 @@ const SEEK_HOLE: i32 = 4;
 /// How a mount answers for extended attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Xattrs {
-    /// Not at all; the kernel asks once.
-    Off,
     /// `user.asof.*` by name only; the kernel asks once for a list.
     VirtualOnly,
     /// As recorded.
@@ -182,9 +180,7 @@ impl Filesystem for AsofFilesystem {
             | InitFlags::FUSE_NO_OPENDIR_SUPPORT;
         // So that the kernel lets ACLs decide on access. Where there are none it helps too: it then
         // remembers that a file has no ACL, which `cp -a` asks for each (a third less time when warm).
-        if shared.xattrs != Xattrs::Off {
-            wanted |= InitFlags::FUSE_POSIX_ACL;
-        }
+        wanted |= InitFlags::FUSE_POSIX_ACL;
         if shared.is_passthrough.load(Ordering::Relaxed) {
             wanted |= InitFlags::FUSE_PASSTHROUGH;
             // 1: stores on plain file systems; an overlay over the mount stays possible.
@@ -364,7 +360,6 @@ impl Filesystem for AsofFilesystem {
 
     fn getxattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         match self.0.xattrs {
-            Xattrs::Off => reply.error(Errno::ENOSYS),
             Xattrs::AccessOnly if !name.as_bytes().starts_with(b"system.posix_acl_") => reply.error(Errno::ENODATA),
             Xattrs::AccessOnly | Xattrs::VirtualOnly | Xattrs::Recorded => {
                 self.0.xattr(Ino(ino.0), name.as_bytes(), size, reply);
@@ -375,7 +370,7 @@ impl Filesystem for AsofFilesystem {
     fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let (tree, ino) = (&self.0.tree, Ino(ino.0));
         match self.0.xattrs {
-            Xattrs::Off | Xattrs::VirtualOnly | Xattrs::AccessOnly => return reply.error(Errno::ENOSYS),
+            Xattrs::VirtualOnly | Xattrs::AccessOnly => return reply.error(Errno::ENOSYS),
             Xattrs::Recorded => {}
         }
         match tree.xattr_names(ino) {

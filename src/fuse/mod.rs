@@ -51,7 +51,7 @@ pub struct Options {
     pub passthrough: bool,
     /// Push the next small files of a directory that is being read.
     pub store_ahead: bool,
-    /// Say that there are no extended attributes, `user.asof.*` included: the fastest `cp -a`. ACLs still decide on
+    /// Show no extended attributes, `user.asof.*` included. ACLs still decide on
     /// access.
     pub noxattr: bool,
     /// After that time without an answer of its store, a read is EIO.
@@ -267,8 +267,8 @@ fn connect_privileged(
 /// Returns how a mount answers for attributes, given what the catalog has.
 fn xattrs(options: &Options, need: XattrNeed, can_renew: bool) -> Xattrs {
     match need {
-        XattrNeed::Acl if options.noxattr => Xattrs::AccessOnly,
-        _ if options.noxattr => Xattrs::Off,
+        // Also while there are no ACLs: who is inside when the first one comes must not be left without.
+        _ if options.noxattr => Xattrs::AccessOnly,
         // The kernel never asks again for what it was once told not to ask for; that needs a new mount.
         XattrNeed::None if can_renew => Xattrs::VirtualOnly,
         XattrNeed::None | XattrNeed::Plain | XattrNeed::Acl => Xattrs::Recorded,

@@ -301,9 +301,9 @@ impl Tree {
         }
         let registry = watcher.0.registry()?;
         watcher.0.rest()?;
-        watcher.1 = version;
         let old = self.snapshot();
         if registry.same_views(&old.registry) {
+            watcher.1 = version;
             return Ok(None);
         }
         let read_at = Timestamp { seconds: self.clock.now().0, nanos: 0 };
@@ -311,6 +311,8 @@ impl Tree {
         // From here on no reader asks inside a transaction that is older than what `new` shows.
         self.readers.turn()?;
         self.ahead_readers.turn()?;
+        // Not earlier: after an error it is looked for again.
+        watcher.1 = version;
         self.xattrs.clear();
         self.copies.clear();
         let refreshed = self.stale(&old, &new);

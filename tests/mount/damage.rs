@@ -116,21 +116,11 @@ fn a_copy_that_is_gone_keeps_its_listing_and_what_other_copies_hold_of_it() {
 
 #[test]
 fn a_file_that_is_cut_while_it_is_open_is_an_error_and_no_zeros() {
-    assert_cut_is_told(&[]);
-}
-
-#[test]
-#[ignore = "not held: with passthrough the kernel reads the copy itself and takes the cut for the end of the file"]
-fn a_file_that_is_cut_while_the_kernel_reads_it_by_itself_is_an_error() {
-    assert_cut_is_told(&["passthrough"]);
-}
-
-fn assert_cut_is_told(options: &[&str]) {
     let site = Site::with_source();
     sh(&site.path("live"), "head -c 8M /dev/zero | tr '\\0' x > file");
     let copy = site.copy("2026-11-20");
     site.ok(&["index", "homes"]);
-    let view = site.mount(options).join("homes/@latest");
+    let view = site.mount(&[]).join("homes/@latest");
     let script = format!(
         "exec 5< file; head -c 3 <&5; truncate -s 1M {}/file; dd bs=1M skip=6 count=1 status=none <&5",
         copy.display()
