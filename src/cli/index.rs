@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::index::{Done, NewCopy, Rules, index_copy};
 use crate::model::{Fold, SourceKind, Time, parse_instant};
 use crate::monitor::Monitor;
-use crate::source::nfs::{IdentityRule, Settings};
+use crate::source::nfs::{IdentityRule, InstantFrom, Settings};
 use crate::source::{self, Found, Source};
 use serde_json::json;
 use std::collections::HashMap;
@@ -51,7 +51,7 @@ pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {
     for found in &wanted {
         match job.index(&mut writer, found, expected) {
             Ok(one) => {
-                trouble |= one.counts.losses > 0 || one.unstable;
+                trouble |= one.counts.losses + one.counts.notices > 0 || one.unstable;
                 expected = Some(one.counts.entries);
                 job.tell(found, &one);
                 done.push((found, one));
@@ -75,6 +75,14 @@ pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {
         return Err(Failure::new(format!("none of {} copies of {:?} was indexed", wanted.len(), source.name)));
     }
     Ok(if trouble { Outcome::WithFindings } else { Outcome::Done })
+}
+
+/// Tells whether what was indexed at `path` as `at` is not there any more: nothing is, or another copy.
+fn is_elsewhere(path: &Path, at: Time, instants: &HashMap<&Path, Time>) -> bool {
+    match instants.get(path) {
+        Some(told) => *told != at,
+        None => !path.exists(),
+    }
 }
 
 struct Job<'j> {
@@ -117,15 +125,20 @@ impl Job<'_> {
             match known.by_instant.get(&found.taken_at) {
                 Some(paths) if paths.contains(&found.path) => {}
                 // Names rotate: what was at the old place is another copy now, or nothing.
-                Some(paths) if paths.iter().all(|p| instants.get(p.as_path()).is_none_or(|t| *t != found.taken_at)) => {
+                Some(paths) if paths.iter().all(|p| is_elsewhere(p, found.taken_at, &instants)) => {
                     self.moved(found, paths, writer)?;
+                }
+                // Indexed under another instant: by hand, or it was overwritten since. Only a name tells for sure
+                // that it is the same copy.
+                _ if known.by_path.get(&found.path).is_some_and(|t| !instants.values().any(|i| i == t)) => {
+                    if self.settings.instant_from.contains(&InstantFrom::Mtime) {
+                        self.overwritten(found, known.by_path[&found.path]);
+                        trouble = true;
+                    }
                 }
                 Some(paths) => {
                     self.second_of_one_second(found, &paths[0]);
                     trouble = true;
-                }
-                None if known.by_path.get(&found.path).is_some_and(|t| !instants.values().any(|i| i == t)) => {
-                    // Indexed by hand under another instant.
                 }
                 None => match wanted.last() {
                     Some(last) if last.taken_at == found.taken_at => {
@@ -147,6 +160,14 @@ impl Job<'_> {
         let was = paths.first().map_or_else(|| "nowhere".to_owned(), |p| format!("{p:?}"));
         self.monitor.warn(&format!("the copy of {} moved from {was} to {:?}", found.taken_at, found.path));
         Ok(())
+    }
+
+    fn overwritten(&self, found: &Found, known: Time) {
+        self.monitor.warn(&format!(
+            "left aside {:?}: it is indexed as {known} and now tells {}; if another tool overwrites it, its earlier \
+             generations cannot be read any more: let every copy have a directory of its own",
+            found.path, found.taken_at
+        ));
     }
 
     fn second_of_one_second(&self, found: &Found, first: &Path) {

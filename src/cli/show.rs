@@ -81,7 +81,8 @@ fn generation(name: &str, date: Option<&str>, as_json: bool, world: &World) -> R
     if !as_json {
         let mut out = std::io::stdout().lock();
         for (kind, path, detail) in reader.findings(source.id, g.taken_at)? {
-            writeln!(out, "{kind}: \"{}\": {detail}", escape_bytes(&path))?;
+            let path = if path.is_empty() { ".".into() } else { escape_bytes(&path) };
+            writeln!(out, "{kind}: \"{path}\": {detail}")?;
         }
     }
     Ok(Outcome::Done)
@@ -94,7 +95,9 @@ fn entry(name: &str, path: &RelPath, args: &ShowArgs, world: &World) -> Result<O
     let (node, kind) = node_at(&reader, &source, path, at)?;
     let row = reader.known_node(node, at)?;
     let perm = reader.perm(row.perm)?;
-    let until = reader.version_until(node, row.born)?;
+    let ends = reader.version_until(node, row.born)?.min(reader.node_until(node)?);
+    // What an unfinished run has written ends nothing yet.
+    let until = if reader.generations(source.id)?.iter().any(|g| g.taken_at == ends) { ends } else { FOREVER };
     let mut facts = vec![
         ("entry", format!("{}:{path}", source.name)),
         ("generation", at.to_string()),

@@ -19,14 +19,16 @@ pub(super) fn run(args: &SqlArgs, world: &World) -> Result<Outcome, Failure> {
     let sql = text(args)?;
     let mut query = Query::open(&world.catalog, QueryLimits { time: Duration::from_secs(args.timeout) })?;
     let sink = std::cell::RefCell::new(Sink::new(args));
-    let result =
-        query.run(&sql, &mut |names| sink.borrow_mut().begin(names), &mut |row| match sink.borrow_mut().row(row) {
+    let result = query.run(&sql, &mut |names| sink.borrow_mut().begin(names), &mut |row| {
+        let mut sink = sink.borrow_mut();
+        match sink.row(row) {
             Ok(()) => ControlFlow::Continue(()),
             Err(e) => {
-                sink.borrow_mut().trouble = Some(e);
+                sink.trouble = Some(e);
                 ControlFlow::Break(())
             }
-        });
+        }
+    });
     let mut sink = sink.into_inner();
     sink.flush()?;
     if let Some(e) = sink.trouble {
@@ -84,6 +86,7 @@ impl Sink {
         }
         self.names = names.to_vec();
         let header = match self.form {
+            _ if names.is_empty() => None,
             Form::Tabs => Some(writeln!(std::io::stdout(), "{}", names.join("\t"))),
             Form::Csv => Some(csv_line(names)),
             Form::Table | Form::Json => None,

@@ -29,18 +29,4 @@ pub enum Error {
         /// What was given.
         path: PathBuf,
     },
-    /// The copy's own instant is that of another copy.
-    #[error(
-        "source {source_name:?} has a generation of {at} already, at {known:?}; {path:?} would be a second one of the same second"
-    )]
-    SecondOfOneSecond {
-        /// The source.
-        source_name: String,
-        /// The instant.
-        at: crate::model::Time,
-        /// The copy that is indexed.
-        known: PathBuf,
-        /// The copy that was asked for.
-        path: PathBuf,
-    },
 }

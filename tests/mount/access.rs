@@ -132,6 +132,7 @@ fn assert_no_back_door(options: &[&str]) {
     site.copy("2026-11-20");
     site.ok(&["index", "homes"]);
     crate::site::wait_until("the generation is there", || mount.join(secret).exists());
+    crate::site::wait_until("it is listed", || sh(&mount, "ls").contains("@2026-11-20T000000Z"));
     if options.is_empty() {
         crate::site::wait_until("it is mounted anew", || site.log().contains("mounted anew"));
     }
