@@ -3,6 +3,7 @@
 //! Promises: `asof: ` before an error, causes joined by `: `, then at most one line `hint: `. A reader that
 //! closed the pipe is no error.
 
+use crate::model::chain;
 use crate::{catalog, daemon, fuse, index, model, source, store, view};
 use std::process::ExitCode;
 
@@ -41,18 +42,6 @@ impl Failure {
     pub(super) fn because(text: impl Into<String>, cause: &dyn std::error::Error) -> Self {
         Self::new(format!("{}: {}", text.into(), chain(cause)))
     }
-}
-
-/// Returns an error and its causes, joined by `: `.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(e) = cause {
-        text.push_str(": ");
-        text.push_str(&e.to_string());
-        cause = e.source();
-    }
-    text
 }
 
 /// Tells how the run ended and returns the exit code.

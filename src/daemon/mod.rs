@@ -12,6 +12,7 @@ mod background;
 pub use background::{Started, start_in_background, tell_starter};
 
 use crate::fuse::{self, Mount, WhenBusy};
+use crate::model::chain;
 use crate::sys::process;
 use crate::view::Tree;
 use std::os::linux::net::SocketAddrExt;
@@ -267,16 +268,6 @@ fn notify_manager(state: &str) {
     if let Err(e) = sent {
         tracing::debug!("the service manager was not told {state}: {e}");
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = text + ": " + &error.to_string();
-        cause = error.source();
-    }
-    text
 }
 
 const UNPOISONED: &str = "no holder of the lock panics";

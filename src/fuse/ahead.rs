@@ -279,7 +279,7 @@ fn neighbours(shared: &Shared, ino: Ino) -> Vec<(Ino, u64)> {
     match shared.tree.neighbours(ino, WINDOW, FILE_BYTES_MAX) {
         Ok(files) => files,
         Err(e) => {
-            tracing::debug!("no neighbours of {}: {}", shared.tree.describe(ino), super::answer::chain(&e));
+            tracing::debug!("no neighbours of {}: {}", shared.tree.describe(ino), crate::model::chain(&e));
             Vec::new()
         }
     }

@@ -5,6 +5,7 @@
 
 use super::convert;
 use super::lane::{Asker, Late};
+use crate::model::chain;
 use crate::view::{self, Ino, Tree};
 use fuser::{Errno, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEntry, ReplyLseek, ReplyOpen};
 use fuser::{ReplyStatfs, ReplyXattr};
@@ -41,17 +42,6 @@ pub(super) fn fail(tree: &Tree, operation: &'static str, ino: Ino, error: &view:
         | view::ErrorClass::Invalid => tracing::debug!("{operation} of {}: {}", tree.describe(ino), chain(error)),
     }
     reply.errno(convert::errno(class));
-}
-
-/// Returns an error and its causes, joined by `: `.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = text + ": " + &error.to_string();
-        cause = error.source();
-    }
-    text
 }
 
 /// A reply on its way through a lane.

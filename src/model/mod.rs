@@ -4,6 +4,7 @@
 //! catalog's range), so inner rooms never check again. Never touches a disk, a clock or the
 //! environment.
 
+mod cause;
 mod date;
 mod generation;
 mod id;
@@ -12,6 +13,7 @@ mod name;
 mod node;
 mod time;
 
+pub use cause::chain;
 pub use date::{AsOf, DateError, Fold, parse_date, parse_instant};
 pub use generation::{Finding, FindingKind, Level, SourceKind, Status};
 pub use id::{CopyId, GenerationId, NodeId, SourceId, StoreId, ViewId};

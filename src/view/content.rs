@@ -7,7 +7,7 @@
 
 use super::{Content, Error, Ino, Place, Spot, Tree, lock, notes};
 use crate::catalog::{self, CopyRow, NodeRow};
-use crate::model::{Kind, RelPath, SourceId, Time};
+use crate::model::{Kind, RelPath, SourceId, Time, chain};
 use crate::store::{self, Identity, OpenFile};
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
@@ -219,15 +219,4 @@ impl Tree {
 /// The name of an open file: its generation and node.
 fn key(place: &Place) -> (i64, i64) {
     (place.at.0, place.node.0)
-}
-
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(e) = cause {
-        text.push_str(": ");
-        text.push_str(&e.to_string());
-        cause = e.source();
-    }
-    text
 }

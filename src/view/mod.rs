@@ -284,7 +284,7 @@ impl Tree {
     /// A reader whose transaction cannot be ended says so in the log; it is tried again when it is next used.
     pub fn rest(&self) {
         if let Err(e) = self.readers.turn().and_then(|()| self.ahead_readers.turn()) {
-            tracing::error!("{}", content::chain(&e));
+            tracing::error!("{}", crate::model::chain(&e));
         }
         self.store.rest(RESTS_OPEN);
     }

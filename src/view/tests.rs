@@ -181,7 +181,7 @@ fn text(tree: &Tree, path: &str) -> String {
 }
 
 fn chain_of(error: &dyn std::error::Error) -> String {
-    content::chain(error)
+    crate::model::chain(error)
 }
 
 /// Two sources; `homes` has Wednesday and Friday, `web` has Friday one hour later.
