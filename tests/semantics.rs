@@ -266,6 +266,7 @@ fn never_zeros_and_never_a_shorter_listing() {
 fn a_file_tells_which_backup_it_is_from_and_copies_do_not_carry_that() {
     let site = Site::with_source();
     sh(&site.path("live"), "printf x > file; setfattr -n user.own -v kept file");
+    sh(&site.path("live"), "printf x > tagged; setfattr -n user.asof.tag -v kept tagged");
     site.copy("2026-11-19");
     let copy = site.copy("2026-11-20");
     site.ok(&["index", "homes"]);
@@ -283,6 +284,9 @@ fn a_file_tells_which_backup_it_is_from_and_copies_do_not_carry_that() {
         assert_eq!(sh(&view, &format!("getfattr --only-values -n user.asof.{question} file")), answer);
     }
     assert_eq!(sh(&view, "getfattr -d -m - file"), "# file: file\nuser.own=\"kept\"\n\n");
+    // What was backed up under such a name is an attribute like any other.
+    assert_eq!(sh(&view, "getfattr -d -m - tagged"), "# file: tagged\nuser.asof.tag=\"kept\"\n\n");
+    assert_eq!(difference(&copy, &view), "");
     sh(&site.path("out"), &format!("rsync -aX {0}/ by-rsync; cp -a {0} by-cp", view.display()));
     for copied in ["by-rsync", "by-cp"] {
         let attributes = sh(&site.path("out").join(copied), "getfattr -d -m - file");

@@ -362,7 +362,9 @@ fn a_listing_of_ten_thousand_names_is_one_query_for_4096_of_them() {
 fn one_query_tells_which_nodes_have_attributes() {
     let world = World::new().with_source("homes");
     let mut copy = directory_of(100);
-    copy.0[0].entries[7].attrs.xattrs = XattrSet::new(vec![(b"user.a".to_vec(), b"1".to_vec())]);
+    let recorded = [("user.a", "1"), ("user.asof.source", "a file's own")];
+    let recorded = recorded.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+    copy.0[0].entries[7].attrs.xattrs = XattrSet::new(recorded.to_vec());
     world.index("homes", FRIDAY, &copy);
     let tree = world.tree();
     assert_eq!(tree.xattr_need(), XattrNeed::Plain);
@@ -373,6 +375,12 @@ fn one_query_tells_which_nodes_have_attributes() {
     assert_eq!(tree.query_count() - before, 1 + 2, "the bits, then version and set of the one that has some");
     assert_eq!(tree.xattr(files[7], b"user.a").unwrap(), Some(b"1".to_vec()));
     assert_eq!(tree.xattr(files[7], b"user.asof.generation").unwrap(), Some(b"2026-11-20T02:00:00Z".to_vec()));
+    assert_eq!(
+        tree.xattr(files[7], b"user.asof.source").unwrap(),
+        Some(b"a file's own".to_vec()),
+        "what was backed up"
+    );
+    assert_eq!(tree.xattr(files[8], b"user.asof.source").unwrap(), Some(b"homes".to_vec()));
 }
 
 #[test]
