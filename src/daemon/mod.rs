@@ -1,7 +1,7 @@
 //! The process behind a mount: keeps it fresh, ends it when told to, and starts in the background.
 //!
 //! Promises: what is published is seen within a second (looked for four times a second). SIGTERM and SIGINT
-//! unmount: at once if nobody is inside, else after [`GRACE`] without waiting for them. Ends also when
+//! unmount: at once if nobody is inside, else after `GRACE` without waiting for them. Ends also when
 //! somebody else unmounts. In the background, the caller learns whether the mount answers before he goes on.
 //!
 //! Never prints; what there is to say goes to `tracing` or is returned. Floors below are plain threads; the

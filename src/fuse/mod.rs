@@ -8,7 +8,7 @@
 //! which the mount point is empty.
 //!
 //! Two ways to serve bytes, which cannot mix in one mount: by default the kernel opens files by itself and
-//! reads by inode (best for many small files, with [store-ahead](ahead)); with passthrough it reads large
+//! reads by inode (best for many small files, with store-ahead); with passthrough it reads large
 //! files straight from the copy.
 //!
 //! Never decides what is in a directory; that is the view's.
