@@ -568,6 +568,22 @@ fn mount_and_umount_say_why_not() {
     session.is("mount");
 }
 
+/// The zone in which names are read is that in which the source was added, whoever runs `index`.
+#[test]
+fn a_run_in_another_time_zone_finds_nothing_new() {
+    let site = Site::with_source();
+    for hour in ["00", "01", "02"] {
+        sh(&site.path("copies"), &format!("mkdir 2024-11-18T{hour}00; echo {hour} > 2024-11-18T{hour}00/file"));
+    }
+    site.ok(&["index", "homes"]);
+    let output = site.asof(&["index", "homes"]).env("TZ", "CET-1CEST,M3.5.0,M10.5.0/3").output().expect("it starts");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "nothing to index: no copy of \"homes\" is new (3 are indexed)\n"
+    );
+    assert_eq!(output.status.code(), Some(0));
+}
+
 #[test]
 fn usage_is_told_on_standard_error_and_help_on_standard_output() {
     let site = Site::new();

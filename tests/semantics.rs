@@ -204,8 +204,9 @@ fn users_see_what_modes_and_acls_of_that_day_let_them_see() {
     site.umount();
 }
 
-/// > The bytes come from the view's own copy. If that file is gone, shorter, changed since it was indexed, or unreadable, another
-/// > copy that holds the same version serves it, and the log says so; if there is none, it is EIO.
+/// > The bytes come from the view's own copy. If that file is gone, shorter, changed since it was indexed (its size or mtime is
+/// > another one, looked at with each read), or unreadable, another copy that holds the same version serves it, and the log
+/// > says so; if there is none, it is EIO.
 #[test]
 fn bytes_come_from_the_views_own_copy_or_from_one_that_holds_the_same_version() {
     let site = Site::with_source();
@@ -233,7 +234,8 @@ fn bytes_come_from_the_views_own_copy_or_from_one_that_holds_the_same_version() 
 }
 
 /// > Never zeros, never a
-/// > shorter listing: a directory that could not be read when it was indexed fails to list.
+/// > shorter listing: a directory that could not be read when it was indexed, or on which another file system was mounted,
+/// > fails to list.
 #[test]
 fn never_zeros_and_never_a_shorter_listing() {
     let site = Site::with_source();

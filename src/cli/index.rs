@@ -52,6 +52,7 @@ pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {
         match job.index(&mut writer, found, expected) {
             Ok(one) => {
                 trouble |= one.counts.losses + one.counts.notices > 0 || one.unstable;
+                trouble |= is_suspicious(found, &one, expected, world.clock.now());
                 expected = Some(one.counts.entries);
                 job.tell(found, &one);
                 done.push((found, one));
@@ -69,7 +70,7 @@ pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {
         output::json(&values.into())?;
     }
     if wanted.is_empty() && !trouble {
-        eprintln!("nothing to index: all {} copies of \"{}\" are known", known.by_path.len(), source.name);
+        eprintln!("nothing to index: no copy of \"{}\" is new ({} are indexed)", source.name, known.by_path.len());
     }
     if !wanted.is_empty() && done.is_empty() {
         return Err(Failure::new(format!("none of {} copies of {:?} was indexed", wanted.len(), source.name)));
@@ -77,11 +78,25 @@ pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {
     Ok(if trouble { Outcome::WithFindings } else { Outcome::Done })
 }
 
-/// Tells whether what was indexed at `path` as `at` is not there any more: nothing is, or another copy.
-fn is_elsewhere(path: &Path, at: Time, instants: &HashMap<&Path, Time>) -> bool {
+/// Says what is odd about a whole copy, and tells whether anything is.
+fn is_suspicious(found: &Found, done: &Done, before: Option<u64>, now: Time) -> bool {
+    let is_empty = done.counts.entries == 0 && before.is_some_and(|entries| entries > 0);
+    if is_empty {
+        eprintln!("the copy {:?} is empty: was the share mounted when it was made?", found.path);
+    }
+    let is_future = found.taken_at > now;
+    if is_future {
+        eprintln!("the generation {} lies in the future; it is the latest until then", found.taken_at);
+    }
+    is_empty || is_future
+}
+
+/// Tells whether what was indexed at `path` as `at` is not there any more: nothing is, or (where the mtime tells the
+/// instant) another copy.
+fn is_elsewhere(path: &Path, at: Time, instants: &HashMap<&Path, Time>, by_name_only: bool) -> bool {
     match instants.get(path) {
-        Some(told) => *told != at,
-        None => !path.exists(),
+        Some(told) if !by_name_only => *told != at,
+        _ => !path.exists(),
     }
 }
 
@@ -121,20 +136,24 @@ impl Job<'_> {
         }
         let instants: HashMap<&Path, Time> = discovered.found.iter().map(|f| (f.path.as_path(), f.taken_at)).collect();
         let mut wanted: Vec<Found> = Vec::new();
+        let by_name_only = self.settings.instant_from == [InstantFrom::Name];
         for found in &discovered.found {
-            match known.by_instant.get(&found.taken_at) {
-                Some(paths) if paths.contains(&found.path) => {}
-                // Names rotate: what was at the old place is another copy now, or nothing.
-                Some(paths) if paths.iter().all(|p| is_elsewhere(p, found.taken_at, &instants)) => {
-                    self.moved(found, paths, writer)?;
+            match known.by_path.get(&found.path) {
+                Some(known) if *known == found.taken_at => continue,
+                // Indexed by hand under another instant, or the rules for names have changed since.
+                Some(_) if by_name_only => continue,
+                // Its mtime changed, and what it was is nowhere: not a rotation.
+                Some(known) if !instants.values().any(|t| t == known) => {
+                    self.overwritten(found, *known);
+                    trouble = true;
+                    continue;
                 }
-                // Indexed under another instant: by hand, or it was overwritten since. Only a name tells for sure
-                // that it is the same copy.
-                _ if known.by_path.get(&found.path).is_some_and(|t| !instants.values().any(|i| i == t)) => {
-                    if self.settings.instant_from.contains(&InstantFrom::Mtime) {
-                        self.overwritten(found, known.by_path[&found.path]);
-                        trouble = true;
-                    }
+                _ => {}
+            }
+            match known.by_instant.get(&found.taken_at) {
+                // Names rotate: what was at the old place is another copy now, or nothing.
+                Some(paths) if paths.iter().all(|p| is_elsewhere(p, found.taken_at, &instants, by_name_only)) => {
+                    self.moved(found, paths, writer)?;
                 }
                 Some(paths) => {
                     self.second_of_one_second(found, &paths[0]);
@@ -149,6 +168,7 @@ impl Job<'_> {
                 },
             }
         }
+        self.tell_missing(known, &discovered.found);
         Ok((wanted, trouble))
     }
 
@@ -160,6 +180,18 @@ impl Job<'_> {
         let was = paths.first().map_or_else(|| "nowhere".to_owned(), |p| format!("{p:?}"));
         self.monitor.warn(&format!("the copy of {} moved from {was} to {:?}", found.taken_at, found.path));
         Ok(())
+    }
+
+    /// Says which copies are gone; their generations stay, and are read from other copies where these hold the same.
+    fn tell_missing(&self, known: &Known, found: &[Found]) {
+        let is_gone = |path: &&PathBuf| !found.iter().any(|f| f.path == **path) && !path.exists();
+        let mut gone: Vec<&PathBuf> = known.by_path.keys().filter(is_gone).collect();
+        gone.sort();
+        if let Some(first) = gone.first() {
+            let more = if gone.len() == 1 { String::new() } else { format!(" and {} more", gone.len() - 1) };
+            self.monitor
+                .warn(&format!("not there any more: the copy {first:?}{more}, of generations that are indexed"));
+        }
     }
 
     fn overwritten(&self, found: &Found, known: Time) {

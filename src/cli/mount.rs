@@ -87,7 +87,7 @@ fn foreground(args: &MountArgs, options: fuse::Options, world: &World) -> Result
 
 fn start_log(file: Option<&Path>) -> Result<(), Failure> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("ASOF_LOG").unwrap_or_else(|_| "info".into());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).log_internal_errors(false);
     match file {
         Some(path) => {
             let fail = |e| Failure::because(format!("opening the log {path:?}"), &e);

@@ -144,6 +144,7 @@ impl From<daemon::Error> for Failure {
     fn from(e: daemon::Error) -> Self {
         match e {
             daemon::Error::Fuse(e) => e.into(),
+            e @ daemon::Error::Log { .. } => Self::new(chain(&e)).hint("--log-file FILE has it written elsewhere"),
             // The background process has made the text already, hint and all.
             daemon::Error::Refused { text } => match text.split_once("\thint: ") {
                 Some((text, hint)) => Self::new(text).hint(hint),

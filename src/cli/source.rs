@@ -24,6 +24,9 @@ pub(super) fn run(verb: SourceVerb, world: &World) -> Result<Outcome, Failure> {
 
 fn add_nfs(args: &NfsArgs, world: &World) -> Result<Outcome, Failure> {
     let mut settings = Settings::new(canonical(&args.copies)?);
+    // Kept with the source: the same name must mean the same instant for whoever runs `index` later.
+    let zone = world.zone.iana_name().filter(|name| jiff::tz::TimeZone::get(name).is_ok());
+    settings.zone = zone.map(str::to_owned);
     apply(&args.how, &mut settings);
     settings.check()?;
     let mut writer = world.writer()?;
@@ -62,7 +65,15 @@ fn set(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
 }
 
 fn canonical(copies: &Path) -> Result<PathBuf, Failure> {
-    std::fs::canonicalize(copies).map_err(|e| Failure::because(format!("looking for the copies in {copies:?}"), &e))
+    let path = std::fs::canonicalize(copies)
+        .map_err(|e| Failure::because(format!("looking for the copies in {copies:?}"), &e))?;
+    match path.to_str() {
+        Some(_) => Ok(path),
+        None => Err(Failure::new(format!(
+            "the folder of copies {path:?} cannot be kept in the settings: its path is not UTF-8"
+        ))
+        .hint("mount --bind it to a path that is, or asof index NAME PATH --at DATE takes single copies from it")),
+    }
 }
 
 fn apply(how: &HowArgs, settings: &mut Settings) {

@@ -66,7 +66,7 @@ words!(
         Unreadable = "unreadable",
         /// Something changed while the copy was walked; what was recorded may mix two states.
         Changed = "changed",
-        /// Another file system is mounted here; it was not entered.
+        /// Another file system is mounted here; it was not entered, and what lies below is not in the backup.
         Boundary = "boundary",
     }
 );
@@ -74,7 +74,7 @@ words!(
 impl FindingKind {
     /// Tells whether the generation is incomplete because of it.
     pub fn is_loss(self) -> bool {
-        matches!(self, Self::Unreadable)
+        matches!(self, Self::Unreadable | Self::Boundary)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Backup bytes: opens files of copies and reads them; the only reader of backup bytes.
 //!
 //! Promises: a file is read only if it is the file that was indexed (regular, same size, same mtime to the
-//! nanosecond, checked when it is opened); a read inside the recorded size gives all its bytes or an
+//! nanosecond, checked when it is opened and after each read); a read inside the recorded size gives all its bytes or an
 //! error, never fewer and never zeros in their place. Nothing outside the copy's directory is ever
 //! opened, links are never followed. No lock is held while a disk or a network is asked, so one hung
 //! store delays only those who ask it.
@@ -13,7 +13,7 @@ mod error;
 pub use error::Error;
 
 use crate::model::{Kind, RelPath, StoreId, Timestamp};
-use crate::sys::read;
+use crate::sys::{read, walk};
 use lru::LruCache;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -62,7 +62,7 @@ pub struct Identity {
 pub struct OpenFile {
     /// None only while being dropped.
     file: Option<File>,
-    size_bytes: u64,
+    identity: Identity,
     place: Place,
     /// Closes the descriptor elsewhere, where closing may wait for a server; see `Store::closer`.
     closer: Option<Sender<File>>,
@@ -88,10 +88,11 @@ pub struct StoreCost {
 impl OpenFile {
     /// Fills `buffer` from `offset` on, up to the recorded end of the file. Returns the number of bytes.
     ///
-    /// **Cost:** one `pread(2)` as a rule; waits for the store.
+    /// **Cost:** one `pread(2)` and one `statx(2)` as a rule; waits for the store.
     ///
     /// # Errors
-    /// [`Error::Short`] if the file ends before its recorded size; [`Error::Unreadable`].
+    /// [`Error::Changed`] if it is no longer as it was when it was indexed; [`Error::Short`] if it ends before its
+    /// recorded size; [`Error::Unreadable`].
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
         let wanted = self.wanted(buffer.len(), offset);
         self.counts.reads.fetch_add(1, Ordering::Relaxed);
@@ -104,10 +105,17 @@ impl OpenFile {
                 Err(source) => return Err(Error::Unreadable { path: self.place.full_path(), source }),
             }
         }
+        // After the bytes: a write moves the mtime before it moves them.
+        let now = walk::stat_fd(self.file().as_fd());
+        let now = now.map_err(|source| Error::Unreadable { path: self.place.full_path(), source })?;
+        let found = Identity { size_bytes: now.size_bytes, mtime: now.mtime };
+        if found != self.identity {
+            return Err(Error::Changed { path: self.place.full_path(), found, expected: self.identity });
+        }
         Ok(wanted)
     }
 
-    /// Does the same without waiting, or returns none if not all of it is in memory.
+    /// Does the same without waiting, or returns none if not all of it is in memory (or the file has changed).
     pub fn read_cached(&self, buffer: &mut [u8], offset: u64) -> Option<usize> {
         let wanted = self.wanted(buffer.len(), offset);
         if wanted == 0 {
@@ -115,7 +123,9 @@ impl OpenFile {
         }
         let n = read::read_without_waiting(self.file().as_fd(), &mut buffer[..wanted], offset).ok()?;
         self.counts.reads.fetch_add(1, Ordering::Relaxed);
-        (n == wanted).then_some(n)
+        let now = walk::stat_fd_without_waiting(self.file().as_fd()).ok()?;
+        let is_same = Identity { size_bytes: now.size_bytes, mtime: now.mtime } == self.identity;
+        (n == wanted && is_same).then_some(n)
     }
 
     /// Returns where the next stored byte at or after `offset` lies, none if only a hole follows.
@@ -123,11 +133,11 @@ impl OpenFile {
     /// # Errors
     /// [`Error::Unreadable`].
     pub fn seek_data(&self, offset: u64) -> Result<Option<u64>, Error> {
-        if offset >= self.size_bytes {
+        if offset >= self.identity.size_bytes {
             return Ok(None);
         }
         let found = self.seek(read::Seek::Data, offset, Some(offset))?;
-        Ok(found.filter(|at| *at < self.size_bytes))
+        Ok(found.filter(|at| *at < self.identity.size_bytes))
     }
 
     /// Returns where the next hole at or after `offset` begins (the end of the file is one), none if
@@ -136,16 +146,16 @@ impl OpenFile {
     /// # Errors
     /// [`Error::Unreadable`].
     pub fn seek_hole(&self, offset: u64) -> Result<Option<u64>, Error> {
-        if offset >= self.size_bytes {
+        if offset >= self.identity.size_bytes {
             return Ok(None);
         }
-        let found = self.seek(read::Seek::Hole, offset, Some(self.size_bytes))?;
-        Ok(Some(found.map_or(self.size_bytes, |at| at.min(self.size_bytes))))
+        let found = self.seek(read::Seek::Hole, offset, Some(self.identity.size_bytes))?;
+        Ok(Some(found.map_or(self.identity.size_bytes, |at| at.min(self.identity.size_bytes))))
     }
 
     /// Returns the recorded length in bytes.
     pub fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        self.identity.size_bytes
     }
 
     /// Returns the descriptor, for the kernel to read from.
@@ -168,12 +178,12 @@ impl OpenFile {
     }
 
     fn wanted(&self, room: usize, offset: u64) -> usize {
-        let left = self.size_bytes.saturating_sub(offset);
+        let left = self.identity.size_bytes.saturating_sub(offset);
         usize::try_from(left).map_or(room, |left| room.min(left))
     }
 
     fn short(&self, found: u64) -> Error {
-        Error::Short { path: self.place.full_path(), found_bytes: found, expected_bytes: self.size_bytes }
+        Error::Short { path: self.place.full_path(), found_bytes: found, expected_bytes: self.identity.size_bytes }
     }
 
     fn file(&self) -> &File {
@@ -256,7 +266,7 @@ impl Store {
         check_identity(&file, place, identity)?;
         let opened = Arc::new(OpenFile {
             file: Some(file),
-            size_bytes: identity.size_bytes,
+            identity: *identity,
             place: place.clone(),
             closer: if is_local { None } else { self.closer(place.store) },
             counts: Arc::clone(&self.counts),

@@ -49,11 +49,30 @@ fn bytes_come_back_and_reads_end_at_the_recorded_size() {
     assert_eq!(file.read_at(&mut buffer, 8).unwrap(), 2);
     assert_eq!(&buffer[..2], b"89");
     assert_eq!(file.read_at(&mut buffer, 10).unwrap(), 0);
-    // What was written behind the recorded end is not part of the file.
-    fs::write(place.full_path(), b"0123456789tail").unwrap();
-    assert_eq!(file.read_at(&mut buffer, 8).unwrap(), 2);
     assert_eq!((file.seek_data(3).unwrap(), file.seek_hole(3).unwrap()), (Some(3), Some(10)));
     assert_eq!((file.seek_data(10).unwrap(), file.seek_hole(11).unwrap()), (None, None));
+}
+
+#[test]
+fn a_file_that_is_changed_while_it_is_open_is_not_read_on() {
+    let world = World::new();
+    let (place, identity) = world.file("a", b"0123456789");
+    let file = world.store.open((1, 1), &place, &identity).unwrap();
+    let mut buffer = [0; 10];
+    assert_eq!(file.read_cached(&mut buffer, 0), Some(10));
+    fs::write(place.full_path(), b"0000000000").unwrap();
+    assert!(matches!(file.read_at(&mut buffer, 0), Err(Error::Changed { .. })));
+    assert_eq!(file.read_cached(&mut buffer, 0), None);
+}
+
+#[test]
+fn a_copy_whose_directory_became_a_link_is_not_entered() {
+    let world = World::new();
+    let (place, identity) = world.file("a", b"stolen");
+    let link = world.dir.path().join("link");
+    std::os::unix::fs::symlink(&place.root, &link).unwrap();
+    let place = Place { root: link, ..place };
+    assert!(matches!(world.store.open((1, 1), &place, &identity), Err(Error::NoCopy { .. })));
 }
 
 #[test]

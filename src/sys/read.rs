@@ -17,7 +17,8 @@ const PATH_BYTES_MAX: usize = libc::PATH_MAX as usize - 1;
 const FILE_FLAGS: i32 = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
 const STEP_FLAGS: i32 = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
 
-/// Opens a directory as a place to start from ([`open_beneath`]); links on the way to it are followed.
+/// Opens a directory as a place to start from ([`open_beneath`]); links on the way to it are followed, but it may not
+/// be one itself.
 ///
 /// The descriptor is an `O_PATH` one: closing it asks nothing of the file system, so that cannot hang.
 ///
@@ -26,7 +27,7 @@ const STEP_FLAGS: i32 = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | li
 pub fn open_place(path: &Path) -> io::Result<OwnedFd> {
     let path = c_string(path.as_os_str().as_bytes())?;
     // SAFETY: `path` is a zero-terminated string that outlives the call.
-    descriptor(unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) })
+    descriptor(unsafe { libc::open(path.as_ptr(), STEP_FLAGS) })
 }
 
 /// Opens the file at `path` (names joined by `/`, no leading slash) below `place` for reading.

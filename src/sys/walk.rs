@@ -239,6 +239,14 @@ pub fn stat_fd(fd: BorrowedFd<'_>) -> io::Result<Stat> {
     statx(fd, c"", libc::AT_EMPTY_PATH)
 }
 
+/// Does the same with what the machine knows of the file, without asking a server.
+///
+/// # Errors
+/// What `statx(2)` says.
+pub fn stat_fd_without_waiting(fd: BorrowedFd<'_>) -> io::Result<Stat> {
+    statx(fd, c"", libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC)
+}
+
 fn statx(dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> io::Result<Stat> {
     let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
     let mut raw = std::mem::MaybeUninit::<libc::statx>::zeroed();

@@ -115,6 +115,25 @@ fn a_copy_that_is_gone_keeps_its_listing_and_what_other_copies_hold_of_it() {
 }
 
 #[test]
+fn a_file_that_is_overwritten_while_it_is_open_is_an_error_or_comes_from_another_copy() {
+    let site = Site::with_source();
+    sh(&site.path("live"), "head -c 8M /dev/urandom > twice; head -c 8M /dev/urandom > once");
+    site.copy("2026-11-19");
+    let copy = site.copy("2026-11-20");
+    sh(&site.path("copies"), "rm 2026-11-19/once; cp -a 2026-11-20/twice ../kept");
+    site.ok(&["index", "homes"]);
+    let view = site.mount(&[]).join("homes/@latest");
+    sh(&view, "head -c 1000 once > /dev/null; head -c 1000 twice > /dev/null");
+    for name in ["once", "twice"] {
+        sh(&copy, &format!("dd if=/dev/zero of={name} bs=1M count=8 conv=notrunc status=none"));
+    }
+    assert_input_output_error(&view, "cat once");
+    assert_eq!(sh(&view, "cmp twice ../../../kept && echo same"), "same\n");
+    assert!(site.log().contains("is read from the copy of 2026-11-19T00:00:00Z"), "{}", site.log());
+    site.umount();
+}
+
+#[test]
 fn a_file_that_is_cut_while_it_is_open_is_an_error_and_no_zeros() {
     let site = Site::with_source();
     sh(&site.path("live"), "head -c 8M /dev/zero | tr '\\0' x > file");

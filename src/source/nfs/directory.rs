@@ -132,6 +132,9 @@ impl<'c> Reader<'c> {
                 Ok(dir) => self.read_names(dir.as_fd(), mark, &mut out),
                 Err(error) => out.not_opened(&error),
             }
+        } else {
+            // What lies below is unknown, not gone: a view must not show an empty directory to `rsync --delete`.
+            out.listing.complete = false;
         }
         out.finish()
     }
@@ -312,6 +315,7 @@ impl Out {
             // A mount that came after the parent was read, or an automount that the parent did not tell as one.
             Some(errno::EXDEV) => {
                 self.find(None, FindingKind::Boundary, boundary_text(Kind::Directory).to_owned());
+                self.listing.complete = false;
             }
             // It was a directory when its parent was read.
             Some(errno::ENOENT | errno::ENOTDIR | errno::ELOOP) => {
