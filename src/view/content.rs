@@ -6,22 +6,36 @@
 //! a file is open, reading it asks no catalog.
 
 use super::{Content, Error, Ino, Place, Spot, Tree, lock, notes};
-use crate::catalog::{self, CopyRow, NodeRow};
-use crate::model::{Kind, RelPath, SourceId, Time, chain};
+use crate::catalog::{self, CopyRow, NodeRow, Reader};
+use crate::model::{Kind, NodeId, RelPath, SourceId, Time, chain};
 use crate::store::{self, Identity, OpenFile};
+use lru::LruCache;
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex};
 
-/// The copies of generations that were read from.
-#[derive(Default)]
-pub(super) struct Copies(Mutex<HashMap<(SourceId, Time), CopyRows>>);
+/// Directories whose paths are kept.
+const PATHS_KEPT: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
+
+/// Where the bytes of the generations are that were read from.
+pub(super) struct Copies {
+    rows: Mutex<HashMap<(SourceId, Time), CopyRows>>,
+    paths: Mutex<LruCache<(SourceId, Time, NodeId), RelPath>>,
+}
+
+impl Default for Copies {
+    fn default() -> Self {
+        Self { rows: Mutex::default(), paths: Mutex::new(LruCache::new(PATHS_KEPT)) }
+    }
+}
 
 type CopyRows = Arc<Vec<CopyRow>>;
 
 impl Copies {
     pub(super) fn clear(&self) {
-        lock(&self.0).clear();
+        lock(&self.rows).clear();
+        lock(&self.paths).clear();
     }
 }
 
@@ -133,12 +147,25 @@ impl Tree {
         self.readers.with(|reader| {
             let mut paths = Vec::new();
             for (parent, name) in reader.names(place.node, at)? {
-                if let Some(path) = reader.path_of(place.root, parent, at)? {
+                if let Some(path) = self.directory_path(reader, place, parent, at)? {
                     paths.push(path.join(&name));
                 }
             }
             Ok(paths)
         })
+    }
+
+    /// Returns the path of the directory `dir` at `at`; the files of a directory are opened in turn, so it is kept.
+    fn directory_path(&self, reader: &Reader, place: &Place, dir: NodeId, at: Time) -> Result<Option<RelPath>, Error> {
+        let key = (place.source, at, dir);
+        if let Some(path) = lock(&self.copies.paths).get(&key) {
+            return Ok(Some(path.clone()));
+        }
+        let path = reader.path_of(place.root, dir, at)?;
+        if let Some(path) = &path {
+            lock(&self.copies.paths).put(key, path.clone());
+        }
+        Ok(path)
     }
 
     /// Returns the other generations that hold the same version, nearest first.
@@ -153,11 +180,11 @@ impl Tree {
     }
 
     fn copies_of(&self, source: SourceId, at: Time) -> Result<CopyRows, Error> {
-        if let Some(copies) = lock(&self.copies.0).get(&(source, at)) {
+        if let Some(copies) = lock(&self.copies.rows).get(&(source, at)) {
             return Ok(copies.clone());
         }
         let copies = Arc::new(self.readers.with(|reader| reader.copies(source, at))?);
-        lock(&self.copies.0).insert((source, at), copies.clone());
+        lock(&self.copies.rows).insert((source, at), copies.clone());
         Ok(copies)
     }
 
