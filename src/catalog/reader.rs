@@ -66,6 +66,18 @@ pub struct DirEntry {
     pub row: NodeRow,
 }
 
+impl DirEntry {
+    /// Reads a row of [`list_sql`] or [`list_hot_sql`].
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            name: EntryName::new(row.get_ref(0)?.as_blob()?).map_err(|_| rusqlite::Error::InvalidQuery)?,
+            node: NodeId(row.get(1)?),
+            kind: row.get::<_, KindNumber>(2)?.0,
+            row: NodeRow::read(row, 3)?,
+        })
+    }
+}
+
 /// A row of `source`.
 #[derive(Clone, Debug)]
 pub struct SourceRow {
@@ -210,10 +222,7 @@ impl Reader {
         self.in_transaction.set(true);
         let version = self.connection.query_row("PRAGMA data_version", [], |row| row.get(0))?;
         if self.data_version.replace(version) != version {
-            let mut statement = self
-                .connection
-                .prepare_cached("SELECT dir FROM directory_history INDEXED BY directory_history_hot WHERE hot")?;
-            let hot = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            let hot = hot_directories(&self.connection)?;
             *self.hot.borrow_mut() = hot;
         }
         Ok(())
@@ -276,13 +285,7 @@ impl Reader {
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             let mut rows = statement.query(params![dir.0, at.0, after.unwrap_or(b""), limit])?;
             while let Some(row) = rows.next()? {
-                let entry = DirEntry {
-                    name: EntryName::new(row.get_ref(0)?.as_blob()?).map_err(|_| rusqlite::Error::InvalidQuery)?,
-                    node: NodeId(row.get(1)?),
-                    kind: row.get::<_, KindNumber>(2)?.0,
-                    row: NodeRow::read(row, 3)?,
-                };
-                if each(entry).is_break() {
+                if each(DirEntry::read(row)?).is_break() {
                     break;
                 }
             }
@@ -528,4 +531,11 @@ pub(super) fn copies(c: &Connection, source: SourceId, at: Time) -> rusqlite::Re
             })
         })?
         .collect()
+}
+
+/// Returns the directories that are listed by forks.
+pub(super) fn hot_directories(c: &Connection) -> rusqlite::Result<HashSet<i64>> {
+    let mut statement =
+        c.prepare_cached("SELECT dir FROM directory_history INDEXED BY directory_history_hot WHERE hot")?;
+    statement.query_map([], |row| row.get(0))?.collect()
 }

@@ -323,8 +323,7 @@ impl Writer {
                 params![generation, copy.0.0, copy.1],
             )?;
             let next_node: i64 = c.query_row("SELECT next_node FROM source WHERE id = ?1", [source.id.0], |r| r.get(0))?;
-            let mut statement = c.prepare("SELECT dir FROM directory_history INDEXED BY directory_history_hot WHERE hot")?;
-            let hot = statement.query_map([], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;
+            let hot = reader::hot_directories(c)?;
             Ok((generation, next_node, hot))
         });
         let (generation, next_node, hot) = match begun {
@@ -480,12 +479,7 @@ impl GenerationWriter<'_> {
             let mut statement = c.prepare_cached(&self.list_sql)?;
             let mut rows = statement.query(params![dir.0, previous.0, b"".as_slice(), i64::MAX])?;
             while let Some(row) = rows.next()? {
-                each(DirEntry {
-                    name: EntryName::new(row.get_ref(0)?.as_blob()?).map_err(|_| rusqlite::Error::InvalidQuery)?,
-                    node: NodeId(row.get(1)?),
-                    kind: row.get::<_, KindNumber>(2)?.0,
-                    row: NodeRow::read(row, 3)?,
-                });
+                each(DirEntry::read(row)?);
             }
             Ok(())
         })
