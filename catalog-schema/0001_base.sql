@@ -1,4 +1,4 @@
--- The catalog of asof, format 1: base tables. catalog-schema/README.md tells what to ask it; the
+-- The catalog of asof: base tables, as format 1 made them; the files that follow change them. catalog-schema/README.md tells what to ask it; the
 -- views in views.sql are the contract, these tables may change with user_version.
 --
 -- Times of generations (taken_at, at, born, died) are unix seconds, UTC. A span [born, died) holds at
@@ -13,7 +13,7 @@ PRAGMA user_version = 1;
 CREATE TABLE source(
   id        INTEGER PRIMARY KEY,
   name      TEXT NOT NULL UNIQUE,     -- its directory in every view
-  kind      TEXT NOT NULL,            -- nfs
+  kind      TEXT NOT NULL,            -- nfs | gluster
   settings  TEXT NOT NULL,            -- JSON that only the kind understands
   root      INTEGER NOT NULL,         -- node of its top directory, the same in every generation
   next_node INTEGER NOT NULL,         -- the next free node number in its current block
@@ -66,7 +66,7 @@ CREATE TABLE finding(
   source INTEGER NOT NULL,
   at     INTEGER NOT NULL,            -- taken_at of the generation
   number INTEGER NOT NULL,            -- 1, 2, 3 in the order of the walk
-  kind   TEXT NOT NULL,               -- unreadable | changed | boundary
+  kind   TEXT NOT NULL,               -- unreadable | changed | boundary | missing | absent | gap | skew | anomaly
   path   BLOB NOT NULL,               -- below the source's root
   detail TEXT NOT NULL,
   PRIMARY KEY(source, at, number)
@@ -127,8 +127,9 @@ CREATE TABLE inode(
   ctime_ns  INTEGER NOT NULL,         -- ctime minus mtime in nanoseconds
   nlink     INTEGER NOT NULL,         -- names inside the generation; a directory's as its file system said
   place     INTEGER NOT NULL,         -- 0 no content, 1 at its own path in the copies of every generation of its span,
+                                      -- 2 at its path as of the generation `content`, in the copies of that one,
                                       -- 4 in content.bytes (symlink target), 5 none but a device number, 9 could not be read
-  content   INTEGER,                  -- place 4: content(id); place 5: st_rdev
+  content   INTEGER,                  -- place 2: taken_at; place 4: content(id); place 5: st_rdev
   PRIMARY KEY(node, born)
 ) STRICT, WITHOUT ROWID;
 

@@ -25,7 +25,7 @@ SELECT s.name AS source, s.kind AS kind,
        strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch') AS taken_at,
        g.taken_at AS taken_at_unix, g.level AS level, g.status AS status,
        g.entries AS entries, g.size_bytes AS size_bytes, g.changed_nodes AS changed,
-       g.losses AS losses, g.losses > 0 AS partial, g.notices AS notices,
+       g.losses AS losses, g.losses > 0 AS partial, g.notices AS notices, g.gaps AS gaps, g.scan AS scan,
        strftime('%Y-%m-%dT%H:%M:%SZ', g.indexed_at, 'unixepoch') AS indexed_at, g.index_ms AS index_ms,
        (SELECT coalesce((SELECT text FROM odd_name o WHERE o.name = t.path), CAST(t.path AS TEXT))
                || CASE WHEN length(c.path) THEN '/' || coalesce((SELECT text FROM odd_name o WHERE o.name = c.path), CAST(c.path AS TEXT)) ELSE '' END

@@ -169,7 +169,7 @@ fn init_makes_a_catalog_once_and_only_where_it_works() {
     session.asof(&["--catalog", "new/folder/catalog.db", "init"]);
     session
         .note("echo text > file; sqlite3 other.db 'CREATE TABLE t(a)'; cp catalog.db newer.db; cp catalog.db older.db");
-    session.note("sqlite3 newer.db 'PRAGMA user_version = 2'; sqlite3 older.db 'PRAGMA user_version = 0'");
+    session.note("sqlite3 newer.db 'PRAGMA user_version = 99'; sqlite3 older.db 'PRAGMA user_version = 0'");
     session.asof(&["--catalog", "file", "ls"]);
     session.asof(&["--catalog", "file", "init"]);
     session.asof(&["--catalog", "file/catalog.db", "init"]);

@@ -2,10 +2,13 @@
 //!
 //! The one test that measures time, `spool_directory`, is ignored here and run by `scripts/bench-spool`.
 
-use asof::catalog::{Counts, NewSource, NodeRow, Place, Reader, Writer};
+use asof::catalog::{Column, Counts, GenerationWriter, NewSource, NodeRow, Place, Query, QueryLimits, Reader, Writer};
 use asof::clock::{Fixed, System};
-use asof::index::{NewCopy, Rules, index_copy};
-use asof::model::{Attrs, EntryName, Kind, Level, NodeId, SourceKind, Time, Timestamp, XattrSet};
+use asof::index::{FileToKeep, Keep, KeepError, Kept, NewCopy, Rules, Taken, Told, index_copy, index_taken};
+use asof::model::{
+    Attrs, Changes, EntryName, FileKey, Kind, Level, ListedEntry, Listing, NodeId, NodeState, RelPath, Scan,
+    SourceKind, Time, Timestamp, XattrSet,
+};
 use asof::monitor::Void;
 use asof::source::{self, Found, nfs};
 use asof::view::{Content, Ino, Looked, Tree};
@@ -104,6 +107,118 @@ fn a_trip_costs_a_known_number_of_queries_and_store_calls() {
     tree.open(file).unwrap();
     assert_eq!(tree.store_cost().opens, 1, "an open file is not opened again");
     assert_eq!(queries(&tree, || assert!(tree.refresh().unwrap().is_none())), 0);
+}
+
+/// Takes no bytes; none are asked for here.
+struct NoBytes;
+
+impl Keep for NoBytes {
+    fn file(&mut self, file: FileToKeep<'_>) -> Result<Kept, KeepError> {
+        assert!(file.held.is_none(), "a file that did not change was taken up: {}", file.path);
+        Ok(Kept::Copied { moved: None })
+    }
+
+    fn link(&mut self, _path: &RelPath, _key: FileKey) -> Result<(), KeepError> {
+        Ok(())
+    }
+
+    fn other(&mut self, _path: &RelPath, _attrs: &Attrs, _is_new: bool) -> Result<(), KeepError> {
+        Ok(())
+    }
+
+    fn seal(&mut self, _generation: &GenerationWriter<'_>) -> Result<String, KeepError> {
+        Ok("{}".to_owned())
+    }
+}
+
+fn number(catalog: &Path, sql: &str) -> i64 {
+    let mut found = 0;
+    let mut query = Query::open(catalog, QueryLimits { time: std::time::Duration::from_secs(60) }).unwrap();
+    query
+        .run(sql, &mut |_| {}, &mut |row| {
+            let Column::Integer(number) = row[0] else { panic!("{sql} tells no number") };
+            found = number;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    found
+}
+
+#[test]
+fn a_renamed_directory_of_100000_files_is_one_name_closed_and_one_opened() {
+    const FILES: u64 = 100_000;
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = dir.path().join("catalog.db");
+    Writer::create(&catalog).unwrap();
+    let mut writer = Writer::open(&catalog).unwrap();
+    let new = NewSource { name: "gv0", kind: SourceKind::Gluster, settings: "{}", added_at: AT };
+    writer.add_source(&new).unwrap();
+    let source = Reader::open(&catalog).unwrap().source("gv0").unwrap();
+    let key = |number: u64| FileKey { device: 0, inode: number, born_ns: 1 };
+    let name = |text: &str| EntryName::new(text.as_bytes()).unwrap();
+    let attrs = |mode: u32| Attrs {
+        mode,
+        uid: 0,
+        gid: 0,
+        size_bytes: 0,
+        allocated_bytes: None,
+        mtime: Timestamp::default(),
+        ctime: Timestamp::default(),
+        nlink: 1,
+        rdev: 0,
+        xattrs: XattrSet::default(),
+        target: Vec::new(),
+    };
+    let entry = |text: &str, number, mode| ListedEntry {
+        name: name(text),
+        key: key(number),
+        attrs: attrs(mode),
+        unreadable: false,
+        origin: 0,
+    };
+    let mut walk = |each: &mut dyn FnMut(Listing) -> ControlFlow<()>| {
+        let listing = |number, path: &str, root, entries| Listing {
+            number,
+            path: RelPath::parse(path.as_bytes()).unwrap(),
+            root,
+            entries,
+            complete: true,
+            findings: Vec::new(),
+        };
+        let files = (0..FILES).map(|n| entry(&format!("{n:06}"), 100 + n, 0o100_644)).collect();
+        let _ = each(listing(0, "", Some((key(1), attrs(0o040_755))), vec![entry("old", 2, 0o040_755)]));
+        let _ = each(listing(1, "old", None, files));
+        Ok(())
+    };
+    let mut take = |at, level, told| {
+        let taken = Taken { source: &source, at, level, store: Path::new("/store"), below: b"copy" };
+        index_taken(&mut writer, &taken, told, &mut NoBytes, &Fixed(AT), &Void).unwrap()
+    };
+    take(AT, Level::Full, Told::All(&mut walk));
+    let later = Time(AT.0 + 60);
+    let before = asof::catalog::Resume { at: AT, state: None, entries: FILES + 1, size_bytes: 0 };
+    let node = |number, names| NodeState {
+        key: key(number),
+        attrs: attrs(0o040_755),
+        unreadable: false,
+        origin: 0,
+        names,
+        data: false,
+        made: false,
+    };
+    let changes = Changes {
+        nodes: vec![node(1, Vec::new()), node(2, vec![(key(1), name("new"))])],
+        names: vec![(key(1), name("old"), None), (key(1), name("new"), Some(key(2)))],
+        ..Changes::default()
+    };
+    let told = Told::Changes { changes, before: &before, root: key(1), scan: Scan::Changelog };
+    let done = take(later, Level::Incremental, told);
+    assert_eq!((done.counts.entries, done.changed_nodes), (FILES + 1, 1));
+    assert_eq!(number(&catalog, &format!("SELECT count(*) FROM dirent WHERE born = {}", later.0)), 1);
+    assert_eq!(number(&catalog, &format!("SELECT count(*) FROM dirent WHERE died = {}", later.0)), 1);
+    assert_eq!(number(&catalog, &format!("SELECT count(*) FROM inode WHERE born = {}", later.0)), 0);
+    let files = format!("SELECT count(*) FROM files WHERE taken_at_unix = {} AND path LIKE 'new/%'", later.0);
+    assert_eq!(number(&catalog, &files), FILES as i64);
 }
 
 /// A spool: 1,000 names live, 667 are replaced in each of the generations. Prints one JSON line for each of

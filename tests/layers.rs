@@ -37,11 +37,12 @@ const ROOMS: &[Room] = &[
     room("view", 2, &["model", "clock", "catalog", "store"]),
     room("index", 2, &["model", "monitor", "clock", "catalog", "source"]),
     room("fuse", 3, &["model", "sys", "monitor", "store", "view"]),
+    room("take", 3, &["model", "sys", "monitor", "clock", "catalog", "store", "source", "index"]),
     room("daemon", 4, &["model", "sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse"]),
     room(
         "cli",
         5,
-        &["model", "sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse", "daemon"],
+        &["model", "sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse", "take", "daemon"],
     ),
 ];
 
@@ -61,8 +62,9 @@ const fn word(path: &'static [&'static str], rooms: &'static [&'static str]) -> 
     Word { path, rooms }
 }
 
-const ALL_BUT_MODEL: &[&str] =
-    &["sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse", "daemon", "cli", "main"];
+const ALL_BUT_MODEL: &[&str] = &[
+    "sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse", "take", "daemon", "cli", "main",
+];
 
 /// Where the world outside comes in: the environment and the wall clock.
 const OUTSIDE: &[&str] = &["cli", "daemon", "clock", "sys", "main"];

@@ -10,11 +10,12 @@
 
 mod common;
 
-use asof::catalog::{Column, NewSource, Query, QueryLimits, Reader, SourceRow, Writer};
+use asof::catalog::{Column, GenerationWriter, NewSource, Query, QueryLimits, Reader, SourceRow, Writer};
 use asof::clock::Fixed;
-use asof::index::{NewCopy, Rules, index_copy};
+use asof::index::{FileToKeep, Keep, KeepError, Kept, NewCopy, Rules, Taken, Told, index_copy, index_taken};
 use asof::model::{
-    Attrs, EntryName, FileKey, Kind, ListedEntry, Listing, RelPath, SourceKind, Time, Timestamp, XattrSet, escape_bytes,
+    Attrs, Changes, EntryName, FileKey, Kind, Level, ListedEntry, Listing, NodeState, RelPath, Scan, SourceKind, Time,
+    Timestamp, XattrSet, escape_bytes,
 };
 use asof::monitor::Void;
 use asof::source::{self, Discovered, Found, ScanStats, Source};
@@ -177,6 +178,8 @@ struct Recipe {
     changes_max: usize,
     /// Whether copies keep inode numbers.
     inode_identity: bool,
+    /// Whether the source tells what changed (after the first generation), and is not walked.
+    is_told: bool,
 }
 
 impl Recipe {
@@ -444,7 +447,13 @@ impl Source for Script {
         for (place, (path, number)) in directories.enumerate() {
             let entry = |(name, child): (&Vec<u8>, &u64)| {
                 let (key, attrs) = told(*child);
-                ListedEntry { name: EntryName::new(name).expect("a test name is one"), key, attrs, unreadable: false }
+                ListedEntry {
+                    name: EntryName::new(name).expect("a test name is one"),
+                    key,
+                    attrs,
+                    unreadable: false,
+                    origin: 0,
+                }
             };
             let listing = Listing {
                 number: place as u64,
@@ -464,6 +473,75 @@ impl Source for Script {
     /// A plain tree in memory has no bytes; size and time stand for them.
     fn same_bytes(&self, _one: &Path, _other: &Path, _path: &RelPath) -> std::io::Result<bool> {
         Ok(true)
+    }
+}
+
+impl Script {
+    /// Returns what changed from `before` to `at`: each node that did with all its names, some that did not, in no order.
+    fn changes(&self, before: Time, at: Time) -> Changes {
+        let (old, new) = (&self.copies[&before], &self.copies[&at]);
+        let mut dice = Dice::new(self.recipe.seed ^ at.0 as u64);
+        let names_of = |tree: &Plain, number: u64| -> BTreeSet<(u64, Vec<u8>)> {
+            tree.names().into_iter().filter(|(_, _, n)| *n == number).map(|(dir, name, _)| (dir, name)).collect()
+        };
+        let entry_name = |name: &[u8]| EntryName::new(name).expect("a test name is one");
+        let mut changes = Changes::default();
+        for (number, node) in &new.nodes {
+            let names = names_of(new, *number);
+            let same =
+                old.nodes.get(number).is_some_and(|was| was.attrs == node.attrs) && names == names_of(old, *number);
+            if same && dice.roll(6) > 0 {
+                continue;
+            }
+            let content = |n: &PlainNode| (n.attrs.size_bytes, n.attrs.mtime);
+            changes.nodes.push(NodeState {
+                key: self.key(at, *number),
+                attrs: node.attrs.clone(),
+                unreadable: false,
+                origin: 0,
+                names: names.iter().map(|(dir, name)| (self.key(at, *dir), entry_name(name))).collect(),
+                data: old.nodes.get(number).is_some_and(|was| content(was) != content(node)),
+                made: !old.nodes.contains_key(number),
+            });
+        }
+        // A removed directory is told and what was in it is not always.
+        for number in old.nodes.keys().filter(|number| !new.nodes.contains_key(number)) {
+            let parents: Vec<u64> = names_of(old, *number).into_iter().map(|(dir, _)| dir).collect();
+            let is_left_over = parents.iter().all(|dir| !new.nodes.contains_key(dir));
+            if !is_left_over || dice.roll(2) == 0 {
+                changes.gone.push(self.key(at, *number));
+            }
+        }
+        for (dir, name, number) in old.names() {
+            let now = new.nodes.get(&dir).and_then(|node| node.children.get(&name)).copied();
+            if dice.roll(3) == 0 || (now.is_none() && new.nodes.contains_key(&number) && dice.roll(2) == 0) {
+                changes.names.push((self.key(at, dir), entry_name(&name), now.map(|n| self.key(at, n))));
+            }
+        }
+        dice.shuffle(&mut changes.nodes);
+        dice.shuffle(&mut changes.names);
+        changes
+    }
+}
+
+/// Takes no bytes, and says where they would be.
+struct NoBytes(usize);
+
+impl Keep for NoBytes {
+    fn file(&mut self, file: FileToKeep<'_>) -> Result<Kept, KeepError> {
+        Ok(if file.held.is_some() { Kept::Held } else { Kept::Copied { moved: None } })
+    }
+
+    fn link(&mut self, _path: &RelPath, _key: FileKey) -> Result<(), KeepError> {
+        Ok(())
+    }
+
+    fn other(&mut self, _path: &RelPath, _attrs: &Attrs, _is_new: bool) -> Result<(), KeepError> {
+        Ok(())
+    }
+
+    fn seal(&mut self, _generation: &GenerationWriter<'_>) -> Result<String, KeepError> {
+        Ok(format!("\"after {}\"", self.0))
     }
 }
 
@@ -496,12 +574,44 @@ impl Bench {
     }
 
     fn index(&mut self, generation: usize) -> u64 {
+        if self.script.recipe.is_told {
+            return self.take(generation);
+        }
         let found = Found { taken_at: instant(generation), path: PathBuf::from(format!("/copies/{generation}")) };
         let copy = NewCopy { source: &self.source, found: &found, store: Path::new("/copies") };
         let rules = Rules { inode_identity: self.script.recipe.inode_identity, checksum: false };
         index_copy(&mut self.writer, &copy, &self.script, rules, &Fixed(NOW), &Void)
             .expect("it can be indexed")
             .changed_nodes
+    }
+
+    /// Takes a generation as the source tells it: all of the first, then what changed.
+    fn take(&mut self, generation: usize) -> u64 {
+        let at = instant(generation);
+        let level = if generation == 0 { Level::Full } else { Level::Incremental };
+        let taken = Taken { source: &self.source, at, level, store: Path::new("/store"), below: b"copy" };
+        let before = self.writer.resume(self.source.id).expect("the catalog can be read");
+        let mut walk = |each: &mut dyn FnMut(Listing) -> ControlFlow<()>| {
+            let found = Found { taken_at: at, path: PathBuf::from("/volume") };
+            self.script.scan(&found, each).map(drop)
+        };
+        let told = match &before {
+            None => Told::All(&mut walk),
+            Some(before) => {
+                let changes = self.script.changes(instant(generation - 1), at);
+                Told::Changes { changes, before, root: self.script.key(at, ROOT), scan: Scan::Changelog }
+            }
+        };
+        let mut keep = NoBytes(generation);
+        let done = index_taken(&mut self.writer, &taken, told, &mut keep, &Fixed(NOW), &Void).expect("it can be taken");
+        let after = self.writer.resume(self.source.id).expect("the catalog can be read").expect("it was published");
+        assert_eq!(after.state, Some(format!("\"after {generation}\"")));
+        let tree = &self.script.copies[&at];
+        assert_eq!(after.entries, tree.names().len() as u64, "names of generation {generation}");
+        let files = tree.nodes.values().filter(|node| node.attrs.kind() == Kind::File);
+        let size_bytes: u64 = files.map(|node| node.attrs.size_bytes).sum();
+        assert_eq!(after.size_bytes, size_bytes, "bytes of generation {generation}");
+        done.changed_nodes
     }
 
     fn tree(&self) -> Tree {
@@ -953,11 +1063,11 @@ fn oldest_first(recipe: Recipe) -> Vec<usize> {
 }
 
 fn small(seed: u64, inode_identity: bool) -> Recipe {
-    Recipe { seed, generations: 5, changes_first: 5, changes_max: 3, inode_identity }
+    Recipe { seed, generations: 5, changes_first: 5, changes_max: 3, inode_identity, is_told: false }
 }
 
 fn large(seed: u64, inode_identity: bool) -> Recipe {
-    Recipe { seed, generations: 12, changes_first: 30, changes_max: 9, inode_identity }
+    Recipe { seed, generations: 12, changes_first: 30, changes_max: 9, inode_identity, is_told: false }
 }
 
 /// Small histories first: what fails here is short enough to be read.
@@ -998,6 +1108,16 @@ fn histories_by_inode_number_read_back_equal_in_any_order() {
         let history = Maker::history(recipe);
         check_history(recipe, &history, &oldest_first(recipe), false);
         check_history(recipe, &history, &shuffled(recipe), true);
+    });
+}
+
+#[test]
+fn histories_of_a_source_that_tells_what_changed_read_back_equal() {
+    for_seeds(0..200, |seed| {
+        // Numbers are for life, as gfids are.
+        let seed = 2 * seed + 1;
+        let recipe = Recipe { is_told: true, ..if seed < 200 { small(seed, true) } else { large(seed, true) } };
+        check_history(recipe, &Maker::history(recipe), &oldest_first(recipe), true);
     });
 }
 
@@ -1164,6 +1284,7 @@ fn two_files_with_one_inode_number_on_two_devices_stay_two_files() {
                 key: FileKey { device, inode: 257, born_ns: 5 },
                 attrs: maker.attrs(Kind::File),
                 unreadable: false,
+                origin: 0,
             };
             let entries = vec![file(1, b"a"), file(2, b"b")];
             let attrs = maker.attrs(Kind::Directory);

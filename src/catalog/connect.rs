@@ -13,15 +13,26 @@ use std::time::Duration;
 /// How many statements a connection keeps prepared; all of the reader's and the writer's fit.
 const STATEMENTS: usize = 96;
 
-/// Opens an existing catalog for reading.
+/// Opens an existing catalog for reading; brings an older format up to date.
 pub(super) fn open_read_only(path: &Path) -> Result<Connection, Error> {
     check_file(path)?;
     let sqlite = |doing| move |e| Error::sqlite(doing, path, e);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite("opening"))?;
     set_up(&connection).map_err(sqlite("opening"))?;
-    schema::check(&connection, path)?;
+    if schema::check(&connection, path)? < schema::FORMAT {
+        drop(connection);
+        bring_up_to_date(path)?;
+        return open_read_only(path);
+    }
     Ok(connection)
+}
+
+/// Brings a catalog of an older format to the present one, as the first program that opens it has to.
+fn bring_up_to_date(path: &Path) -> Result<(), Error> {
+    let _lock = super::writer::take_lock(path)?;
+    drop(open_writing(path)?);
+    Ok(())
 }
 
 /// Opens an existing catalog for writing; brings an older format up to date.

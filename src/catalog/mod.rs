@@ -11,6 +11,7 @@
 
 mod connect;
 mod interval;
+mod manifest;
 mod query;
 mod reader;
 mod registry;
@@ -18,11 +19,12 @@ mod rows;
 mod schema;
 mod writer;
 
+pub use manifest::{Deed, TellError};
 pub use query::{Column, Query, QueryLimits};
 pub use reader::{DirEntry, GenerationRow, Reader, SourceRow};
 pub use registry::{CopyRow, InstantRow, Registry, RegistrySource};
 pub use rows::{NodeRow, Perm, Place};
-pub use writer::{ChangeOps, Counts, GenerationWriter, NewSource, Writer};
+pub use writer::{ChangeOps, Counts, GenerationWriter, NewSource, Resume, Writer};
 
 use crate::model::{NodeId, Time};
 use std::path::PathBuf;

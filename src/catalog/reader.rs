@@ -18,7 +18,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// The deepest directory whose path is told; a longer chain of parents is a loop.
-const DEPTH_MAX: usize = 65_536;
+pub(super) const DEPTH_MAX: usize = 65_536;
 
 pub(super) const LOOKUP: &str = "SELECT node, kind, died FROM dirent \
      WHERE parent = ?1 AND name = ?2 AND born <= ?3 ORDER BY born DESC LIMIT 1";
@@ -26,6 +26,7 @@ pub(super) const NODE: &str = "SELECT i.born, i.perm, i.size, i.allocated, i.mti
      FROM inode i WHERE i.node = ?1 AND i.born <= ?2 ORDER BY i.born DESC LIMIT 1";
 pub(super) const NAMES: &str = "SELECT parent, name FROM dirent INDEXED BY dirent_node \
      WHERE node = ?1 AND born <= ?2 AND died > ?2";
+const CHANGED: &str = "SELECT DISTINCT node FROM change WHERE source = ?1 AND at > ?2 AND at <= ?3 ORDER BY node";
 const NEXT_VERSION: &str = "SELECT born FROM inode WHERE node = ?1 AND born > ?2 ORDER BY born LIMIT 1";
 const NODE_END: &str = "SELECT max(died) FROM dirent INDEXED BY dirent_node WHERE node = ?1";
 const INLINE: &str = "SELECT bytes FROM content WHERE id = ?1";
@@ -315,6 +316,20 @@ impl Reader {
         })
     }
 
+    /// Returns the nodes of `source` that its generations after `after` and up to `until` tell as changed, each once, in
+    /// order. Two trees differ in no other node; one that changed and changed back is among them.
+    ///
+    /// One range of a table; 8 bytes a node.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn changed_nodes(&self, source: SourceId, after: Time, until: Time) -> Result<Vec<NodeId>, Error> {
+        self.run("finding what changed", |connection| {
+            let mut statement = connection.prepare_cached(CHANGED)?;
+            statement.query_map([source.0, after.0, until.0], |row| row.get(0).map(NodeId))?.collect()
+        })
+    }
+
     /// Returns the path of `node` below `root` as of `at`: one query a level. For a hard link the path of one
     /// of its names. None if it has no name then.
     ///
@@ -372,11 +387,7 @@ impl Reader {
         if let Some(perm) = self.perms.borrow().get(&id) {
             return Ok(*perm);
         }
-        let perm = self.run("reading rights", |connection| {
-            connection.prepare_cached(PERM)?.query_row([id], |row| {
-                Ok(Perm { mode: row.get(0)?, uid: row.get(1)?, gid: row.get(2)?, xattr: row.get(3)? })
-            })
-        })?;
+        let perm = self.run("reading rights", |connection| perm(connection, id))?;
         self.perms.borrow_mut().insert(id, perm);
         Ok(perm)
     }
@@ -396,11 +407,7 @@ impl Reader {
     /// # Errors
     /// [`Error::Sqlite`] if SQLite fails.
     pub fn xattrs(&self, id: i64) -> Result<XattrSet, Error> {
-        self.run("reading extended attributes", |connection| {
-            let mut statement = connection.prepare_cached(XATTRS)?;
-            let items = statement.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(XattrSet::new(items.collect::<rusqlite::Result<_>>()?))
-        })
+        self.run("reading extended attributes", |connection| xattrs(connection, id))
     }
 
     /// Returns the nodes from `first` to `last` that have, or ever had, extended attributes.
@@ -531,6 +538,19 @@ pub(super) fn copies(c: &Connection, source: SourceId, at: Time) -> rusqlite::Re
             })
         })?
         .collect()
+}
+
+/// See [`Reader::perm`].
+pub(super) fn perm(c: &Connection, id: i64) -> rusqlite::Result<Perm> {
+    c.prepare_cached(PERM)?
+        .query_row([id], |row| Ok(Perm { mode: row.get(0)?, uid: row.get(1)?, gid: row.get(2)?, xattr: row.get(3)? }))
+}
+
+/// See [`Reader::xattrs`].
+pub(super) fn xattrs(c: &Connection, id: i64) -> rusqlite::Result<XattrSet> {
+    let mut statement = c.prepare_cached(XATTRS)?;
+    let items = statement.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(XattrSet::new(items.collect::<rusqlite::Result<_>>()?))
 }
 
 /// Returns the directories that are listed by forks.

@@ -22,6 +22,8 @@ pub struct RegistrySource {
     pub instants: Vec<Time>,
     /// Losses of the generation at the same place in `instants`; 0 is complete.
     pub losses: Vec<i64>,
+    /// For each of them, the spans in which the source did not record what changed.
+    pub gaps: Vec<i64>,
 }
 
 /// A tree that can be shown: of one source, or of all.
@@ -88,10 +90,11 @@ impl Reader {
                     root: NodeId(row.get(3)?),
                     instants: Vec::new(),
                     losses: Vec::new(),
+                    gaps: Vec::new(),
                 });
             }
             let mut statement = connection.prepare_cached(
-                "SELECT source, taken_at, losses, entries, size_bytes FROM generation WHERE status = 'available' ORDER BY source, taken_at",
+                "SELECT source, taken_at, losses, entries, size_bytes, gaps FROM generation WHERE status = 'available' ORDER BY source, taken_at",
             )?;
             let mut rows = statement.query([])?;
             let mut newest = std::collections::BTreeMap::new();
@@ -100,6 +103,7 @@ impl Reader {
                 if let Some(source) = registry.sources.iter_mut().find(|s| s.id == id) {
                     source.instants.push(Time(row.get(1)?));
                     source.losses.push(row.get::<_, Option<i64>>(2)?.unwrap_or(0));
+                    source.gaps.push(row.get(5)?);
                 }
                 let sizes: (Option<i64>, Option<i64>) = (row.get(3)?, row.get(4)?);
                 newest.insert(id, sizes);
@@ -132,7 +136,7 @@ impl Reader {
 impl Registry {
     /// Tells whether two registries show the same views of the same sources.
     pub fn same_views(&self, other: &Self) -> bool {
-        let name = |s: &RegistrySource| (s.id, s.name.clone(), s.losses.clone());
+        let name = |s: &RegistrySource| (s.id, s.name.clone(), s.losses.clone(), s.gaps.clone());
         self.instants == other.instants
             && self.has_xattrs == other.has_xattrs
             && self.has_acls == other.has_acls

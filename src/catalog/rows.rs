@@ -3,7 +3,7 @@
 //! Promises: what comes out of a row was checked (a kind number that names no kind is an error, not a
 //! guess). Never runs a query.
 
-use crate::model::{Kind, Timestamp};
+use crate::model::{Kind, Time, Timestamp};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 /// Where the bytes of a version are.
@@ -13,6 +13,8 @@ pub enum Place {
     None,
     /// At the entry's own path in the copies of every generation in the version's span.
     OwnPath,
+    /// At the node's path as of this generation, in the copies of this generation.
+    CopyOf(Time),
     /// In the catalog: row of `content`.
     Inline(i64),
     /// None, but a device number.
@@ -26,6 +28,7 @@ impl Place {
         match (place, content) {
             (0, _) => Ok(Self::None),
             (1, _) => Ok(Self::OwnPath),
+            (2, Some(at)) => Ok(Self::CopyOf(Time(at))),
             (4, Some(id)) => Ok(Self::Inline(id)),
             (5, Some(number)) => Ok(Self::Device(number as u64)),
             (9, _) => Ok(Self::Lost),
@@ -33,10 +36,16 @@ impl Place {
         }
     }
 
+    /// Tells whether it is in a copy, where size and mtime tell whether it is the one.
+    pub fn is_in_a_copy(self) -> bool {
+        matches!(self, Self::OwnPath | Self::CopyOf(_))
+    }
+
     pub(super) fn columns(self) -> (i64, Option<i64>) {
         match self {
             Self::None => (0, None),
             Self::OwnPath => (1, None),
+            Self::CopyOf(at) => (2, Some(at.0)),
             Self::Inline(id) => (4, Some(id)),
             Self::Device(number) => (5, Some(number as i64)),
             Self::Lost => (9, None),
@@ -113,13 +122,13 @@ impl NodeRow {
     /// Tells whether two versions hold the same bytes: the same place and, for a file in a copy, the same
     /// size and mtime (rsync's quick check).
     pub fn same_content(&self, other: &Self) -> bool {
-        self.place == other.place && (self.place != Place::OwnPath || self.same_stamp(other))
+        self.place == other.place && (!self.place.is_in_a_copy() || self.same_stamp(other))
     }
 
     /// Tells whether two versions have the same owner, rights, attributes and link count, and, where
     /// the mtime says nothing about bytes in a copy, the same mtime.
     pub fn same_attributes(&self, other: &Self) -> bool {
-        self.perm == other.perm && self.nlink == other.nlink && (self.place == Place::OwnPath || self.same_stamp(other))
+        self.perm == other.perm && self.nlink == other.nlink && (self.place.is_in_a_copy() || self.same_stamp(other))
     }
 
     fn same_stamp(&self, other: &Self) -> bool {

@@ -9,23 +9,25 @@ use rusqlite::Connection;
 use std::path::Path;
 
 /// The format that this program writes, as `PRAGMA user_version`.
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 2;
 
 /// `PRAGMA application_id` of a catalog: the bytes "asof".
 const APPLICATION_ID: i64 = 0x6173_6f66;
 
 const BASE: &str = include_str!("../../catalog-schema/0001_base.sql");
+/// What brings format N + 1 to format N + 2, at place N.
+const STEPS: [&str; 1] = [include_str!("../../catalog-schema/0002_own_copies.sql")];
 const VIEWS: &str = include_str!("../../catalog-schema/views.sql");
 
 /// Creates all tables and views in an empty database.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     // 4 KiB pages: a change dirties whole pages, and at 32 KiB the log of a change is 3.6 times as long.
     connection.execute_batch("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL;")?;
-    connection.execute_batch(&format!("BEGIN; {BASE} {VIEWS} COMMIT;"))
+    connection.execute_batch(&format!("BEGIN; {BASE} {} {VIEWS} COMMIT;", STEPS.concat()))
 }
 
-/// Tells a catalog of a format that can be read from everything else.
-pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
+/// Tells a catalog of a format that can be read from everything else, and returns its format.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<i64, Error> {
     let pragma = |name: &str| {
         connection
             .query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0))
@@ -40,18 +42,63 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
     if found > FORMAT {
         return Err(Error::TooNew { path: path.to_owned(), found, supported: FORMAT });
     }
-    Ok(())
+    Ok(found)
 }
 
-/// Brings an older catalog to [`FORMAT`]. Format 1 is the first, so there is nothing to do yet but to
-/// refuse what claims to be older.
+/// Brings an older catalog to [`FORMAT`], views included, in one transaction.
 pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let doing = "bringing the format up to date";
     let found: i64 = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(|e| Error::sqlite("reading the format", path, e))?;
-    if found < 1 {
+    let steps = usize::try_from(found - 1).ok().and_then(|done| STEPS.get(done..));
+    let Some(steps) = steps else {
         let found = format!("its format is {found}, and the first is 1");
         return Err(Error::NotACatalog { path: path.to_owned(), found });
+    };
+    if steps.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let migrated = old_views(connection).and_then(|drop| {
+        connection.execute_batch(&format!("BEGIN IMMEDIATE; {} {drop} {VIEWS} COMMIT;", steps.concat()))
+    });
+    migrated.map_err(|e| {
+        // The error that is told is the first one.
+        let _ = connection.execute_batch("ROLLBACK");
+        Error::sqlite(doing, path, e)
+    })
+}
+
+/// Returns the statements that drop the views of an older format.
+fn old_views(connection: &Connection) -> rusqlite::Result<String> {
+    let mut statement = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'view'")?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    names.map(|name| Ok(format!("DROP VIEW \"{}\"; ", name?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_catalog_of_format_1_is_brought_to_the_present_tables_and_views() {
+        let tables = |c: &Connection| -> Vec<(String, String)> {
+            let mut statement = c
+                .prepare(
+                    "SELECT m.name, x.name FROM sqlite_schema m JOIN pragma_table_info(m.name) x ORDER BY 1, x.cid",
+                )
+                .unwrap();
+            statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?))).unwrap().map(Result::unwrap).collect()
+        };
+        let (old, new) = (Connection::open_in_memory().unwrap(), Connection::open_in_memory().unwrap());
+        old.execute_batch(BASE).unwrap();
+        old.execute_batch("CREATE VIEW gone AS SELECT 1; INSERT INTO store(path) VALUES (x'2f61')").unwrap();
+        create(&new).unwrap();
+        migrate(&old, Path::new("old")).unwrap();
+        assert_eq!(tables(&old), tables(&new));
+        let version = |c: &Connection| c.query_row("PRAGMA user_version", [], |r| r.get::<_, i64>(0)).unwrap();
+        assert_eq!((version(&old), version(&new)), (FORMAT, FORMAT));
+        assert_eq!(old.query_row("SELECT count(*) FROM store", [], |r| r.get::<_, i64>(0)).unwrap(), 1);
+        migrate(&old, Path::new("old")).unwrap();
+    }
 }

@@ -10,10 +10,10 @@
 //! Never reads a file of a backup.
 
 use super::rows::{KindNumber, NodeRow, Perm, Place};
-use super::{DirEntry, Error, SourceRow, connect, interval, reader};
+use super::{CopyRow, DirEntry, Error, SourceRow, connect, interval, reader};
 use crate::model::{
-    Attrs, EntryName, FOREVER, FileKey, Finding, GenerationId, Kind, Level, NodeId, SourceId, SourceKind, Status,
-    StoreId, Time, escape_bytes,
+    Attrs, EntryName, FOREVER, FileKey, Finding, FindingKind, GenerationId, Kind, Level, NodeId, RelPath, Scan,
+    SourceId, SourceKind, Status, StoreId, Time, escape_bytes,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -106,8 +106,35 @@ pub struct Counts {
     pub losses: u64,
     /// Other findings.
     pub notices: u64,
+    /// Those of them that are gaps.
+    pub gaps: u64,
     /// How long it took, in milliseconds.
     pub index_ms: u64,
+}
+
+impl Counts {
+    /// Counts a finding of this kind.
+    pub fn count(&mut self, kind: FindingKind) {
+        if kind.is_loss() {
+            self.losses += 1;
+        } else {
+            self.notices += 1;
+        }
+        self.gaps += u64::from(kind == FindingKind::Gap);
+    }
+}
+
+/// The newest published generation of a source, for the one that comes after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// Its instant.
+    pub at: Time,
+    /// What it left for the next one ([`GenerationWriter::set_resume`]).
+    pub state: Option<String>,
+    /// Names in it.
+    pub entries: u64,
+    /// Bytes of its regular files.
+    pub size_bytes: u64,
 }
 
 /// The one writer of a catalog.
@@ -121,7 +148,7 @@ pub struct Writer {
 
 /// The catalog's lock. Let go by name: a descriptor that a child process of another thread inherited, between `fork` and
 /// `exec`, would hold it on.
-struct Lock(File);
+pub(super) struct Lock(File);
 
 impl Drop for Lock {
     fn drop(&mut self) {
@@ -270,6 +297,50 @@ impl Writer {
         })
     }
 
+    /// Returns the newest published generation of `source`, and where it says that the next one goes on.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn resume(&self, source: SourceId) -> Result<Option<Resume>, Error> {
+        self.sql("finding where a source goes on", |c| {
+            c.query_row(
+                "SELECT taken_at, resume, entries, size_bytes FROM generation \
+                 WHERE source = ?1 AND status = 'available' ORDER BY taken_at DESC LIMIT 1",
+                [source.0],
+                |r| {
+                    Ok(Resume {
+                        at: Time(r.get(0)?),
+                        state: r.get(1)?,
+                        entries: r.get::<_, Option<i64>>(2)?.unwrap_or(0) as u64,
+                        size_bytes: r.get::<_, Option<i64>>(3)?.unwrap_or(0) as u64,
+                    })
+                },
+            )
+            .optional()
+        })
+    }
+
+    /// Returns the instants of the published generations of `source`, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn instants(&self, source: SourceId) -> Result<Vec<Time>, Error> {
+        self.sql("listing generations", |c| {
+            let mut statement = c.prepare_cached(
+                "SELECT taken_at FROM generation WHERE source = ?1 AND status = 'available' ORDER BY taken_at",
+            )?;
+            statement.query_map([source.0], |r| r.get(0).map(Time))?.collect()
+        })
+    }
+
+    /// Returns the copies of the generation of `source` at `at`, in the order in which they were added.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn copies(&self, source: SourceId, at: Time) -> Result<Vec<CopyRow>, Error> {
+        self.sql("finding copies", |c| reader::copies(c, source, at))
+    }
+
     /// Begins the generation of `source` at `at`, whose bytes lie at `path` in `store`.
     ///
     /// It may lie before, between or after the generations that are there.
@@ -363,13 +434,13 @@ impl Writer {
 /// Writes one generation. Every method is told the state at this generation's instant; what it means for
 /// the neighbours in time is worked out here.
 pub struct GenerationWriter<'w> {
-    connection: &'w Connection,
-    path: &'w Path,
-    source: SourceId,
+    pub(super) connection: &'w Connection,
+    pub(super) path: &'w Path,
+    pub(super) source: SourceId,
     root: NodeId,
     generation: GenerationId,
-    at: Time,
-    previous: Option<Time>,
+    pub(super) at: Time,
+    pub(super) previous: Option<Time>,
     next: Option<Time>,
     list_sql: String,
     next_node: i64,
@@ -473,11 +544,17 @@ impl GenerationWriter<'_> {
     ///
     /// # Errors
     /// [`Error::Sqlite`].
-    pub fn list_previous(&self, dir: NodeId, mut each: impl FnMut(DirEntry)) -> Result<(), Error> {
-        let Some(previous) = self.previous else { return Ok(()) };
-        self.sql("listing a directory of the previous generation", |c| {
+    pub fn list_previous(&self, dir: NodeId, each: impl FnMut(DirEntry)) -> Result<(), Error> {
+        match self.previous {
+            Some(previous) => self.list_at(dir, previous, each),
+            None => Ok(()),
+        }
+    }
+
+    fn list_at(&self, dir: NodeId, at: Time, mut each: impl FnMut(DirEntry)) -> Result<(), Error> {
+        self.sql("listing a directory", |c| {
             let mut statement = c.prepare_cached(&self.list_sql)?;
-            let mut rows = statement.query(params![dir.0, previous.0, b"".as_slice(), i64::MAX])?;
+            let mut rows = statement.query(params![dir.0, at.0, b"".as_slice(), i64::MAX])?;
             while let Some(row) = rows.next()? {
                 each(DirEntry::read(row)?);
             }
@@ -748,6 +825,16 @@ impl GenerationWriter<'_> {
         })
     }
 
+    /// Tells whether it is known who `node` is ([`GenerationWriter::identify`]).
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn is_identified(&self, node: NodeId) -> Result<bool, Error> {
+        self.sql("finding out who a node is", |c| {
+            c.prepare_cached("SELECT EXISTS(SELECT 1 FROM identity WHERE node = ?1)")?.query_row([node.0], |r| r.get(0))
+        })
+    }
+
     /// Returns the type of `node`, by its newest version.
     ///
     /// # Errors
@@ -761,6 +848,129 @@ impl GenerationWriter<'_> {
                 .query_row([node.0], |r| r.get(0))
                 .optional()?;
             Ok(mode.and_then(Kind::from_mode))
+        })
+    }
+
+    /// Returns the names of `node` as of the previous generation: directory and name.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn previous_names(&self, node: NodeId) -> Result<Vec<(NodeId, EntryName)>, Error> {
+        match self.previous {
+            Some(previous) => self.names(node, previous),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns the names of `node` as of this generation, as far as it is written.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn current_names(&self, node: NodeId) -> Result<Vec<(NodeId, EntryName)>, Error> {
+        self.names(node, self.at)
+    }
+
+    fn names(&self, node: NodeId, at: Time) -> Result<Vec<(NodeId, EntryName)>, Error> {
+        let names = self.sql("finding the names of a node", |c| names_at(c, node, at))?;
+        let checked = |name: &[u8]| EntryName::new(name).expect("a name was checked when it was written");
+        Ok(names.into_iter().map(|(parent, name)| (NodeId(parent), checked(&name))).collect())
+    }
+
+    /// Returns what `name` in `dir` points to as of this generation, as far as it is written.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn lookup_current(&self, dir: NodeId, name: &EntryName) -> Result<Option<(NodeId, Kind)>, Error> {
+        self.sql("looking a name up", |c| {
+            Ok(lookup(c, dir, name.as_bytes(), self.at)?.map(|row| (row.node, row.kind.0)))
+        })
+    }
+
+    /// Calls `each` for every entry of `dir` as of this generation, as far as it is written, in name order.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn list_current(&self, dir: NodeId, each: impl FnMut(DirEntry)) -> Result<(), Error> {
+        self.list_at(dir, self.at, each)
+    }
+
+    /// Returns the path of `node` as of this generation, as far as it is written; none if it has no name.
+    ///
+    /// **Cost:** one query a level.
+    ///
+    /// # Errors
+    /// [`Error::Contradiction`] if directories form a loop.
+    pub fn current_path(&self, node: NodeId) -> Result<Option<RelPath>, Error> {
+        let mut names = Vec::new();
+        let mut here = node;
+        while here != self.root {
+            let Some((parent, name)) = self.current_names(here)?.into_iter().next() else { return Ok(None) };
+            if names.len() == reader::DEPTH_MAX {
+                let (path, what) = (self.path.to_owned(), "a loop among the directories");
+                return Err(Error::Contradiction { path, what, node, at: self.at });
+            }
+            names.push(name);
+            here = parent;
+        }
+        let mut path = RelPath::root();
+        names.iter().rev().for_each(|name| path.push(name));
+        Ok(Some(path))
+    }
+
+    /// Returns the nodes whose bytes changed, or that were made, in generations after `since` up to this one, with the key
+    /// of each; in the order of nodes.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn changed_since(&self, since: Time) -> Result<Vec<(NodeId, FileKey)>, Error> {
+        self.sql("finding what changed", |c| {
+            let mut statement = c.prepare_cached(
+                "SELECT DISTINCT h.node, i.inode, i.born_ns FROM change h JOIN identity i INDEXED BY identity_node ON i.node = h.node \
+                 WHERE h.source = ?1 AND h.at > ?2 AND h.op & 11 ORDER BY h.node",
+            )?;
+            let rows = statement.query_map([self.source.0, since.0], |r| {
+                let key = FileKey { device: 0, inode: r.get::<_, i64>(1)? as u64, born_ns: r.get(2)? };
+                Ok((NodeId(r.get(0)?), key))
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Returns the attributes of a version; a symlink without its target.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn decode(&self, row: &NodeRow) -> Result<Attrs, Error> {
+        let (perm, xattrs) = self.sql("reading rights", |c| {
+            let perm = reader::perm(c, row.perm)?;
+            Ok((perm, reader::xattrs(c, perm.xattr)?))
+        })?;
+        Ok(Attrs {
+            mode: perm.mode,
+            uid: perm.uid,
+            gid: perm.gid,
+            size_bytes: row.size_bytes,
+            allocated_bytes: row.allocated_bytes,
+            mtime: row.mtime,
+            ctime: row.ctime,
+            nlink: row.nlink,
+            rdev: if let Place::Device(number) = row.place { number } else { 0 },
+            xattrs,
+            target: Vec::new(),
+        })
+    }
+
+    /// Leaves `state` for the next generation of this source; what it says is the source's own.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn set_resume(&mut self, scan: Scan, state: &str) -> Result<(), Error> {
+        self.sql("recording where the next generation goes on", |c| {
+            c.execute(
+                "UPDATE generation SET scan = ?2, resume = ?3 WHERE id = ?1",
+                params![self.generation.0, scan.word(), state],
+            )
+            .map(drop)
         })
     }
 
@@ -817,7 +1027,7 @@ impl GenerationWriter<'_> {
                 )?,
             };
             c.execute(
-                "UPDATE generation SET status = ?2, index_ms = ?3, entries = ?4, size_bytes = ?5, changed_nodes = ?6, losses = ?7, notices = ?8 \
+                "UPDATE generation SET status = ?2, index_ms = ?3, entries = ?4, size_bytes = ?5, changed_nodes = ?6, losses = ?7, notices = ?8, gaps = ?9 \
                  WHERE id = ?1",
                 params![
                     self.generation.0,
@@ -827,7 +1037,8 @@ impl GenerationWriter<'_> {
                     counts.size_bytes as i64,
                     changed,
                     counts.losses as i64,
-                    counts.notices as i64
+                    counts.notices as i64,
+                    counts.gaps as i64
                 ],
             )?;
             c.execute("INSERT INTO instant(source, at) VALUES (?1, ?2)", [self.source.0, self.at.0])?;
@@ -887,7 +1098,7 @@ impl Drop for GenerationWriter<'_> {
     }
 }
 
-fn take_lock(path: &Path) -> Result<Lock, Error> {
+pub(super) fn take_lock(path: &Path) -> Result<Lock, Error> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let name = PathBuf::from(name);

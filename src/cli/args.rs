@@ -29,6 +29,8 @@ pub(super) enum Verb {
     Source(SourceVerb),
     /// Index copies that another tool made, in place, as generations
     Index(IndexArgs),
+    /// Make a generation of a source and index it
+    Take(TakeArgs),
     /// List the generations of one source or of all
     Generations(GenerationsArgs),
     /// Show all that is known of a source, a generation or an entry
@@ -43,6 +45,9 @@ pub(super) enum Verb {
     Mount(MountArgs),
     /// Unmount what `asof mount` has mounted
     Umount(UmountArgs),
+    /// Lists of what changed in a Gluster volume, for those who copy files themselves
+    #[command(subcommand)]
+    Gluster(GlusterVerb),
     /// Print the manual page, or write one for each verb
     Man(ManArgs),
     /// Print completions for a shell
@@ -68,6 +73,234 @@ pub(super) enum SourceVerb {
 pub(super) enum SourceKindArgs {
     /// A share whose backups are directories: one full tree per generation
     Nfs(NfsArgs),
+    /// A GlusterFS volume: a full generation, then what its changelogs tell; copied into a store
+    Gluster(GlusterArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GlusterArgs {
+    /// Its name; a directory of that name appears in every view
+    pub(super) name: String,
+    /// A server of the volume
+    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    pub(super) host: String,
+    /// The volume
+    #[arg(long, value_name = "VOLUME", required_unless_present = "lists")]
+    pub(super) volume: Option<String>,
+    /// The directory that holds the copies, each in NAME/INSTANT
+    #[arg(long, value_name = "DIR", required_unless_present = "lists")]
+    pub(super) store: Option<PathBuf>,
+    /// There are only lists of another tool (glusterfind) and what it copied: asof index NAME --list ...
+    #[arg(long, conflicts_with_all = ["host", "volume", "store", "exec", "program", "gluster", "rescan_every", "client_reads", "pre", "post"])]
+    pub(super) lists: bool,
+    #[command(flatten)]
+    pub(super) how: ScanArgs,
+}
+
+/// How a volume is looked at.
+#[derive(Debug, Args)]
+pub(super) struct ScanArgs {
+    /// What runs a program beside the bricks of {host}, which it has to name, as in "ssh -o BatchMode=yes {host}"
+    /// [default: all bricks are on this machine]
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) exec: Option<String>,
+    /// The program asof over there [default: asof]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(super) program: Option<PathBuf>,
+    /// The program gluster [default: gluster]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(super) gluster: Option<PathBuf>,
+    /// Read all bytes through a client mount, also where a brick on this machine has them
+    #[arg(long, value_name = "YES|NO", num_args = 0..=1, default_missing_value = "yes")]
+    pub(super) client_reads: Option<YesNo>,
+    /// Look at everything this often, in days; 0: only where changelogs have a gap [default: 7]
+    #[arg(long, value_name = "DAYS")]
+    pub(super) rescan_every: Option<u64>,
+    /// Run this before a generation is taken; where it fails none is. No shell; see ASOF_* in its environment; "" for none
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) pre: Option<String>,
+    /// Run this after a generation was taken, or was not (ASOF_STATUS)
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) post: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum GlusterVerb {
+    /// Make a session: it remembers what was listed, so that the next list tells what changed since
+    Register(RegisterArgs),
+    /// List the sessions
+    Sessions(JsonArgs),
+    /// Forget a session
+    Unregister(SessionArgs),
+    /// List what changed since the last list of a session; everything, as new, the first time
+    Changes(ChangesArgs),
+    /// List everything, without a session: nothing is remembered
+    Full(FullArgs),
+    /// List what changelogs recorded in a span of time, without a session: nothing is remembered
+    ///
+    /// A session knows the volume as it was and tells exact differences. Without one only records and the present are
+    /// known: what was renamed over and what no record tells (fallocate, rebalance) is missing; a file that self-heal
+    /// brought back comes as NEW; MODIFY is what was written or set, also if it is as before; what changed after the
+    /// end of the span is told as it is now. Changelogs are read whole, so the span is widened to where they begin and
+    /// end (changelog.rollover-time).
+    Inc(IncArgs),
+    /// Look at one brick and write one part file (run by asof itself, beside the brick)
+    ScanBrick(ScanBrickArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RegisterArgs {
+    /// Its name: 2 to 256 letters, digits, - and _; not "default"
+    pub(super) session: String,
+    /// A server of the volume
+    pub(super) host: String,
+    /// The volume
+    pub(super) volume: String,
+    #[command(flatten)]
+    pub(super) how: AskArgs,
+    /// Look at everything this often, in days; 0: only where changelogs have a gap [default: 7]
+    #[arg(long, value_name = "DAYS")]
+    pub(super) rescan_every: Option<u64>,
+    /// Run this before every list; where it fails nothing is listed. No shell; see ASOF_* in its environment
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) pre: Option<String>,
+    /// Run this after every list
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) post: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SessionArgs {
+    /// The session
+    pub(super) session: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ChangesArgs {
+    /// The session
+    pub(super) session: String,
+    /// Tell the last list once more; nothing is looked at
+    #[arg(long, conflicts_with = "full")]
+    pub(super) again: bool,
+    /// Look at everything and list all of it as new
+    #[arg(long)]
+    pub(super) full: bool,
+    #[command(flatten)]
+    pub(super) list: ListArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FullArgs {
+    /// A server of the volume
+    pub(super) host: String,
+    /// The volume
+    pub(super) volume: String,
+    #[command(flatten)]
+    pub(super) how: AskArgs,
+    #[command(flatten)]
+    pub(super) list: ListArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct IncArgs {
+    /// A server of the volume
+    pub(super) host: String,
+    /// The volume
+    pub(super) volume: String,
+    /// The beginning: unix seconds, or any date
+    #[arg(allow_hyphen_values = true)]
+    pub(super) start: String,
+    /// The end; a day or longer means its end [default: now]
+    #[arg(allow_hyphen_values = true)]
+    pub(super) end: Option<String>,
+    #[command(flatten)]
+    pub(super) how: AskArgs,
+    #[command(flatten)]
+    pub(super) list: ListArgs,
+}
+
+/// How the bricks of a volume are asked.
+#[derive(Debug, Args)]
+pub(super) struct AskArgs {
+    /// What runs a program beside the bricks of {host}, as in "ssh -o BatchMode=yes {host}"
+    /// [default: all bricks are on this machine]
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) exec: Option<String>,
+    /// The program asof over there [default: asof]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(super) program: Option<PathBuf>,
+    /// The program gluster [default: gluster]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(super) gluster: Option<PathBuf>,
+}
+
+/// What is listed, where to and how: names and meaning as in glusterfind.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Where the list goes; - is standard output. A file that is there is kept, unless it is called output.txt
+    #[arg(long, value_name = "FILE", default_value = "output.txt")]
+    pub(super) out_file: PathBuf,
+    /// Overwrite the file of the list, whatever it is called
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Names as they are: lines with %, blanks and line feeds in names cannot be told apart then
+    #[arg(long)]
+    pub(super) no_encode: bool,
+    /// What stands between the fields of a line [default: a blank]
+    #[arg(long, value_name = "TEXT", default_value = " ", hide_default_value = true)]
+    pub(super) field_separator: std::ffi::OsString,
+    /// What stands before every path, with a slash in between
+    #[arg(long, value_name = "PATH")]
+    pub(super) output_prefix: Option<std::ffi::OsString>,
+    /// Leave out MODIFY lines
+    #[arg(short = 'N', long)]
+    pub(super) only_namespace_changes: bool,
+    /// List files (all that is no directory), directories or both
+    #[arg(long = "type", value_name = "WHAT", default_value = "both")]
+    pub(super) kinds: KindsArg,
+    /// End every field with a zero byte: no name is ambiguous
+    #[arg(short = '0', long, conflicts_with_all = ["no_encode", "json", "field_separator"])]
+    pub(super) null: bool,
+    /// Write JSON, one object a line
+    #[arg(long, conflicts_with_all = ["no_encode", "field_separator"])]
+    pub(super) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum KindsArg {
+    #[value(name = "f")]
+    Files,
+    #[value(name = "d")]
+    Directories,
+    Both,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ScanBrickArgs {
+    /// The request, JSON; - reads it from standard input
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub(super) request: PathBuf,
+    /// The part; - writes it to standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub(super) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TakeArgs {
+    /// The source
+    pub(super) name: String,
+    /// Copy everything, not only what changed
+    #[arg(long, conflicts_with = "differential")]
+    pub(super) full: bool,
+    /// Copy what changed since the last full generation, not only since the last one
+    #[arg(long)]
+    pub(super) differential: bool,
+    /// Look at everything, also where changelogs tell what changed
+    #[arg(long)]
+    pub(super) rescan: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -90,6 +323,14 @@ pub(super) struct SetArgs {
     pub(super) copies: Option<PathBuf>,
     #[command(flatten)]
     pub(super) how: HowArgs,
+    /// A server of the volume
+    #[arg(long, value_name = "HOST")]
+    pub(super) host: Option<String>,
+    /// The directory that holds new copies; those that are there are found where they were
+    #[arg(long, value_name = "DIR")]
+    pub(super) store: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) scan: ScanArgs,
 }
 
 #[derive(Debug, Args)]
@@ -168,9 +409,51 @@ pub(super) struct IndexArgs {
     /// When the copy was taken; a day means its beginning
     #[arg(long, value_name = "DATE", allow_hyphen_values = true)]
     pub(super) at: Option<String>,
+    #[command(flatten)]
+    pub(super) foreign: ForeignArgs,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// A list of changes of another tool.
+#[derive(Debug, Args)]
+pub(super) struct ForeignArgs {
+    /// A list of changes as glusterfind writes it, for a source of kind gluster; --data has what was copied for it.
+    /// Where the two disagree, what was copied counts, and asof show NAME@DATE tells the lines
+    #[arg(long, value_name = "LIST", requires = "data", requires = "at", conflicts_with = "paths")]
+    pub(super) list: Option<PathBuf>,
+    /// The directory with the files that were copied for the list, at their paths; it stays where it is and is read from
+    /// there
+    #[arg(long, value_name = "DIR", requires = "list")]
+    pub(super) data: Option<PathBuf>,
+    /// What the list looks like
+    #[arg(long, value_name = "FORMAT", requires = "list", default_value = "encoded")]
+    pub(super) list_format: ListFormatArg,
+    /// What stands between the fields of a line (glusterfind --field-separator)
+    #[arg(long, value_name = "TEXT", requires = "list", default_value = " ", allow_hyphen_values = true)]
+    pub(super) field_separator: std::ffi::OsString,
+    /// What stands before every path (glusterfind --output-prefix) [default: nothing]
+    #[arg(long, value_name = "TEXT", requires = "list", allow_hyphen_values = true)]
+    pub(super) output_prefix: Option<std::ffi::OsString>,
+    /// --data has everything, not only what changed; so has that of a first generation
+    #[arg(long, requires = "list")]
+    pub(super) full: bool,
+    /// It is so that nothing was copied (glusterfind leaves an empty list when it fails)
+    #[arg(long, requires = "list")]
+    pub(super) empty: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ListFormatArg {
+    /// Lines; %, blanks and line feeds in names as %25, %20, %0A: what glusterfind writes
+    Encoded,
+    /// Lines, names as they are: glusterfind --no-encode
+    Plain,
+    /// Fields that end with a zero byte
+    Nul,
+    /// One JSON object a line: {"what":"rename","path":"new","old_path":"old"}
+    Json,
 }
 
 #[derive(Debug, Args)]

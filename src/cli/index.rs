@@ -4,6 +4,8 @@
 //! cannot be indexed does not stop the others. A copy that moved since it was indexed (rotating names) is found
 //! again by its instant and its new place recorded.
 
+mod foreign;
+
 use super::args::IndexArgs;
 use super::output::{self, grouped, human_bytes};
 use super::progress::Terminal;
@@ -31,10 +33,22 @@ struct Known {
 pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {
     let mut writer = world.writer()?;
     let source = world.reader()?.source(&args.name)?;
+    let kind = SourceKind::from_word(&source.kind).ok_or_else(|| super::unknown_kind(&source))?;
+    match (kind, &args.foreign.list) {
+        (SourceKind::Gluster, Some(list)) => return foreign::run(&mut writer, &source, list, args, world),
+        (SourceKind::Gluster, None) => {
+            let text =
+                format!("source {:?} is a Gluster volume: its generations are taken, or come from lists", source.name);
+            return Err(Failure::new(text)
+                .hint(format!("asof take {0}, or asof index {0} --list LIST --data DIR --at DATE", source.name)));
+        }
+        (SourceKind::Nfs, Some(_)) => {
+            return Err(Failure::new(format!("source {:?} is of kind nfs: its copies need no list", source.name))
+                .hint(format!("asof index {} PATH --at DATE indexes a full copy", source.name)));
+        }
+        (SourceKind::Nfs, None) => {}
+    }
     let settings = Settings::from_json(&source.settings)?;
-    let kind = SourceKind::from_word(&source.kind).ok_or_else(|| {
-        Failure::new(format!("source {:?} is of kind {:?}, which this asof does not know", source.name, source.kind))
-    })?;
     let copies = source::open(kind, &source.settings, &world.zone)?;
     let mut job = Job { world, source: &source, settings: &settings, copies: &*copies, monitor: Terminal::new() };
     let known = job.known()?;

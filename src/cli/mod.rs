@@ -7,6 +7,7 @@
 
 mod args;
 mod generations;
+mod gluster;
 mod index;
 mod init;
 mod ls;
@@ -19,6 +20,7 @@ mod resolve;
 mod show;
 mod source;
 mod sql;
+mod take;
 mod target;
 
 use args::{Cli, Verb};
@@ -61,6 +63,7 @@ fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
         Verb::Init => init::run(world),
         Verb::Source(args) => source::run(args, world),
         Verb::Index(args) => index::run(&args, world),
+        Verb::Take(args) => take::run(&args, world),
         Verb::Generations(args) => generations::run(&args, world),
         Verb::Show(args) => show::run(&args, world),
         Verb::Ls(args) => ls::run(&args, world),
@@ -68,6 +71,7 @@ fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
         Verb::Sql(args) => sql::run(&args, world),
         Verb::Mount(args) => mount::run(&args, world),
         Verb::Umount(args) => mount::umount(&args),
+        Verb::Gluster(verb) => gluster::run(verb, world),
         Verb::Man(args) => pages::man(&args),
         Verb::Completions(args) => pages::completions(&args),
     }
@@ -93,6 +97,10 @@ impl World {
         }
         Ok(writer)
     }
+}
+
+fn unknown_kind(source: &crate::catalog::SourceRow) -> Failure {
+    Failure::new(format!("source {:?} is of kind {:?}, which this asof does not know", source.name, source.kind))
 }
 
 /// Returns `/var/lib/asof/catalog.db` for root and the XDG state folder's for others.

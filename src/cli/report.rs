@@ -4,7 +4,7 @@
 //! closed the pipe is no error.
 
 use crate::model::chain;
-use crate::{catalog, daemon, fuse, index, model, source, store, view};
+use crate::{catalog, daemon, fuse, index, model, source, store, take, view};
 use std::process::ExitCode;
 
 /// How a run that did its work ended.
@@ -110,7 +110,63 @@ impl From<index::Error> for Failure {
         match e {
             index::Error::Catalog(e) => e.into(),
             index::Error::Source(e) => e.into(),
-            e => Self::new(chain(&e)),
+            e => {
+                let hint = match &e {
+                    index::Error::NotUnderstood { .. } => {
+                        Some("--list-format, --field-separator and --output-prefix tell what it looks like")
+                    }
+                    index::Error::Empty { .. } => {
+                        Some("glusterfind leaves an empty list when it fails; --empty, if it is so")
+                    }
+                    index::Error::NotNewer { .. } => {
+                        Some("give it a later --at; asof source remove forgets a source, to index it anew")
+                    }
+                    index::Error::State { .. } => Some("asof take --full begins anew"),
+                    _ => None,
+                };
+                let failure = Self::new(chain(&e));
+                match hint {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            }
+        }
+    }
+}
+
+impl From<take::Error> for Failure {
+    fn from(e: take::Error) -> Self {
+        use take::Error::{
+            Catalog, Client, ClockBehind, Collect, Index, ListsOnly, NoStore, NotStarted, Source, State, Store,
+            StoreIsAnother, Volume,
+        };
+        let hint = match e {
+            Catalog(e) => return e.into(),
+            Index(e) => return e.into(),
+            Source(e) => return e.into(),
+            Store(e) => return e.into(),
+            Volume(ref e) => e.hint(),
+            Collect(ref e) => e.hint(),
+            NoStore { .. } => Some("is it mounted? asof source show tells where it has to be".to_owned()),
+            ListsOnly(ref name) => {
+                Some(format!("asof index {name} --list LIST --data DIR --at DATE indexes what another tool copied"))
+            }
+            NotStarted(ref volume) => Some(format!("gluster volume start {volume}")),
+            ClockBehind { .. } => {
+                Some("set the clock, or wait: a generation is never older than one that is there".to_owned())
+            }
+            Client(_) => {
+                Some("packages glusterfs-client and fuse are needed where a brick has no whole files".to_owned())
+            }
+            StoreIsAnother { .. } => {
+                Some("is the store mounted? asof take --full begins anew where it is gone for good".to_owned())
+            }
+            State { .. } => Some("asof take --full begins anew".to_owned()),
+        };
+        let failure = Self::new(chain(&e));
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
         }
     }
 }

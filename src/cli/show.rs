@@ -8,7 +8,7 @@ use super::output::{self, grouped, human_bytes};
 use super::report::{Failure, Outcome};
 use super::target::{Target, generation_at, node_at};
 use crate::catalog::{GenerationRow, Perm, Place, Reader, SourceRow};
-use crate::model::{FOREVER, RelPath, Time, escape_bytes};
+use crate::model::{FOREVER, NodeId, RelPath, Time, escape_bytes};
 use serde_json::{Map, Value};
 use std::io::Write;
 
@@ -121,7 +121,7 @@ fn entry(name: &str, path: &RelPath, args: &ShowArgs, world: &World) -> Result<O
     facts.push(("version since", Time(row.born).to_string()));
     facts.push(("version until", if until == FOREVER { "now".to_owned() } else { until.to_string() }));
     facts.push(("xattrs", xattrs(&reader, perm.xattr)?));
-    facts.push(("bytes", bytes(&reader, &source, path, at, row.place)?));
+    facts.push(("bytes", bytes(&reader, &source, (node, path), at, row.place)?));
     facts.push(("view", format!("@{}/{}/{path}", at.view_name(), source.name)));
     tell(&facts, args.json)?;
     Ok(Outcome::Done)
@@ -140,12 +140,22 @@ fn xattrs(reader: &Reader, id: i64) -> Result<String, Failure> {
     }
 }
 
-fn bytes(reader: &Reader, source: &SourceRow, path: &RelPath, at: Time, place: Place) -> Result<String, Failure> {
+fn bytes(
+    reader: &Reader,
+    source: &SourceRow,
+    (node, path): (NodeId, &RelPath),
+    at: Time,
+    place: Place,
+) -> Result<String, Failure> {
     Ok(match place {
         Place::None | Place::Device(_) => "-".to_owned(),
         Place::Inline(_) => "in the catalog".to_owned(),
         Place::Lost => "could not be read when it was indexed".to_owned(),
-        Place::OwnPath => {
+        Place::OwnPath | Place::CopyOf(_) => {
+            let (at, path) = match place {
+                Place::CopyOf(held) => (held, reader.path_of(source.root, node, held)?.unwrap_or_else(|| path.clone())),
+                _ => (at, path.clone()),
+            };
             let copies = reader.copies(source.id, at)?;
             let paths: Vec<String> = copies.iter().map(|c| format!("{}/{path}", c.path.display())).collect();
             paths.join(", ")

@@ -1,20 +1,26 @@
 //! `asof source`: what is backed up.
 //! Settings are checked before they are stored; nothing below a source's copies is ever touched.
 
-use super::args::{HowArgs, IdentityArg, InstantArg, NfsArgs, RemoveArgs, SetArgs, SourceKindArgs, SourceVerb, YesNo};
+use super::args::{
+    GlusterArgs, HowArgs, IdentityArg, InstantArg, NfsArgs, RemoveArgs, ScanArgs, SetArgs, SourceKindArgs, SourceVerb,
+    YesNo,
+};
 use super::output::{self, grouped};
 use super::report::{Failure, Outcome};
 use super::{World, show};
-use crate::catalog::NewSource;
+use crate::catalog::{NewSource, SourceRow, Writer};
 use crate::clock::Clock;
-use crate::model::SourceKind;
+use crate::model::{SourceKind, chain};
+use crate::source::gluster;
 use crate::source::nfs::{IdentityRule, InstantFrom, Settings};
+use crate::take::hooks;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
 pub(super) fn run(verb: SourceVerb, world: &World) -> Result<Outcome, Failure> {
     match verb {
         SourceVerb::Add(SourceKindArgs::Nfs(args)) => add_nfs(&args, world),
+        SourceVerb::Add(SourceKindArgs::Gluster(args)) => add_gluster(&args, world),
         SourceVerb::List(args) => list(args.json, world),
         SourceVerb::Show(args) => show::source(&args.name, args.json, world),
         SourceVerb::Set(args) => set(&args, world),
@@ -23,7 +29,7 @@ pub(super) fn run(verb: SourceVerb, world: &World) -> Result<Outcome, Failure> {
 }
 
 fn add_nfs(args: &NfsArgs, world: &World) -> Result<Outcome, Failure> {
-    let mut settings = Settings::new(canonical(&args.copies)?);
+    let mut settings = Settings::new(canonical(&args.copies, "copies")?);
     // Kept with the source: the same name must mean the same instant for whoever runs `index` later.
     let zone = world.zone.iana_name().filter(|name| jiff::tz::TimeZone::get(name).is_ok());
     settings.zone = zone.map(str::to_owned);
@@ -42,13 +48,51 @@ fn add_nfs(args: &NfsArgs, world: &World) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
+fn add_gluster(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure> {
+    let (Some(volume), Some(store)) = (&args.volume, &args.store) else { return add_lists(args, world) };
+    let mut settings = gluster::Settings {
+        lists_only: false,
+        host: args.host.clone(),
+        volume: volume.clone(),
+        store: canonical(store, "store")?,
+        ..gluster::Settings::of_lists()
+    };
+    apply_scan(&args.how, &mut settings)?;
+    settings.check()?;
+    let mut writer = world.writer()?;
+    let (kind, now) = (SourceKind::Gluster, world.clock.now());
+    writer.add_source(&NewSource { name: &args.name, kind, settings: &settings.to_json()?, added_at: now })?;
+    eprintln!("added source \"{}\": volume \"{volume}\", copies below {:?}", args.name, settings.store);
+    eprintln!("hint: asof take {} makes the first generation, a full one", args.name);
+    Ok(Outcome::Done)
+}
+
+fn add_lists(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure> {
+    let settings = gluster::Settings::of_lists().to_json()?;
+    let (kind, now) = (SourceKind::Gluster, world.clock.now());
+    world.writer()?.add_source(&NewSource { name: &args.name, kind, settings: &settings, added_at: now })?;
+    eprintln!("added source \"{}\": a volume of which another tool makes lists and copies", args.name);
+    eprintln!("hint: asof index {} --list LIST --data DIR --at DATE indexes the first copy, a full one", args.name);
+    Ok(Outcome::Done)
+}
+
 fn set(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
     let mut writer = world.writer()?;
     let source = world.reader()?.source(&args.name)?;
+    if source.kind == SourceKind::Gluster.word() {
+        return set_gluster(args, &source, &mut writer);
+    }
+    let foreign = args.host.is_some() || args.store.is_some() || !is_empty(&args.scan);
+    if foreign {
+        return Err(wrong_kind(
+            &source,
+            "--host, --store and how bricks are looked at are for sources of kind gluster",
+        ));
+    }
     let mut settings = Settings::from_json(&source.settings)?;
     let identity = settings.identity;
     if let Some(copies) = &args.copies {
-        settings.copies = canonical(copies)?;
+        settings.copies = canonical(copies, "copies")?;
     }
     apply(&args.how, &mut settings);
     settings.check()?;
@@ -64,13 +108,82 @@ fn set(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-fn canonical(copies: &Path) -> Result<PathBuf, Failure> {
-    let path = std::fs::canonicalize(copies)
-        .map_err(|e| Failure::because(format!("looking for the copies in {copies:?}"), &e))?;
+fn set_gluster(args: &SetArgs, source: &SourceRow, writer: &mut Writer) -> Result<Outcome, Failure> {
+    let how = &args.how;
+    let shares = args.copies.is_some()
+        || !how.name_pattern.is_empty()
+        || !how.instant_from.is_empty()
+        || how.zone.is_some()
+        || how.identity.is_some()
+        || how.checksum.is_some();
+    if shares {
+        return Err(wrong_kind(source, "--copies and how they are named and compared are for sources of kind nfs"));
+    }
+    let mut settings = gluster::Settings::from_json(&source.settings)?;
+    if settings.lists_only {
+        return Err(wrong_kind(source, "a source of lists has no settings"));
+    }
+    if let Some(host) = &args.host {
+        settings.host.clone_from(host);
+    }
+    if let Some(store) = &args.store {
+        settings.store = canonical(store, "store")?;
+    }
+    apply_scan(&args.scan, &mut settings)?;
+    settings.check()?;
+    writer.set_settings(source.id, &settings.to_json()?)?;
+    eprintln!("changed source \"{}\"", source.name);
+    Ok(Outcome::Done)
+}
+
+fn wrong_kind(source: &SourceRow, why: &str) -> Failure {
+    Failure::new(format!("source {:?} is of kind {}: {why}", source.name, source.kind))
+        .hint(format!("asof source show {} tells its settings; nothing was changed", source.name))
+}
+
+fn is_empty(scan: &ScanArgs) -> bool {
+    scan.exec.is_none()
+        && scan.program.is_none()
+        && scan.gluster.is_none()
+        && scan.client_reads.is_none()
+        && scan.rescan_every.is_none()
+        && scan.pre.is_none()
+        && scan.post.is_none()
+}
+
+fn apply_scan(scan: &ScanArgs, settings: &mut gluster::Settings) -> Result<(), Failure> {
+    if let Some(exec) = &scan.exec {
+        settings.exec.clone_from(exec);
+    }
+    if let Some(program) = &scan.program {
+        settings.program = Some(program.clone());
+    }
+    if let Some(tool) = &scan.gluster {
+        settings.gluster.clone_from(tool);
+    }
+    if let Some(client_reads) = scan.client_reads {
+        settings.client_reads = client_reads == YesNo::Yes;
+    }
+    if let Some(days) = scan.rescan_every {
+        settings.rescan_every_s = days.saturating_mul(86_400);
+    }
+    for (when, given, kept) in [("pre", &scan.pre, &mut settings.pre), ("post", &scan.post, &mut settings.post)] {
+        let Some(command) = given else { continue };
+        if !command.is_empty() {
+            hooks::check(when, command).map_err(|e| Failure::new(chain(&e)))?;
+        }
+        *kept = Some(command.clone()).filter(|command| !command.is_empty());
+    }
+    Ok(())
+}
+
+fn canonical(given: &Path, what: &str) -> Result<PathBuf, Failure> {
+    let path = std::fs::canonicalize(given)
+        .map_err(|e| Failure::because(format!("looking for the {what} in {given:?}"), &e))?;
     match path.to_str() {
         Some(_) => Ok(path),
         None => Err(Failure::new(format!(
-            "the folder of copies {path:?} cannot be kept in the settings: its path is not UTF-8"
+            "the folder of {what} {path:?} cannot be kept in the settings: its path is not UTF-8"
         ))
         .hint("mount --bind it to a path that is, or asof index NAME PATH --at DATE takes single copies from it")),
     }

@@ -6,8 +6,8 @@
 //!   (hard links) share a node: that of the first of them, in walk order, that had one in the previous
 //!   generation and was not taken by another inode. Inode numbers of different copies are never compared,
 //!   so full copies and `--link-dest` farms give the same catalog.
-//! - `inode`: the copies are snapshots of one file system. The inode number and birth time tell the node,
-//!   wherever it lies: a rename is a rename, and a renamed directory costs two rows. What lies on another file
+//! - `inode`: the copies are snapshots of one file system, or the source gives its files an identity for life (gfid). The
+//!   inode number and birth time tell the node, wherever it lies: a rename is a rename, and a renamed directory costs two rows. What lies on another file
 //!   system than the copy's root (a btrfs subvolume inside a snapshot) is told by its path.
 //!
 //! A node's version is unchanged when type, rights, owner, extended attributes, link count and place
@@ -21,7 +21,9 @@
 //! Promises: one pass; memory grows with the number of hard-linked files in the copy and with the number of
 //! directories not yet walked, not with the number of files. Never reads a copy itself.
 
-use crate::catalog::{ChangeOps, Counts, DirEntry, Error, GenerationWriter, NodeRow, Place};
+use super::Error;
+use super::keep::{Doubt, Keep, Outcome, keep_file};
+use crate::catalog::{ChangeOps, Counts, DirEntry, GenerationWriter, NodeRow, Place};
 use crate::model::{EntryName, FileKey, Finding, Kind, ListedEntry, Listing, NodeId, RelPath};
 use crate::monitor::Monitor;
 use std::cmp::Ordering;
@@ -54,6 +56,7 @@ struct Link {
 /// A new name of an inode whose node another name may still tell.
 struct Deferred {
     dir: NodeId,
+    path: RelPath,
     entry: ListedEntry,
 }
 
@@ -64,6 +67,8 @@ pub(super) type SameBytes<'m> = dyn Fn(&RelPath) -> std::io::Result<bool> + 'm;
 pub(super) struct Merge<'m, 'w> {
     writer: &'m mut GenerationWriter<'w>,
     rules: Rules,
+    /// Takes the bytes of files, where they are not in a copy already.
+    keep: Option<&'m mut dyn Keep>,
     /// Asked about files that look unchanged.
     same_bytes: Option<&'m SameBytes<'m>>,
     /// The directory that is being merged.
@@ -74,9 +79,9 @@ pub(super) struct Merge<'m, 'w> {
     pending: HashMap<u64, Pending>,
     /// The number that the walk gives the next directory it names.
     next_directory: u64,
-    links: HashMap<(u64, u64), Link>,
+    links: HashMap<FileKey, Link>,
     /// Nodes that more than one inode of this copy could be, and the one that took it.
-    claimed: HashMap<NodeId, (u64, u64)>,
+    claimed: HashMap<NodeId, FileKey>,
     deferred: Vec<Deferred>,
     /// Directories that lost a name, and those that are in this copy: the difference is gone.
     lost: Vec<NodeId>,
@@ -90,11 +95,13 @@ impl<'m, 'w> Merge<'m, 'w> {
         writer: &'m mut GenerationWriter<'w>,
         rules: Rules,
         same_bytes: Option<&'m SameBytes<'m>>,
+        keep: Option<&'m mut dyn Keep>,
         monitor: &'m dyn Monitor,
     ) -> Self {
         Self {
             writer,
             rules,
+            keep,
             same_bytes,
             path: RelPath::root(),
             device: 0,
@@ -186,14 +193,17 @@ impl<'m, 'w> Merge<'m, 'w> {
 
     fn entry(&mut self, dir: NodeId, entry: ListedEntry, before: Option<&DirEntry>) -> Result<(), Error> {
         let kind = entry.attrs.kind();
-        let key = (entry.key.device, entry.key.inode);
+        let key = entry.key;
         let linked = kind != Kind::Directory && entry.attrs.nlink > 1;
         let before_same_kind = before.filter(|b| b.kind == kind);
         // Inode numbers tell files apart on one file system only; below another one (a btrfs subvolume) paths do.
         let by_inode = self.rules.inode_identity && entry.key.device == self.device;
         let told = match (by_inode, linked.then(|| self.links.get(&key)).flatten()) {
             (_, Some(link)) => Some(link.node),
-            (true, None) => self.identified(&entry, kind)?,
+            (true, None) => match self.identified(&entry, kind)? {
+                Some(node) => Some(node),
+                None => self.adopted(&entry, before_same_kind)?,
+            },
             (false, None) => self.by_path(dir, &entry.name, key, kind, before_same_kind)?,
         };
         // An inode with more names may have one that the previous generation knew, later in the walk.
@@ -202,14 +212,49 @@ impl<'m, 'w> Merge<'m, 'w> {
             if let Some(before) = before {
                 self.gone(dir, before)?;
             }
-            self.deferred.push(Deferred { dir, entry });
+            self.deferred.push(Deferred { dir, path: self.path.clone(), entry });
             return Ok(());
         }
+        let mut entry = entry;
+        let base = match (told, before) {
+            (Some(node), Some(before)) if before.node == node => Some(before.row),
+            (Some(node), _) => self.writer.previous_version(node)?,
+            (None, _) => None,
+        };
+        let Some(place) = self.keep(&mut entry, base.as_ref())? else {
+            return before.map_or(Ok(()), |before| self.gone(dir, before));
+        };
         let node = match told {
             Some(node) => node,
             None => self.created(&entry)?,
         };
-        self.settle(dir, &entry, node, before)
+        self.settle(dir, &entry, (node, base), before, place)
+    }
+
+    /// Has the bytes of `entry` taken where they are not in a copy already, and returns where they are then if that is
+    /// not at its own path. None: the file is not there any more.
+    fn keep(&mut self, entry: &mut ListedEntry, base: Option<&NodeRow>) -> Result<Option<Option<Place>>, Error> {
+        let Some(keep) = &mut self.keep else { return Ok(Some(None)) };
+        let path = self.path.join(&entry.name);
+        if entry.attrs.kind() != Kind::File {
+            keep.other(&path, &entry.attrs, base.is_none()).map_err(Error::Keep)?;
+            return Ok(Some(None));
+        }
+        if self.links.contains_key(&entry.key) {
+            keep.link(&path, entry.key).map_err(Error::Keep)?;
+            return Ok(Some(None));
+        }
+        let what = (&path, entry.key, entry.origin);
+        let doubt = if self.rules.inode_identity { Doubt::IfTouched } else { Doubt::None };
+        match keep_file(*keep, what, &mut entry.attrs, base, doubt, self.writer.at())? {
+            Outcome::Gone => Ok(None),
+            Outcome::Recorded { place, finding } => {
+                if let Some((kind, detail)) = finding {
+                    self.finding(&Finding { kind, path, detail })?;
+                }
+                Ok(Some(Some(place)))
+            }
+        }
     }
 
     /// Writes what is known of `entry` now that its node is.
@@ -217,8 +262,9 @@ impl<'m, 'w> Merge<'m, 'w> {
         &mut self,
         dir: NodeId,
         entry: &ListedEntry,
-        node: NodeId,
+        (node, base): (NodeId, Option<NodeRow>),
         before: Option<&DirEntry>,
+        place: Option<Place>,
     ) -> Result<(), Error> {
         let kind = entry.attrs.kind();
         match before {
@@ -229,10 +275,6 @@ impl<'m, 'w> Merge<'m, 'w> {
             }
             None => self.named(dir, &entry.name, node, kind)?,
         }
-        let base = match before.filter(|b| b.node == node) {
-            Some(before) => Some(before.row),
-            None => self.writer.previous_version(node)?,
-        };
         if kind == Kind::Directory {
             self.seen.insert(node);
             let was_there = base.is_some();
@@ -242,18 +284,16 @@ impl<'m, 'w> Merge<'m, 'w> {
             return self.version(node, row, base.as_ref());
         }
         let linked = entry.attrs.nlink > 1;
-        if linked {
-            let key = (entry.key.device, entry.key.inode);
-            if let Some(link) = self.links.get_mut(&key) {
-                link.names += 1;
-                return Ok(());
-            }
+        if linked && let Some(link) = self.links.get_mut(&entry.key) {
+            link.names += 1;
+            return Ok(());
         }
         // The file system may count names outside the copy (a link farm). Until the walk is over the count of
         // the previous generation is the best guess; `finish` mends the wrong ones.
         let nlink = if linked { base.map_or(1, |b| b.nlink) } else { 1 };
         let mut row = self.writer.encode(&entry.attrs, entry.unreadable, base.as_ref())?;
         row.nlink = nlink;
+        row.place = place.unwrap_or(row.place);
         let here = before.is_some_and(|b| b.node == node);
         match base {
             Some(base) if here && kind == Kind::File && ChangeOps::between(&base, &row).is_empty() => {
@@ -262,7 +302,7 @@ impl<'m, 'w> Merge<'m, 'w> {
             base => self.version(node, row, base.as_ref())?,
         }
         if linked {
-            self.links.insert((entry.key.device, entry.key.inode), Link { node, names: 1, written: nlink });
+            self.links.insert(entry.key, Link { node, names: 1, written: nlink });
         }
         if kind == Kind::File {
             self.counts.size_bytes += entry.attrs.size_bytes;
@@ -276,7 +316,7 @@ impl<'m, 'w> Merge<'m, 'w> {
         &mut self,
         dir: NodeId,
         name: &EntryName,
-        key: (u64, u64),
+        key: FileKey,
         kind: Kind,
         before: Option<&DirEntry>,
     ) -> Result<Option<NodeId>, Error> {
@@ -305,10 +345,26 @@ impl<'m, 'w> Merge<'m, 'w> {
         if known != Some(kind) || (kind == Kind::Directory && self.seen.contains(&node)) {
             return Ok(None);
         }
-        let key = (entry.key.device, entry.key.inode);
-        if *self.claimed.entry(node).or_insert(key) != key {
+        if *self.claimed.entry(node).or_insert(entry.key) != entry.key {
             return Ok(None);
         }
+        Ok(Some(node))
+    }
+
+    /// Returns the node that the previous generation has at this path, if nothing is known of who it is: then a
+    /// generation before was told by paths (a list of another tool), and this is the first that tells identities.
+    ///
+    /// Should this run end early, the identity stays: what it says is as true of the generations that are there.
+    fn adopted(&mut self, entry: &ListedEntry, before: Option<&DirEntry>) -> Result<Option<NodeId>, Error> {
+        let Some(before) = before.filter(|_| self.keep.is_some()) else { return Ok(None) };
+        let node = before.node;
+        if self.seen.contains(&node) || self.writer.is_identified(node)? {
+            return Ok(None);
+        }
+        if *self.claimed.entry(node).or_insert(entry.key) != entry.key {
+            return Ok(None);
+        }
+        self.writer.identify(entry.key, node)?;
         Ok(Some(node))
     }
 
@@ -323,7 +379,7 @@ impl<'m, 'w> Merge<'m, 'w> {
 
     fn named(&mut self, dir: NodeId, name: &EntryName, node: NodeId, kind: Kind) -> Result<(), Error> {
         self.writer.open_entry(dir, name, node, kind)?;
-        self.writer.note_change(node, ChangeOps::LINKED)
+        Ok(self.writer.note_change(node, ChangeOps::LINKED)?)
     }
 
     fn gone(&mut self, dir: NodeId, entry: &DirEntry) -> Result<(), Error> {
@@ -336,7 +392,7 @@ impl<'m, 'w> Merge<'m, 'w> {
     }
 
     fn version(&mut self, node: NodeId, row: NodeRow, base: Option<&NodeRow>) -> Result<(), Error> {
-        let Some(base) = base else { return self.writer.set_version(node, row) };
+        let Some(base) = base else { return Ok(self.writer.set_version(node, row)?) };
         let mut ops = ChangeOps::between(base, &row);
         if self.rules.inode_identity && base.ctime != row.ctime {
             ops |= ChangeOps::ATTRIBUTES;
@@ -345,7 +401,7 @@ impl<'m, 'w> Merge<'m, 'w> {
             return Ok(());
         }
         self.writer.note_change(node, ops)?;
-        self.writer.set_version(node, row)
+        Ok(self.writer.set_version(node, row)?)
     }
 
     /// A file that looks unchanged: is, unless its bytes are to be compared and differ.
@@ -357,7 +413,7 @@ impl<'m, 'w> Merge<'m, 'w> {
             Some(Err(e)) => self.monitor.warn(&format!("counted as changed, cannot compare \"{path}\": {e}")),
         }
         self.writer.note_change(node, ChangeOps::CONTENT)?;
-        self.writer.set_version(node, row)
+        Ok(self.writer.set_version(node, row)?)
     }
 
     fn lose_listing(&mut self, dir: NodeId) -> Result<(), Error> {
@@ -366,28 +422,30 @@ impl<'m, 'w> Merge<'m, 'w> {
             return Ok(());
         }
         self.writer.note_change(dir, ChangeOps::ATTRIBUTES)?;
-        self.writer.set_version(dir, NodeRow { place: Place::Lost, ..row })
+        Ok(self.writer.set_version(dir, NodeRow { place: Place::Lost, ..row })?)
     }
 
     fn finding(&mut self, finding: &Finding) -> Result<(), Error> {
-        if finding.kind.is_loss() {
-            self.counts.losses += 1;
-        } else {
-            self.counts.notices += 1;
-        }
+        self.counts.count(finding.kind);
         self.monitor.finding(finding);
-        self.writer.add_finding(finding)
+        Ok(self.writer.add_finding(finding)?)
     }
 
     /// Ends the merge: late names, link counts, and what was below directories that are gone.
     pub(super) fn finish(mut self) -> Result<Counts, Error> {
-        for Deferred { dir, entry } in std::mem::take(&mut self.deferred) {
-            let key = (entry.key.device, entry.key.inode);
-            let node = match self.links.get(&key) {
-                Some(link) => link.node,
+        for Deferred { dir, path, mut entry } in std::mem::take(&mut self.deferred) {
+            let told = self.links.get(&entry.key).map(|link| link.node);
+            let base = match told {
+                Some(node) => self.writer.previous_version(node)?,
+                None => None,
+            };
+            self.path = path;
+            let Some(place) = self.keep(&mut entry, base.as_ref())? else { continue };
+            let node = match told {
+                Some(node) => node,
                 None => self.created(&entry)?,
             };
-            self.settle(dir, &entry, node, None)?;
+            self.settle(dir, &entry, (node, base), None, place)?;
         }
         let mut wrong: Vec<(NodeId, u32)> =
             self.links.values().filter(|l| l.names != l.written).map(|l| (l.node, l.names)).collect();

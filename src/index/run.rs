@@ -3,11 +3,13 @@
 //! Promises: on any error the generation is removed again (or, where the disk is too full even for that, by
 //! the next run); the error that is told is the first one. Never decides which copies there are.
 
+use super::changes::Apply;
+use super::keep::{FileToKeep, Keep, UNKNOWN_ORIGIN};
 use super::merge::{Merge, SameBytes};
 use super::{Error, Rules};
-use crate::catalog::{Counts, SourceRow, Writer};
+use crate::catalog::{Counts, GenerationWriter, Place, Resume, SourceRow, Writer};
 use crate::clock::Clock;
-use crate::model::{Level, RelPath, Time};
+use crate::model::{Changes, FileKey, Level, Listing, RelPath, Scan, Time};
 use crate::monitor::Monitor;
 use crate::source::{Found, Source};
 use std::ops::ControlFlow;
@@ -65,9 +67,19 @@ pub fn index_copy(
     };
     let compare = base.as_deref().filter(|_| rules.checksum).map(same_bytes);
     let compare = compare.as_ref().map(|c| c as &SameBytes<'_>);
-    let merged = merge_copy(Merge::new(&mut generation, rules, compare, monitor), copy.found, reader);
-    let (mut counts, unstable) = match merged {
-        Ok(merged) => merged,
+    let merged = merge_copy(Merge::new(&mut generation, rules, compare, None, monitor), copy.found, reader);
+    end(generation, merged, started)
+}
+
+/// Publishes what was written, or removes it: counts, and whether the copy changed while it was walked.
+fn end(
+    generation: GenerationWriter<'_>,
+    written: Result<(Counts, bool), Error>,
+    started: Instant,
+) -> Result<Done, Error> {
+    let at = generation.at();
+    let (mut counts, unstable) = match written {
+        Ok(written) => written,
         Err(e) => {
             // The first error is the one that matters; what this one leaves, the next run removes.
             let _ = generation.abandon();
@@ -77,6 +89,125 @@ pub fn index_copy(
     counts.index_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let changed_nodes = generation.publish(&counts)?;
     Ok(Done { at, counts, changed_nodes, unstable })
+}
+
+/// A generation that is taken now: its bytes go to a copy of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken<'a> {
+    /// The source.
+    pub source: &'a SourceRow,
+    /// Its instant; newer than every generation of the source.
+    pub at: Time,
+    /// Whether the copy will hold everything.
+    pub level: Level,
+    /// The store.
+    pub store: &'a Path,
+    /// The directory of the copy, below the store.
+    pub below: &'a [u8],
+}
+
+/// Calls its argument for every directory of a source, breadth first (see [`Listing`]), until that says to break.
+pub type Walk<'a> = dyn FnMut(&mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<(), crate::source::Error> + 'a;
+
+/// What a source tells of a generation that is taken now.
+pub enum Told<'a> {
+    /// Everything that it has; keys are identities for life.
+    All(&'a mut Walk<'a>),
+    /// Everything that a copy made by another tool has; a name keeps its node while its type stays the same.
+    Copy(&'a mut Walk<'a>),
+    /// What changed since its newest generation, which left `before`; `root` is the top directory's key.
+    Changes {
+        /// What changed.
+        changes: Changes,
+        /// The newest generation.
+        before: &'a Resume,
+        /// The key of the top directory.
+        root: FileKey,
+        /// How it was found out.
+        scan: Scan,
+    },
+}
+
+/// Indexes what a source tells as a generation, while `keep` takes the bytes, and publishes it with what the next one
+/// goes on from ([`Keep::seal`]).
+///
+/// # Errors
+/// [`Error`]; then the catalog is as before. [`Error::UnknownDirectory`] asks for a walk.
+pub fn index_taken(
+    writer: &mut Writer,
+    taken: &Taken<'_>,
+    told: Told<'_>,
+    keep: &mut dyn Keep,
+    clock: &dyn Clock,
+    monitor: &dyn Monitor,
+) -> Result<Done, Error> {
+    let store = writer.store_at(taken.store)?;
+    let started = Instant::now();
+    let mut generation = writer.begin(taken.source, taken.at, taken.level, (store, taken.below), clock.now())?;
+    assert!(!generation.is_late(), "what is taken now is the newest");
+    let written = write_taken(&mut generation, told, keep, monitor);
+    end(generation, written.map(|counts| (counts, false)), started)
+}
+
+fn write_taken(
+    generation: &mut GenerationWriter<'_>,
+    told: Told<'_>,
+    keep: &mut dyn Keep,
+    monitor: &dyn Monitor,
+) -> Result<Counts, Error> {
+    let (counts, scan) = match told {
+        Told::All(walk) => (merge_walk(generation, walk, true, keep, monitor)?, Scan::Walk),
+        Told::Copy(walk) => (merge_walk(generation, walk, false, keep, monitor)?, Scan::Walk),
+        Told::Changes { changes, before, root, scan } => {
+            (Apply::new(generation, &mut *keep, root, before, monitor).run(changes)?, scan)
+        }
+    };
+    if let Some(since) = keep.wants_again_since() {
+        keep_again(generation, keep, since)?;
+    }
+    let resume = keep.seal(generation).map_err(Error::Keep)?;
+    generation.set_resume(scan, &resume)?;
+    Ok(counts)
+}
+
+/// Offers files to `keep` whose bytes changed after `since` and before this generation.
+fn keep_again(generation: &GenerationWriter<'_>, keep: &mut dyn Keep, since: Time) -> Result<(), Error> {
+    for (node, key) in generation.changed_since(since)? {
+        let Some(row) = generation.current_version(node)? else { continue };
+        let Place::CopyOf(held) = row.place else { continue };
+        if held <= since || held == generation.at() {
+            continue;
+        }
+        let Some(path) = generation.current_path(node)? else { continue };
+        let mut attrs = generation.decode(&row)?;
+        let file = FileToKeep { path: &path, key, origin: UNKNOWN_ORIGIN, attrs: &mut attrs, held: Some(held) };
+        // It is recorded already: what could not be taken again is where it was.
+        keep.file(file).map_err(Error::Keep)?;
+    }
+    Ok(())
+}
+
+fn merge_walk(
+    generation: &mut GenerationWriter<'_>,
+    walk: &mut Walk<'_>,
+    inode_identity: bool,
+    keep: &mut dyn Keep,
+    monitor: &dyn Monitor,
+) -> Result<Counts, Error> {
+    let rules = Rules { inode_identity, checksum: false };
+    let mut merge = Merge::new(generation, rules, None, Some(keep), monitor);
+    let mut trouble = None;
+    walk(&mut |listing| match merge.listing(listing) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(e) => {
+            trouble = Some(e);
+            ControlFlow::Break(())
+        }
+    })?;
+    match trouble {
+        Some(e) => Err(e),
+        None => merge.finish(),
+    }
 }
 
 fn merge_copy(mut merge: Merge<'_, '_>, found: &Found, reader: &dyn Source) -> Result<(Counts, bool), Error> {
@@ -89,7 +220,7 @@ fn merge_copy(mut merge: Merge<'_, '_>, found: &Found, reader: &dyn Source) -> R
         }
     })?;
     match trouble {
-        Some(e) => Err(e.into()),
+        Some(e) => Err(e),
         None => Ok((merge.finish()?, stats.changed)),
     }
 }

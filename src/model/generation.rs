@@ -36,6 +36,8 @@ words!(
     SourceKind {
         /// A share: one full tree of files per generation.
         Nfs = "nfs",
+        /// A GlusterFS volume: a full copy, then what its changelogs name.
+        Gluster = "gluster",
     }
 );
 
@@ -46,6 +48,18 @@ words!(
         Full = "full",
         /// What changed since another generation.
         Incremental = "incremental",
+    }
+);
+
+words!(
+    /// How it was found out what a generation changed.
+    Scan {
+        /// Everything was looked at.
+        Walk = "walk",
+        /// What the source's own log names.
+        Changelog = "changelog",
+        /// What another tool names.
+        List = "list",
     }
 );
 
@@ -68,13 +82,23 @@ words!(
         Changed = "changed",
         /// Another file system is mounted here; it was not entered, and what lies below is not in the backup.
         Boundary = "boundary",
+        /// A part of the source did not answer; what lies there is told as it was in the generation before.
+        Missing = "missing",
+        /// A part of the source did not answer, and another one that holds the same did.
+        Absent = "absent",
+        /// The source did not record what changed in some span of time; the detail says whether all was looked at instead.
+        Gap = "gap",
+        /// The clocks of two machines differ.
+        Skew = "skew",
+        /// A line of a list that could not be matched with what was copied.
+        Anomaly = "anomaly",
     }
 );
 
 impl FindingKind {
     /// Tells whether the generation is incomplete because of it.
     pub fn is_loss(self) -> bool {
-        matches!(self, Self::Unreadable | Self::Boundary)
+        matches!(self, Self::Unreadable | Self::Boundary | Self::Missing)
     }
 }
 

@@ -7,9 +7,10 @@
 //! Promises: entries are sorted by name (bytewise) and names do not repeat; what a complete listing
 //! does not name is not there. Never holds more than one directory.
 
-use super::{Attrs, EntryName, Finding, RelPath};
+use super::{Attrs, EntryName, Finding, NodeId, RelPath};
 
-/// The identity of a file inside one copy: device and inode number.
+/// The identity of a file inside one copy: device and inode number, or the two halves of another identity that the
+/// source gives its files for life (the gfid of a Gluster volume; `device` is 0 then).
 ///
 /// Good for finding hard links inside one walk, and, where copies are snapshots that keep inode
 /// numbers, with `born_ns` for finding a node again in the next one. `device` is never stored.
@@ -23,6 +24,34 @@ pub struct FileKey {
     pub born_ns: i64,
 }
 
+impl FileKey {
+    /// Stands in `device` for "`inode` is a node of the catalog". No file system has this number: the kernel's
+    /// device numbers have 32 bits (`include/linux/kdev_t.h`).
+    const KNOWN: u64 = u64::MAX;
+    /// Stands in `device` for "new, and without an identity of its own".
+    const NAMELESS: u64 = u64::MAX - 1;
+
+    /// Returns the key of a node that the catalog has, for a source that finds its files again by their paths.
+    pub fn of_node(node: NodeId) -> Self {
+        Self { device: Self::KNOWN, inode: node.0 as u64, born_ns: 0 }
+    }
+
+    /// Returns the key of a new node that a source without identities made the `number`th of in one run.
+    pub fn of_new(number: u64) -> Self {
+        Self { device: Self::NAMELESS, inode: number, born_ns: 0 }
+    }
+
+    /// Returns the node that [`FileKey::of_node`] made this key of.
+    pub fn as_node(self) -> Option<NodeId> {
+        (self.device == Self::KNOWN).then_some(NodeId(self.inode as i64))
+    }
+
+    /// Tells whether it says who a file is also in the next generation.
+    pub fn is_lasting(self) -> bool {
+        !matches!(self.device, Self::KNOWN | Self::NAMELESS)
+    }
+}
+
 /// One name in a listing.
 #[derive(Clone, Debug)]
 pub struct ListedEntry {
@@ -34,6 +63,42 @@ pub struct ListedEntry {
     pub attrs: Attrs,
     /// Whether its attributes, target or extended attributes could not be read in full.
     pub unreadable: bool,
+    /// Which part of the source has it, where the source has parts (the number of a brick); else 0.
+    pub origin: u32,
+}
+
+/// What is now known of one node of a source that says what changed: with all its names, and no more than itself.
+#[derive(Clone, Debug)]
+pub struct NodeState {
+    /// Who it is.
+    pub key: FileKey,
+    /// Its attributes.
+    pub attrs: Attrs,
+    /// Whether its attributes, target or extended attributes could not be read in full.
+    pub unreadable: bool,
+    /// Which part of the source has it.
+    pub origin: u32,
+    /// All its names: directory and name, in any order. Empty for the root.
+    pub names: Vec<(FileKey, EntryName)>,
+    /// Whether the source says that its bytes changed, whatever size and times are.
+    pub data: bool,
+    /// Whether the source says that it was made since the generation before: then what is in it is told too.
+    pub made: bool,
+}
+
+/// What a source says that changed.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Nodes as they are now, each once.
+    pub nodes: Vec<NodeState>,
+    /// Nodes that have other names than before, and are else as they were: all their names, at least one.
+    pub moved: Vec<(FileKey, Vec<(FileKey, EntryName)>)>,
+    /// Nodes that have no name any more.
+    pub gone: Vec<FileKey>,
+    /// What names point to now, none: nothing.
+    pub names: Vec<(FileKey, EntryName, Option<FileKey>)>,
+    /// What was found amiss on the way.
+    pub findings: Vec<Finding>,
 }
 
 /// All that one directory of a copy holds.

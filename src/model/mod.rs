@@ -15,9 +15,9 @@ mod time;
 
 pub use cause::chain;
 pub use date::{AsOf, DateError, Fold, parse_date, parse_instant};
-pub use generation::{Finding, FindingKind, Level, SourceKind, Status};
+pub use generation::{Finding, FindingKind, Level, Scan, SourceKind, Status};
 pub use id::{CopyId, GenerationId, NodeId, SourceId, StoreId, ViewId};
-pub use listing::{FileKey, ListedEntry, Listing};
-pub use name::{EntryName, NameError, RelPath, escape_bytes};
+pub use listing::{Changes, FileKey, ListedEntry, Listing, NodeState};
+pub use name::{EntryName, NameError, RelPath, escape_bytes, unescape_bytes};
 pub use node::{Attrs, Kind, XattrSet};
 pub use time::{FOREVER, Time, Timestamp};

@@ -165,6 +165,29 @@ fn needs_escape(c: char) -> bool {
     c == '\\' || c.is_control()
 }
 
+/// Returns the bytes that [`escape_bytes`] made `text` of, or none if a backslash in it begins no escape.
+pub fn unescape_bytes(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        out.extend_from_slice(plain.as_bytes());
+        let mut chars = escape.chars();
+        match chars.next()? {
+            '\\' => out.push(b'\\'),
+            'n' => out.push(b'\n'),
+            't' => out.push(b'\t'),
+            'x' => {
+                let (high, low) = (chars.next()?.to_digit(16)?, chars.next()?.to_digit(16)?);
+                out.push((high << 4 | low) as u8);
+            }
+            _ => return None,
+        }
+        rest = chars.as_str();
+    }
+    out.extend_from_slice(rest.as_bytes());
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +197,15 @@ mod tests {
         assert_eq!(escape_bytes("été 日.txt".as_bytes()), "été 日.txt");
         assert_eq!(escape_bytes(b"a\nb\\c\x80\x01"), "a\\nb\\\\c\\x80\\x01");
         assert_eq!(escape_bytes("a\u{85}b".as_bytes()), "a\\xc2\\x85b");
+    }
+
+    #[test]
+    fn escaped_bytes_are_told_again_and_other_escapes_are_refused() {
+        let all: Vec<u8> = (0..=255).chain("été\u{85}\\n".bytes()).collect();
+        assert_eq!(unescape_bytes(&escape_bytes(&all)), Some(all));
+        for text in ["\\", "a\\q", "\\x4", "\\xg0"] {
+            assert_eq!(unescape_bytes(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! Trouble with one path is a finding inside its listing and does not stop the walk. Never sees the
 //! catalog: what is new or known is for the indexer.
 
+pub mod gluster;
 pub mod nfs;
 
 use crate::model::{Listing, RelPath, SourceKind, Time};
@@ -51,6 +52,22 @@ pub enum Error {
         path: PathBuf,
         /// Every way that was tried, and why it gave nothing.
         why: String,
+    },
+    /// A kind of source whose generations are taken, not found.
+    #[error("a source of kind {0} has no copies that another tool made")]
+    NoCopies(SourceKind),
+    /// The bricks of a volume.
+    #[error(transparent)]
+    Gluster(#[from] Box<gluster::collect::Error>),
+    /// A setting of a volume that means nothing.
+    #[error("{what} {found:?} cannot be: {why}")]
+    Setting {
+        /// Which setting.
+        what: &'static str,
+        /// What it is.
+        found: String,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// The root of a copy cannot be listed.
     #[error("cannot open the copy {path:?}")]
@@ -147,6 +164,7 @@ pub trait Source: Send {
 /// [`Error::Settings`], [`Error::Zone`] or [`Error::Pattern`] if the settings do not hold.
 pub fn open(kind: SourceKind, settings: &str, zone: &jiff::tz::TimeZone) -> Result<Box<dyn Source>, Error> {
     match kind {
+        SourceKind::Gluster => Err(Error::NoCopies(kind)),
         SourceKind::Nfs => Ok(Box::new(nfs::Nfs::new(nfs::Settings::from_json(settings)?, zone)?)),
     }
 }

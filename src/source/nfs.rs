@@ -173,6 +173,14 @@ impl Nfs {
     }
 }
 
+/// Tells every directory of the tree at `path` once, breadth first, as [`Source::scan`] does of a copy.
+///
+/// # Errors
+/// [`Error::Copy`] if it cannot be opened as a directory.
+pub fn scan_tree(path: &Path, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<ScanStats, Error> {
+    scan::scan(path, each)
+}
+
 impl Source for Nfs {
     fn generations(&self) -> Result<Discovered, Error> {
         let copies = &self.settings.copies;

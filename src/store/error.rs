@@ -17,6 +17,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A copy that is being written here cannot be: a full disk, a store that is read-only or gone.
+    #[error("cannot write \"{}\"", shown(path))]
+    CannotWrite {
+        /// What was being written.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The copy is there, the file is not.
     #[error("file \"{}\" is missing", shown(path))]
     Missing {

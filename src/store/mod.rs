@@ -1,4 +1,4 @@
-//! Backup bytes: opens files of copies and reads them; the only reader of backup bytes.
+//! Backup bytes: opens files of copies and reads them, and writes copies; the only reader of backup bytes.
 //!
 //! Promises: a file is read only if it is the file that was indexed (regular, same size, same mtime to the
 //! nanosecond, checked when it is opened and after each read); a read inside the recorded size gives all its bytes or an
@@ -6,11 +6,14 @@
 //! opened, links are never followed. No lock is held while a disk or a network is asked, so one hung
 //! store delays only those who ask it.
 //!
-//! Never writes, and never knows the catalog: the caller says where the bytes are and what they should be.
+//! Writes only copies of its own ([`CopyWriter`]), and never knows the catalog: the caller says where the bytes are and
+//! what they should be.
 
 mod error;
+mod writer;
 
 pub use error::Error;
+pub use writer::{CopyWriter, WriterCounts, Written};
 
 use crate::model::{Kind, RelPath, StoreId, Timestamp};
 use crate::sys::{read, walk};

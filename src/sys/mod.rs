@@ -8,3 +8,4 @@ pub mod mount;
 pub mod process;
 pub mod read;
 pub mod walk;
+pub mod write;

@@ -13,6 +13,12 @@ pub fn effective_ids() -> (u32, u32) {
     unsafe { (libc::geteuid(), libc::getegid()) }
 }
 
+/// Returns the name of this start of the machine, where the kernel tells it (`/proc/sys/kernel/random/boot_id`).
+pub fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
+}
+
 /// Makes `command` start in a session of its own: without a terminal, and not hit by the signals of ours.
 pub fn in_new_session(command: &mut Command) -> &mut Command {
     let enter = || {

@@ -8,7 +8,7 @@
 //! Sources: `openat2(2)`, `getdents64(2)`, `statx(2)`, `listxattrat`/`getxattrat` as added in Linux 6.13
 //! (`include/uapi/asm-generic/unistd.h`, `fs/xattr.c`).
 
-use crate::model::Timestamp;
+use crate::model::{Kind, Timestamp};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -207,16 +207,23 @@ impl<'b> DirEntries<'b> {
 
     /// Returns inode number and name of each entry.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &'b CStr)> + use<'b> {
+        self.iter_kinds().map(|(inode, _, name)| (inode, name))
+    }
+
+    /// Returns inode number, kind and name of each entry; no kind where the file system does not tell it here.
+    pub fn iter_kinds(&self) -> impl Iterator<Item = (u64, Option<Kind>, &'b CStr)> + use<'b> {
         let mut rest = self.records;
         std::iter::from_fn(move || {
             loop {
                 // `struct linux_dirent64`: d_ino u64, d_off i64, d_reclen u16, d_type u8, d_name (getdents(2)).
                 let inode = u64::from_ne_bytes(rest.get(..8)?.try_into().ok()?);
                 let length = usize::from(u16::from_ne_bytes(rest.get(16..18)?.try_into().ok()?));
+                // `DT_*` are the `S_IFMT` bits moved down (`IFTODT` of dirent.h); `DT_UNKNOWN` is 0, no kind.
+                let kind = Kind::from_mode(u32::from(*rest.get(18)?) << 12);
                 let name = CStr::from_bytes_until_nul(rest.get(19..length)?).ok()?;
                 rest = &rest[length..];
                 if !matches!(name.to_bytes(), b"." | b"..") {
-                    return Some((inode, name));
+                    return Some((inode, kind, name));
                 }
             }
         })

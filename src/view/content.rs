@@ -1,7 +1,7 @@
 //! Bytes: which copy of which generation has them, and the file opened there.
 //!
-//! Promises: a file opens only as the one that was indexed. The copies of the view's own generation are
-//! tried first, in the order in which they were added; then, nearest in time first, those of other
+//! Promises: a file opens only as the one that was indexed. The copies of the view's own generation (or of the one
+//! that the catalog names) are tried first, in the order in which they were added; then, nearest in time first, those of other
 //! generations that hold the same version (which is logged); else it fails and says what was tried. After
 //! a file is open, reading it asks no catalog.
 
@@ -48,8 +48,8 @@ impl Tree {
         match self.spot(ino)? {
             Spot::Note(view, index) => Ok(Content::Bytes(notes::text(self, view, index)?.into_bytes().into())),
             Spot::Node(place) => {
-                self.file_row(&place)?;
-                match self.copies_of(place.source, place.at)?.first() {
+                let row = self.file_row(&place)?;
+                match self.copies_of(place.source, holder(&place, &row))?.first() {
                     Some(copy) => Ok(Content::Stored { store: copy.store }),
                     None => Err(Error::NoBytes {
                         what: self.describe_place(&place),
@@ -97,10 +97,11 @@ impl Tree {
         mut tried: Vec<String>,
     ) -> Result<Arc<OpenFile>, Error> {
         let row = self.file_row(place)?;
-        if let Some(file) = self.open_at(place, place.at, &row, bad, &mut tried)? {
+        let first = holder(place, &row);
+        if let Some(file) = self.open_at(place, first, &row, bad, &mut tried)? {
             return Ok(file);
         }
-        for at in self.same_version(place, &row)? {
+        for at in self.same_version(place, &row, first)? {
             if let Some(file) = self.open_at(place, at, &row, bad, &mut tried)? {
                 tracing::warn!(
                     "{} is read from the copy of {at}, which has the same version: {}",
@@ -168,13 +169,13 @@ impl Tree {
         Ok(path)
     }
 
-    /// Returns the other generations that hold the same version, nearest first.
-    fn same_version(&self, place: &Place, row: &NodeRow) -> Result<Vec<Time>, Error> {
+    /// Returns the generations but `tried` in which the version holds, nearest first.
+    fn same_version(&self, place: &Place, row: &NodeRow, tried: Time) -> Result<Vec<Time>, Error> {
         let until = self.readers.with(|reader| reader.version_until(place.node, row.born))?;
         let snapshot = self.snapshot();
         let instants = snapshot.instants(Some(place.source));
         let mut others: Vec<Time> =
-            instants.iter().copied().filter(|t| t.0 >= row.born && *t < until && *t != place.at).collect();
+            instants.iter().copied().filter(|t| t.0 >= row.born && *t < until && *t != tried).collect();
         others.sort_by_key(|t| (t.0 - place.at.0).abs());
         Ok(others)
     }
@@ -191,7 +192,8 @@ impl Tree {
     fn file_row(&self, place: &Place) -> Result<NodeRow, Error> {
         let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
         match row.place {
-            catalog::Place::OwnPath => Ok(row),
+            catalog::Place::OwnPath | catalog::Place::CopyOf(_) => Ok(row),
+            catalog::Place::Lost => Err(Error::Unread(self.describe_place(place), "content")),
             _ => Err(Error::NotAFile(self.describe_place(place))),
         }
     }
@@ -234,12 +236,22 @@ impl Tree {
 
     /// Returns the path of the file or directory in the first copy of its generation.
     pub(super) fn restore_source(&self, place: &Place) -> Result<Option<Vec<u8>>, Error> {
-        let copies = self.copies_of(place.source, place.at)?;
-        let path = self.readers.with(|reader| reader.path_of(place.root, place.node, place.at))?;
+        let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
+        let at = holder(place, &row);
+        let copies = self.copies_of(place.source, at)?;
+        let path = self.readers.with(|reader| reader.path_of(place.root, place.node, at))?;
         Ok(copies.first().zip(path).map(|(copy, path)| {
             let there = store::Place { store: copy.store, root: copy.path.clone(), path };
             there.full_path().as_os_str().as_bytes().to_vec()
         }))
+    }
+}
+
+/// Returns the generation whose copies have the bytes of a version for sure.
+fn holder(place: &Place, row: &NodeRow) -> Time {
+    match row.place {
+        catalog::Place::CopyOf(at) => at,
+        _ => place.at,
     }
 }
 

@@ -120,7 +120,13 @@ fn attrs(kind: Kind) -> Attrs {
 
 fn entry(name: &str, kind: Kind, inode: u64) -> ListedEntry {
     let key = FileKey { device: 1, inode, born_ns: 0 };
-    ListedEntry { name: EntryName::new(name.as_bytes()).unwrap(), key, attrs: attrs(kind), unreadable: false }
+    ListedEntry {
+        name: EntryName::new(name.as_bytes()).unwrap(),
+        key,
+        attrs: attrs(kind),
+        unreadable: false,
+        origin: 0,
+    }
 }
 
 fn listing(number: u64, path: &str, entries: Vec<ListedEntry>) -> Listing {
@@ -485,7 +491,7 @@ fn what_could_not_be_read_when_it_was_indexed_fails_and_is_no_empty_directory() 
     );
     assert_eq!(
         note(&tree, ".asof/gaps"),
-        "source=homes\tgeneration=2026-11-20T02:00:00Z\tlosses=1\tsee=asof show homes@2026-11-20T020000Z\n"
+        "source=homes\tgeneration=2026-11-20T02:00:00Z\tlosses=1\tgaps=0\tsee=asof show homes@2026-11-20T020000Z\n"
     );
 }
 

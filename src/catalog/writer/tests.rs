@@ -217,7 +217,7 @@ impl Source for Told {
 
 fn entry(text: &str, kind: Kind, inode: u64, size_bytes: u64) -> ListedEntry {
     let key = FileKey { device: 1, inode, born_ns: 5 };
-    ListedEntry { name: name(text), key, attrs: attrs(kind, size_bytes), unreadable: false }
+    ListedEntry { name: name(text), key, attrs: attrs(kind, size_bytes), unreadable: false, origin: 0 }
 }
 
 /// A tree with one directory, called `directory`, that holds `count` files.

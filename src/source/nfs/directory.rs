@@ -235,7 +235,7 @@ impl<'c> Reader<'c> {
             out.directories.push((out.listing.entries.len(), if boundary { Mark::BOUNDARY } else { Mark::of(&stat) }));
         }
         let attrs = attrs_of(&stat, kind, xattrs, target);
-        out.listing.entries.push(ListedEntry { name, key: key_of(&stat), attrs, unreadable });
+        out.listing.entries.push(ListedEntry { name, key: key_of(&stat), attrs, unreadable, origin: 0 });
     }
 }
 

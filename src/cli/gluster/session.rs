@@ -1,0 +1,176 @@
+//! `asof gluster register | sessions | unregister | changes`: lists for a consumer that is known.
+//!
+//! Promises: a session is as before until its list is on the disk and in its place. The window is told on standard
+//! error. What a failing command means: before the list, that there is none (2); after it, that it is there and somebody
+//! could not take it (1).
+
+use super::list::{List, place};
+use crate::cli::World;
+use crate::cli::args::{ChangesArgs, JsonArgs, RegisterArgs, SessionArgs};
+use crate::cli::output;
+use crate::cli::progress::Terminal;
+use crate::cli::report::{Failure, Outcome};
+use crate::clock::Clock;
+use crate::model::chain;
+use crate::source::gluster::{RESCAN_EVERY_S, Settings};
+use crate::take::lists::{self, Window};
+use crate::take::session::{About, Error, Sessions};
+use crate::take::{Report, hooks};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+pub(super) fn register(args: RegisterArgs, world: &World) -> Result<Outcome, Failure> {
+    let scan = Settings {
+        host: args.host,
+        volume: args.volume,
+        store: PathBuf::new(),
+        exec: args.how.exec.unwrap_or_default(),
+        program: args.how.program,
+        gluster: args.how.gluster.unwrap_or_else(|| PathBuf::from("gluster")),
+        client_reads: false,
+        pre: None,
+        post: None,
+        lists_only: false,
+        rescan_every_s: args.rescan_every.map_or(RESCAN_EVERY_S, |days| days.saturating_mul(86_400)),
+    };
+    let about = About { session: args.session, scan, pre: args.pre, post: args.post, told: None };
+    let has_changelogs = sessions(world)?.register(&about, world.clock.now())?;
+    let (session, volume) = (&about.session, &about.scan.volume);
+    eprintln!("registered session \"{session}\": volume \"{volume}\"");
+    if !has_changelogs {
+        eprintln!(
+            "changelogs are off: every list will cost a look at everything (gluster volume set {volume} \
+             changelog.changelog on)"
+        );
+    }
+    eprintln!("hint: asof gluster changes {session} lists everything the first time, then what changed");
+    Ok(Outcome::Done)
+}
+
+pub(super) fn list(args: &JsonArgs, world: &World) -> Result<Outcome, Failure> {
+    let (sessions, troubles) = sessions(world)?.list()?;
+    let (mut rows, mut values) = (Vec::new(), Vec::new());
+    for session in sessions {
+        let (about, registered) = (session.about, session.registered_at.to_string());
+        let (from, until) = match about.window() {
+            Some(Window { from, until }) => (from.map(|from| from.to_string()), Some(until.to_string())),
+            None => (None, None),
+        };
+        values.push(json!({
+            "session": about.session, "host": about.scan.host, "volume": about.scan.volume, "exec": about.scan.exec,
+            "pre": about.pre, "post": about.post, "registered_at": registered, "last_window_start": from,
+            "last_window_end": until,
+        }));
+        let last = until.unwrap_or_else(|| "-".to_owned());
+        rows.push(vec![about.session, about.scan.host, about.scan.volume, registered, last]);
+    }
+    match args.json {
+        true => output::json(&values.into())?,
+        false => output::table(&["session", "host", "volume", "registered", "last_list"], &[false; 5], &rows)?,
+    }
+    for trouble in &troubles {
+        eprintln!("{}", chain(trouble));
+    }
+    Ok(if troubles.is_empty() { Outcome::Done } else { Outcome::WithFindings })
+}
+
+pub(super) fn unregister(args: &SessionArgs, world: &World) -> Result<Outcome, Failure> {
+    sessions(world)?.unregister(&args.session)?;
+    eprintln!("forgot session \"{}\"", args.session);
+    Ok(Outcome::Done)
+}
+
+pub(super) fn changes(args: &ChangesArgs, world: &World) -> Result<Outcome, Failure> {
+    let mut session = sessions(world)?.open(&args.session)?;
+    let mut list = List::begin(&args.list)?;
+    let told = session.about().window();
+    // What the list will tell; `--again` fails before anything is run if there is nothing.
+    let from = match (args.again, args.full) {
+        (true, _) => session.again()?.from,
+        (false, true) => None,
+        (false, false) => told.map(|told| told.until),
+    };
+    let mut about = vec![
+        ("ASOF_SESSION", args.session.clone().into()),
+        ("ASOF_VOLUME", session.about().scan.volume.clone().into()),
+        ("ASOF_OUT_FILE", place(&args.list.out_file)),
+        ("ASOF_LEVEL", if from.is_some() { "incremental" } else { "full" }.into()),
+        ("ASOF_WINDOW_START", seconds(from).into()),
+    ];
+    if let Some(command) = &session.about().pre {
+        hooks::run("pre", command, &about).map_err(|e| Failure::new(chain(&e)).hint("nothing was listed"))?;
+    }
+    let (window, report) = match args.again {
+        true => (session.again()?, None),
+        false => {
+            let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("asof"));
+            let (window, report) = session.scan(args.full, &program, &world.clock, &Terminal::new())?;
+            (window, Some(report))
+        }
+    };
+    let (reader, source) = session.tree();
+    lists::list::<Failure>(reader, source, window, &mut |change, kind| list.line(&change, kind))?;
+    let counts = list.finish()?;
+    session.told(window)?;
+    eprintln!("window {} {}", seconds(window.from), window.until.0);
+    eprintln!("listed {counts} in {}", shown(&args.list.out_file));
+    let mut outcome = report.map_or(Outcome::Done, |report| tell(&report));
+    about.push(("ASOF_WINDOW_END", window.until.0.to_string().into()));
+    if let Some(command) = &session.about().post
+        && let Err(e) = hooks::run("post", command, &about)
+    {
+        eprintln!("asof: {}", chain(&e));
+        eprintln!("hint: the list is there and counts as told; --again tells it once more");
+        outcome = Outcome::WithFindings;
+    }
+    Ok(outcome)
+}
+
+/// Tells how the volume was looked at; findings were told as they came.
+fn tell(report: &Report) -> Outcome {
+    match &report.walked {
+        Some(why) => eprintln!("everything was looked at ({why})"),
+        None => eprintln!("changelogs told what changed"),
+    }
+    if let Some(why) = &report.walk_next {
+        eprintln!("the next run looks at everything: {why}");
+    }
+    let counts = &report.done.counts;
+    if counts.losses > 0 {
+        eprintln!("the list may lack changes: {} losses", counts.losses);
+    }
+    if counts.losses + counts.notices > 0 { Outcome::WithFindings } else { Outcome::Done }
+}
+
+fn seconds(at: Option<crate::model::Time>) -> String {
+    at.map_or(0, |at| at.0).to_string()
+}
+
+pub(super) fn shown(out_file: &Path) -> String {
+    match out_file == Path::new("-") {
+        true => "standard output".to_owned(),
+        false => format!("{out_file:?}"),
+    }
+}
+
+fn sessions(world: &World) -> Result<Sessions, Failure> {
+    let catalog = std::path::absolute(&world.catalog)
+        .map_err(|e| Failure::because(format!("looking for the folder of {:?}", world.catalog), &e))?;
+    Ok(Sessions::beside(&catalog))
+}
+
+impl From<Error> for Failure {
+    fn from(e: Error) -> Self {
+        let hint = match e {
+            Error::Catalog(e) => return e.into(),
+            Error::Source(e) => return e.into(),
+            Error::Take(e) => return e.into(),
+            Error::NoSuch { .. } => "asof gluster register SESSION HOST VOLUME makes one",
+            Error::Exists(_) => "asof gluster sessions shows it, asof gluster unregister forgets it",
+            Error::NothingTold(_) => "without --again everything is listed",
+            Error::Stored { .. } => "it may be of another version of asof; unregister and register begin anew",
+            Error::Name { .. } | Error::Io { .. } | Error::Hook(_) => return Self::new(chain(&e)),
+        };
+        Self::new(chain(&e)).hint(hint)
+    }
+}

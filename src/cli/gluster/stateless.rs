@@ -1,0 +1,98 @@
+//! `asof gluster full | inc`: lists for a consumer that is not known.
+//!
+//! Promises: nothing is remembered and nothing is made but the list; answers of bricks lie in a directory for temporary
+//! files until they are merged.
+
+use super::list::List;
+use super::session::shown;
+use crate::cli::World;
+use crate::cli::args::{AskArgs, FullArgs, IncArgs, ListArgs};
+use crate::cli::progress::Terminal;
+use crate::cli::report::{Failure, Outcome};
+use crate::clock::Clock;
+use crate::model::{AsOf, Finding, Fold, Time, parse_date, parse_instant};
+use crate::monitor::Monitor;
+use crate::source::gluster::Settings;
+use crate::take::lists::list_volume;
+use crate::take::window::list_window;
+use std::path::{Path, PathBuf};
+
+pub(super) fn full(args: &FullArgs, world: &World) -> Result<Outcome, Failure> {
+    let settings = settings(&args.host, &args.volume, &args.how)?;
+    list(&settings, &args.list, |program, folder, monitor, list| {
+        list_volume::<Failure>(&settings, program, folder, &world.clock, monitor, &mut |change, kind| {
+            list.line(&change, kind)
+        })
+    })
+}
+
+pub(super) fn inc(args: &IncArgs, world: &World) -> Result<Outcome, Failure> {
+    let settings = settings(&args.host, &args.volume, &args.how)?;
+    let now = world.clock.now();
+    let from = parse_instant(&args.start, now, &world.zone, Fold::Refuse)?;
+    let until = match &args.end {
+        None => now,
+        Some(end) => match parse_date(end, now, &world.zone, Fold::Refuse)? {
+            AsOf::At(until) => until,
+            AsOf::Latest => now,
+            AsOf::Oldest => return Err(Failure::new(format!("{end:?} is no end of a span of time"))),
+        },
+    };
+    if until < from || from < Time(0) {
+        return Err(Failure::new(format!("the span ends at {until}, before it begins at {from}"))
+            .hint("asof gluster inc HOST VOLUME START END; asof resolve DATE tells what a date means"));
+    }
+    let outcome = list(&settings, &args.list, |program, folder, monitor, list| {
+        list_window::<Failure>(
+            &settings,
+            program,
+            folder,
+            (from, until),
+            (&world.clock, monitor),
+            &mut |change, kind| list.line(&change, kind),
+        )
+    })?;
+    eprintln!("window {} {}", from.0, until.0);
+    Ok(outcome)
+}
+
+fn settings(host: &str, volume: &str, how: &AskArgs) -> Result<Settings, Failure> {
+    let settings = Settings {
+        host: host.to_owned(),
+        volume: volume.to_owned(),
+        store: PathBuf::new(),
+        exec: how.exec.clone().unwrap_or_default(),
+        program: how.program.clone(),
+        gluster: how.gluster.clone().unwrap_or_else(|| PathBuf::from("gluster")),
+        client_reads: false,
+        pre: None,
+        post: None,
+        lists_only: false,
+        rescan_every_s: 0,
+    };
+    settings.check()?;
+    Ok(settings)
+}
+
+/// Writes the list that `tell` tells, and says what was found amiss.
+fn list(
+    settings: &Settings,
+    args: &ListArgs,
+    tell: impl FnOnce(&Path, &Path, &Terminal, &mut List) -> Result<Vec<Finding>, Failure>,
+) -> Result<Outcome, Failure> {
+    let mut list = List::begin(args)?;
+    let folder = std::env::temp_dir().join(format!("asof-list-{}", std::process::id()));
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("asof"));
+    let monitor = Terminal::new();
+    monitor.begin(&settings.volume, None);
+    let told = tell(&program, &folder, &monitor, &mut list);
+    monitor.end();
+    let findings = told?;
+    let counts = list.finish()?;
+    eprintln!("listed {counts} in {}", shown(&args.out_file));
+    let losses = findings.iter().filter(|finding| finding.kind.is_loss()).count();
+    if losses > 0 {
+        eprintln!("the list may lack changes: {losses} losses");
+    }
+    Ok(if findings.is_empty() { Outcome::Done } else { Outcome::WithFindings })
+}

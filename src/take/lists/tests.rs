@@ -1,0 +1,278 @@
+//! Lists of small trees: a directory is indexed, changed and indexed again, as snapshots of one file system are.
+//! Lists are written out as they would be in a file; where a list is carried out, it is on a copy of the tree before.
+
+use super::*;
+use crate::catalog::{NewSource, Writer};
+use crate::clock::Fixed;
+use crate::index::{NewCopy, Rules, index_copy};
+use crate::model::{SourceKind, escape_bytes};
+use crate::monitor::Void;
+use crate::source::Found;
+use crate::source::nfs::{IdentityRule, Nfs, Settings};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+struct World {
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("tree")).unwrap();
+        Writer::create(&dir.path().join("catalog.db")).unwrap();
+        let new = NewSource { name: "gv", kind: SourceKind::Nfs, settings: "{}", added_at: Time(0) };
+        Writer::open(&dir.path().join("catalog.db")).unwrap().add_source(&new).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("tree").join(name)
+    }
+
+    fn directory(&self, name: &str) -> &Self {
+        fs::create_dir(self.path(name)).unwrap();
+        self
+    }
+
+    /// Writes a file whose time nobody else has.
+    fn file(&self, name: &str, bytes: &str) -> &Self {
+        fs::write(self.path(name), bytes).unwrap();
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(bytes.len() as u64);
+        fs::File::options().write(true).open(self.path(name)).unwrap().set_modified(at).unwrap();
+        self
+    }
+
+    fn link(&self, from: &str, to: &str) -> &Self {
+        fs::hard_link(self.path(from), self.path(to)).unwrap();
+        self
+    }
+
+    fn rename(&self, from: &str, to: &str) -> &Self {
+        fs::rename(self.path(from), self.path(to)).unwrap();
+        self
+    }
+
+    fn remove(&self, name: &str) -> &Self {
+        match self.path(name).is_dir() {
+            true => fs::remove_dir_all(self.path(name)).unwrap(),
+            false => fs::remove_file(self.path(name)).unwrap(),
+        }
+        self
+    }
+
+    fn mode(&self, name: &str, mode: u32) -> &Self {
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
+        self
+    }
+
+    /// Indexes the tree as the generation of second `at`.
+    fn at(&self, at: i64) -> &Self {
+        let tree = fs::canonicalize(self.path("")).unwrap();
+        let settings = Settings { identity: IdentityRule::Inode, ..Settings::new(tree.clone()) };
+        let nfs = Nfs::new(settings, &jiff::tz::TimeZone::UTC).unwrap();
+        let (reader, source) = self.tree();
+        drop(reader);
+        let found = Found { taken_at: Time(at), path: tree.clone() };
+        let copy = NewCopy { source: &source, found: &found, store: &tree };
+        let rules = Rules { inode_identity: true, checksum: false };
+        let mut writer = Writer::open(&self.dir.path().join("catalog.db")).unwrap();
+        index_copy(&mut writer, &copy, &nfs, rules, &Fixed(Time(at)), &Void).unwrap();
+        self
+    }
+
+    fn tree(&self) -> (Reader, SourceRow) {
+        let reader = Reader::open(&self.dir.path().join("catalog.db")).unwrap();
+        let source = reader.source("gv").unwrap();
+        (reader, source)
+    }
+
+    /// Returns the list from the generation of second `from` (0: from nothing) to that of second `until`.
+    fn listed(&self, from: i64, until: i64) -> Vec<String> {
+        let (reader, source) = self.tree();
+        let window = Window { from: (from > 0).then_some(Time(from)), until: Time(until) };
+        let mut lines = Vec::new();
+        let show = |path: &[u8]| escape_bytes(path).into_owned();
+        list::<catalog::Error>(&reader, &source, window, &mut |change, kind| {
+            let line = match &change {
+                Change::New(path) => format!("NEW {}", show(path)),
+                Change::Modify(path) => format!("MODIFY {}", show(path)),
+                Change::Rename { from, to } => format!("RENAME {} {}", show(from), show(to)),
+                Change::Delete(path) => format!("DELETE {}", show(path)),
+            };
+            lines.push(format!("{line}{}", if kind == Kind::Directory { "/" } else { "" }));
+            Ok(())
+        })
+        .unwrap();
+        lines
+    }
+}
+
+#[test]
+fn the_first_list_tells_every_name_a_directory_before_what_is_in_it() {
+    let world = World::new();
+    world.directory("b").directory("b/c").file("b/c/deep", "x").file("a", "x").link("a", "b/second").at(1);
+    assert_eq!(world.listed(0, 1), ["NEW a", "NEW b/", "NEW b/c/", "NEW b/second", "NEW b/c/deep"]);
+}
+
+#[test]
+fn what_did_not_change_is_not_listed() {
+    let world = World::new();
+    world.directory("d").file("d/f", "x").at(1).at(2);
+    assert_eq!(world.listed(1, 2), [""; 0]);
+    assert_eq!(world.listed(2, 2), [""; 0]);
+}
+
+#[test]
+fn each_kind_of_change_is_one_line_with_the_path_of_now() {
+    let world = World::new();
+    world.directory("d").directory("d/sub").file("d/sub/kept", "1").file("d/moved", "12").file("d/gone", "123");
+    world.file("written", "1234").file("both", "12345").file("elsewhere", "123456").at(1);
+    world.rename("d", "e").rename("e/moved", "e/moved2").remove("e/gone").rename("elsewhere", "e/sub/elsewhere");
+    world.file("written", "1234567").rename("both", "both2").file("both2", "12345678");
+    world.directory("n").file("n/new", "x").mode("e/sub", 0o700).at(2);
+    assert_eq!(
+        world.listed(1, 2),
+        [
+            "RENAME both both2",
+            "RENAME d e/",
+            "RENAME e/moved e/moved2",
+            "RENAME elsewhere e/sub/elsewhere",
+            "NEW n/",
+            "DELETE e/gone",
+            "NEW n/new",
+            "MODIFY both2",
+            "MODIFY e/sub/",
+            "MODIFY written",
+        ]
+    );
+}
+
+#[test]
+fn a_removed_tree_is_listed_with_all_its_names_children_before_parents() {
+    let world = World::new();
+    world.directory("d").directory("d/a").file("d/a/x", "1").file("d-a", "1").file("d/y", "12").file("keep", "1");
+    world.at(1).remove("d").remove("d-a").at(2);
+    assert_eq!(world.listed(1, 2), ["DELETE d/y", "DELETE d/a/x", "DELETE d/a/", "DELETE d-a", "DELETE d/"]);
+}
+
+#[test]
+fn what_was_saved_from_a_removed_tree_moved() {
+    let world = World::new();
+    world.directory("d").directory("d/a").file("d/a/x", "1").file("d/a/y", "1").at(1);
+    world.rename("d/a/x", "saved").remove("d").at(2);
+    assert_eq!(world.listed(1, 2), ["RENAME d/a/x saved", "DELETE d/a/y", "DELETE d/a/", "DELETE d/"]);
+}
+
+#[test]
+fn what_took_the_place_of_another_is_told_and_no_deletion_of_its_path() {
+    let world = World::new();
+    world.file("over", "1").file("onto", "12").file("again", "123").directory("d").file("d/f", "1").file("d/g", "1");
+    world.at(1);
+    // A new file and not a new content: the old one is kept meanwhile, so that its inode is not used again.
+    world.rename("over", "onto").rename("again", "d/out").file("again", "1234").remove("d/out");
+    world.rename("d", "old").directory("d").file("d/f", "12").remove("old").at(2);
+    assert_eq!(world.listed(1, 2), ["NEW d/", "RENAME over onto", "DELETE d/g", "NEW again", "NEW d/f"]);
+}
+
+#[test]
+fn a_name_is_left_before_something_else_takes_it() {
+    let world = World::new();
+    world.file("log.1", "1").file("log.2", "12").file("log.3", "123").file("log", "1234").at(1);
+    world.remove("log.3").rename("log.2", "log.3").rename("log.1", "log.2").rename("log", "log.1");
+    world.file("log", "12345").at(2);
+    assert_eq!(world.listed(1, 2), ["RENAME log.2 log.3", "RENAME log.1 log.2", "RENAME log log.1", "NEW log"]);
+}
+
+#[test]
+fn a_directory_is_there_before_something_is_put_into_it_or_renamed_below_it() {
+    let world = World::new();
+    world.directory("x").directory("x/y").file("x/y/f", "1").file("z", "12").at(1);
+    world.directory("0").rename("x", "0/x").rename("0/x/y", "a").rename("z", "a/z").directory("x").at(2);
+    assert_eq!(
+        world.listed(1, 2),
+        ["NEW 0/", "RENAME x 0/x/", "RENAME 0/x/y a/", "RENAME z a/z", "NEW x/"],
+        "what was x/y is 0/x/y once x is 0/x"
+    );
+}
+
+#[test]
+fn two_names_that_were_swapped_are_both_told() {
+    let world = World::new();
+    world.file("a", "1").file("b", "12").at(1);
+    world.rename("a", "c").rename("b", "a").rename("c", "b").at(2);
+    let mut listed = world.listed(1, 2);
+    listed.sort();
+    assert_eq!(listed, ["RENAME a b", "RENAME b a"]);
+}
+
+#[test]
+fn names_of_one_file_are_told_one_by_one() {
+    let world = World::new();
+    world.directory("d").directory("e").file("a", "1").link("a", "b").link("a", "d/same").link("a", "d/z").at(1);
+    world.remove("b").link("a", "new").rename("d/same", "e/same").at(2);
+    // d/same went to e under its name; b and new are in one directory.
+    assert_eq!(world.listed(1, 2), ["RENAME d/same e/same", "RENAME b new"]);
+    world.link("a", "more").at(3).file("a", "12").link("a", "last").at(4);
+    assert_eq!(world.listed(2, 3), ["NEW more"]);
+    assert_eq!(
+        world.listed(3, 4),
+        ["NEW last", "MODIFY a", "MODIFY d/z", "MODIFY e/same", "MODIFY more", "MODIFY new"],
+        "the new name is new, the others have other bytes"
+    );
+    world.remove("new").at(5);
+    assert_eq!(world.listed(4, 5), ["DELETE new"]);
+}
+
+#[test]
+fn a_directory_is_modified_by_its_rights_and_not_by_names_in_it() {
+    let world = World::new();
+    world.directory("d").directory("e").at(1).file("d/new", "1").mode("e", 0o711).at(2);
+    assert_eq!(world.listed(1, 2), ["NEW d/new", "MODIFY e/"]);
+    world.mode("", 0o711).at(3);
+    assert_eq!(world.listed(2, 3), ["MODIFY ./"]);
+}
+
+#[test]
+fn a_window_over_several_generations_tells_its_two_ends() {
+    let world = World::new();
+    world.file("f", "1").file("stays", "12").at(1).file("came", "123").rename("f", "g").at(2);
+    world.remove("came").rename("g", "h").file("stays", "123").at(3).file("stays", "1234").at(4);
+    assert_eq!(world.listed(1, 4), ["RENAME f h", "MODIFY stays"]);
+    assert_eq!(world.listed(2, 3), ["RENAME g h", "DELETE came", "MODIFY stays"]);
+}
+
+#[test]
+fn names_are_bytes() {
+    let world = World::new();
+    world.file("a,b", "1").file("c\nd", "12").file("50%", "123").at(1);
+    let odd = std::ffi::OsStr::from_bytes(b"\xff,\n%");
+    fs::rename(world.path("a,b"), world.dir.path().join("tree").join(odd)).unwrap();
+    world.remove("c\nd").file("50%", "1234").at(2);
+    assert_eq!(world.listed(1, 2), ["RENAME a,b \\xff,\\n%", "DELETE c\\nd", "MODIFY 50%"]);
+}
+
+#[test]
+fn a_trouble_of_the_consumer_ends_the_list() {
+    let world = World::new();
+    world.directory("d").file("d/a", "1").file("b", "1").at(1);
+    let (reader, source) = world.tree();
+    let mut lines = 0;
+    let window = Window { from: None, until: Time(1) };
+    let ended = list(&reader, &source, window, &mut |_, _| {
+        lines += 1;
+        Err(Full)
+    });
+    assert_eq!((ended, lines), (Err(Full), 1));
+}
+
+#[derive(Debug, PartialEq)]
+struct Full;
+
+impl From<catalog::Error> for Full {
+    fn from(e: catalog::Error) -> Self {
+        panic!("{e}")
+    }
+}

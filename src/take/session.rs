@@ -1,0 +1,487 @@
+//! Sessions: who was told which changes of a volume, for consumers that copy the files themselves.
+//!
+//! A session is a small catalog of its own, `sessions/NAME.db` beside the catalog, that knows one volume: names and
+//! attributes, no bytes. Every run is a generation of it, so what a run tells is the exact difference of two trees.
+//!
+//! Promises: the window of a run begins where the last one ended that was **told**: a list counts as told when whoever
+//! wrote it calls [`Session::told`], once it is on the disk. A run that ends before that is told again with the
+//! next one, never left out. One run of a session at a time: the catalog's lock. Never touches the catalog that it lies
+//! beside, and never changes a volume.
+//!
+//! Limits: the generations of a session stay, each with the rows that it changed (about 150 bytes a name that comes,
+//! goes or changes); `unregister` and `register` begin anew. A mount of a session's catalog shows trees without
+//! bytes. The folder of a session can be taken elsewhere: nothing in it depends on where it lies.
+
+use super::hooks;
+use super::lists::Window;
+use super::{Report, Wish, load_started, take_bare};
+use crate::catalog::{self, GenerationWriter, NewSource, Reader, SourceRow, Writer};
+use crate::clock::Clock;
+use crate::index::{FileToKeep, Keep, KeepError, Kept};
+use crate::model::{Attrs, FileKey, RelPath, SourceKind, Time};
+use crate::monitor::Monitor;
+use crate::source;
+use crate::source::gluster::{Settings, State};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Bytes of a session's name, at least and at most: those of Gluster's own tools.
+const NAME_BYTES: std::ops::RangeInclusive<usize> = 2..=256;
+/// Longer names do not fit into the name of a file with what follows them (255 bytes, `-journal` and the like).
+const PLAIN_BYTES_MAX: usize = 200;
+
+/// What can go wrong with a session.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No name of a session.
+    #[error("{name:?} cannot name a session: {why}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The name is taken.
+    #[error("there is a session {0:?} already")]
+    Exists(String),
+    /// No such session.
+    #[error("there is no session {name:?}{}", there_are(.known))]
+    NoSuch {
+        /// The name asked for.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// Nothing to be told again.
+    #[error("session {0:?} has told no list yet")]
+    NothingTold(String),
+    /// What the session is cannot be read.
+    #[error("cannot read what session {name:?} is")]
+    Stored {
+        /// The session.
+        name: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The system refused something.
+    #[error("{doing} {path:?}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// What with.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A command to run before or after.
+    #[error(transparent)]
+    Hook(#[from] hooks::Error),
+    /// The settings.
+    #[error(transparent)]
+    Source(#[from] source::Error),
+    /// The session's catalog.
+    #[error(transparent)]
+    Catalog(#[from] catalog::Error),
+    /// The run.
+    #[error(transparent)]
+    Take(#[from] super::Error),
+}
+
+fn there_are(names: &[String]) -> String {
+    match names {
+        [] => "; there is none yet".to_owned(),
+        names => format!("; known are {}", names.join(", ")),
+    }
+}
+
+/// What a session is, as it is kept with the source of its catalog.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct About {
+    /// Its name.
+    pub session: String,
+    /// How the volume is scanned; the store is not used.
+    pub scan: Settings,
+    /// The command that runs before each run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre: Option<String>,
+    /// The command that runs after each run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post: Option<String>,
+    /// The window that was told last: its beginning (none: everything was new) and its end, in unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<(Option<i64>, i64)>,
+}
+
+impl About {
+    /// Returns the window that was told last.
+    pub fn window(&self) -> Option<Window> {
+        self.told.map(|(from, until)| Window { from: from.map(Time), until: Time(until) })
+    }
+}
+
+/// A session in a list of them.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// What it is.
+    pub about: About,
+    /// When it was registered.
+    pub registered_at: Time,
+    /// Its catalog.
+    pub path: PathBuf,
+}
+
+/// The sessions beside a catalog.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    folder: PathBuf,
+}
+
+impl Sessions {
+    /// Returns those beside `catalog`, which need not be there.
+    pub fn beside(catalog: &Path) -> Self {
+        Self { folder: catalog.parent().unwrap_or(Path::new("")).join("sessions") }
+    }
+
+    /// Makes a session. Asks for the volume, so that one that is not there is told now and not tonight, and returns
+    /// whether its changelogs are on.
+    ///
+    /// # Errors
+    /// [`Error`]; then nothing was made.
+    pub fn register(&self, about: &About, now: Time) -> Result<bool, Error> {
+        let name = &about.session;
+        check_name(name)?;
+        about.scan.check()?;
+        for (when, command) in [("pre", &about.pre), ("post", &about.post)] {
+            command.as_deref().map_or(Ok(()), |command| hooks::check(when, command))?;
+        }
+        let path = self.path_of(name);
+        if fs::symlink_metadata(&path).is_ok() {
+            return Err(Error::Exists(name.clone()));
+        }
+        let volume = load_started(&about.scan)?;
+        let io = |source| Error::Io { doing: "making the folder", path: self.folder.clone(), source };
+        fs::create_dir_all(&self.folder).map_err(io)?;
+        match Writer::create(&path) {
+            Err(catalog::Error::Exists { .. }) => return Err(Error::Exists(name.clone())),
+            made => made?,
+        }
+        let added = Writer::open(&path).and_then(|mut writer| {
+            let settings = settings_of(about);
+            let new =
+                NewSource { name: &about.scan.volume, kind: SourceKind::Gluster, settings: &settings, added_at: now };
+            writer.add_source(&new)
+        });
+        if let Err(e) = added {
+            let _ = remove_files(&path);
+            return Err(e.into());
+        }
+        Ok(volume.is_on("changelog.changelog"))
+    }
+
+    /// Returns all sessions by name, and what could not be read of them.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be listed.
+    pub fn list(&self) -> Result<(Vec<Listed>, Vec<Error>), Error> {
+        let io = |source| Error::Io { doing: "listing the folder", path: self.folder.clone(), source };
+        let (mut sessions, mut troubles) = (Vec::new(), Vec::new());
+        let entries = match fs::read_dir(&self.folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((sessions, troubles)),
+            entries => entries.map_err(io)?,
+        };
+        for entry in entries {
+            let path = entry.map_err(io)?.path();
+            if path.extension().is_some_and(|extension| extension == "db") {
+                match load(&path) {
+                    Ok((_, source, about)) => {
+                        sessions.push(Listed { about, registered_at: source.added_at, path });
+                    }
+                    Err(e) => troubles.push(e),
+                }
+            }
+        }
+        sessions.sort_by(|a, b| a.about.session.cmp(&b.about.session));
+        Ok((sessions, troubles))
+    }
+
+    /// Forgets a session.
+    ///
+    /// # Errors
+    /// [`Error::NoSuch`]; the catalog's `Busy` while a run of it goes on.
+    pub fn unregister(&self, name: &str) -> Result<(), Error> {
+        let path = self.existing(name)?;
+        // Held until the files are gone. What is no catalog any more cannot be in use.
+        let held = match Writer::open(&path) {
+            Err(e @ catalog::Error::Busy { .. }) => return Err(e.into()),
+            held => held,
+        };
+        let removed = remove_files(&path);
+        drop(held);
+        removed.map_err(|source| Error::Io { doing: "removing", path, source })
+    }
+
+    /// Opens a session for a run.
+    ///
+    /// # Errors
+    /// [`Error::NoSuch`]; the catalog's `Busy` while another run of it goes on.
+    pub fn open(&self, name: &str) -> Result<Session, Error> {
+        let path = self.existing(name)?;
+        let writer = Writer::open(&path)?;
+        let (reader, source, about) = load(&path)?;
+        Ok(Session { writer, reader, source, about, folder: work_folder(&path) })
+    }
+
+    fn existing(&self, name: &str) -> Result<PathBuf, Error> {
+        check_name(name)?;
+        let path = self.path_of(name);
+        if fs::symlink_metadata(&path).is_ok() {
+            return Ok(path);
+        }
+        let known = self.list()?.0.into_iter().map(|session| session.about.session).collect();
+        Err(Error::NoSuch { name: name.to_owned(), known })
+    }
+
+    /// Returns the catalog of a session. A `+` is in no name of a session.
+    fn path_of(&self, name: &str) -> PathBuf {
+        match name.len() > PLAIN_BYTES_MAX {
+            false => self.folder.join(format!("{name}.db")),
+            true => {
+                let digest = blake3::hash(name.as_bytes()).to_hex();
+                self.folder.join(format!("{}+{}.db", &name[..PLAIN_BYTES_MAX - 64], &digest[..32]))
+            }
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let refuse = |why| Err(Error::Name { name: name.to_owned(), why });
+    if !NAME_BYTES.contains(&name.len()) {
+        return refuse("it has to have 2 to 256 characters");
+    }
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
+        return refuse("it may hold letters, digits, dashes and underscores");
+    }
+    if name == "default" {
+        return refuse("the name is reserved");
+    }
+    Ok(())
+}
+
+fn settings_of(about: &About) -> String {
+    serde_json::to_string(about).expect("what a session is, is text and numbers")
+}
+
+fn load(path: &Path) -> Result<(Reader, SourceRow, About), Error> {
+    let reader = Reader::open(path)?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let source = match reader.sources()?.into_iter().next() {
+        Some(source) => source,
+        None => return Err(Error::NoSuch { name, known: Vec::new() }),
+    };
+    let about = serde_json::from_str(&source.settings).map_err(|source| Error::Stored { name, source })?;
+    Ok((reader, source, about))
+}
+
+/// Where the answers of bricks lie during a run.
+fn work_folder(path: &Path) -> PathBuf {
+    path.with_extension("work")
+}
+
+/// Removes a catalog, what SQLite and its lock have beside it, and what a killed run left. The catalog goes first:
+/// without it there is no session.
+fn remove_files(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)?;
+    let there = |result: io::Result<()>| match result {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    };
+    for end in ["-wal", "-shm", "-journal", ".lock"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        there(fs::remove_file(name))?;
+    }
+    there(fs::remove_dir_all(work_folder(path)))
+}
+
+/// A session in a run.
+pub struct Session {
+    writer: Writer,
+    reader: Reader,
+    source: SourceRow,
+    about: About,
+    folder: PathBuf,
+}
+
+impl Session {
+    /// Returns what it is.
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// Returns the catalog and the source in it, for [`super::lists::list`].
+    pub fn tree(&self) -> (&Reader, &SourceRow) {
+        (&self.reader, &self.source)
+    }
+
+    /// Looks at the volume and returns the window that is to be told. `full`: everything is looked at, and all of it is
+    /// to be told as new. `program` is this program, for agents on this machine.
+    ///
+    /// # Errors
+    /// [`Error::Take`]; then the session is as before.
+    pub fn scan(
+        &mut self,
+        full: bool,
+        program: &Path,
+        clock: &dyn Clock,
+        monitor: &dyn Monitor,
+    ) -> Result<(Window, Report), Error> {
+        let from = if full { None } else { self.about.window().map(|told| told.until) };
+        let settings = Settings { store: self.folder.clone(), ..self.about.scan.clone() };
+        let wish = Wish { rescan: full, ..Wish::default() };
+        let report = take_bare(&mut self.writer, &self.source, &settings, wish, (program, clock, monitor));
+        // What is left there is of no use to anybody.
+        let _ = fs::remove_dir_all(&self.folder);
+        let report = report?;
+        // Sees what was published just now.
+        self.reader.rest()?;
+        Ok((Window { from, until: report.done.at }, report))
+    }
+
+    /// Returns the window that was told last.
+    ///
+    /// # Errors
+    /// [`Error::NothingTold`].
+    pub fn again(&self) -> Result<Window, Error> {
+        self.about.window().ok_or_else(|| Error::NothingTold(self.about.session.clone()))
+    }
+
+    /// Records that `window` was told: the next one begins at its end.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`]; then it is told again.
+    pub fn told(&mut self, window: Window) -> Result<(), Error> {
+        self.about.told = Some((window.from.map(|from| from.0), window.until.0));
+        Ok(self.writer.set_settings(self.source.id, &settings_of(&self.about))?)
+    }
+}
+
+/// Takes names and attributes, and leaves bytes where they are.
+///
+/// A file whose bytes may be others than before is recorded as copied into this generation, as if it were: by that
+/// a list knows that it changed.
+pub(super) struct Bare {
+    pub(super) next: State,
+}
+
+impl Keep for Bare {
+    fn file(&mut self, file: FileToKeep<'_>) -> Result<Kept, KeepError> {
+        Ok(if file.held.is_some() { Kept::Held } else { Kept::Copied { moved: None } })
+    }
+
+    fn link(&mut self, _path: &RelPath, _key: FileKey) -> Result<(), KeepError> {
+        Ok(())
+    }
+
+    fn other(&mut self, _path: &RelPath, _attrs: &Attrs, _is_new: bool) -> Result<(), KeepError> {
+        Ok(())
+    }
+
+    fn seal(&mut self, _generation: &GenerationWriter<'_>) -> Result<String, KeepError> {
+        Ok(self.next.to_json())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(name: &str) -> About {
+        let scan = serde_json::from_str(r#"{"host":"server1","volume":"gv0","store":"","gluster":"/no/such/gluster"}"#);
+        About { session: name.to_owned(), scan: scan.unwrap(), pre: None, post: None, told: None }
+    }
+
+    /// Makes a session without asking for its volume.
+    fn made(sessions: &Sessions, name: &str) {
+        fs::create_dir_all(&sessions.folder).unwrap();
+        let path = sessions.path_of(name);
+        Writer::create(&path).unwrap();
+        let settings = settings_of(&about(name));
+        let new = NewSource { name: "gv0", kind: SourceKind::Gluster, settings: &settings, added_at: Time(7) };
+        Writer::open(&path).unwrap().add_source(&new).unwrap();
+    }
+
+    #[test]
+    fn names_that_are_none_are_refused_and_nothing_is_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let sessions = Sessions::beside(&dir.path().join("catalog.db"));
+        let said = |name: &str| sessions.register(&about(name), Time(0)).unwrap_err().to_string();
+        assert_eq!(said("a"), "\"a\" cannot name a session: it has to have 2 to 256 characters");
+        assert_eq!(said(""), "\"\" cannot name a session: it has to have 2 to 256 characters");
+        assert!(said(&"a".repeat(257)).ends_with("it has to have 2 to 256 characters"));
+        assert_eq!(said("a/b"), "\"a/b\" cannot name a session: it may hold letters, digits, dashes and underscores");
+        assert_eq!(said("é12"), "\"é12\" cannot name a session: it may hold letters, digits, dashes and underscores");
+        assert_eq!(said("default"), "\"default\" cannot name a session: the name is reserved");
+        assert!(said("good").starts_with("cannot ask about volume \"gv0\""));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_session_is_registered_once_listed_and_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let sessions = Sessions::beside(&dir.path().join("catalog.db"));
+        let long = "L".repeat(256);
+        for name in ["nightly", "B2", &long] {
+            made(&sessions, name);
+        }
+        for name in ["nightly", &long] {
+            let refused = sessions.register(&about(name), Time(0)).unwrap_err().to_string();
+            assert_eq!(refused, format!("there is a session {name:?} already"));
+        }
+        let (listed, troubles) = sessions.list().unwrap();
+        let names: Vec<&str> = listed.iter().map(|session| session.about.session.as_str()).collect();
+        assert_eq!((names, troubles.len()), (vec!["B2", &long, "nightly"], 0));
+        assert_eq!(listed[0].registered_at, Time(7));
+        for name in ["nightly", &long] {
+            sessions.unregister(name).unwrap();
+        }
+        assert_eq!(
+            sessions.unregister("nightly").unwrap_err().to_string(),
+            "there is no session \"nightly\"; known are B2"
+        );
+        let left: Vec<_> = fs::read_dir(&sessions.folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.iter().all(|name| name.to_str().unwrap().starts_with("B2.db")), "{left:?}");
+    }
+
+    #[test]
+    fn a_window_begins_where_the_last_one_ended_that_was_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let sessions = Sessions::beside(&dir.path().join("catalog.db"));
+        made(&sessions, "nightly");
+        let mut session = sessions.open("nightly").unwrap();
+        assert_eq!(session.again().unwrap_err().to_string(), "session \"nightly\" has told no list yet");
+        session.told(Window { from: None, until: Time(100) }).unwrap();
+        session.told(Window { from: Some(Time(100)), until: Time(200) }).unwrap();
+        assert!(sessions.open("nightly").is_err_and(|e| matches!(e, Error::Catalog(catalog::Error::Busy { .. }))));
+        assert!(matches!(sessions.unregister("nightly"), Err(Error::Catalog(catalog::Error::Busy { .. }))));
+        drop(session);
+        let again = sessions.open("nightly").unwrap().again().unwrap();
+        assert_eq!(again, Window { from: Some(Time(100)), until: Time(200) });
+    }
+
+    #[test]
+    fn a_damaged_session_hides_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let sessions = Sessions::beside(&dir.path().join("catalog.db"));
+        made(&sessions, "good");
+        fs::write(sessions.path_of("bad"), "rubbish").unwrap();
+        let (listed, troubles) = sessions.list().unwrap();
+        assert_eq!((listed.len(), troubles.len()), (1, 1));
+        sessions.unregister("bad").unwrap();
+        assert!(sessions.list().unwrap().1.is_empty());
+    }
+}
