@@ -15,7 +15,7 @@ use asof::model::Kind;
 use common::{assert_same, picture_of_copy};
 use gluster::{Churn, names_below, save};
 use site::{Site, difference, said, sh, shell, wait_until};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -196,12 +196,13 @@ impl Live {
             self.dir.path(),
             &format!(
                 "mkdir -p fresh
-                 for n in 1 2 3 4 5 6 7 8 9 10; do
+                 for n in $(seq 60); do
                      mount -t glusterfs -o ro,acl,log-file=$PWD/g/log/fresh.log {}:/vol fresh
                      mountpoint -q fresh
-                     if find fresh -ls >/dev/null 2>&1; then exit 0; fi
+                     if told=$(find fresh -ls 2>&1 >/dev/null); then exit 0; fi
                      umount fresh; sleep 0.5
                  done
+                 echo \"$told\" >&2
                  exit 1",
                 self.address
             ),
@@ -482,9 +483,37 @@ impl Live {
         }
     }
 
+    /// Returns the paths, as `rsync` writes them, of nodes of which the bricks of a replica set tell different rights, ACLs or
+    /// times: GlusterFS may leave that behind after healing, blames no brick for it, and a client tells those of either.
+    fn told_differently(&self, bricks: &[u32]) -> BTreeSet<String> {
+        let lines = |number: &u32| {
+            let told = sh(
+                &self.brick(*number),
+                "find . -path ./.glusterfs -prune -o ! -type l -print0 | sort -z | while IFS= read -r -d '' node; do
+                     values=$(getfattr -h -d -e hex -m 'mdata|posix_acl' -- \"$node\" 2>/dev/null | { grep = || true; } | sort | tr '\\n' ' ')
+                     printf '%s %s\\t%s\\0' \"$(stat -c %f:%u:%g -- \"$node\")\" \"$values\" \"$node\"
+                 done",
+            );
+            let lines = told.split('\0').filter_map(|line| line.split_once('\t'));
+            lines.map(|(what, path)| (as_rsync_writes(&path[1..]), what.to_owned())).collect::<BTreeMap<_, _>>()
+        };
+        let all: Vec<_> = bricks.iter().map(lines).collect();
+        let differs = |path: &&String| all.iter().any(|told| told.get(*path) != all[0].get(*path));
+        all.iter().flat_map(BTreeMap::keys).filter(differs).cloned().collect()
+    }
+
     fn newest(&self, what: &str) -> String {
         self.column(what).pop().unwrap()
     }
+}
+
+/// Returns a path as `rsync --itemize-changes` writes it, without the slash that ends a directory.
+fn as_rsync_writes(path: &str) -> String {
+    let written = path.trim_start_matches('/').chars().map(|c| match c {
+        c if c.is_ascii_control() => format!("\\#{:03o}", c as u32),
+        c => c.to_string(),
+    });
+    written.collect()
 }
 
 /// A brick of three is down and its disk is away, comes back, and is healed; a generation is taken at each step.
@@ -514,15 +543,24 @@ fn a_brick_that_was_away_and_is_healed_hides_nothing() {
     live.take(&["--rescan"], 0);
     live.wait_until_healed();
     live.take(&[], 0);
+    let mut told_differently = vec![live.told_differently(&[1, 2, 3])];
     churn.run(100);
-    live.take(&[], 0);
-    live.take(&["--rescan"], 0);
+    for options in [&[][..], &["--rescan"]] {
+        live.take(options, 0);
+        told_differently.push(live.told_differently(&[1, 2, 3]));
+    }
     // A client may show rights and ACLs of a node that is just being healed as they were, so the truth of what was taken
     // meanwhile is that of before the brick came back, and that of after it was healed: nothing changed in between.
     live.saved[4].1 = live.saved[3].1.clone();
     live.saved[5].1 = live.saved[7].1.clone();
     live.saved[6].1 = live.saved[7].1.clone();
-    live.assert_all_equal();
+    // Bytes and names have to be right of these too.
+    live.assert_all_equal_but(&|number, line| {
+        let (how, path) = line.split_once(' ').unwrap();
+        let only_attributes = !how.contains('+') && !how[2..4].contains(['c', 's']);
+        let Some(since_healed) = number.checked_sub(5) else { return false };
+        only_attributes && told_differently[since_healed.saturating_sub(2)].contains(path.trim_end_matches('/'))
+    });
     let how =
         ["walk", "changelog", "walk", "changelog", "changelog", "changelog", "walk", "changelog", "changelog", "walk"];
     assert_eq!(live.column("scan"), how);
