@@ -38,6 +38,8 @@ words!(
         Nfs = "nfs",
         /// A GlusterFS volume: a full copy, then what its changelogs name.
         Gluster = "gluster",
+        /// A disk: images of it, full ones and what changed.
+        Block = "block",
     }
 );
 
@@ -90,6 +92,8 @@ words!(
         Gap = "gap",
         /// The clocks of two machines differ.
         Skew = "skew",
+        /// A part of a disk is of a kind, or uses a feature, that is not read; it is in the disk as it was.
+        Unsupported = "unsupported",
         /// A line of a list that could not be matched with what was copied.
         Anomaly = "anomaly",
     }

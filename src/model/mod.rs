@@ -6,6 +6,7 @@
 
 mod cause;
 mod date;
+mod disk;
 mod generation;
 mod id;
 mod listing;
@@ -15,6 +16,7 @@ mod time;
 
 pub use cause::chain;
 pub use date::{AsOf, DateError, Fold, parse_date, parse_instant};
+pub use disk::{BadMap, Extent, FileMap, ImageFile, Layer, LayerBytes, LayerExtent, Packing};
 pub use generation::{Finding, FindingKind, Level, Scan, SourceKind, Status};
 pub use id::{CopyId, GenerationId, NodeId, SourceId, StoreId, ViewId};
 pub use listing::{Changes, FileKey, ListedEntry, Listing, NodeState};

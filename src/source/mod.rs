@@ -5,7 +5,9 @@
 //! Trouble with one path is a finding inside its listing and does not stop the walk. Never sees the
 //! catalog: what is new or known is for the indexer.
 
+pub mod block;
 pub mod gluster;
+mod instant;
 pub mod nfs;
 
 use crate::model::{Listing, RelPath, SourceKind, Time};
@@ -59,6 +61,9 @@ pub enum Error {
     /// The bricks of a volume.
     #[error(transparent)]
     Gluster(#[from] Box<gluster::collect::Error>),
+    /// An image of a disk.
+    #[error(transparent)]
+    Image(#[from] Box<block::image::Error>),
     /// A setting of a volume that means nothing.
     #[error("{what} {found:?} cannot be: {why}")]
     Setting {
@@ -164,7 +169,7 @@ pub trait Source: Send {
 /// [`Error::Settings`], [`Error::Zone`] or [`Error::Pattern`] if the settings do not hold.
 pub fn open(kind: SourceKind, settings: &str, zone: &jiff::tz::TimeZone) -> Result<Box<dyn Source>, Error> {
     match kind {
-        SourceKind::Gluster => Err(Error::NoCopies(kind)),
+        SourceKind::Gluster | SourceKind::Block => Err(Error::NoCopies(kind)),
         SourceKind::Nfs => Ok(Box::new(nfs::Nfs::new(nfs::Settings::from_json(settings)?, zone)?)),
     }
 }

@@ -8,12 +8,11 @@
 
 mod bytes;
 mod directory;
-mod instant;
 mod scan;
 #[cfg(test)]
 mod tests;
 
-use super::{Discovered, Error, Found, ScanStats, Source};
+use super::{Discovered, Error, Found, ScanStats, Source, instant};
 use crate::model::{Listing, RelPath, Time};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};

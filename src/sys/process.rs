@@ -4,8 +4,10 @@
 //! running. Never changes users or capabilities.
 
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Returns the user and group that this process acts as.
 pub fn effective_ids() -> (u32, u32) {
@@ -27,6 +29,62 @@ pub fn in_new_session(command: &mut Command) -> &mut Command {
     };
     // SAFETY: `enter` only makes one system call, which is allowed between fork and exec.
     unsafe { command.pre_exec(enter) }
+}
+
+/// Kills every process of the group that `leader` leads, `leader` among them: a child of [`in_new_session`] that was not
+/// waited for.
+///
+/// # Errors
+/// As `kill(2)`.
+pub fn kill_session(leader: u32) -> io::Result<()> {
+    let group = libc::pid_t::try_from(leader).ok().filter(|group| *group > 1);
+    let group = group.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // SAFETY: the call takes two numbers.
+    if unsafe { libc::kill(-group, libc::SIGKILL) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Where the handler of [`terminations`] writes to; -1: nowhere.
+static TERMINATED: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn tell_termination(_signal: libc::c_int) {
+    let told = TERMINATED.load(Ordering::Relaxed);
+    // SAFETY: write(2) is async-signal-safe; the byte is there for the whole of the program. `errno` is kept for whoever was
+    // interrupted.
+    unsafe {
+        let errno = libc::__errno_location();
+        let before = *errno;
+        libc::write(told, b"!".as_ptr().cast(), 1);
+        *errno = before;
+    }
+}
+
+/// Returns a file from which a byte can be read for each SIGTERM, SIGINT or SIGHUP that comes from now on, in place of their
+/// ending this process. Programs that are started have the usual handlers. To be called once.
+///
+/// # Errors
+/// As `pipe2(2)` and `sigaction(2)`.
+pub fn terminations() -> io::Result<std::fs::File> {
+    let mut ends = [-1; 2];
+    // SAFETY: the array has place for both descriptors.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given this descriptor to nobody else.
+    let read = unsafe { OwnedFd::from_raw_fd(ends[0]) };
+    TERMINATED.store(ends[1], Ordering::Relaxed);
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        // SAFETY: a zeroed sigaction is one with no flags and an empty mask; the handler makes async-signal-safe calls only.
+        let set = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = tell_termination as *const () as libc::sighandler_t;
+            action.sa_flags = libc::SA_RESTART;
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut())
+        };
+        if set < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(read.into())
 }
 
 /// Points standard output at `/dev/null`, so that whoever read it sees its end.

@@ -1,0 +1,198 @@
+//! The settings of a disk as a source: JSON in the catalog.
+//! Checked at the door; what is not UTF-8 cannot be kept here and is refused by the command line.
+
+use super::{image, nbd};
+use crate::model::Time;
+use crate::source::{Error, instant};
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What the certificate of an authority is called; the name that QEMU and libvirt give it too.
+const CA_FILE: &str = "ca-cert.pem";
+/// How long a command may take where nothing is said, in seconds.
+const HOOK_TIMEOUT_S: u64 = 60;
+
+/// Where the images of a disk are, and how new ones are made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The folder that holds the images; what an image names beside itself must lie in it too.
+    pub images: PathBuf,
+    /// The format of the images; none: what each says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<image::Kind>,
+    /// Patterns of image names that tell their instant (`strftime`); none: the built-in ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub name_patterns: Vec<String>,
+    /// The time zone of names that have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// The folder that generations are pulled into; none: that of the images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<PathBuf>,
+    /// The address of the export that generations are pulled from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nbd: Option<String>,
+    /// The bitmap of that export that tells what changed since the newest generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bitmap: Option<String>,
+    /// The certificate that the server's has to be signed by; its name is `ca-cert.pem`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<PathBuf>,
+    /// What is run first: it holds the guest still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre: Option<String>,
+    /// What is run then: it makes the moment, an image or an export of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// What is run in any case at last: it lets the guest go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post: Option<String>,
+    /// What each of them may take, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook_timeout_s: Option<u64>,
+    /// The word of how much the data is at rest in what is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<String>,
+}
+
+impl Settings {
+    /// Returns the settings that JSON has.
+    ///
+    /// # Errors
+    /// [`Error::Settings`].
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        serde_json::from_str(text).map_err(Error::Settings)
+    }
+
+    /// Returns them as JSON.
+    ///
+    /// # Errors
+    /// [`Error::Settings`].
+    pub fn to_json(&self) -> Result<String, Error> {
+        serde_json::to_string(self).map_err(Error::Settings)
+    }
+
+    /// Opens an image, as one of the format that the settings name. A map beside it says more than they do.
+    ///
+    /// # Errors
+    /// [`image::Error`].
+    pub fn open(&self, path: &Path, folders: &[PathBuf]) -> Result<image::Image, image::Error> {
+        match self.format {
+            Some(_) if path.with_extension("json").is_file() => image::open(path, folders),
+            Some(kind) => image::open_as(path, Some(kind), folders),
+            None => image::open(path, folders),
+        }
+    }
+
+    /// Checks that the folder is one and that the patterns tell dates.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], [`Error::Pattern`].
+    pub fn check(&self) -> Result<(), Error> {
+        if !self.images.is_dir() {
+            let found = self.images.display().to_string();
+            return Err(Error::Setting { what: "the folder of images", found, why: "it is not a directory" });
+        }
+        if let Some(store) = self.store.as_ref().filter(|store| !store.is_dir()) {
+            let found = store.display().to_string();
+            return Err(Error::Setting { what: "the store", found, why: "it is not a directory" });
+        }
+        if let Some(ca) = self.tls_ca.as_ref().filter(|ca| ca.file_name().is_none_or(|name| name != CA_FILE)) {
+            let found = ca.display().to_string();
+            return Err(Error::Setting { what: "the certificate", found, why: "its name is not ca-cert.pem" });
+        }
+        if let Some(uri) = &self.nbd {
+            let why = |_| Error::Setting { what: "the export", found: uri.clone(), why: "it is no address of one" };
+            self.uri(uri).map_err(why)?;
+        }
+        if self.hook_timeout_s == Some(0) {
+            let found = "0".to_owned();
+            return Err(Error::Setting { what: "the time limit of commands", found, why: "it is over at once" });
+        }
+        self.name_patterns.iter().try_for_each(|pattern| {
+            let fail = |why| Error::Pattern { pattern: pattern.clone(), why };
+            instant::check_pattern(pattern).map_err(fail)
+        })
+    }
+
+    /// Returns the folders in which files may be opened.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let mut folders = vec![self.images.clone()];
+        folders.extend(self.store.clone().filter(|store| *store != self.images));
+        folders
+    }
+
+    /// Returns the folder that generations are pulled into.
+    pub fn own_folder(&self) -> &Path {
+        self.store.as_deref().unwrap_or(&self.images)
+    }
+
+    /// Returns what a command may take.
+    pub fn hook_timeout(&self) -> Duration {
+        Duration::from_secs(self.hook_timeout_s.unwrap_or(HOOK_TIMEOUT_S))
+    }
+
+    /// Returns the export that `text` is the address of, with the certificate of these settings where it names none.
+    ///
+    /// # Errors
+    /// [`nbd::Error::Uri`].
+    pub fn uri(&self, text: &str) -> Result<nbd::Uri, nbd::Error> {
+        let folder = self.tls_ca.as_deref().and_then(Path::parent).and_then(Path::to_str);
+        let is_bare = text.starts_with("nbds") && !text.contains("tls-certificates=");
+        let Some(folder) = folder.filter(|_| is_bare) else { return nbd::Uri::parse(text) };
+        let join = if text.contains('?') { '&' } else { '?' };
+        let escaped: String = folder.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        nbd::Uri::parse(&format!("{text}{join}tls-certificates={escaped}"))
+    }
+
+    /// Returns the instant that the name of an image tells, its extension left out, also behind the last `-` or `_` of a
+    /// name that has more in front; none if it tells none.
+    ///
+    /// # Errors
+    /// [`Error::Zone`].
+    pub fn instant_of_name(&self, path: &Path, zone: &TimeZone) -> Result<Option<Time>, Error> {
+        let zone = match &self.zone {
+            Some(name) => TimeZone::get(name).map_err(|_| Error::Zone(name.clone()))?,
+            None => zone.clone(),
+        };
+        let Some(stem) = path.file_stem().map(OsStrExt::as_bytes) else { return Ok(None) };
+        // "db01-2026-11-20T0200": the date is what is left when words are taken from the front.
+        let cuts = stem.iter().enumerate().filter(|(_, byte)| matches!(byte, b'-' | b'_' | b'.' | b'@'));
+        let starts = std::iter::once(0).chain(cuts.map(|(at, _)| at + 1));
+        Ok(starts.filter_map(|start| instant::of_name(&stem[start..], &self.name_patterns, &zone).ok()).next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_an_image_tells_its_instant_also_behind_other_words() {
+        let settings = Settings { images: "/i".into(), ..Settings::default() };
+        let told =
+            |name: &str| settings.instant_of_name(Path::new(name), &TimeZone::UTC).unwrap().map(|t| t.to_string());
+        assert_eq!(told("/i/2026-11-20T0200.qcow2").as_deref(), Some("2026-11-20T02:00:00Z"));
+        assert_eq!(told("/i/db01-vda-20261120T020000.raw").as_deref(), Some("2026-11-20T02:00:00Z"));
+        assert_eq!(told("/i/disk.2026-11-20.raw").as_deref(), Some("2026-11-20T00:00:00Z"));
+        assert_eq!(told("/i/inc-3.qcow2"), None);
+    }
+
+    #[test]
+    fn settings_of_before_are_read_and_an_address_gets_the_certificate() {
+        let settings = Settings::from_json(r#"{"images":"/i"}"#).unwrap();
+        assert_eq!(settings.to_json().unwrap(), r#"{"images":"/i"}"#);
+        assert_eq!(settings.own_folder(), Path::new("/i"));
+        assert_eq!(settings.hook_timeout(), Duration::from_secs(60));
+        let settings = Settings { tls_ca: Some("/etc/pki/a b/ca-cert.pem".into()), ..settings };
+        let folder = |text: &str| settings.uri(text).unwrap().certificates;
+        assert_eq!(folder("nbds://host/vda"), Some("/etc/pki/a b".into()));
+        assert_eq!(folder("nbds://host/vda?tls-hostname=x"), Some("/etc/pki/a b".into()));
+        assert_eq!(folder("nbds://host/vda?tls-certificates=/other"), Some("/other".into()));
+        assert_eq!(folder("nbd://host/vda"), None);
+    }
+}

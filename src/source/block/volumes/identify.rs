@@ -1,0 +1,150 @@
+//! What a volume holds, by its magic bytes.
+//!
+//! Promises: a name as `blkid` writes it, for messages and to tell a boot sector from a partition table; reading nothing
+//! else than fixed places. That a magic is there does not say that what it announces is whole.
+//!
+//! Source of the places: libblkid of util-linux 2.41, `libblkid/src/superblocks/`.
+
+use crate::source::block::{Device, bytes};
+
+/// Magic bytes at fixed places, in the order in which they are tried: what wraps a file system comes before file systems,
+/// since a mirror's member or a cache's backing device shows what it wraps as well.
+const MAGICS: [(&str, u64, &[u8]); 26] = [
+    ("linux_raid_member", 0x1000, &[0xfc, 0x4e, 0x2b, 0xa9]),
+    ("linux_raid_member", 0, &[0xfc, 0x4e, 0x2b, 0xa9]),
+    ("crypto_LUKS", 0, b"LUKS\xba\xbe"),
+    (
+        "bcache",
+        0x1018,
+        &[0xc6, 0x85, 0x73, 0xf6, 0x4e, 0x1a, 0x45, 0xca, 0x82, 0x65, 0xf5, 0x7f, 0x48, 0xba, 0x6d, 0x81],
+    ),
+    (
+        "bcachefs",
+        0x1018,
+        &[0xc6, 0x85, 0x73, 0xf6, 0x66, 0xce, 0x90, 0xa9, 0xd9, 0x6a, 0x60, 0xcf, 0x80, 0x3d, 0xf7, 0xef],
+    ),
+    ("BitLocker", 3, b"-FVE-FS-"),
+    ("ntfs", 3, b"NTFS    "),
+    ("exfat", 3, b"EXFAT   "),
+    ("ReFS", 3, b"ReFS\0\0\0\0"),
+    ("xfs", 0, b"XFSB"),
+    ("apfs", 32, b"NXSB"),
+    ("squashfs", 0, b"hsqs"),
+    ("swap", 4086, b"SWAPSPACE2"),
+    ("swap", 8182, b"SWAPSPACE2"),
+    ("swap", 16374, b"SWAPSPACE2"),
+    ("swap", 65526, b"SWAPSPACE2"),
+    ("btrfs", 0x1_0040, b"_BHRfS_M"),
+    ("f2fs", 1024, &[0x10, 0x20, 0xf5, 0xf2]),
+    ("erofs", 1024, &[0xe2, 0xe1, 0xf5, 0xe0]),
+    ("hfsplus", 1024, b"H+"),
+    ("hfsplus", 1024, b"HX"),
+    ("jfs", 0x8000, b"JFS1"),
+    ("reiserfs", 0x1_0034, b"ReIsErFs"),
+    ("reiserfs", 0x1_0034, b"ReIsEr2Fs"),
+    ("reiserfs", 0x1_0034, b"ReIsEr3Fs"),
+    ("iso9660", 0x8001, b"CD001"),
+];
+
+/// Features that an ext3 file system may have; one with others is ext4 (`fs/ext4/ext4.h`, `EXT3_FEATURE_*_SUPP`).
+const EXT3_INCOMPAT: u32 = 0x0002 | 0x0004 | 0x0010;
+const EXT3_RO_COMPAT: u32 = 0x0001 | 0x0002 | 0x0004;
+
+/// Returns what `device` holds, or nothing if no magic is known.
+///
+/// What cannot be read counts as not being there. **Cost**: some thirty small reads.
+pub fn identify(device: &dyn Device) -> Option<&'static str> {
+    if is_lvm(device) {
+        return Some("LVM2_member");
+    }
+    if is_raid_with_trailer(device) {
+        return Some("linux_raid_member");
+    }
+    let by_magic = MAGICS.iter().find(|(_, at, magic)| at_is(device, *at, magic)).map(|(name, ..)| *name);
+    by_magic.or_else(|| ext(device)).or_else(|| fat(device)).or_else(|| zfs(device))
+}
+
+/// Returns the file system whose first sector this is: then the bytes of a partition table in it mean something else.
+pub(super) fn boot_sector(sector: &[u8]) -> Option<&'static str> {
+    let begins =
+        |(_, at, magic): &&(&str, u64, &[u8])| sector.get(*at as usize..).is_some_and(|from| from.starts_with(magic));
+    let magic = MAGICS.iter().find(begins).map(|(name, ..)| *name);
+    magic.or_else(|| is_fat(sector).then_some("vfat"))
+}
+
+fn read(device: &dyn Device, at: u64, length: u64) -> Option<Vec<u8>> {
+    bytes::read(device, at, length).ok()
+}
+
+fn at_is(device: &dyn Device, at: u64, magic: &[u8]) -> bool {
+    read(device, at, magic.len() as u64).is_some_and(|found| found == magic)
+}
+
+/// The label is in one of the first four sectors (`lib/label/label.h` of LVM2).
+fn is_lvm(device: &dyn Device) -> bool {
+    (0..4).any(|sector| {
+        let label = read(device, sector * 512, 32);
+        label.is_some_and(|label| label.starts_with(b"LABELONE") && label.ends_with(b"LVM2 001"))
+    })
+}
+
+/// Versions 0.90 and 1.0 of the metadata lie behind the data (`md(4)`).
+fn is_raid_with_trailer(device: &dyn Device) -> bool {
+    const MAGIC: [u8; 4] = [0xfc, 0x4e, 0x2b, 0xa9];
+    let size = device.size_bytes();
+    let places =
+        [(size & !0xffff).checked_sub(0x1_0000), (size / 512).checked_sub(16).map(|sector| (sector & !7) * 512)];
+    places.into_iter().flatten().any(|at| at_is(device, at, &MAGIC))
+}
+
+fn ext(device: &dyn Device) -> Option<&'static str> {
+    let superblock = read(device, 1024, 104)?;
+    let fields = bytes::Fields { bytes: &superblock, what: "superblock" };
+    if fields.le16(56).ok()? != 0xef53 {
+        return None;
+    }
+    let (compat, incompat, ro_compat) = (fields.le32(92).ok()?, fields.le32(96).ok()?, fields.le32(100).ok()?);
+    Some(if incompat & 0x8 != 0 {
+        "jbd"
+    } else if incompat & !EXT3_INCOMPAT != 0 || ro_compat & !EXT3_RO_COMPAT != 0 {
+        "ext4"
+    } else if compat & 0x4 != 0 {
+        "ext3"
+    } else {
+        "ext2"
+    })
+}
+
+fn fat(device: &dyn Device) -> Option<&'static str> {
+    is_fat(&read(device, 0, 512)?).then_some("vfat")
+}
+
+/// FAT has no magic: the numbers of its parameter block must make sense together (`fat_read_bpb` in `fs/fat/inode.c`).
+fn is_fat(sector: &[u8]) -> bool {
+    let fields = bytes::Fields { bytes: sector, what: "boot sector" };
+    let plausible = || {
+        let (jump, signature) = (fields.byte(0)?, fields.le16(510)?);
+        let (sector_bytes, cluster_sectors) = (fields.le16(11)?, fields.byte(13)?);
+        let (reserved, copies, media) = (fields.le16(14)?, fields.byte(16)?, fields.byte(21)?);
+        let (short_length, long_length) = (fields.le16(22)?, fields.le32(36)?);
+        Ok::<_, super::Error>(
+            (jump == 0xeb || jump == 0xe9)
+                && signature == 0xaa55
+                && [512, 1024, 2048, 4096].contains(&sector_bytes)
+                && cluster_sectors.is_power_of_two()
+                && reserved > 0
+                && (1..=2).contains(&copies)
+                && (media == 0xf0 || media >= 0xf8)
+                && (short_length > 0 || long_length > 0),
+        )
+    };
+    plausible().unwrap_or(false)
+}
+
+/// Uberblocks fill the second half of a label, one every 1 KiB at the least (`sys/uberblock_impl.h` of OpenZFS).
+fn zfs(device: &dyn Device) -> Option<&'static str> {
+    const MAGIC: u64 = 0x00ba_b10c;
+    let ring = read(device, 0x2_0000, 0x2_0000)?;
+    let is_uberblock = |slot: &[u8]| slot.starts_with(&MAGIC.to_le_bytes()) || slot.starts_with(&MAGIC.to_be_bytes());
+    ring.chunks(1024).any(is_uberblock).then_some("zfs_member")
+}
