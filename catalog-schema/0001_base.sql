@@ -13,7 +13,7 @@ PRAGMA user_version = 1;
 CREATE TABLE source(
   id        INTEGER PRIMARY KEY,
   name      TEXT NOT NULL UNIQUE,     -- its directory in every view
-  kind      TEXT NOT NULL,            -- nfs | gluster
+  kind      TEXT NOT NULL,            -- nfs | gluster | block
   settings  TEXT NOT NULL,            -- JSON that only the kind understands
   root      INTEGER NOT NULL,         -- node of its top directory, the same in every generation
   next_node INTEGER NOT NULL,         -- the next free node number in its current block

@@ -29,7 +29,8 @@ SELECT s.name AS source, s.kind AS kind,
        strftime('%Y-%m-%dT%H:%M:%SZ', g.indexed_at, 'unixepoch') AS indexed_at, g.index_ms AS index_ms,
        (SELECT coalesce((SELECT text FROM odd_name o WHERE o.name = t.path), CAST(t.path AS TEXT))
                || CASE WHEN length(c.path) THEN '/' || coalesce((SELECT text FROM odd_name o WHERE o.name = c.path), CAST(c.path AS TEXT)) ELSE '' END
-          FROM copy c JOIN store t ON t.id = c.store WHERE c.generation = g.id ORDER BY c.id LIMIT 1) AS copy_path
+          FROM copy c JOIN store t ON t.id = c.store WHERE c.generation = g.id ORDER BY c.id LIMIT 1) AS copy_path,
+       g.consistency AS consistency, g.location AS location
   FROM generation g JOIN source s ON s.id = g.source
  WHERE g.status = 'available';
 
@@ -258,4 +259,32 @@ SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch')
        f.path AS path_raw, f.detail AS detail
   FROM generation g JOIN source s ON s.id = g.source
   CROSS JOIN finding f ON f.source = g.source AND f.at = g.taken_at
+ WHERE g.status = 'available';
+
+-- One row per generation of a disk: what it holds by itself.
+CREATE VIEW disks AS
+SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch') AS taken_at, g.taken_at AS taken_at_unix,
+       l.size AS size_bytes, l.stored AS stored_bytes, l.format AS format, l.acquire AS acquire,
+       strftime('%Y-%m-%dT%H:%M:%SZ', l.parent, 'unixepoch') AS parent, l.checkpoint AS checkpoint,
+       g.consistency AS consistency, g.location AS location
+  FROM generation g JOIN source s ON s.id = g.source
+  CROSS JOIN disk_layer l ON l.source = g.source AND l.at = g.taken_at
+ WHERE g.status = 'available';
+
+-- One row per generation of a disk and file that its bytes are in; what it rests on has rows of its own.
+CREATE VIEW disk_files AS
+SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch') AS taken_at, g.taken_at AS taken_at_unix,
+       coalesce((SELECT text FROM odd_name o WHERE o.name = f.path), CAST(f.path AS TEXT)) AS path, f.path AS path_raw,
+       f.size AS size_bytes, strftime('%Y-%m-%dT%H:%M:%SZ', f.mtime, 'unixepoch') AS mtime, f.mtime AS mtime_unix, f.mtime_ns AS mtime_ns
+  FROM generation g JOIN source s ON s.id = g.source
+  CROSS JOIN disk_file f ON f.source = g.source AND f.at = g.taken_at
+ WHERE g.status = 'available';
+
+-- One row per generation of a disk and partition, logical volume or file system on it.
+CREATE VIEW volumes AS
+SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch') AS taken_at, g.taken_at AS taken_at_unix,
+       v.name AS volume, v.size AS size_bytes, v.pieces AS pieces, v.kind AS kind, v.browsable AS browsable, v.label AS label,
+       v.fs_label AS fs_label, v.uuid AS uuid, nullif(v.state, '') AS state, v.features AS features, nullif(v.note, '') AS note
+  FROM generation g JOIN source s ON s.id = g.source
+  CROSS JOIN disk_volume v ON v.source = g.source AND v.at = g.taken_at
  WHERE g.status = 'available';

@@ -222,7 +222,7 @@ fn source_adds_lists_shows_changes_and_removes() {
     session.asof(&["source", "add", "nfs", "web", "--copies", "copies", "--name-pattern", "%&"]);
     session.asof(&["source", "add", "nfs", "web", "--copies", "copies", "--zone", "Europe/Nowhere"]);
     session.asof(&["source", "add", "nfs", "web", "--copies", "copies", "--identity", "name"]);
-    session.asof(&["source", "add", "block", "disk", "--images", "copies"]);
+    session.asof(&["source", "add", "tape", "disk", "--images", "copies"]);
     session.asof(&["source", "list"]);
     session.asof(&["source", "list", "--json"]);
     session.asof(&["source", "show", "homes"]);

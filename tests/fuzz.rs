@@ -4,26 +4,18 @@
 //! can write too. In a test run two seconds for each; `scripts/fuzz SECONDS` takes longer. `ASOF_SEED` begins elsewhere, and a
 //! failure names the seed and keeps the input.
 
+#[path = "common/dice.rs"]
+mod dice;
+
 use asof::source::gluster::list::{Form, Format, Reader};
 use asof::source::gluster::part::Request;
 use asof::source::gluster::part_reader::PartReader;
 use asof::source::gluster::volume::Volume;
 use asof::source::gluster::{State, changelog};
+use dice::Dice;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// A stream of numbers that is the same for the same seed (xorshift64*, Vigna 2016).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        ((self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize) % sides.max(1)
-    }
-}
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/gluster")
@@ -86,7 +78,7 @@ fn fuzz(what: &str, seeds: &[Vec<u8>], check: impl Fn(&[u8])) {
     let began = Instant::now();
     let mut seed = first;
     while began.elapsed() < Duration::from_secs(seconds) {
-        let input = mutate(seeds, &mut Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1));
+        let input = mutate(seeds, &mut Dice::new(seed));
         let before = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| check(&input)));
         let slow = before.elapsed() > Duration::from_secs(5);

@@ -20,6 +20,7 @@ use asof::model::{
 use asof::monitor::Void;
 use asof::source::{self, Discovered, Found, ScanStats, Source};
 use asof::view::{Ino, Looked, Tree};
+use common::dice::Dice;
 use common::{NOW, Picture, PlainTree, Shown, World, assert_same, joined, listing, picture_of_copy, picture_of_view};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -49,33 +50,6 @@ const NAMES: [&[u8]; 14] = [
     b"-rf",
     b"...",
 ];
-
-/// A stream of numbers that is the same for the same seed (xorshift64*, Vigna 2016).
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// Returns a number below `sides`.
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        ((self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize) % sides
-    }
-
-    fn pick<T: Clone>(&mut self, of: &[T]) -> Option<T> {
-        if of.is_empty() { None } else { Some(of[self.roll(of.len())].clone()) }
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.roll(last + 1));
-        }
-    }
-}
 
 /// A file, directory or other node of a plain tree.
 #[derive(Clone, Debug)]

@@ -23,10 +23,11 @@ const ANSWERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/sql-answe
 /// The generations of `homes`, whose copies stay where they are.
 const HOMES: [&str; 4] = ["2026-11-18", "2026-11-19", "2026-11-20", "2026-11-21"];
 
-/// Returns a site with two sources:
+/// Returns a site with three sources:
 ///
 /// - `homes`, copies made by copying, four generations. The second one was indexed after the third; in the last
 ///   one a directory could not be read and another file system was mounted.
+/// - `vm1`, a disk with a file system and a swap partition, a raw image and a qcow2 increment.
 /// - `web`, snapshots that keep inode numbers, three generations with renames of every kind.
 fn history() -> Site {
     let site = Site::with_source();
@@ -47,6 +48,9 @@ fn history() -> Site {
     assert_eq!(output.status.code(), Some(1), "losses: {}", said(&output));
     // One directory that is changed and takes the name of the next snapshot: inode numbers stay, as in snapshots.
     sh(&dir, "mkdir -p snapshots/2026-11-18");
+    sh(&dir, DISK);
+    site.ok(&["source", "add", "block", "vm1", "--images", site.path("images").to_str().unwrap()]);
+    site.ok(&["index", "vm1", "--consistency", "frozen"]);
     let snapshots = site.path("snapshots");
     let add = ["source", "add", "nfs", "web", "--copies", snapshots.to_str().unwrap(), "--identity", "inode"];
     site.ok(&add);
@@ -106,6 +110,16 @@ const FOURTH_DAY: &str = r#"
 cd live
 echo back > accounts/old.ods; touch -d 2026-11-20T09:00:00Z accounts/old.ods accounts .; rm private/key; echo k > private/key2
 touch -d 2026-11-20T09:00:00Z private private/key2; chown 1001 private/key2
+"#;
+
+const DISK: &str = r#"
+mkdir -p images guest/etc; echo guest > guest/etc/hostname; find guest -exec touch -h -d 2026-11-17T12:00:00Z {} +; cd images
+truncate -s 16M vm1-2026-11-19.raw
+sgdisk -n 1:2048:+8M -c 1:root -n 2:0:+4M -t 2:8200 -c 2:swap vm1-2026-11-19.raw >/dev/null
+E2FSPROGS_FAKE_TIME=1795000000 mkfs.ext4 -q -U 11111111-2222-3333-4444-555555555555 -L guest -d ../guest -E offset=1048576 vm1-2026-11-19.raw 8M
+truncate -s 4M swap; mkswap -q swap; dd if=swap of=vm1-2026-11-19.raw bs=1M seek=9 conv=notrunc,sparse status=none; rm swap
+qemu-img create -q -f qcow2 -F raw -b vm1-2026-11-19.raw vm1-2026-11-20.qcow2
+qemu-io -c 'write -q -P 7 14M 64k' vm1-2026-11-20.qcow2
 "#;
 
 const WEB_FIRST: &str = r#"

@@ -10,6 +10,7 @@
 //! The schema, table by table, is in `catalog-schema/`.
 
 mod connect;
+mod disks;
 mod interval;
 mod manifest;
 mod query;
@@ -19,6 +20,7 @@ mod rows;
 mod schema;
 mod writer;
 
+pub use disks::{DiskRow, VolumeRow};
 pub use manifest::{Deed, TellError};
 pub use query::{Column, Query, QueryLimits};
 pub use reader::{DirEntry, GenerationRow, Reader, SourceRow};

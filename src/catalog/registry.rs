@@ -24,6 +24,8 @@ pub struct RegistrySource {
     pub losses: Vec<i64>,
     /// For each of them, the spans in which the source did not record what changed.
     pub gaps: Vec<i64>,
+    /// For each of them, the parts of a disk that are not read.
+    pub unsupported: Vec<i64>,
 }
 
 /// A tree that can be shown: of one source, or of all.
@@ -91,10 +93,13 @@ impl Reader {
                     instants: Vec::new(),
                     losses: Vec::new(),
                     gaps: Vec::new(),
+                    unsupported: Vec::new(),
                 });
             }
             let mut statement = connection.prepare_cached(
-                "SELECT source, taken_at, losses, entries, size_bytes, gaps FROM generation WHERE status = 'available' ORDER BY source, taken_at",
+                "SELECT source, taken_at, losses, entries, size_bytes, gaps, \
+                 (SELECT count(*) FROM finding f WHERE f.source = g.source AND f.at = g.taken_at AND f.kind = 'unsupported') \
+                 FROM generation g WHERE status = 'available' ORDER BY source, taken_at",
             )?;
             let mut rows = statement.query([])?;
             let mut newest = std::collections::BTreeMap::new();
@@ -104,6 +109,7 @@ impl Reader {
                     source.instants.push(Time(row.get(1)?));
                     source.losses.push(row.get::<_, Option<i64>>(2)?.unwrap_or(0));
                     source.gaps.push(row.get(5)?);
+                    source.unsupported.push(row.get(6)?);
                 }
                 let sizes: (Option<i64>, Option<i64>) = (row.get(3)?, row.get(4)?);
                 newest.insert(id, sizes);

@@ -15,10 +15,16 @@ pub enum Place {
     OwnPath,
     /// At the node's path as of this generation, in the copies of this generation.
     CopyOf(Time),
+    /// In runs of the disk as of this generation: row of `content` with a map; none: it is a hole from end to end.
+    OnDisk(Option<i64>),
     /// In the catalog: row of `content`.
     Inline(i64),
     /// None, but a device number.
     Device(u64),
+    /// In one run of the disk, from this byte on and as long as the file.
+    Run(u64),
+    /// The disk itself.
+    WholeDisk,
     /// It could not be read when it was indexed.
     Lost,
 }
@@ -29,8 +35,11 @@ impl Place {
             (0, _) => Ok(Self::None),
             (1, _) => Ok(Self::OwnPath),
             (2, Some(at)) => Ok(Self::CopyOf(Time(at))),
+            (3, id) => Ok(Self::OnDisk(id)),
             (4, Some(id)) => Ok(Self::Inline(id)),
             (5, Some(number)) => Ok(Self::Device(number as u64)),
+            (6, Some(at)) => Ok(Self::Run(at as u64)),
+            (7, _) => Ok(Self::WholeDisk),
             (9, _) => Ok(Self::Lost),
             (place, _) => Err(FromSqlError::OutOfRange(place)),
         }
@@ -41,13 +50,21 @@ impl Place {
         matches!(self, Self::OwnPath | Self::CopyOf(_))
     }
 
+    /// Tells whether it is runs of a disk, where the runs and what was written to them tell whether it is the one.
+    pub fn is_on_a_disk(self) -> bool {
+        matches!(self, Self::OnDisk(_) | Self::Run(_) | Self::WholeDisk)
+    }
+
     pub(super) fn columns(self) -> (i64, Option<i64>) {
         match self {
             Self::None => (0, None),
             Self::OwnPath => (1, None),
             Self::CopyOf(at) => (2, Some(at.0)),
+            Self::OnDisk(id) => (3, id),
             Self::Inline(id) => (4, Some(id)),
             Self::Device(number) => (5, Some(number as i64)),
+            Self::Run(at) => (6, Some(at as i64)),
+            Self::WholeDisk => (7, None),
             Self::Lost => (9, None),
         }
     }
@@ -120,9 +137,11 @@ impl NodeRow {
     }
 
     /// Tells whether two versions hold the same bytes: the same place and, for a file in a copy, the same
-    /// size and mtime (rsync's quick check).
+    /// size and mtime (rsync's quick check); for one on a disk the same size, if nothing was written to its runs.
     pub fn same_content(&self, other: &Self) -> bool {
-        self.place == other.place && (!self.place.is_in_a_copy() || self.same_stamp(other))
+        self.place == other.place
+            && (!self.place.is_in_a_copy() || self.same_stamp(other))
+            && (!self.place.is_on_a_disk() || self.size_bytes == other.size_bytes)
     }
 
     /// Tells whether two versions have the same owner, rights, attributes and link count, and, where

@@ -200,7 +200,11 @@ impl Writer {
         Ok(())
     }
 
-    fn sql<T>(&self, doing: &'static str, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+    pub(super) fn sql<T>(
+        &self,
+        doing: &'static str,
+        act: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
         act(&self.connection).map_err(|e| Error::sqlite(doing, &self.path, e))
     }
 
@@ -250,7 +254,7 @@ impl Writer {
             in_transaction(c, |c| {
                 delete_tree(c, source.0, None)?;
                 c.execute("DELETE FROM identity WHERE source = ?1", [source.0])?;
-                for table in ["change", "finding", "instant"] {
+                for table in ["change", "finding", "instant", "disk_layer", "disk_file", "disk_volume"] {
                     c.execute(&format!("DELETE FROM {table} WHERE source = ?1"), [source.0])?;
                 }
                 c.execute(
@@ -487,7 +491,11 @@ impl GenerationWriter<'_> {
         self.next.is_some()
     }
 
-    fn sql<T>(&self, doing: &'static str, act: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+    pub(super) fn sql<T>(
+        &self,
+        doing: &'static str,
+        act: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
         act(self.connection).map_err(|e| Error::sqlite(doing, self.path, e))
     }
 
@@ -615,7 +623,11 @@ impl GenerationWriter<'_> {
         let place = match attrs.kind() {
             Kind::File => Place::OwnPath,
             Kind::Symlink if attrs.target.is_empty() => Place::Lost,
-            Kind::Symlink => Place::Inline(self.intern_target(&attrs.target, base)?),
+            Kind::Symlink => {
+                let target = &attrs.target;
+                self.sql("adding a link target", |c| insert_odd_name(c, target))?;
+                self.place_inline(target, base)?
+            }
             Kind::CharDevice | Kind::BlockDevice => Place::Device(attrs.rdev),
             Kind::Directory | Kind::Fifo | Kind::Socket => Place::None,
         };
@@ -688,16 +700,16 @@ impl GenerationWriter<'_> {
         Ok(id)
     }
 
-    fn intern_target(&mut self, target: &[u8], base: Option<&NodeRow>) -> Result<i64, Error> {
-        self.sql("adding a link target", |c| {
-            if let Some(NodeRow { place: Place::Inline(id), .. }) = base {
+    /// Returns a row of `content` with these bytes: `known`, if it has them, else a new one.
+    pub(super) fn intern_bytes(&mut self, bytes: &[u8], known: Option<i64>) -> Result<i64, Error> {
+        self.sql("adding bytes", |c| {
+            if let Some(id) = known {
                 let mut statement = c.prepare_cached("SELECT bytes = ?2 FROM content WHERE id = ?1")?;
-                if statement.query_row(params![id, target], |r| r.get(0)).optional()? == Some(true) {
-                    return Ok(*id);
+                if statement.query_row(params![id, bytes], |r| r.get(0)).optional()? == Some(true) {
+                    return Ok(id);
                 }
             }
-            insert_odd_name(c, target)?;
-            c.prepare_cached("INSERT INTO content(bytes) VALUES (?1)")?.execute([target])?;
+            c.prepare_cached("INSERT INTO content(bytes) VALUES (?1)")?.execute([bytes])?;
             Ok(c.last_insert_rowid())
         })
     }
@@ -915,6 +927,30 @@ impl GenerationWriter<'_> {
         let mut path = RelPath::root();
         names.iter().rev().for_each(|name| path.push(name));
         Ok(Some(path))
+    }
+
+    /// Tells whether the directories above `node` lead back to it, as of this generation.
+    ///
+    /// **Cost:** one query a level.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn hangs_in_a_loop(&self, node: NodeId) -> Result<bool, Error> {
+        let (mut here, mut passed) = (node, HashSet::new());
+        while here != self.root && passed.insert(here) {
+            let Some((parent, _)) = self.current_names(here)?.into_iter().next() else { return Ok(false) };
+            here = parent;
+        }
+        Ok(here != self.root)
+    }
+
+    /// Takes back that this generation gave `dir` the name `name`.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn drop_entry(&mut self, dir: NodeId, name: &EntryName) -> Result<(), Error> {
+        let born = self.at.0;
+        self.sql("taking a name back", |c| delete_dirent(c, dir, name, born))
     }
 
     /// Returns the nodes whose bytes changed, or that were made, in generations after `since` up to this one, with the key
@@ -1200,7 +1236,7 @@ fn delete_dirent(c: &Connection, dir: NodeId, name: &EntryName, born: i64) -> ru
 }
 
 /// Records the text of a name, path or link target that views could not show as it is.
-fn insert_odd_name(c: &Connection, name: &[u8]) -> rusqlite::Result<()> {
+pub(super) fn insert_odd_name(c: &Connection, name: &[u8]) -> rusqlite::Result<()> {
     let std::borrow::Cow::Owned(text) = escape_bytes(name) else { return Ok(()) };
     c.prepare_cached("INSERT OR IGNORE INTO odd_name(name, text) VALUES (?1, ?2)")?
         .execute(params![name, text])
@@ -1388,7 +1424,7 @@ fn delete_tree(c: &Connection, source: i64, first_content: Option<i64>) -> rusql
         let range = [block << BLOCK_BITS, ((block + 1) << BLOCK_BITS) - 1];
         if first_content.is_none() {
             c.execute(
-                "DELETE FROM content WHERE id IN (SELECT content FROM inode WHERE node BETWEEN ?1 AND ?2 AND place = 4)",
+                "DELETE FROM content WHERE id IN (SELECT content FROM inode WHERE node BETWEEN ?1 AND ?2 AND place IN (3, 4))",
                 range,
             )?;
         }
@@ -1435,8 +1471,9 @@ fn undo(c: &Connection, generation: i64, source: i64, at: i64) -> rusqlite::Resu
         }
     }
     c.execute("DELETE FROM content WHERE id >= ?1", [first_content])?;
-    c.execute("DELETE FROM change WHERE source = ?1 AND at = ?2", [source, at])?;
-    c.execute("DELETE FROM finding WHERE source = ?1 AND at = ?2", [source, at])?;
+    for table in ["change", "finding", "disk_layer", "disk_file", "disk_volume"] {
+        c.execute(&format!("DELETE FROM {table} WHERE source = ?1 AND at = ?2"), [source, at])?;
+    }
     c.execute("DELETE FROM copy WHERE generation = ?1", [generation])?;
     c.execute("DELETE FROM generation WHERE id = ?1", [generation]).map(drop)
 }

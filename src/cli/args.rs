@@ -75,6 +75,55 @@ pub(super) enum SourceKindArgs {
     Nfs(NfsArgs),
     /// A GlusterFS volume: a full generation, then what its changelogs tell; copied into a store
     Gluster(GlusterArgs),
+    /// A disk: images of it (raw, qcow2), full ones and increments
+    Block(BlockArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BlockArgs {
+    /// Its name; a directory of that name appears in every view
+    pub(super) name: String,
+    /// The directory that holds the images; only files in it are opened
+    #[arg(long, value_name = "DIR")]
+    pub(super) images: PathBuf,
+    /// The format of the images [default: what each says of itself]. A guest can write the header of a qcow2 image into its raw
+    /// disk: say raw where all are
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Option<FormatArg>,
+    /// A pattern for names of images that tell their instant, as date(1) writes it; may be given again
+    /// [default: common forms, as in db01-2026-11-20T0200.qcow2; else what the image says, else its mtime]
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) name_pattern: Vec<String>,
+    /// The directory that asof take writes to [default: that of the images]
+    #[arg(long, value_name = "DIR")]
+    pub(super) store: Option<PathBuf>,
+    /// The NBD export that asof take pulls generations from: nbd://HOST/EXPORT, nbd+unix:///EXPORT?socket=PATH; nbds for TLS
+    #[arg(long, value_name = "URI")]
+    pub(super) nbd: Option<String>,
+    /// The dirty bitmap of that export that tells what changed since the newest generation: a bitmap of this name is begun,
+    /// or cleared, at each moment that is taken
+    #[arg(long, value_name = "BITMAP")]
+    pub(super) bitmap: Option<String>,
+    /// Run this first: it quiesces the guest. No shell; see ASOF_* in its environment
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) pre: Option<String>,
+    /// Run this then: it makes the export, or without --nbd an image, whose path it prints as its last line unless it
+    /// wrote it to $ASOF_IMAGE
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) snapshot: Option<String>,
+    /// Run this in any case as soon as the bytes are there: it thaws the guest
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) post: Option<String>,
+    /// Kill a command that takes longer [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) hook_timeout: Option<u64>,
+    /// How much the data is at rest in what is taken [default: app with --pre and --snapshot, else crash]
+    #[arg(long, value_name = "HOW")]
+    pub(super) consistency: Option<ConsistencyArg>,
+    /// The certificate that the server's has to be signed by, a file ca-cert.pem; client-cert.pem and client-key.pem lie
+    /// beside it if the server asks for them
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -298,9 +347,31 @@ pub(super) struct TakeArgs {
     /// Look at everything, also where changelogs tell what changed
     #[arg(long)]
     pub(super) rescan: bool,
+    #[command(flatten)]
+    pub(super) disk: TakeDiskArgs,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// How a disk is taken, in place of what its settings say.
+#[derive(Debug, Args)]
+pub(super) struct TakeDiskArgs {
+    /// The NBD export of a disk
+    #[arg(long, value_name = "URI")]
+    pub(super) nbd: Option<String>,
+    /// The dirty bitmap of that export that tells what changed since the newest generation
+    #[arg(long, value_name = "BITMAP")]
+    pub(super) bitmap: Option<String>,
+    /// What this moment is called: the next increment counts from it [default: as the bitmap, else the instant]
+    #[arg(long, value_name = "NAME")]
+    pub(super) checkpoint: Option<String>,
+    /// The checkpoint that the bitmap counts from, where it is not called so itself; it must be that of the newest generation
+    #[arg(long, value_name = "NAME", conflicts_with = "full")]
+    pub(super) since: Option<String>,
+    /// How much the data is at rest
+    #[arg(long, value_name = "HOW")]
+    pub(super) consistency: Option<ConsistencyArg>,
 }
 
 #[derive(Debug, Args)]
@@ -410,10 +481,58 @@ pub(super) struct IndexArgs {
     #[arg(long, value_name = "DATE", allow_hyphen_values = true)]
     pub(super) at: Option<String>,
     #[command(flatten)]
+    pub(super) disk: DiskArgs,
+    #[command(flatten)]
     pub(super) foreign: ForeignArgs,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// How images of a disk follow each other.
+#[derive(Debug, Args)]
+pub(super) struct DiskArgs {
+    /// The images named are increments without a link to what they rest on: the first one rests on this image, which is
+    /// indexed, and each other on the one before it
+    #[arg(long, value_name = "IMAGE", requires = "paths")]
+    pub(super) base: Option<PathBuf>,
+    /// How much the data was at rest when the images were taken [default: not said]
+    #[arg(long, value_name = "HOW")]
+    pub(super) consistency: Option<ConsistencyArg>,
+}
+
+/// The format of an image.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum FormatArg {
+    /// The bytes of the disk
+    Raw,
+    /// QEMU's own
+    Qcow2,
+}
+
+/// What is promised of the data of a disk.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ConsistencyArg {
+    /// The programs had written all, and waited
+    App,
+    /// The file systems were frozen
+    Frozen,
+    /// As after a power failure
+    Crash,
+    /// Nothing
+    None,
+}
+
+impl ConsistencyArg {
+    /// Returns the word for it in the catalog.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Frozen => "frozen",
+            Self::Crash => "crash",
+            Self::None => "none",
+        }
+    }
 }
 
 /// A list of changes of another tool.

@@ -4,6 +4,7 @@
 //! cannot be indexed does not stop the others. A copy that moved since it was indexed (rotating names) is found
 //! again by its instant and its new place recorded.
 
+mod disk;
 mod foreign;
 
 use super::args::IndexArgs;
@@ -42,10 +43,11 @@ pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {
             return Err(Failure::new(text)
                 .hint(format!("asof take {0}, or asof index {0} --list LIST --data DIR --at DATE", source.name)));
         }
-        (SourceKind::Nfs, Some(_)) => {
-            return Err(Failure::new(format!("source {:?} is of kind nfs: its copies need no list", source.name))
-                .hint(format!("asof index {} PATH --at DATE indexes a full copy", source.name)));
+        (SourceKind::Nfs | SourceKind::Block, Some(_)) => {
+            return Err(Failure::new(format!("source {:?} is of kind {kind}: its copies need no list", source.name))
+                .hint(format!("asof index {} PATH --at DATE indexes a copy", source.name)));
         }
+        (SourceKind::Block, None) => return disk::run(&mut writer, &source, args, world),
         (SourceKind::Nfs, None) => {}
     }
     let settings = Settings::from_json(&source.settings)?;

@@ -171,6 +171,50 @@ impl From<take::Error> for Failure {
     }
 }
 
+impl From<take::disk::Error> for Failure {
+    fn from(e: take::disk::Error) -> Self {
+        use take::disk::Error::{Catalog, Empty, Image, Index, NoCheckpoint, NotNewer, NotWhole, NothingBefore, Store};
+        let hint = match &e {
+            Catalog(_) | Index(_) | Image(_) => None,
+            Store(_) => {
+                Some("every image that it rests on has to be there as it was when it was indexed; nothing was recorded")
+            }
+            Empty { .. } => Some("was it copied to its end?"),
+            NothingBefore { .. } => Some("index the full image first; --base IMAGE names what increments rest on"),
+            NoCheckpoint { .. } => {
+                Some("index the image of that checkpoint first; --base IMAGE says that it rests on another")
+            }
+            NotNewer { .. } => Some("asof index NAME IMAGE --at DATE gives it another instant"),
+            NotWhole { .. } => Some("the image that it rests on has to be indexed first"),
+        };
+        let failure = match e {
+            Catalog(e) => return e.into(),
+            Index(e) => return e.into(),
+            e => Self::new(chain(&e)),
+        };
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<take::acquire::Error> for Failure {
+    fn from(e: take::acquire::Error) -> Self {
+        use take::acquire::Error::{Catalog, Disk};
+        let hint = e.hint();
+        let failure = match e {
+            Catalog(e) => return e.into(),
+            Disk(e) => return e.into(),
+            e => Self::new(chain(&e)),
+        };
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
 impl From<view::Error> for Failure {
     fn from(e: view::Error) -> Self {
         match e {

@@ -59,7 +59,7 @@ fn generation(name: &str, date: Option<&str>, as_json: bool, world: &World) -> R
     let copies: Vec<String> = reader
         .copies(source.id, g.taken_at)?
         .iter()
-        .map(|c| format!("{}{}", c.path.display(), if c.path.is_dir() { "" } else { " (not there now)" }))
+        .map(|c| format!("{}{}", c.path.display(), if c.path.exists() { "" } else { " (not there now)" }))
         .collect();
     tell(
         &[
@@ -151,6 +151,22 @@ fn bytes(
         Place::None | Place::Device(_) => "-".to_owned(),
         Place::Inline(_) => "in the catalog".to_owned(),
         Place::Lost => "could not be read when it was indexed".to_owned(),
+        Place::WholeDisk => {
+            let mut files: Vec<String> = Vec::new();
+            for layer in reader.disk_layers(source.id, at)? {
+                files.extend(layer.files.iter().map(|file| file.path.display().to_string()));
+            }
+            files.join(", ")
+        }
+        Place::OnDisk(_) | Place::Run(_) => {
+            let map = reader.file_map(&reader.known_node(node, at)?)?.unwrap_or_default();
+            let runs = map.extents.iter().filter(|run| !run.unwritten);
+            let runs: Vec<String> = runs.map(|run| format!("{}+{}", run.at, run.length)).collect();
+            match runs.as_slice() {
+                [] => "none, it is a hole".to_owned(),
+                runs => format!("of the disk, byte and length: {}", runs.join(", ")),
+            }
+        }
         Place::OwnPath | Place::CopyOf(_) => {
             let (at, path) = match place {
                 Place::CopyOf(held) => (held, reader.path_of(source.root, node, held)?.unwrap_or_else(|| path.clone())),

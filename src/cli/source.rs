@@ -2,8 +2,8 @@
 //! Settings are checked before they are stored; nothing below a source's copies is ever touched.
 
 use super::args::{
-    GlusterArgs, HowArgs, IdentityArg, InstantArg, NfsArgs, RemoveArgs, ScanArgs, SetArgs, SourceKindArgs, SourceVerb,
-    YesNo,
+    BlockArgs, FormatArg, GlusterArgs, HowArgs, IdentityArg, InstantArg, NfsArgs, RemoveArgs, ScanArgs, SetArgs,
+    SourceKindArgs, SourceVerb, YesNo,
 };
 use super::output::{self, grouped};
 use super::report::{Failure, Outcome};
@@ -11,8 +11,8 @@ use super::{World, show};
 use crate::catalog::{NewSource, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::model::{SourceKind, chain};
-use crate::source::gluster;
 use crate::source::nfs::{IdentityRule, InstantFrom, Settings};
+use crate::source::{block, gluster};
 use crate::take::hooks;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ pub(super) fn run(verb: SourceVerb, world: &World) -> Result<Outcome, Failure> {
     match verb {
         SourceVerb::Add(SourceKindArgs::Nfs(args)) => add_nfs(&args, world),
         SourceVerb::Add(SourceKindArgs::Gluster(args)) => add_gluster(&args, world),
+        SourceVerb::Add(SourceKindArgs::Block(args)) => add_block(&args, world),
         SourceVerb::List(args) => list(args.json, world),
         SourceVerb::Show(args) => show::source(&args.name, args.json, world),
         SourceVerb::Set(args) => set(&args, world),
@@ -67,6 +68,44 @@ fn add_gluster(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
+fn add_block(args: &BlockArgs, world: &World) -> Result<Outcome, Failure> {
+    // Kept with the source: the same name must mean the same instant for whoever runs `index` later.
+    let zone = world.zone.iana_name().filter(|name| jiff::tz::TimeZone::get(name).is_ok());
+    let settings = block::Settings {
+        images: canonical(&args.images, "images")?,
+        format: args.format.map(|format| match format {
+            FormatArg::Raw => block::image::Kind::Raw,
+            FormatArg::Qcow2 => block::image::Kind::Qcow2,
+        }),
+        name_patterns: args.name_pattern.clone(),
+        zone: zone.map(str::to_owned),
+        store: args.store.as_deref().map(|store| canonical(store, "store")).transpose()?,
+        nbd: args.nbd.clone(),
+        bitmap: args.bitmap.clone(),
+        tls_ca: args.tls_ca.as_deref().map(|ca| canonical(ca, "certificate")).transpose()?,
+        pre: args.pre.clone(),
+        snapshot: args.snapshot.clone(),
+        post: args.post.clone(),
+        hook_timeout_s: args.hook_timeout,
+        consistency: args.consistency.map(|arg| arg.word().to_owned()),
+    };
+    settings.check()?;
+    let commands = [("pre", &settings.pre), ("snapshot", &settings.snapshot), ("post", &settings.post)];
+    for (when, command) in commands {
+        let checked = command.as_ref().map_or(Ok(()), |command| hooks::check(when, command));
+        checked.map_err(|e| Failure::new(chain(&e)))?;
+    }
+    let (kind, now) = (SourceKind::Block, world.clock.now());
+    let new = NewSource { name: &args.name, kind, settings: &settings.to_json()?, added_at: now };
+    world.writer()?.add_source(&new)?;
+    eprintln!("added source \"{}\": a disk, images in {:?}", args.name, settings.images);
+    match settings.nbd.is_some() || settings.snapshot.is_some() {
+        true => eprintln!("hint: asof take {} takes a generation", args.name),
+        false => eprintln!("hint: asof index {} indexes those that are there", args.name),
+    }
+    Ok(Outcome::Done)
+}
+
 fn add_lists(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure> {
     let settings = gluster::Settings::of_lists().to_json()?;
     let (kind, now) = (SourceKind::Gluster, world.clock.now());
@@ -81,6 +120,9 @@ fn set(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
     let source = world.reader()?.source(&args.name)?;
     if source.kind == SourceKind::Gluster.word() {
         return set_gluster(args, &source, &mut writer);
+    }
+    if source.kind == SourceKind::Block.word() {
+        return Err(wrong_kind(&source, "a disk has no settings that can change; remove it and add it anew"));
     }
     let foreign = args.host.is_some() || args.store.is_some() || !is_empty(&args.scan);
     if foreign {

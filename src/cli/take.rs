@@ -3,6 +3,8 @@
 //! Promises: what was taken is said in one line with counts, what was not in further ones; a generation is there whole or
 //! not at all.
 
+pub(super) mod disk;
+
 use super::World;
 use super::args::TakeArgs;
 use super::output::{self, grouped, human_bytes};
@@ -21,6 +23,7 @@ pub(super) fn run(args: &TakeArgs, world: &World) -> Result<Outcome, Failure> {
     let source = world.reader()?.source(&args.name)?;
     match SourceKind::from_word(&source.kind) {
         Some(SourceKind::Gluster) => {}
+        Some(SourceKind::Block) => return disk::run(&mut writer, &source, args, world),
         Some(SourceKind::Nfs) => {
             return Err(Failure::new(format!(
                 "source {:?} is of kind nfs: another tool makes its copies",
@@ -29,6 +32,14 @@ pub(super) fn run(args: &TakeArgs, world: &World) -> Result<Outcome, Failure> {
             .hint(format!("asof index {} indexes those that are there", source.name)));
         }
         None => return Err(super::unknown_kind(&source)),
+    }
+    let disk = &args.disk;
+    let words = [&disk.nbd, &disk.bitmap, &disk.checkpoint, &disk.since];
+    if words.iter().any(|word| word.is_some()) || disk.consistency.is_some() {
+        return Err(Failure::new(format!(
+            "source {:?} is a Gluster volume: --nbd, --bitmap, --checkpoint, --since and --consistency are for disks",
+            source.name
+        )));
     }
     let settings = Settings::from_json(&source.settings)?;
     let mut about = vec![

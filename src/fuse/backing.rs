@@ -49,7 +49,13 @@ impl Backings {
             open.how.answer(reply);
             return Opened::Done;
         }
-        let (how, result) = match reply.open_backing(file.as_fd()) {
+        let Some(descriptor) = file.as_fd() else {
+            // Runs of a disk: there is no one file behind it.
+            map.insert(ino, Open { count: 1, how: How::Plain });
+            How::Plain.answer(reply);
+            return Opened::Done;
+        };
+        let (how, result) = match reply.open_backing(descriptor) {
             Ok(id) => (How::Passthrough { id, _file: file }, Opened::Done),
             // Without CAP_SYS_ADMIN, or compiled out: no other file will fare better.
             Err(e)

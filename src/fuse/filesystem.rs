@@ -283,7 +283,7 @@ impl Filesystem for AsofFilesystem {
         }
         if let Some(file) = shared.tree.opened(ino) {
             if let Some(reply) = shared.read_now(&file, offset, size_bytes, reply) {
-                shared.read_in_lane(file.place().store, ino, offset, size_bytes, reply);
+                shared.read_in_lane(file.store(), ino, offset, size_bytes, reply);
             }
             return;
         }

@@ -6,11 +6,13 @@
 //! monitor does).
 
 mod changes;
+mod disk;
 mod foreign;
 mod keep;
 mod merge;
 mod run;
 
+pub use disk::{DiskBefore, NewDisk, index_disk};
 pub use foreign::{Listed, NewList, index_list};
 pub use keep::{FileToKeep, Keep, KeepError, Kept, UNKNOWN_ORIGIN};
 pub use merge::Rules;

@@ -72,7 +72,7 @@ pub fn index_copy(
 }
 
 /// Publishes what was written, or removes it: counts, and whether the copy changed while it was walked.
-fn end(
+pub(super) fn end(
     generation: GenerationWriter<'_>,
     written: Result<(Counts, bool), Error>,
     started: Instant,

@@ -60,6 +60,22 @@ pub enum Error {
         /// What was recorded.
         expected: Identity,
     },
+    /// A compressed cluster of an image does not unpack.
+    #[error("cannot unpack the cluster at byte {at} of \"{}\": {why}", shown(path))]
+    Packed {
+        /// The image.
+        path: PathBuf,
+        /// Where in it.
+        at: u64,
+        /// Why.
+        why: String,
+    },
+    /// The layers of a disk name more files than can be told apart.
+    #[error("the layers of the disk lie in more than 65536 files ({files})")]
+    TooManyFiles {
+        /// How many were counted.
+        files: usize,
+    },
     /// The file was cut while it was open.
     #[error("\"{}\" ends at byte {found_bytes}, expected {expected_bytes} bytes", shown(path))]
     Short {

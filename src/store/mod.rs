@@ -9,14 +9,22 @@
 //! Writes only copies of its own ([`CopyWriter`]), and never knows the catalog: the caller says where the bytes are and
 //! what they should be.
 
+mod disk;
+mod disk_file;
 mod error;
+mod plain;
 mod writer;
 
+pub use disk::{Disk, DiskMap};
+pub use disk_file::Runs;
 pub use error::Error;
 pub use writer::{CopyWriter, WriterCounts, Written};
 
-use crate::model::{Kind, RelPath, StoreId, Timestamp};
-use crate::sys::{read, walk};
+use disk_file::DiskFile;
+use plain::PlainFile;
+
+use crate::model::{Kind, Layer, RelPath, StoreId, Timestamp};
+use crate::sys::read;
 use lru::LruCache;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -24,7 +32,7 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -32,6 +40,9 @@ use std::sync::{Arc, Mutex};
 
 /// Descriptors of copy directories that are kept; more than one, because versions come from many copies.
 const PLACES_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
+
+/// Disks whose maps are kept: one of 4,000 extents takes 200 KB.
+const DISKS_MAX: NonZeroUsize = NonZeroUsize::new(32).expect("not zero");
 
 /// Where one file lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,16 +71,23 @@ pub struct Identity {
     pub mtime: Timestamp,
 }
 
-/// A regular file of a copy, open for reading and checked to be the one that was indexed.
+/// An open file of a backup, checked to be the one that was indexed: a file of a copy, or runs of a disk.
 #[derive(Debug)]
-pub struct OpenFile {
-    /// None only while being dropped.
-    file: Option<File>,
-    identity: Identity,
-    place: Place,
-    /// Closes the descriptor elsewhere, where closing may wait for a server; see `Store::closer`.
-    closer: Option<Sender<File>>,
-    counts: Arc<Counts>,
+pub struct OpenFile(Bytes);
+
+#[derive(Debug)]
+enum Bytes {
+    Plain(PlainFile),
+    OnDisk(DiskFile),
+}
+
+/// Where an open file's bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin<'a> {
+    /// A file of a copy.
+    Copy(&'a Place),
+    /// The disk with this key.
+    Disk((i64, i64)),
 }
 
 /// What was asked of stores since the start.
@@ -91,44 +109,24 @@ pub struct StoreCost {
 impl OpenFile {
     /// Fills `buffer` from `offset` on, up to the recorded end of the file. Returns the number of bytes.
     ///
-    /// **Cost:** one `pread(2)` and one `statx(2)` as a rule; waits for the store.
+    /// **Cost:** one `pread(2)` and one `statx(2)` as a rule, of a file on a disk so many for each run; waits for the store.
     ///
     /// # Errors
     /// [`Error::Changed`] if it is no longer as it was when it was indexed; [`Error::Short`] if it ends before its
     /// recorded size; [`Error::Unreadable`].
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
-        let wanted = self.wanted(buffer.len(), offset);
-        self.counts.reads.fetch_add(1, Ordering::Relaxed);
-        let mut done = 0;
-        while done < wanted {
-            match self.file().read_at(&mut buffer[done..wanted], offset + done as u64) {
-                Ok(0) => return Err(self.short(offset + done as u64)),
-                Ok(n) => done += n,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(Error::Unreadable { path: self.place.full_path(), source }),
-            }
+        match &self.0 {
+            Bytes::Plain(file) => file.read_at(buffer, offset),
+            Bytes::OnDisk(file) => file.read_at(buffer, offset),
         }
-        // After the bytes: a write moves the mtime before it moves them.
-        let now = walk::stat_fd(self.file().as_fd());
-        let now = now.map_err(|source| Error::Unreadable { path: self.place.full_path(), source })?;
-        let found = Identity { size_bytes: now.size_bytes, mtime: now.mtime };
-        if found != self.identity {
-            return Err(Error::Changed { path: self.place.full_path(), found, expected: self.identity });
-        }
-        Ok(wanted)
     }
 
     /// Does the same without waiting, or returns none if not all of it is in memory (or the file has changed).
     pub fn read_cached(&self, buffer: &mut [u8], offset: u64) -> Option<usize> {
-        let wanted = self.wanted(buffer.len(), offset);
-        if wanted == 0 {
-            return Some(0);
+        match &self.0 {
+            Bytes::Plain(file) => file.read_cached(buffer, offset),
+            Bytes::OnDisk(file) => file.read_cached(buffer, offset),
         }
-        let n = read::read_without_waiting(self.file().as_fd(), &mut buffer[..wanted], offset).ok()?;
-        self.counts.reads.fetch_add(1, Ordering::Relaxed);
-        let now = walk::stat_fd_without_waiting(self.file().as_fd()).ok()?;
-        let is_same = Identity { size_bytes: now.size_bytes, mtime: now.mtime } == self.identity;
-        (n == wanted && is_same).then_some(n)
     }
 
     /// Returns where the next stored byte at or after `offset` lies, none if only a hole follows.
@@ -136,11 +134,10 @@ impl OpenFile {
     /// # Errors
     /// [`Error::Unreadable`].
     pub fn seek_data(&self, offset: u64) -> Result<Option<u64>, Error> {
-        if offset >= self.identity.size_bytes {
-            return Ok(None);
+        match &self.0 {
+            Bytes::Plain(file) => file.seek_data(offset),
+            Bytes::OnDisk(file) => Ok(file.seek_data(offset)),
         }
-        let found = self.seek(read::Seek::Data, offset, Some(offset))?;
-        Ok(found.filter(|at| *at < self.identity.size_bytes))
     }
 
     /// Returns where the next hole at or after `offset` begins (the end of the file is one), none if
@@ -149,56 +146,41 @@ impl OpenFile {
     /// # Errors
     /// [`Error::Unreadable`].
     pub fn seek_hole(&self, offset: u64) -> Result<Option<u64>, Error> {
-        if offset >= self.identity.size_bytes {
-            return Ok(None);
+        match &self.0 {
+            Bytes::Plain(file) => file.seek_hole(offset),
+            Bytes::OnDisk(file) => Ok(file.seek_hole(offset)),
         }
-        let found = self.seek(read::Seek::Hole, offset, Some(self.identity.size_bytes))?;
-        Ok(Some(found.map_or(self.identity.size_bytes, |at| at.min(self.identity.size_bytes))))
     }
 
     /// Returns the recorded length in bytes.
     pub fn size_bytes(&self) -> u64 {
-        self.identity.size_bytes
-    }
-
-    /// Returns the descriptor, for the kernel to read from.
-    pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file().as_fd()
-    }
-
-    /// Returns where the file lies.
-    pub fn place(&self) -> &Place {
-        &self.place
-    }
-
-    /// A file system that does not know holes has none: `otherwise` is then the answer.
-    fn seek(&self, what: read::Seek, offset: u64, otherwise: Option<u64>) -> Result<Option<u64>, Error> {
-        match read::seek(self.file().as_fd(), what, offset) {
-            Ok(found) => Ok(found),
-            Err(e) if read::is_unknown_seek(&e) => Ok(otherwise),
-            Err(source) => Err(Error::Unreadable { path: self.place.full_path(), source }),
+        match &self.0 {
+            Bytes::Plain(file) => file.size_bytes(),
+            Bytes::OnDisk(file) => file.size_bytes(),
         }
     }
 
-    fn wanted(&self, room: usize, offset: u64) -> usize {
-        let left = self.identity.size_bytes.saturating_sub(offset);
-        usize::try_from(left).map_or(room, |left| room.min(left))
+    /// Returns the descriptor, for the kernel to read from; none of a file on a disk, which has no one descriptor.
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.0 {
+            Bytes::Plain(file) => Some(file.as_fd()),
+            Bytes::OnDisk(_) => None,
+        }
     }
 
-    fn short(&self, found: u64) -> Error {
-        Error::Short { path: self.place.full_path(), found_bytes: found, expected_bytes: self.identity.size_bytes }
+    /// Returns the store that is asked for them.
+    pub fn store(&self) -> StoreId {
+        match &self.0 {
+            Bytes::Plain(file) => file.place().store,
+            Bytes::OnDisk(file) => file.store(),
+        }
     }
 
-    fn file(&self) -> &File {
-        self.file.as_ref().expect("the file is there until drop")
-    }
-}
-
-impl Drop for OpenFile {
-    fn drop(&mut self) {
-        if let (Some(closer), Some(file)) = (self.closer.take(), self.file.take()) {
-            // A closer that is gone gives the file back, and it is closed here.
-            let _ = closer.send(file);
+    /// Returns where its bytes are.
+    pub fn origin(&self) -> Origin<'_> {
+        match &self.0 {
+            Bytes::Plain(file) => Origin::Copy(file.place()),
+            Bytes::OnDisk(file) => Origin::Disk(file.disk_key()),
         }
     }
 }
@@ -208,6 +190,7 @@ impl Drop for OpenFile {
 pub struct Store {
     files: Mutex<LruCache<(i64, i64), Kept<OpenFile>>>,
     places: Mutex<LruCache<PathBuf, Kept<CopyRoot>>>,
+    disks: Mutex<LruCache<(i64, i64), Kept<Disk>>>,
     closers: Mutex<HashMap<StoreId, Sender<File>>>,
     /// Counts the calls of [`Store::rest`]; the age of what is kept is measured in them.
     rests: AtomicU64,
@@ -233,6 +216,7 @@ impl Store {
         Self {
             files: Mutex::new(LruCache::new(max)),
             places: Mutex::new(LruCache::new(PLACES_MAX)),
+            disks: Mutex::new(LruCache::new(DISKS_MAX)),
             closers: Mutex::new(HashMap::new()),
             rests: AtomicU64::new(0),
             counts: Arc::default(),
@@ -267,18 +251,51 @@ impl Store {
         self.counts.opens.fetch_add(1, Ordering::Relaxed);
         let (file, is_local) = self.open_place(place)?;
         check_identity(&file, place, identity)?;
-        let opened = Arc::new(OpenFile {
+        let opened = PlainFile {
             file: Some(file),
             identity: *identity,
             place: place.clone(),
             closer: if is_local { None } else { self.closer(place.store) },
             counts: Arc::clone(&self.counts),
-        });
+        };
+        Ok(self.keep_open(key, OpenFile(Bytes::Plain(opened))))
+    }
+
+    /// Keeps runs of a disk, whose image files lie in `store`, as an open file.
+    pub fn open_on_disk(&self, key: (i64, i64), store: StoreId, disk: Arc<Disk>, file: (Runs, u64)) -> Arc<OpenFile> {
+        let (runs, size_bytes) = file;
+        self.keep_open(key, OpenFile(Bytes::OnDisk(DiskFile::new(store, disk, runs, size_bytes))))
+    }
+
+    /// Returns the disk with this key, if it was opened lately.
+    pub fn cached_disk(&self, key: (i64, i64)) -> Option<Arc<Disk>> {
+        let now = self.rests.load(Ordering::Relaxed);
+        let mut disks = self.disks.lock().expect(UNPOISONED);
+        let kept = disks.get_mut(&key)?;
+        kept.used_at = now;
+        Some(Arc::clone(&kept.value))
+    }
+
+    /// Makes a disk of its layers, the newest first, and keeps it. Opens no file yet.
+    ///
+    /// # Errors
+    /// [`Error::TooManyFiles`].
+    pub fn open_disk(&self, key: (i64, i64), layers: &[Layer]) -> Result<Arc<Disk>, Error> {
+        let disk = Arc::new(Disk::new(key, DiskMap::of(layers)?, Arc::clone(&self.counts)));
+        let kept = Kept { value: Arc::clone(&disk), used_at: self.rests.load(Ordering::Relaxed) };
+        let displaced = self.disks.lock().expect(UNPOISONED).push(key, kept);
+        // Closed here, with the lock given back.
+        drop(displaced);
+        Ok(disk)
+    }
+
+    fn keep_open(&self, key: (i64, i64), opened: OpenFile) -> Arc<OpenFile> {
+        let opened = Arc::new(opened);
         let kept = Kept { value: Arc::clone(&opened), used_at: self.rests.load(Ordering::Relaxed) };
         let displaced = self.files.lock().expect(UNPOISONED).push(key, kept);
         // Closed here, with the lock given back.
         drop(displaced);
-        Ok(opened)
+        opened
     }
 
     /// Gives up the open file with this key, so that the next [`Store::open`] opens one anew.
@@ -296,7 +313,8 @@ impl Store {
         let now = self.rests.fetch_add(1, Ordering::Relaxed) + 1;
         let files = idle(&self.files, now, calls);
         let places = idle(&self.places, now, calls);
-        drop((files, places));
+        let disks = idle(&self.disks, now, calls);
+        drop((files, places, disks));
     }
 
     fn open_place(&self, place: &Place) -> Result<(File, bool), Error> {

@@ -89,6 +89,7 @@ fn as_json(deed: &Deed) -> Value {
                 Place::OwnPath => ("own path", None),
                 Place::CopyOf(at) => ("copy", Some(at.0)),
                 Place::Inline(_) => ("target", None),
+                Place::OnDisk(_) | Place::Run(_) | Place::WholeDisk => ("disk", None),
                 Place::Device(number) => ("device", Some(number as i64)),
                 Place::Lost => ("lost", None),
             };

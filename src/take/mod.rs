@@ -4,12 +4,16 @@
 //! goes on, in one transaction; a run that ends before that leaves the catalog as it was, and the next one goes on
 //! with what it had copied. Nothing of the source is changed. Never decides when: whoever calls does.
 
+pub mod acquire;
 mod bytes;
+pub mod disk;
 pub mod hooks;
 pub mod list_file;
 pub mod lists;
 mod manifest;
+pub mod pull;
 pub mod session;
+pub mod still;
 pub mod window;
 
 use crate::catalog::{self, Resume, SourceRow, Writer};

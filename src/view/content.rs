@@ -8,7 +8,7 @@
 use super::{Content, Error, Ino, Place, Spot, Tree, lock, notes};
 use crate::catalog::{self, CopyRow, NodeRow, Reader};
 use crate::model::{Kind, NodeId, RelPath, SourceId, Time, chain};
-use crate::store::{self, Identity, OpenFile};
+use crate::store::{self, Identity, OpenFile, Origin, Runs};
 use lru::LruCache;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -49,6 +49,9 @@ impl Tree {
             Spot::Note(view, index) => Ok(Content::Bytes(notes::text(self, view, index)?.into_bytes().into())),
             Spot::Node(place) => {
                 let row = self.file_row(&place)?;
+                if let catalog::Place::Inline(id) = row.place {
+                    return Ok(Content::Bytes(self.readers.with(|reader| reader.inline(id))?.into()));
+                }
                 match self.copies_of(place.source, holder(&place, &row))?.first() {
                     Some(copy) => Ok(Content::Stored { store: copy.store }),
                     None => Err(Error::NoBytes {
@@ -86,14 +89,14 @@ impl Tree {
     pub fn open_elsewhere(&self, ino: Ino, bad: &OpenFile, why: &store::Error) -> Result<Arc<OpenFile>, Error> {
         let Spot::Node(place) = self.spot(ino)? else { return Err(Error::NotAFile(self.describe(ino))) };
         self.store.forget(key(&place));
-        self.open_first(&place, Some(bad.place()), vec![chain(why)])
+        self.open_first(&place, Some(bad.origin()), vec![chain(why)])
     }
 
     /// Opens the first copy that has the file as it was indexed, other than `bad`.
     fn open_first(
         &self,
         place: &Place,
-        bad: Option<&store::Place>,
+        bad: Option<Origin<'_>>,
         mut tried: Vec<String>,
     ) -> Result<Arc<OpenFile>, Error> {
         let row = self.file_row(place)?;
@@ -120,9 +123,12 @@ impl Tree {
         place: &Place,
         at: Time,
         row: &NodeRow,
-        bad: Option<&store::Place>,
+        bad: Option<Origin<'_>>,
         tried: &mut Vec<String>,
     ) -> Result<Option<Arc<OpenFile>>, Error> {
+        if row.place.is_on_a_disk() {
+            return self.open_on_disk(place, at, row, bad, tried);
+        }
         let identity = Identity { size_bytes: row.size_bytes, mtime: row.mtime };
         let copies = self.copies_of(place.source, at)?;
         if copies.is_empty() {
@@ -131,7 +137,7 @@ impl Tree {
         for path in self.paths(place, at)? {
             for copy in copies.iter() {
                 let there = store::Place { store: copy.store, root: copy.path.clone(), path: path.clone() };
-                if bad == Some(&there) {
+                if bad == Some(Origin::Copy(&there)) {
                     continue;
                 }
                 match self.store.open(key(place), &there, &identity) {
@@ -141,6 +147,47 @@ impl Tree {
             }
         }
         Ok(None)
+    }
+
+    /// Tries the disk of the generation at `at`. Asks no store yet.
+    fn open_on_disk(
+        &self,
+        place: &Place,
+        at: Time,
+        row: &NodeRow,
+        bad: Option<Origin<'_>>,
+        tried: &mut Vec<String>,
+    ) -> Result<Option<Arc<OpenFile>>, Error> {
+        let disk_key = (at.0, place.source.0);
+        if bad == Some(Origin::Disk(disk_key)) {
+            return Ok(None);
+        }
+        let Some(copy) = self.copies_of(place.source, at)?.first().cloned() else {
+            tried.push(format!("the generation of {at} has no copy"));
+            return Ok(None);
+        };
+        let runs = match self.readers.with(|reader| reader.file_map(row))? {
+            Some(map) => Runs::Extents(map.extents),
+            None => Runs::WholeDisk,
+        };
+        let disk = match self.store.cached_disk(disk_key) {
+            Some(disk) => disk,
+            None => {
+                let layers = self.readers.with(|reader| reader.disk_layers(place.source, at))?;
+                if layers.is_empty() {
+                    tried.push(format!("a generation that the disk of {at} rests on is not there"));
+                    return Ok(None);
+                }
+                match self.store.open_disk(disk_key, &layers) {
+                    Ok(disk) => disk,
+                    Err(e) => {
+                        tried.push(chain(&e));
+                        return Ok(None);
+                    }
+                }
+            }
+        };
+        Ok(Some(self.store.open_on_disk(key(place), copy.store, disk, (runs, row.size_bytes))))
     }
 
     /// Returns every path of the node at `at`: one, and one more for each further hard link.
@@ -192,10 +239,19 @@ impl Tree {
     fn file_row(&self, place: &Place) -> Result<NodeRow, Error> {
         let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
         match row.place {
-            catalog::Place::OwnPath | catalog::Place::CopyOf(_) => Ok(row),
+            catalog::Place::OwnPath | catalog::Place::CopyOf(_) | catalog::Place::WholeDisk => Ok(row),
+            // Directories of a disk have runs too.
+            catalog::Place::OnDisk(_) | catalog::Place::Run(_) | catalog::Place::Inline(_) if self.is_file(&row)? => {
+                Ok(row)
+            }
             catalog::Place::Lost => Err(Error::Unread(self.describe_place(place), "content")),
             _ => Err(Error::NotAFile(self.describe_place(place))),
         }
+    }
+
+    fn is_file(&self, row: &NodeRow) -> Result<bool, Error> {
+        let perm = self.readers.with(|reader| reader.perm(row.perm))?;
+        Ok(Kind::from_mode(perm.mode) == Some(Kind::File))
     }
 
     /// Returns up to `max_files` regular files of up to `max_bytes_each` bytes that follow `ino` in its directory,
@@ -237,6 +293,10 @@ impl Tree {
     /// Returns the path of the file or directory in the first copy of its generation.
     pub(super) fn restore_source(&self, place: &Place) -> Result<Option<Vec<u8>>, Error> {
         let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
+        if row.place.is_on_a_disk() {
+            // It is no file by itself.
+            return Ok(None);
+        }
         let at = holder(place, &row);
         let copies = self.copies_of(place.source, at)?;
         let path = self.readers.with(|reader| reader.path_of(place.root, place.node, at))?;

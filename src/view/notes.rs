@@ -2,7 +2,7 @@
 //!
 //! `version` the program and its catalog; `sources` each source and its generations; `absent` the sources that
 //! a view has not, and why (at the top: from when on each is there); `gaps` the generations that are
-//! partial, or before which the source did not record what changed. Promises: computed from the snapshot of the moment, no query. At the top `.asof` is listed; in a
+//! partial, before which the source did not record what changed, or that have parts that are not read. Promises: computed from the snapshot of the moment, no query. At the top `.asof` is listed; in a
 //! view it can be looked up and is not listed, so that copying a view copies backups only.
 
 use super::snapshot::Snapshot;
@@ -122,13 +122,15 @@ fn absent(snapshot: &Snapshot, at: Option<Time>) -> Vec<Value> {
 fn gaps(snapshot: &Snapshot, at: Option<Time>) -> Vec<Value> {
     let mut rows = Vec::new();
     for source in snapshot.sources() {
-        for ((taken_at, losses), gaps) in source.instants.iter().zip(&source.losses).zip(&source.gaps) {
-            if losses + gaps > 0 && at.is_none_or(|at| *taken_at <= at) {
+        let counts = source.losses.iter().zip(&source.gaps).zip(&source.unsupported);
+        for (taken_at, ((losses, gaps), unsupported)) in source.instants.iter().zip(counts) {
+            if losses + gaps + unsupported > 0 && at.is_none_or(|at| *taken_at <= at) {
                 rows.push(json!({
                     "source": source.name,
                     "generation": taken_at.to_string(),
                     "losses": losses,
                     "gaps": gaps,
+                    "unsupported": unsupported,
                     "see": format!("asof show {}@{}", source.name, taken_at.view_name()),
                 }));
             }

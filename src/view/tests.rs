@@ -491,7 +491,7 @@ fn what_could_not_be_read_when_it_was_indexed_fails_and_is_no_empty_directory() 
     );
     assert_eq!(
         note(&tree, ".asof/gaps"),
-        "source=homes\tgeneration=2026-11-20T02:00:00Z\tlosses=1\tgaps=0\tsee=asof show homes@2026-11-20T020000Z\n"
+        "source=homes\tgeneration=2026-11-20T02:00:00Z\tlosses=1\tgaps=0\tunsupported=0\tsee=asof show homes@2026-11-20T020000Z\n"
     );
 }
 

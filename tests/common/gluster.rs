@@ -15,6 +15,7 @@
 // ACLs and devices have no calls in the standard library.
 #![allow(unsafe_code)]
 
+use crate::common::dice::Dice;
 use crate::common::{PlainTree, joined, run};
 use asof::model::{Kind, escape_bytes};
 use std::collections::BTreeMap;
@@ -582,25 +583,4 @@ pub fn names_below(root: &Path) -> BTreeMap<Vec<u8>, Kind> {
         }
     }
     names
-}
-
-/// A stream of numbers that is the same for the same seed (xorshift64*, Vigna 2016).
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// Returns a number below `sides`.
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        ((self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize) % sides
-    }
-
-    fn pick<T: Clone>(&mut self, of: &[T]) -> Option<T> {
-        if of.is_empty() { None } else { Some(of[self.roll(of.len())].clone()) }
-    }
 }

@@ -13,6 +13,9 @@
 // What a copy really holds is asked of the system directly: the program's own calls are what is tested.
 #![allow(unsafe_code)]
 
+#[path = "dice.rs"]
+pub mod dice;
+
 use asof::catalog::{NewSource, Reader, SourceRow, Writer};
 use asof::clock::Fixed;
 use asof::index::{Done, NewCopy, Rules, index_copy};
@@ -226,7 +229,11 @@ pub fn picture_of_copy(root: &Path) -> Picture {
     picture
 }
 
-fn shown_on_disk(path: &Path, metadata: &fs::Metadata) -> Shown {
+/// Returns what `path` itself is, `metadata` being of it; link counts as they are, no group.
+///
+/// # Panics
+/// If something of it cannot be read.
+pub fn shown_on_disk(path: &Path, metadata: &fs::Metadata) -> Shown {
     let kind = match metadata.file_type() {
         t if t.is_dir() => Kind::Directory,
         t if t.is_symlink() => Kind::Symlink,

@@ -189,7 +189,7 @@ fn a_directory_that_was_unreadable_when_it_was_indexed_fails_to_list_and_is_told
     let gaps = sh(&mount.join(".asof"), "cat gaps");
     assert_eq!(
         gaps,
-        "source=homes\tgeneration=2026-11-20T00:00:00Z\tlosses=1\tgaps=0\tsee=asof show homes@2026-11-20T000000Z\n"
+        "source=homes\tgeneration=2026-11-20T00:00:00Z\tlosses=1\tgaps=0\tunsupported=0\tsee=asof show homes@2026-11-20T000000Z\n"
     );
     let unlisted =
         "\"homes/barred\" as of 2026-11-20T00:00:00Z cannot be listed: it could not be read when it was indexed";

@@ -1,0 +1,391 @@
+//! Disks: what a generation holds of one, what it rests on, and which runs of it a file is.
+//!
+//! Promises: a layer comes back only whole, with all that it rests on, or not at all; a chain of parents ends. Knows no
+//! image format and no file system.
+
+use super::rows::{NODE_COLUMNS, NodeRow};
+use super::{Error, GenerationWriter, Place, Reader, Writer};
+use crate::model::{Extent, FileKey, FileMap, ImageFile, Layer, NodeId, SourceId, Time, Timestamp};
+use rusqlite::{Connection, OptionalExtension, params};
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// What a generation holds of a disk by itself, and where that came from.
+#[derive(Clone, Debug)]
+pub struct DiskRow {
+    /// Its bytes.
+    pub layer: Layer,
+    /// The generation that has what this one has not.
+    pub parent: Option<Time>,
+    /// The word of the image format.
+    pub format: String,
+    /// `push`, `pull`, `snapshot`, where it is known.
+    pub acquire: Option<String>,
+    /// The mark that the next increment counts from.
+    pub checkpoint: Option<String>,
+    /// The word of how much the data was at rest.
+    pub consistency: Option<String>,
+    /// Where the bytes came from, as a URI.
+    pub location: Option<String>,
+}
+
+/// A partition, logical volume or file system of a disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VolumeRow {
+    /// Its directory.
+    pub name: String,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// Where it is on the disk: `AT+LENGTH`, with blanks between.
+    pub pieces: String,
+    /// What it holds, where that is known.
+    pub kind: Option<String>,
+    /// Whether there is a tree of it.
+    pub browsable: bool,
+    /// What the partition table calls it.
+    pub label: String,
+    /// What the file system calls itself.
+    pub fs_label: String,
+    /// The file system's.
+    pub uuid: String,
+    /// `clean`, `replayed`, or `lost`: it could not be read.
+    pub state: String,
+    /// Names with blanks between.
+    pub features: String,
+    /// Why there is no tree, or what is odd.
+    pub note: String,
+}
+
+impl Reader {
+    /// Returns the layers that make the disk of `source` as of its generation of `at`, that one first; empty if a layer of the
+    /// chain is not there.
+    ///
+    /// **Cost:** two queries a layer.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn disk_layers(&self, source: SourceId, at: Time) -> Result<Vec<Layer>, Error> {
+        self.run("reading the layers of a disk", |c| layers(c, source, at))
+    }
+
+    /// Returns which runs of its disk a file is.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn file_map(&self, row: &NodeRow) -> Result<Option<FileMap>, Error> {
+        self.run("reading the runs of a file", |c| file_map(c, row))
+    }
+}
+
+impl Writer {
+    /// As [`Reader::disk_layers`].
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn disk_layers(&self, source: SourceId, at: Time) -> Result<Vec<Layer>, Error> {
+        self.sql("reading the layers of a disk", |c| layers(c, source, at))
+    }
+
+    /// Returns what the generation of `source` at `at` holds by itself.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn disk(&self, source: SourceId, at: Time) -> Result<Option<DiskRow>, Error> {
+        self.sql("reading a layer of a disk", |c| {
+            let Some((layer, parent)) = layer(c, source, at)? else { return Ok(None) };
+            let mut statement = c.prepare_cached(
+                "SELECT l.format, l.acquire, l.checkpoint, g.consistency, g.location FROM disk_layer l \
+                 JOIN generation g ON g.source = l.source AND g.taken_at = l.at WHERE l.source = ?1 AND l.at = ?2",
+            )?;
+            statement
+                .query_row([source.0, at.0], |r| {
+                    let (format, acquire, checkpoint) = (r.get(0)?, r.get(1)?, r.get(2)?);
+                    Ok(DiskRow {
+                        layer,
+                        parent,
+                        format,
+                        acquire,
+                        checkpoint,
+                        consistency: r.get(3)?,
+                        location: r.get(4)?,
+                    })
+                })
+                .optional()
+        })
+    }
+}
+
+impl GenerationWriter<'_> {
+    /// Records what this generation holds of its disk.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn set_disk(&mut self, disk: &DiskRow) -> Result<(), Error> {
+        let (source, at) = (self.source.0, self.at.0);
+        self.sql("recording a disk", |c| {
+            c.execute(
+                "INSERT INTO disk_layer(source, at, parent, size, format, acquire, checkpoint, stored, extents) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                params![
+                    source,
+                    at,
+                    disk.parent.map(|parent| parent.0),
+                    disk.layer.size_bytes as i64,
+                    disk.format,
+                    disk.acquire,
+                    disk.checkpoint,
+                    disk.layer.stored_bytes() as i64,
+                    disk.layer.encode_extents()
+                ],
+            )?;
+            c.execute(
+                "UPDATE generation SET consistency = ?3, location = ?4 WHERE source = ?1 AND taken_at = ?2",
+                params![source, at, disk.consistency, disk.location],
+            )?;
+            let mut statement = c.prepare(
+                "INSERT INTO disk_file(source, at, number, path, size, mtime, mtime_ns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?;
+            for (number, file) in disk.layer.files.iter().enumerate() {
+                let path = file.path.as_os_str().as_bytes();
+                let ImageFile { size_bytes, mtime, .. } = *file;
+                let number = number as i64;
+                statement.execute(params![source, at, number, path, size_bytes as i64, mtime.seconds, mtime.nanos])?;
+                super::writer::insert_odd_name(c, path)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Records a volume of this generation's disk.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn add_volume(&mut self, volume: &VolumeRow) -> Result<(), Error> {
+        self.sql("recording a volume", |c| {
+            c.prepare_cached(
+                "INSERT OR REPLACE INTO disk_volume(source, at, name, size, pieces, kind, browsable, label, fs_label, uuid, state, features, note) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            )?
+            .execute(params![
+                self.source.0,
+                self.at.0,
+                volume.name,
+                volume.size_bytes as i64,
+                volume.pieces,
+                volume.kind,
+                volume.browsable,
+                volume.label,
+                volume.fs_label,
+                volume.uuid,
+                volume.state,
+                volume.features,
+                volume.note
+            ])
+            .map(drop)
+        })
+    }
+
+    /// Returns the volumes of the disk as of the previous generation that there is a tree of, also those that could not be read
+    /// then: name, UUID (none of these) and pieces.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn previous_volumes(&self) -> Result<Vec<(String, String, String)>, Error> {
+        let Some(previous) = self.previous else { return Ok(Vec::new()) };
+        self.sql("reading the volumes of a disk", |c| {
+            let mut statement = c.prepare_cached(
+                "SELECT name, uuid, pieces FROM disk_volume WHERE source = ?1 AND at = ?2 AND (browsable OR state = 'lost') ORDER BY name",
+            )?;
+            statement.query_map([self.source.0, previous.0], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?.collect()
+        })
+    }
+
+    /// Returns where the bytes of a file or directory are that is these runs of the disk; the place that `base` has them at, if
+    /// they are the same.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn place_on_disk(&mut self, map: &FileMap, size_bytes: u64, base: Option<&NodeRow>) -> Result<Place, Error> {
+        match map.extents.as_slice() {
+            [] if map.rests_on.is_empty() => return Ok(Place::OnDisk(None)),
+            [run] if map.rests_on.is_empty() && is_whole(run, size_bytes) => return Ok(Place::Run(run.at)),
+            _ => {}
+        }
+        let known = match base.map(|base| base.place) {
+            Some(Place::OnDisk(known)) => known,
+            _ => None,
+        };
+        self.intern_bytes(&map.encode(), known).map(|id| Place::OnDisk(Some(id)))
+    }
+
+    /// Returns the place of bytes that are kept in the catalog, that of `base` if they are the same.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn place_inline(&mut self, bytes: &[u8], base: Option<&NodeRow>) -> Result<Place, Error> {
+        let known = match base.map(|base| base.place) {
+            Some(Place::Inline(known)) => Some(known),
+            _ => None,
+        };
+        self.intern_bytes(bytes, known).map(Place::Inline)
+    }
+
+    /// Calls `each` for every node whose version as of the previous generation is runs of the disk, or, where a log was replayed
+    /// then, a file that is in the catalog itself. Nodes without a name are among them.
+    ///
+    /// **Cost:** one pass over the source's versions.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn previous_maps(&self, mut each: impl FnMut(NodeId, NodeRow, FileMap)) -> Result<(), Error> {
+        let Some(previous) = self.previous else { return Ok(()) };
+        let sql = format!(
+            "SELECT i.node, {NODE_COLUMNS}, c.bytes FROM node_block b \
+             CROSS JOIN inode i ON i.node BETWEEN b.block * 65536 AND b.block * 65536 + 65535 \
+             LEFT JOIN content c ON i.place = 3 AND c.id = i.content \
+             WHERE b.source = ?1 AND i.born <= ?2 \
+             AND (i.place IN (3, 6) OR i.place = 4 AND ?3 AND (SELECT p.mode & 61440 = 32768 FROM perm p WHERE p.id = i.perm)) \
+             AND NOT EXISTS (SELECT 1 FROM inode n WHERE n.node = i.node AND n.born > i.born AND n.born <= ?2)"
+        );
+        self.sql("reading the runs of all files", |c| {
+            let mut statement = c.prepare_cached(&sql)?;
+            // Of a file whose bytes were in the log only, it is not known which runs they went to.
+            let was_replayed: bool = c.query_row(
+                "SELECT EXISTS (SELECT 1 FROM disk_volume WHERE source = ?1 AND at = ?2 AND state = 'replayed')",
+                [self.source.0, previous.0],
+                |r| r.get(0),
+            )?;
+            let mut rows = statement.query(params![self.source.0, previous.0, was_replayed])?;
+            while let Some(row) = rows.next()? {
+                let version = NodeRow::read(row, 1)?;
+                let stored: Option<Vec<u8>> = row.get(11)?;
+                each(NodeId(row.get(0)?), version, map_of(&version, stored.as_deref())?);
+            }
+            Ok(())
+        })
+    }
+
+    /// Returns which runs of the disk a version is; none of one that is not.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn map_of(&self, row: &NodeRow) -> Result<FileMap, Error> {
+        self.sql("reading the runs of a file", |c| file_map(c, row)).map(Option::unwrap_or_default)
+    }
+
+    /// Returns names and content bytes of the previous generation; 0 if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn previous_totals(&self) -> Result<(i64, i64), Error> {
+        let Some(previous) = self.previous else { return Ok((0, 0)) };
+        self.sql("reading what a generation holds", |c| {
+            c.query_row(
+                "SELECT coalesce(entries, 0), coalesce(size_bytes, 0) FROM generation WHERE source = ?1 AND taken_at = ?2",
+                [self.source.0, previous.0],
+                |r| Ok((r.get(0)?, r.get(1)?)),
+            )
+        })
+    }
+
+    /// Returns the identity of `node`, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn key_of(&self, node: NodeId) -> Result<Option<FileKey>, Error> {
+        self.sql("finding out who a node is", |c| {
+            c.prepare_cached("SELECT inode, born_ns FROM identity WHERE node = ?1")?
+                .query_row([node.0], |r| {
+                    Ok(FileKey { device: 0, inode: r.get::<_, i64>(0)? as u64, born_ns: r.get(1)? })
+                })
+                .optional()
+        })
+    }
+
+    /// Returns the nodes that had this inode number, with a birth in the range, in any generation.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn nodes_of_inode(&self, inode: u64, born: std::ops::RangeInclusive<i64>) -> Result<Vec<NodeId>, Error> {
+        self.sql("finding nodes by their inode number", |c| {
+            let mut statement = c.prepare_cached(
+                "SELECT node FROM identity WHERE source = ?1 AND inode = ?2 AND born_ns BETWEEN ?3 AND ?4",
+            )?;
+            let key = [self.source.0, inode as i64, *born.start(), *born.end()];
+            statement.query_map(key, |r| r.get(0).map(NodeId))?.collect()
+        })
+    }
+}
+
+/// A file with one run, written, from its first byte to its end or behind it.
+fn is_whole(run: &Extent, size_bytes: u64) -> bool {
+    // What lies behind the end (preallocated) is not told by this form; a directory or file that has it is stored as a map.
+    run.offset == 0
+        && !run.unwritten
+        && run.length >= size_bytes
+        && run.length - size_bytes < ROUNDING
+        && size_bytes > 0
+}
+
+/// One run of a file ends with its last block; a block is not longer (`mkfs.ext4 -b`, `mkfs.xfs -b size=`).
+const ROUNDING: u64 = 65_536;
+
+fn file_map(c: &Connection, row: &NodeRow) -> rusqlite::Result<Option<FileMap>> {
+    let stored: Option<Vec<u8>> = match row.place {
+        Place::OnDisk(Some(id)) => {
+            Some(c.prepare_cached("SELECT bytes FROM content WHERE id = ?1")?.query_row([id], |r| r.get(0))?)
+        }
+        Place::OnDisk(None) | Place::Run(_) => None,
+        _ => return Ok(None),
+    };
+    map_of(row, stored.as_deref()).map(Some)
+}
+
+fn map_of(row: &NodeRow, stored: Option<&[u8]>) -> rusqlite::Result<FileMap> {
+    match (row.place, stored) {
+        (Place::Run(at), _) => {
+            let extents = vec![Extent { offset: 0, at, length: row.size_bytes, unwritten: false }];
+            Ok(FileMap { extents, rests_on: Vec::new() })
+        }
+        (_, Some(stored)) => FileMap::decode(stored).map_err(damaged),
+        (_, None) => Ok(FileMap::default()),
+    }
+}
+
+fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
+}
+
+fn layers(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Vec<Layer>> {
+    let mut layers = Vec::new();
+    let mut next = Some(at);
+    while let Some(at) = next {
+        // A parent is older: so a chain ends.
+        let Some((layer, parent)) = layer(c, source, at)? else { return Ok(Vec::new()) };
+        layers.push(layer);
+        next = parent.filter(|parent| parent.0 < at.0);
+    }
+    Ok(layers)
+}
+
+fn layer(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Option<(Layer, Option<Time>)>> {
+    let mut statement =
+        c.prepare_cached("SELECT size, parent, extents FROM disk_layer WHERE source = ?1 AND at = ?2")?;
+    let found = statement
+        .query_row([source.0, at.0], |r| {
+            Ok((r.get::<_, i64>(0)?, r.get::<_, Option<i64>>(1)?, r.get::<_, Vec<u8>>(2)?))
+        })
+        .optional()?;
+    let Some((size_bytes, parent, extents)) = found else { return Ok(None) };
+    let mut statement = c.prepare_cached(
+        "SELECT path, size, mtime, mtime_ns FROM disk_file WHERE source = ?1 AND at = ?2 ORDER BY number",
+    )?;
+    let files = statement.query_map([source.0, at.0], |r| {
+        let mtime = Timestamp { seconds: r.get(2)?, nanos: r.get(3)? };
+        Ok(ImageFile { path: OsString::from_vec(r.get(0)?).into(), size_bytes: r.get::<_, i64>(1)? as u64, mtime })
+    })?;
+    let size_bytes = size_bytes as u64;
+    let mut layer = Layer { size_bytes, files: files.collect::<rusqlite::Result<_>>()?, extents: Vec::new() };
+    layer.decode_extents(&extents).map_err(damaged)?;
+    Ok(Some((layer, parent.map(Time))))
+}

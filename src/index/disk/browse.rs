@@ -1,0 +1,428 @@
+//! One file system of a disk: its nodes, their names, and where their bytes lie on the disk.
+//!
+//! Promises: a file system of which the generation before has no tree, or could not read it, is read whole, from the top directory
+//! down; of another one what may have changed. Damage to one record or directory is recorded with it and hides nothing else.
+
+use super::{DiskIndex, Names, Touched, meets};
+use crate::catalog::{ChangeOps, NodeRow, Place};
+use crate::index::Error;
+use crate::model::{EntryName, Extent, FileKey, FileMap, FindingKind, Kind, NodeId, RelPath, Timestamp, chain};
+use crate::source::block::volumes::Volume;
+use crate::source::block::{self, Content, FileSystem, Inode};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::ops::{ControlFlow, RangeInclusive};
+
+/// Names and inode numbers of a directory, sorted.
+type Listed = Vec<(EntryName, u64)>;
+
+/// What is known of an inode number in this generation.
+#[derive(Clone, Copy)]
+struct Known {
+    node: NodeId,
+    kind: Kind,
+}
+
+pub(super) struct Browse<'b, 'a, 'w> {
+    index: &'b mut DiskIndex<'a, 'w>,
+    fs: &'b dyn FileSystem,
+    volume: Volume,
+    /// Which file system, in the upper half of the birth of its nodes.
+    birth: i64,
+    /// Whether the generation before has a tree of it.
+    was_there: bool,
+    /// Runs of the volume that changed, until the scan.
+    changed: Vec<(u64, u64)>,
+    nodes: HashMap<u64, Known>,
+    /// Directories whose names may be others.
+    directories: HashMap<u64, Inode>,
+    /// Directories with names of an inode that is another node now.
+    renamed: BTreeSet<NodeId>,
+}
+
+impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
+    pub(super) fn new(
+        index: &'b mut DiskIndex<'a, 'w>,
+        fs: &'b dyn FileSystem,
+        volume: Volume,
+        uuid: &str,
+    ) -> Result<Self, Error> {
+        let before = index.writer.previous_volumes()?;
+        let was_there = before
+            .iter()
+            .any(|(name, known, pieces)| *name == volume.name && known == uuid && super::is_at(&volume, pieces));
+        let digest = blake3::hash(format!("{}\0{uuid}", volume.name).as_bytes());
+        let number = u32::from_le_bytes(digest.as_bytes()[..4].try_into().expect("four bytes"));
+        let changed = index.new.before.as_ref().map_or(Vec::new(), |before| on_volume(&volume, &before.changed));
+        // Without its top bit, so that none is MADE_HERE.
+        let birth = i64::from(number >> 1) << 32;
+        let (nodes, directories, renamed) = (HashMap::new(), HashMap::new(), BTreeSet::new());
+        Ok(Self { index, fs, volume, birth, was_there, changed, nodes, directories, renamed })
+    }
+
+    /// Writes what changed and returns the node of the top directory.
+    pub(super) fn run(mut self, touched: &[Touched]) -> Result<NodeId, Error> {
+        // Where not all records were found, those that are reached are read, one by one.
+        if self.scan()? && self.was_there {
+            self.look_again(touched)?;
+            self.list_renamed()?;
+            let mut changed: Vec<u64> = self.directories.keys().copied().collect();
+            changed.sort_unstable();
+            for number in changed {
+                self.list(number)?;
+            }
+        } else {
+            self.list_all()?;
+        }
+        let root = self.fs.root();
+        match self.resolve(root, None)? {
+            Some(known) if known.kind == Kind::Directory => Ok(known.node),
+            _ => self.lost_node(root, Kind::Directory).map(|known| known.node),
+        }
+    }
+
+    /// Reads the records that may have changed. Returns whether all of them were found.
+    fn scan(&mut self) -> Result<bool, Error> {
+        let (changed, all) = (std::mem::take(&mut self.changed), !self.was_there);
+        let mut trouble = Ok(());
+        let scanned = self.fs.scan_inodes(&|at, length| all || meets(&changed, at, length), &mut |inode| {
+            let told = match inode {
+                Ok(inode) => self.inode(inode).map(drop),
+                Err((number, e)) => self.damaged(number, &e),
+            };
+            self.index.monitor.advance(1);
+            match told {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(e) => {
+                    trouble = Err(e);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        trouble?;
+        if let Err(e) = &scanned {
+            let place = self.volume.name.clone();
+            self.index.finding(FindingKind::Unreadable, &place, &format!("not all inodes are found: {}", chain(e)))?;
+        }
+        Ok(scanned.is_ok())
+    }
+
+    fn key(&self, inode: &Inode) -> FileKey {
+        FileKey { device: 0, inode: inode.number, born_ns: self.birth | i64::from(inode.generation) }
+    }
+
+    /// Writes what an inode is now.
+    fn inode(&mut self, inode: Inode) -> Result<Option<Known>, Error> {
+        let Some(kind) = Kind::from_mode(inode.attrs.mode) else {
+            let what = block::Error::Damaged(format!("its mode is {:o}, which is no type", inode.attrs.mode));
+            self.damaged(inode.number, &what)?;
+            return Ok(None);
+        };
+        let (node, base) = self.node_of(&inode, kind)?;
+        if base.is_none() && self.was_there {
+            self.rename_others(inode.number, node)?;
+        }
+        let known = Known { node, kind };
+        self.nodes.insert(inode.number, known);
+        let (row, runs) = self.row(&inode, kind, base.as_ref())?;
+        let touched = kind == Kind::File
+            && base.is_some_and(|base| base.place == row.place)
+            && runs.iter().any(|run| !run.unwritten && self.is_changed(run));
+        // Where the generation before could not read the file system, what was written to it meanwhile is not known.
+        let unknown = kind == Kind::File && !self.was_there;
+        let other_bytes = unknown || touched && !self.index.same_bytes(&runs);
+        self.index.version(node, row, base.as_ref(), other_bytes)?;
+        if kind == Kind::Directory {
+            self.directories.insert(inode.number, inode);
+        }
+        Ok(Some(known))
+    }
+
+    fn is_changed(&self, run: &Extent) -> bool {
+        self.index.new.before.as_ref().is_some_and(|before| meets(&before.changed, run.at, run.length))
+    }
+
+    fn node_of(&mut self, inode: &Inode, kind: Kind) -> Result<(NodeId, Option<NodeRow>), Error> {
+        let key = self.key(inode);
+        let is_first = self.index.writer.previous().is_none() && !self.index.writer.is_late();
+        if !is_first
+            && let Some(node) = self.index.writer.identified(key)?
+            && self.index.writer.known_kind(node)? == Some(kind)
+        {
+            if !self.index.writer.previous_names(node)?.is_empty() {
+                return Ok((node, self.index.writer.previous_version(node)?));
+            }
+            // It came back: what was written to it meanwhile is not known.
+            self.index.writer.note_change(node, ChangeOps::CREATED)?;
+            return Ok((node, None));
+        }
+        let node = self.index.writer.new_node()?;
+        self.index.writer.note_change(node, ChangeOps::CREATED)?;
+        self.index.writer.identify(key, node)?;
+        Ok((node, None))
+    }
+
+    /// Returns the version that an inode is, and its runs on the disk.
+    fn row(&mut self, inode: &Inode, kind: Kind, base: Option<&NodeRow>) -> Result<(NodeRow, Vec<Extent>), Error> {
+        let attrs = &inode.attrs;
+        if let Some(why) = &inode.unreadable {
+            self.finding(inode.number, why)?;
+        }
+        let mut row = self.index.writer.encode(attrs, inode.unreadable.is_some(), base)?;
+        let mut runs = Vec::new();
+        match (&inode.content, kind) {
+            (Content::Mapped(map), Kind::File | Kind::Directory) => {
+                let map = self.on_disk(map);
+                row.place = self.index.writer.place_on_disk(&map, attrs.size_bytes, base)?;
+                runs = map.extents;
+            }
+            (Content::Bytes(bytes), Kind::File) => row.place = self.index.writer.place_inline(bytes, base)?,
+            (Content::None, Kind::File) => row.place = Place::OnDisk(None),
+            (Content::Unreadable(why), Kind::File | Kind::Directory) => {
+                row.place = Place::Lost;
+                self.finding(inode.number, why)?;
+            }
+            _ => {}
+        }
+        Ok((row, runs))
+    }
+
+    /// Returns a map of the volume as one of the disk.
+    fn on_disk(&self, map: &FileMap) -> FileMap {
+        let mut out = FileMap::default();
+        for run in &map.extents {
+            self.volume.locate(run.at, run.length, |from, at, length| {
+                out.extents.push(Extent { offset: run.offset + (from - run.at), at, length, unwritten: run.unwritten });
+            });
+        }
+        for (at, length) in &map.rests_on {
+            self.volume.locate(*at, *length, |_, at, length| out.rests_on.push((at, length)));
+        }
+        out
+    }
+
+    /// Records that an inode cannot be read: whoever has it now has no bytes and no listing.
+    fn damaged(&mut self, number: u64, why: &block::Error) -> Result<(), Error> {
+        self.finding(number, &chain(why))?;
+        for node in self.index.writer.nodes_of_inode(number, self.births())? {
+            let Some(row) = self.index.writer.previous_version(node)? else { continue };
+            if !self.index.writer.previous_names(node)?.is_empty() {
+                self.index.version(node, NodeRow { place: Place::Lost, ..row }, Some(&row), false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at nodes whose records did not change and some of whose blocks did.
+    fn look_again(&mut self, touched: &[Touched]) -> Result<(), Error> {
+        for one in touched {
+            let Some(key) = self.index.writer.key_of(one.node)? else { continue };
+            let is_here = key.born_ns & !i64::from(u32::MAX) == self.birth;
+            if !is_here || self.nodes.contains_key(&key.inode) || self.index.writer.previous_names(one.node)?.is_empty()
+            {
+                continue;
+            }
+            if one.map_itself || self.index.writer.known_kind(one.node)? == Some(Kind::Directory) {
+                match self.fs.inode(key.inode) {
+                    Ok(inode) if self.key(&inode) == key => drop(self.inode(inode)?),
+                    // It was deleted; so were its names, or listing what has them tells.
+                    Ok(_) | Err(block::Error::NotInUse(_)) => {}
+                    Err(e) => self.damaged(key.inode, &e)?,
+                }
+                continue;
+            }
+            let map = self.index.writer.map_of(&one.row)?;
+            if !self.index.same_bytes(&map.extents) {
+                self.index.version(one.node, one.row, Some(&one.row), true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the directories in which another node has a name by this inode number: the name leads to `node` now, and
+    /// nothing else need have changed in them.
+    fn rename_others(&mut self, number: u64, node: NodeId) -> Result<(), Error> {
+        for other in self.index.writer.nodes_of_inode(number, self.births())? {
+            if other != node {
+                let names = self.index.writer.previous_names(other)?;
+                self.renamed.extend(names.into_iter().map(|(dir, _)| dir));
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the directories that [`Browse::rename_others`] noted listed, too.
+    fn list_renamed(&mut self) -> Result<(), Error> {
+        for dir in std::mem::take(&mut self.renamed) {
+            let Some(key) = self.index.writer.key_of(dir)? else { continue };
+            if self.directories.contains_key(&key.inode) {
+                continue;
+            }
+            match self.fs.inode(key.inode) {
+                Ok(inode) if self.key(&inode) == key => drop(self.inode(inode)?),
+                Ok(_) | Err(block::Error::NotInUse(_)) => {}
+                Err(e) => self.damaged(key.inode, &e)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the births of all nodes of this file system.
+    fn births(&self) -> RangeInclusive<i64> {
+        self.birth..=self.birth | i64::from(u32::MAX)
+    }
+
+    /// Lists every directory that can be reached, each once.
+    fn list_all(&mut self) -> Result<(), Error> {
+        let root = self.fs.root();
+        if !self.nodes.contains_key(&root) {
+            // The scan did not come to it; without it there would be an empty directory.
+            match self.fs.inode(root) {
+                Ok(inode) => drop(self.inode(inode)?),
+                Err(e) => {
+                    self.finding(root, &chain(&e))?;
+                    self.lost_node(root, Kind::Directory)?;
+                }
+            }
+        }
+        let mut reached = HashSet::from([root]);
+        let mut next = VecDeque::from([root]);
+        while let Some(number) = next.pop_front() {
+            let Some((names, complete)) = self.read_names(number)? else { continue };
+            let dir = self.nodes[&number].node;
+            let mut kept = Names::new();
+            for (name, inode) in names {
+                let Some(known) = self.resolve(inode, None)? else { continue };
+                if known.kind == Kind::Directory && !reached.insert(inode) {
+                    self.finding(number, &format!("\"{name}\" is a further name of directory {inode}"))?;
+                    continue;
+                }
+                if known.kind == Kind::Directory {
+                    next.push_back(inode);
+                }
+                kept.insert(name, (known.node, known.kind));
+            }
+            self.index.names(dir, &kept, complete)?;
+        }
+        Ok(())
+    }
+
+    /// Compares the names of a directory with those before.
+    fn list(&mut self, number: u64) -> Result<(), Error> {
+        let Some((names, complete)) = self.read_names(number)? else { return Ok(()) };
+        let dir = self.nodes[&number].node;
+        let mut before = HashMap::new();
+        self.index.writer.list_previous(dir, |entry| {
+            before.insert(entry.name, entry.node);
+        })?;
+        let mut kept = Names::new();
+        for (name, inode) in names {
+            if let Some(known) = self.resolve(inode, before.get(&name).copied())? {
+                kept.insert(name, (known.node, known.kind));
+            }
+        }
+        self.index.names(dir, &kept, complete)
+    }
+
+    /// Reads the names of a directory, sorted; and whether they are all. None if it is not one that is known.
+    fn read_names(&mut self, number: u64) -> Result<Option<(Listed, bool)>, Error> {
+        let Some(inode) = self.directories.remove(&number) else { return Ok(None) };
+        let mut names = Vec::new();
+        let listed = self.fs.list(&inode, &mut |entry| names.push((entry.name, entry.inode)));
+        names.sort();
+        let count = names.len();
+        names.dedup_by(|b, a| a.0 == b.0);
+        let why = match &listed {
+            Err(e) => Some(chain(e)),
+            Ok(()) if names.len() < count => Some("a name is there twice".to_owned()),
+            Ok(()) => None,
+        };
+        if let Some(why) = &why {
+            self.finding(number, why)?;
+            self.lose_listing(self.nodes[&number].node)?;
+        }
+        Ok(Some((names, why.is_none())))
+    }
+
+    fn lose_listing(&mut self, dir: NodeId) -> Result<(), Error> {
+        let Some(row) = self.index.writer.current_version(dir)? else { return Ok(()) };
+        self.index.version(dir, NodeRow { place: Place::Lost, ..row }, Some(&row), false)
+    }
+
+    /// Returns what an inode number is in this generation; `before` is what the name pointed to that leads to it.
+    fn resolve(&mut self, number: u64, before: Option<NodeId>) -> Result<Option<Known>, Error> {
+        if let Some(known) = self.nodes.get(&number) {
+            return Ok(Some(*known));
+        }
+        if let Some(node) = before
+            && let Some(key) = self.index.writer.key_of(node)?
+            && key.inode == number
+            && let Some(kind) = self.index.writer.known_kind(node)?
+        {
+            let known = Known { node, kind };
+            self.nodes.insert(number, known);
+            return Ok(Some(known));
+        }
+        match self.fs.inode(number) {
+            Ok(inode) => match self.inode(inode)? {
+                Some(known) => Ok(Some(known)),
+                None => self.lost_node(number, Kind::File).map(Some),
+            },
+            Err(e) => {
+                self.damaged(number, &e)?;
+                match self.live_node(number)? {
+                    Some(known) => {
+                        self.nodes.insert(number, known);
+                        Ok(Some(known))
+                    }
+                    None => self.lost_node(number, Kind::File).map(Some),
+                }
+            }
+        }
+    }
+
+    /// Returns the node that had an inode number in the generation before.
+    fn live_node(&self, number: u64) -> Result<Option<Known>, Error> {
+        for node in self.index.writer.nodes_of_inode(number, self.births())? {
+            if !self.index.writer.previous_names(node)?.is_empty()
+                && let Some(kind) = self.index.writer.known_kind(node)?
+            {
+                return Ok(Some(Known { node, kind }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns a node for an inode that a name leads to and nothing is known of.
+    fn lost_node(&mut self, number: u64, kind: Kind) -> Result<Known, Error> {
+        let key = FileKey { device: 0, inode: number, born_ns: self.birth | i64::from(u32::MAX) };
+        let (node, base) = self.index.node_of(key)?;
+        let mut attrs = super::made_attrs(kind, 0, Timestamp { seconds: 0, nanos: 0 });
+        // Of an empty file the kernel asks no bytes, so that reading it would not fail.
+        attrs.size_bytes = 1;
+        let row = self.index.writer.encode(&attrs, false, base.as_ref())?;
+        self.index.version(node, NodeRow { place: Place::Lost, ..row }, base.as_ref(), false)?;
+        let known = Known { node, kind };
+        self.nodes.insert(number, known);
+        Ok(known)
+    }
+
+    fn finding(&mut self, number: u64, why: &str) -> Result<(), Error> {
+        let mut path = RelPath::root();
+        if let Some(names) = super::path_of(&self.volume.name) {
+            names.iter().for_each(|name| path.push(name));
+        }
+        let detail = if why.starts_with("inode ") { why.to_owned() } else { format!("inode {number}: {why}") };
+        self.index.finding_at(FindingKind::Unreadable, path, &detail)
+    }
+}
+
+/// Returns runs of the disk as runs of the volume.
+fn on_volume(volume: &Volume, changed: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut out = Vec::new();
+    for piece in &volume.pieces {
+        for (at, length) in super::parts(changed, piece.at, piece.length) {
+            out.push((piece.offset + (at - piece.at), length));
+        }
+    }
+    out
+}

@@ -1,0 +1,562 @@
+//! A generation of a disk is taken: the guest is held still, the moment is made, its bytes come into the source's folder,
+//! the guest goes on, and what came is indexed and published.
+//!
+//! What an increment counts from is known by the name of a checkpoint: each generation records one, and an increment is
+//! taken only where the bitmap is known to count from that of the newest generation. A bitmap that keeps its name while
+//! it is cleared at each moment has one flaw: after a run that failed nobody knows whether it was cleared. So each run
+//! leaves a note in the folder until it is published; where there is one, and the name is the same again, all is read.
+//!
+//! Promises: a failed run leaves the catalog as it was, and no image that is not whole. What cannot be proved to be an
+//! increment becomes a full generation, and that is said. Never decides when: whoever calls does.
+
+use super::disk::{self, NewImage, generation_of, index_image};
+use super::hooks::{self, About, Limit};
+use super::pull::{self, Pull, Pulled, Since};
+use super::still::{Guard, Still, Stop, create_anew, sync_folder, write_durably};
+use crate::catalog::{self, SourceRow, Writer};
+use crate::clock::Clock;
+use crate::index::Done;
+use crate::model::{Level, Time};
+use crate::monitor::Monitor;
+use crate::source::block::{Settings, image, nbd};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How far the newest generation may lie ahead of the clock to be waited for, in seconds.
+const AHEAD_S_MAX: i64 = 5;
+/// What is read of what a snapshot command prints.
+const SAID_BYTES_MAX: u64 = 1 << 20;
+
+/// What can keep a generation of a disk from being taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The catalog.
+    #[error(transparent)]
+    Catalog(#[from] catalog::Error),
+    /// Indexing.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+    /// The image that came.
+    #[error(transparent)]
+    Image(#[from] image::Error),
+    /// The bytes.
+    #[error(transparent)]
+    Pull(#[from] pull::Error),
+    /// A command of the admin.
+    #[error(transparent)]
+    Hook(#[from] hooks::Error),
+    /// The address of the export.
+    #[error(transparent)]
+    Uri(nbd::Error),
+    /// Something in the folder cannot be written.
+    #[error("cannot write {path:?}")]
+    Write {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Nothing says where the bytes come from.
+    #[error("source {0:?} names neither an NBD export nor a snapshot command")]
+    NoOrigin(String),
+    /// It was said what the bitmap counts from, and that is not the newest generation.
+    #[error("the bitmap is said to count from checkpoint {since:?}, and the newest generation, of {newest}, has {}", .found.as_ref().map_or_else(|| "none".to_owned(), |found| format!("{found:?}")))]
+    NotSince {
+        /// What was said.
+        since: String,
+        /// The newest generation.
+        newest: Time,
+        /// Its checkpoint.
+        found: Option<String>,
+    },
+    /// The command left nothing.
+    #[error(
+        "the snapshot command {command:?} left no image: {said:?} is the last line that it printed, and no file is at $ASOF_IMAGE"
+    )]
+    NoImage {
+        /// The command.
+        command: String,
+        /// The last line that it printed.
+        said: String,
+    },
+    /// It names an image of before.
+    #[error("the snapshot command left {image:?}, which is the generation of {at} already")]
+    Known {
+        /// The image.
+        image: PathBuf,
+        /// Its generation.
+        at: Time,
+    },
+    /// The clock went back.
+    #[error("the newest generation is of {newest}, and the clock says {now}")]
+    ClockBehind {
+        /// The newest generation.
+        newest: Time,
+        /// Now.
+        now: Time,
+    },
+    /// The run was told to end.
+    #[error("the run was told to end")]
+    Stopped,
+}
+
+impl Error {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Pull(e) => e.hint()?,
+            Self::NoOrigin(name) => return Some(format!("asof take {name} --nbd URI, or add the source with one")),
+            Self::NotSince { .. } => "export the bitmap of that checkpoint, or take --full reads everything",
+            Self::NoImage { .. } => {
+                "it prints the path of the image as its last line, or writes the image to $ASOF_IMAGE"
+            }
+            Self::Known { .. } => "each snapshot needs a file of its own",
+            Self::ClockBehind { .. } => "set the clock, or wait: a generation is never older than one that is there",
+            Self::Hook(_) | Self::Stopped => "nothing was taken",
+            Self::Write { .. } => "is the folder there, and has it room? nothing was taken",
+            Self::Catalog(_) | Self::Disk(_) | Self::Image(_) | Self::Uri(_) => return None,
+        };
+        Some(text.to_owned())
+    }
+}
+
+/// What is asked of a run; what is none is as the settings say.
+#[derive(Clone, Debug, Default)]
+pub struct DiskWish {
+    /// The address of the export.
+    pub nbd: Option<String>,
+    /// The bitmap.
+    pub bitmap: Option<String>,
+    /// The mark of the new generation.
+    pub checkpoint: Option<String>,
+    /// The mark that the bitmap counts from.
+    pub since: Option<String>,
+    /// The word of how much the data is at rest.
+    pub consistency: Option<String>,
+    /// Read everything.
+    pub full: bool,
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub struct DiskReport {
+    /// What was indexed.
+    pub done: Done,
+    /// How much of the disk the image holds.
+    pub level: Level,
+    /// The image.
+    pub image: PathBuf,
+    /// The generation that it rests on.
+    pub parent: Option<Time>,
+    /// Its mark.
+    pub checkpoint: Option<String>,
+    /// How much the data was at rest.
+    pub consistency: String,
+    /// Size of the disk, what of it was dirty, and what was read from the server, in bytes; none: a command made the image.
+    pub pulled: Option<(u64, u64, u64)>,
+    /// Why everything was read, where there is a bitmap.
+    pub full_because: Option<String>,
+    /// What kept the guest from being let go.
+    pub not_released: Option<hooks::Error>,
+}
+
+/// A run that is not published yet, in the folder of images: `.asof-pull-NAME.json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Note {
+    /// The instant of what it takes, once that is known.
+    at: Option<i64>,
+    /// The marks that this run and those before it would have made: bitmaps of these names may count from another moment by
+    /// now than from that of a generation. None: any may.
+    marks: Option<Vec<String>>,
+    consistency: Option<String>,
+}
+
+/// What is to be known of runs that did not end.
+struct Unsettled {
+    why: String,
+    marks: Option<Vec<String>>,
+}
+
+/// What came while the guest was held.
+struct Acquired {
+    at: Time,
+    image: PathBuf,
+    pulled: Option<Pulled>,
+    /// It was to be let go, and was not.
+    not_released: Option<hooks::Error>,
+}
+
+/// What every step of a run has.
+pub struct DiskJob<'a> {
+    /// The source, and its settings.
+    pub source: &'a SourceRow,
+    /// As stored.
+    pub settings: &'a Settings,
+    /// What is asked.
+    pub wish: &'a DiskWish,
+    /// How the guest is let go.
+    pub still: &'a Still,
+    /// What tells the run to end.
+    pub stop: &'a Stop,
+    /// Tells the time.
+    pub clock: &'a dyn Clock,
+    /// Hears what happens.
+    pub monitor: &'a dyn Monitor,
+}
+
+/// Returns what commands are told of a source.
+pub fn about(source: &SourceRow, settings: &Settings) -> About {
+    vec![("ASOF_SOURCE", source.name.clone().into()), ("ASOF_IMAGES", settings.own_folder().as_os_str().to_owned())]
+}
+
+/// What an image holds.
+enum Basis {
+    /// Everything, for this reason where there is one to tell.
+    All(Option<String>),
+    /// What changed.
+    Since(Since),
+}
+
+impl DiskJob<'_> {
+    /// Takes a generation.
+    ///
+    /// # Errors
+    /// [`Error`]; then the catalog is as before, and the guest was let go if that was possible.
+    pub fn take(&self, writer: &mut Writer) -> Result<DiskReport, Error> {
+        let nbd = self.wish.nbd.as_ref().or(self.settings.nbd.as_ref());
+        let uri = match nbd {
+            Some(text) => Some((text.as_str(), self.settings.uri(text).map_err(Error::Uri)?)),
+            None => None,
+        };
+        if uri.is_none() && self.settings.snapshot.is_none() {
+            return Err(Error::NoOrigin(self.source.name.clone()));
+        }
+        let unsettled = self.settle(writer)?;
+        let bitmap = self.wish.bitmap.as_ref().or(self.settings.bitmap.as_ref()).filter(|_| uri.is_some());
+        // What an earlier run left in doubt stays so until a generation is published.
+        let mark = self.wish.checkpoint.as_ref().or(bitmap);
+        let is_certain = mark.is_none() && unsettled.is_none();
+        let marks = unsettled.as_ref().map_or_else(|| Some(Vec::new()), |unsettled| unsettled.marks.clone());
+        let basis = match bitmap {
+            Some(bitmap) => self.basis(writer, bitmap, unsettled)?,
+            None => Basis::All(None),
+        };
+        if let Basis::All(Some(why)) = &basis {
+            self.monitor.warn(&format!("everything is read: {why}"));
+        }
+        let marks = marks.map(|marks| marks.into_iter().chain(mark.cloned()).collect());
+        let mut note = Note { marks, ..Note::default() };
+        self.write_note(&note)?;
+        let guard = Guard(self.still);
+        let held = self.acquire(writer, uri, bitmap, &basis, &mut note);
+        let status = if held.is_ok() { "taken" } else { "failed" };
+        let mut not_released = self.still.release(status).err();
+        drop(guard);
+        let Acquired { at, image, pulled, .. } = match held {
+            Ok(mut held) => {
+                not_released = not_released.or(held.not_released.take());
+                held
+            }
+            Err(e) => {
+                if is_certain {
+                    self.remove_note();
+                }
+                if let Some(e) = not_released {
+                    self.monitor.warn(&crate::model::chain(&e));
+                }
+                return Err(e);
+            }
+        };
+        let consistency = note.consistency.clone().unwrap_or_default();
+        let (done, parent, checkpoint) = self.index(writer, &image, at, &consistency)?;
+        self.remove_note();
+        Ok(DiskReport {
+            level: if parent.is_some() { Level::Incremental } else { Level::Full },
+            done,
+            image,
+            parent,
+            checkpoint,
+            consistency,
+            pulled: pulled.map(|pulled| (pulled.disk_bytes, pulled.dirty_bytes, pulled.fetched_bytes)),
+            full_because: match basis {
+                Basis::All(why) => why,
+                Basis::Since(_) => None,
+            },
+            not_released,
+        })
+    }
+
+    /// From the first command to the last byte: what has to be done while the guest is held.
+    fn acquire(
+        &self,
+        writer: &Writer,
+        uri: Option<(&str, nbd::Uri)>,
+        bitmap: Option<&String>,
+        basis: &Basis,
+        note: &mut Note,
+    ) -> Result<Acquired, Error> {
+        let folder = self.settings.own_folder();
+        let mut about = about(self.source, self.settings);
+        if let Some((text, _)) = &uri {
+            about.push(("ASOF_NBD", (*text).into()));
+        }
+        if let Some(bitmap) = bitmap {
+            about.push(("ASOF_BITMAP", bitmap.into()));
+        }
+        if let Some(checkpoint) = &self.wish.checkpoint {
+            about.push(("ASOF_CHECKPOINT", checkpoint.into()));
+        }
+        if let Basis::Since(since) = basis {
+            about.push(("ASOF_SINCE", since.checkpoint.clone().into()));
+        }
+        let failed = |source| Error::Write { path: folder.to_owned(), source };
+        self.still.hold(about.clone(), &self.clock.now().to_string()).map_err(failed)?;
+        let is_over = || self.stop.is_told();
+        let limit = Limit { time: self.settings.hook_timeout(), is_over: &is_over };
+        if let Some(pre) = &self.settings.pre {
+            hooks::run_within("pre", pre, &about, limit, None)?;
+        }
+        let at = self.instant(writer)?;
+        let is_app = self.settings.pre.is_some() && self.settings.snapshot.is_some();
+        let given = self.wish.consistency.clone().or_else(|| self.settings.consistency.clone());
+        let consistency = given.unwrap_or_else(|| if is_app { "app" } else { "crash" }.to_owned());
+        (note.at, note.consistency) = (Some(at.0), Some(consistency.clone()));
+        self.write_note(note)?;
+        about.push(("ASOF_TAKEN_AT", at.0.to_string().into()));
+        self.still.tell("ASOF_TAKEN_AT", at.0.to_string());
+        let Some(uri) = uri else {
+            return self.snapshot(writer, about, at, limit);
+        };
+        if let Some(command) = &self.settings.snapshot {
+            hooks::run_within("snapshot", command, &about, limit, None)?;
+        }
+        let since = match basis {
+            Basis::All(_) => None,
+            Basis::Since(since) => Some(since),
+        };
+        let checkpoint = self.wish.checkpoint.as_ref().or(bitmap).cloned().unwrap_or_else(|| at.view_name());
+        let wanted = Pull { uri, since, checkpoint: &checkpoint, consistency: &consistency, at, folder };
+        self.monitor.begin(&format!("{} {at}", self.source.name), None);
+        let pulled = pull::pull(&wanted, self.stop, self.monitor);
+        self.monitor.end();
+        let pulled = pulled?;
+        Ok(Acquired { at, image: pulled.image.clone(), pulled: Some(pulled), not_released: None })
+    }
+
+    /// Has the command make an image, lets the guest go, and returns the image.
+    fn snapshot(&self, writer: &Writer, mut about: About, at: Time, limit: Limit<'_>) -> Result<Acquired, Error> {
+        let command = self.settings.snapshot.as_ref().expect("it was looked for before");
+        let folder = self.settings.own_folder();
+        let (raw, map) = pull::names(folder, at);
+        if let Some(path) = [&raw, &map].into_iter().find(|path| path.exists()) {
+            return Err(pull::Error::Taken { path: path.clone() }.into());
+        }
+        let part = pull::part_of(&raw);
+        about.push(("ASOF_IMAGE", part.clone().into_os_string()));
+        let mut not_released = None;
+        let image = self.snapshot_image(command, &about, &part, limit).and_then(|image| {
+            // A copy of gigabytes may take long to reach the disk, and the guest waits for nothing of it.
+            not_released = self.still.release("taken").err();
+            let failed = |source| Error::Write { path: image.clone(), source };
+            File::open(&image).and_then(|file| file.sync_all()).map_err(failed)?;
+            if image != part {
+                return Ok(image);
+            }
+            if self.stop.is_told() {
+                return Err(Error::Stopped);
+            }
+            fs::rename(&part, &raw).and_then(|()| sync_folder(&raw)).map_err(failed)?;
+            Ok(raw)
+        });
+        if image.is_err() {
+            let _ = fs::remove_file(&part);
+        }
+        let image = image?;
+        match generation_of(writer, self.source, &image)? {
+            Some(at) => Err(Error::Known { image, at }),
+            None => Ok(Acquired { at, image, pulled: None, not_released }),
+        }
+    }
+
+    /// Runs the command and returns the file that it left.
+    fn snapshot_image(&self, command: &str, about: &About, part: &Path, limit: Limit<'_>) -> Result<PathBuf, Error> {
+        let folder = self.settings.own_folder();
+        let said = folder.join(format!(".asof-said-{}.part", self.source.name));
+        let failed = |source| Error::Write { path: said.clone(), source };
+        let mut output = create_anew(&said).map_err(failed)?;
+        // Without a name it is gone when the last one closes it. A pipe would be open as long as something that the command
+        // left in the background has it.
+        fs::remove_file(&said).map_err(failed)?;
+        let ours = output.try_clone().map_err(failed)?;
+        hooks::run_within("snapshot", command, about, limit, Some(ours))?;
+        let mut bytes = Vec::new();
+        output.seek(SeekFrom::Start(0)).map_err(failed)?;
+        output.take(SAID_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+        let named = folder.join(last);
+        let image = [Some(named).filter(|named| !last.is_empty() && named.is_file()), Some(part.to_owned())];
+        let image = image.into_iter().flatten().find(|path| path.is_file());
+        let image = image.ok_or_else(|| Error::NoImage { command: command.to_owned(), said: last.to_owned() })?;
+        if image == part {
+            return Ok(image);
+        }
+        fs::canonicalize(&image).map_err(|source| Error::Write { path: image, source })
+    }
+
+    /// Indexes an image and returns its generation's parent and mark, too.
+    fn index(
+        &self,
+        writer: &mut Writer,
+        path: &Path,
+        at: Time,
+        consistency: &str,
+    ) -> Result<(Done, Option<Time>, Option<String>), Error> {
+        let folders = self.settings.folders();
+        let image = self.settings.open(path, &folders)?;
+        for note in &image.notes {
+            self.monitor.warn(&format!("{path:?}: {note}"));
+        }
+        let new = NewImage {
+            source: self.source,
+            image: &image,
+            snapshot: None,
+            at,
+            rests_on: None,
+            folders: &folders,
+            acquire: (image.kind != image::Kind::Pull).then_some("snapshot"),
+            consistency: Some(consistency),
+        };
+        self.monitor.begin(&format!("{} {at}", self.source.name), None);
+        let indexed = index_image(writer, &new, self.clock, self.monitor);
+        self.monitor.end();
+        let (done, parent) = indexed?;
+        Ok((done, parent, image.checkpoint))
+    }
+
+    /// Tells what is taken with this bitmap, and why.
+    fn basis(&self, writer: &Writer, bitmap: &str, unsettled: Option<Unsettled>) -> Result<Basis, Error> {
+        if self.wish.full {
+            return Ok(Basis::All(None));
+        }
+        let Some(newest) = writer.instants(self.source.id)?.pop() else { return Ok(Basis::All(None)) };
+        let row = writer.disk(self.source.id, newest)?;
+        let checkpoint = row.as_ref().and_then(|row| row.checkpoint.clone());
+        let layers = writer.disk_layers(self.source.id, newest)?;
+        if let Some(since) = self.wish.since.as_ref().filter(|since| checkpoint.as_ref() != Some(*since)) {
+            return Err(Error::NotSince { since: since.clone(), newest, found: checkpoint });
+        }
+        let all = |why: String| Ok(Basis::All(Some(why)));
+        let (Some(checkpoint), Some(row)) = (checkpoint, row) else {
+            return all(format!(
+                "the generation of {newest} has no checkpoint that bitmap {bitmap:?} could count from"
+            ));
+        };
+        if self.wish.since.is_none() && checkpoint != bitmap {
+            return all(format!(
+                "nothing tells that bitmap {bitmap:?} counts from the generation of {newest}, whose checkpoint is \
+                 {checkpoint:?}; --since {checkpoint} says that it does"
+            ));
+        }
+        let is_mark = |marks: &Option<Vec<String>>| marks.as_ref().is_none_or(|marks| marks.contains(&checkpoint));
+        if let Some(Unsettled { why, .. }) = unsettled.filter(|unsettled| is_mark(&unsettled.marks)) {
+            return all(format!(
+                "{why}, so what bitmap {bitmap:?} counts from is not known; checkpoints of different names tell"
+            ));
+        }
+        let files = layers.iter().flat_map(|layer| &layer.files);
+        for file in files {
+            let is_there = fs::metadata(&file.path).is_ok_and(|now| {
+                let mtime = (now.mtime(), now.mtime_nsec() as u32);
+                !now.is_file() || (now.len(), mtime) == (file.size_bytes, (file.mtime.seconds, file.mtime.nanos))
+            });
+            if !is_there {
+                return all(format!("{:?}, which an increment would rest on, is gone or was written to", file.path));
+            }
+        }
+        if layers.is_empty() {
+            return all(format!("the disk as of {newest} is not whole"));
+        }
+        let (bitmap, size_bytes) = (bitmap.to_owned(), row.layer.size_bytes);
+        Ok(Basis::Since(Since { bitmap, at: newest, checkpoint, size_bytes }))
+    }
+
+    /// Looks after what a run left that did not end: what is whole becomes a generation, the rest is removed. Returns what
+    /// is to be known of it, if it is of no generation.
+    fn settle(&self, writer: &mut Writer) -> Result<Option<Unsettled>, Error> {
+        let path = self.note_path();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::Write { path, source }),
+        };
+        // A note that is damaged is one all the same.
+        let note: Note = serde_json::from_str(&text).unwrap_or_default();
+        let Some(at) = note.at.map(Time) else {
+            return Ok(Some(Unsettled { why: "the run before did not come to its end".to_owned(), marks: note.marks }));
+        };
+        let folder = self.settings.own_folder();
+        for removed in pull::remove_left(folder, at).map_err(|source| Error::Write { path: path.clone(), source })? {
+            self.monitor.warn(&format!("removed {removed:?}, which an interrupted run had left"));
+        }
+        let (raw, _) = pull::names(folder, at);
+        let mut is_known = writer.instants(self.source.id)?.contains(&at);
+        if !is_known && raw.is_file() {
+            match self.index(writer, &raw, at, note.consistency.as_deref().unwrap_or("crash")) {
+                Ok((done, ..)) => {
+                    is_known = true;
+                    self.monitor.warn(&format!(
+                        "indexed {} of \"{}\" from {raw:?}, which an interrupted run had taken whole",
+                        done.at, self.source.name
+                    ));
+                }
+                Err(e) => {
+                    let why = crate::model::chain(&e);
+                    self.monitor.warn(&format!("{raw:?} of an interrupted run does not become a generation: {why}"));
+                }
+            }
+        }
+        if is_known {
+            self.remove_note();
+            return Ok(None);
+        }
+        Ok(Some(Unsettled { why: format!("the run of {at} did not come to its end"), marks: note.marks }))
+    }
+
+    fn note_path(&self) -> PathBuf {
+        self.settings.own_folder().join(format!(".asof-pull-{}.json", self.source.name))
+    }
+
+    fn write_note(&self, note: &Note) -> Result<(), Error> {
+        let path = self.note_path();
+        let text = serde_json::to_string(note).expect("numbers and text have a form in JSON");
+        write_durably(&path, text.as_bytes()).map_err(|source| Error::Write { path, source })
+    }
+
+    /// If the note stays, the next run looks at more than it had to.
+    fn remove_note(&self) {
+        let _ = fs::remove_file(self.note_path());
+    }
+
+    /// Returns the instant of the generation: now, after waiting for the second of the newest generation to be over.
+    fn instant(&self, writer: &Writer) -> Result<Time, Error> {
+        let newest = writer.instants(self.source.id)?.pop();
+        let began = Instant::now();
+        loop {
+            let now = self.clock.now();
+            let Some(newest) = newest.filter(|newest| *newest >= now) else { return Ok(now) };
+            if newest.0 - now.0 > AHEAD_S_MAX || began.elapsed() > Duration::from_secs(2 * AHEAD_S_MAX as u64) {
+                return Err(Error::ClockBehind { newest, now });
+            }
+            if self.stop.is_told() {
+                return Err(Error::Stopped);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A guest is held still while a disk of it is taken, and let go again: whatever happens in between.
+//!
+//! Before the first command runs that may hold it, a journal is written in the folder of images and is on the disk; it is
+//! removed when the command that lets go has done its work. A run that finds the journal of one that was killed runs that
+//! command before anything else.
+//!
+//! Promises: the command that lets go is run once at the end of each run, also of one that failed or was told to end, and
+//! again by the next run as long as it does not succeed. Never runs a command that the journal names: who can write to the
+//! folder of images would be root then. It is the one of the source's settings.
+
+use super::hooks::{self, About, Limit};
+use serde_json::json;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What tells a run to end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Tells it.
+    pub fn tell(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether it was told.
+    pub fn is_told(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How a guest is let go.
+#[derive(Debug)]
+pub struct Still {
+    post: Option<String>,
+    time: Duration,
+    journal: PathBuf,
+    /// What the command is told of the run; none: the guest is not held.
+    held: Mutex<Option<About>>,
+}
+
+impl Still {
+    /// Returns how the guest of `source`, whose images lie in `folder`, is let go: by `post` within `time`.
+    pub fn new(source: &str, folder: &Path, post: Option<String>, time: Duration) -> Self {
+        Self { post, time, journal: folder.join(format!(".asof-thaw-{source}.json")), held: Mutex::new(None) }
+    }
+
+    /// Lets the guest go that a run held which was killed. Returns what was done, if anything was to be done.
+    ///
+    /// # Errors
+    /// [`hooks::Error`]; then the next run tries it again.
+    pub fn release_left(&self, mut about: About) -> Result<Option<String>, hooks::Error> {
+        if !self.journal.exists() {
+            return Ok(None);
+        }
+        let Some(post) = &self.post else {
+            let _ = fs::remove_file(&self.journal);
+            return Ok(Some("an interrupted run held the guest still; there is no post command any more".to_owned()));
+        };
+        about.push(("ASOF_STATUS", "interrupted".into()));
+        self.run(post, &about)?;
+        Ok(Some(format!("an interrupted run had not let the guest go: the post command {post:?} was run")))
+    }
+
+    /// Notes that the guest is held from now on; to be called before the first command that may hold it.
+    ///
+    /// # Errors
+    /// Those of writing the journal; then nothing is held.
+    pub fn hold(&self, about: About, began: &str) -> io::Result<()> {
+        if self.post.is_some() {
+            let text = json!({ "began": began, "process": std::process::id() });
+            write_durably(&self.journal, format!("{text}\n").as_bytes())?;
+            *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(about);
+        }
+        Ok(())
+    }
+
+    /// Tells the command that lets go one thing more.
+    pub fn tell(&self, name: &'static str, value: impl Into<std::ffi::OsString>) {
+        if let Some(about) = &mut *self.held.lock().unwrap_or_else(PoisonError::into_inner) {
+            about.push((name, value.into()));
+        }
+    }
+
+    /// Lets the guest go, if it is held. `status` is what became of the run until now. May be called from any thread; who
+    /// comes second waits until it is done.
+    ///
+    /// # Errors
+    /// [`hooks::Error`]; then the next run tries it again.
+    pub fn release(&self, status: &str) -> Result<(), hooks::Error> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(mut about), Some(post)) = (held.take(), &self.post) else { return Ok(()) };
+        about.push(("ASOF_STATUS", status.into()));
+        self.run(post, &about)
+    }
+
+    fn run(&self, post: &str, about: &About) -> Result<(), hooks::Error> {
+        let limit = Limit { time: self.time, is_over: &|| false };
+        hooks::run_within("post", post, about, limit, None)?;
+        // If this is lost, the command runs once more than it had to.
+        let _ = fs::remove_file(&self.journal).and_then(|()| sync_folder(&self.journal));
+        Ok(())
+    }
+}
+
+/// Lets the guest go when it is dropped: after a panic nobody else does.
+pub(super) struct Guard<'a>(pub(super) &'a Still);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.release("failed");
+    }
+}
+
+/// Writes a small file that is whole under its name or not there, also after a power failure.
+///
+/// # Errors
+/// Those of the system; then the name is as before.
+pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension("json.part");
+    let written = create_anew(&draft).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let moved = written.and_then(|()| fs::rename(&draft, path));
+    if moved.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    moved.and_then(|()| sync_folder(path))
+}
+
+/// Makes a file of this name, in place of whatever had it; a link that somebody laid there is not followed.
+pub(super) fn create_anew(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    File::options().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Makes the names beside `path` durable.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn still(folder: &Path, post: &str) -> Still {
+        Still::new("vda", folder, Some(post.to_owned()), Duration::from_secs(60))
+    }
+
+    #[test]
+    fn the_guest_is_let_go_once_and_the_journal_is_gone_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let post = format!("sh -c 'echo $ASOF_STATUS >> {}'", log.display());
+        let held = still(dir.path(), &post);
+        held.release("early").unwrap();
+        held.hold(Vec::new(), "now").unwrap();
+        assert!(dir.path().join(".asof-thaw-vda.json").exists());
+        held.release("taken").unwrap();
+        held.release("twice").unwrap();
+        drop(Guard(&held));
+        assert_eq!(fs::read_to_string(&log).unwrap(), "taken\n");
+        assert!(!dir.path().join(".asof-thaw-vda.json").exists());
+        held.hold(Vec::new(), "now").unwrap();
+        drop(Guard(&held));
+        assert_eq!(fs::read_to_string(&log).unwrap(), "taken\nfailed\n");
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_small_file_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mine, note) = (dir.path().join("mine"), dir.path().join("note.json"));
+        fs::write(&mine, "mine").unwrap();
+        std::os::unix::fs::symlink(&mine, dir.path().join("note.json.part")).unwrap();
+        std::os::unix::fs::symlink(&mine, &note).unwrap();
+        write_durably(&note, b"{}").unwrap();
+        assert_eq!((fs::read_to_string(&mine).unwrap().as_str(), fs::read(&note).unwrap()), ("mine", b"{}".to_vec()));
+    }
+
+    #[test]
+    fn a_guest_that_was_not_let_go_is_by_the_next_run_by_the_command_of_the_settings() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let held = still(dir.path(), "false");
+        held.hold(Vec::new(), "now").unwrap();
+        assert!(held.release("taken").is_err());
+        let text = r#"{"post":"touch /tmp/never"}"#;
+        fs::write(dir.path().join(".asof-thaw-vda.json"), text).unwrap();
+        let next = still(dir.path(), &format!("sh -c 'echo $ASOF_STATUS >> {}'", log.display()));
+        assert!(next.release_left(Vec::new()).unwrap().is_some());
+        assert_eq!(next.release_left(Vec::new()).unwrap(), None);
+        assert_eq!(fs::read_to_string(&log).unwrap(), "interrupted\n");
+    }
+}
