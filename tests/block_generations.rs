@@ -1,0 +1,553 @@
+//! Generations of disks, made while the test runs: QEMU backs up what the kernel writes, and asof shows what was there then.
+//!
+//! What is compared with is the live file system of that moment where it was frozen, else what the kernel shows of a copy of
+//! the disk after it replayed the log. Then what admins and guests do to images: rewrite them, lose them, link them in a
+//! circle, index them in any order, have partitions on them that nobody knows.
+//!
+//! What is written is made of a seed alone; a failure names it, and `ASOF_SEED=N` takes another one.
+//!
+//! Needs root, `/dev/fuse`, loop devices, QEMU, `nbdinfo` (libnbd-bin), e2fsprogs, xfsprogs, gdisk.
+
+mod common;
+
+#[path = "common/disk.rs"]
+mod disk;
+#[path = "common/qemu.rs"]
+mod qemu;
+#[path = "common/site.rs"]
+mod site;
+
+use common::dice::Dice;
+use common::{Picture, PlainTree, assert_same, ino_of, picture_of_copy, picture_of_view};
+use qemu::{LiveDisk, name, unmount};
+use site::{Site, as_nobody, difference, said, sh, shell};
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Returns up to `most` bytes, at least one.
+fn some_bytes(dice: &mut Dice, most: usize) -> Vec<u8> {
+    (0..=dice.roll(most)).map(|_| dice.roll(256) as u8).collect()
+}
+
+/// Does `count` things to a tree, as users would.
+fn change(root: &Path, dice: &mut Dice, count: usize) {
+    let tree = PlainTree::at(root.to_owned());
+    for _ in 0..count {
+        let (mut files, mut folders, mut todo) = (Vec::new(), vec![PathBuf::new()], vec![PathBuf::new()]);
+        while let Some(folder) = todo.pop() {
+            for entry in fs::read_dir(root.join(&folder)).unwrap().map(Result::unwrap) {
+                let path = folder.join(entry.file_name());
+                match entry.file_type().unwrap() {
+                    kind if kind.is_dir() && entry.file_name() != "lost+found" => {
+                        folders.push(path.clone());
+                        todo.push(path);
+                    }
+                    kind if kind.is_file() => files.push(path),
+                    _ => {}
+                }
+            }
+        }
+        files.sort();
+        folders.sort();
+        let number = dice.roll(100_000);
+        let folder = folders[dice.roll(folders.len())].clone();
+        let new = folder.join(format!("n{number}"));
+        let new = new.to_str().unwrap();
+        if root.join(new).symlink_metadata().is_ok() {
+            continue;
+        }
+        let Some(old) = (!files.is_empty()).then(|| files[dice.roll(files.len())].clone()) else {
+            tree.file(new, some_bytes(dice, 5000));
+            continue;
+        };
+        let old = old.to_str().unwrap();
+        let open = || fs::File::options().write(true).open(root.join(old)).unwrap();
+        match dice.roll(14) {
+            0 | 1 => drop(tree.file(new, some_bytes(dice, 200_000))),
+            2 => drop(tree.file(new, some_bytes(dice, 60))),
+            3 => drop(tree.sparse_file(new, 3_000_000, 1_234_567, &some_bytes(dice, 9000))),
+            4 => drop(tree.directory(new)),
+            5 => drop(tree.symlink(new, "t".repeat(1 + dice.roll(200)))),
+            6 => drop(tree.hard_link(old, new)),
+            7 => drop(tree.remove(old)),
+            8 => drop(tree.rename(old, new)),
+            // In place, with its mtime as it was.
+            9 | 10 => {
+                let (file, was) = (open(), fs::metadata(root.join(old)).unwrap().modified().unwrap());
+                file.write_all_at(&some_bytes(dice, 9000), dice.roll(20_000) as u64).unwrap();
+                file.set_modified(was).unwrap();
+            }
+            11 => open().set_len(dice.roll(100_000) as u64).unwrap(),
+            12 => drop(tree.xattr(old, "user.number", &some_bytes(dice, 300)).mode(old, 0o600 + dice.roll(64) as u32)),
+            _ => drop(tree.owner(old, 1000 + dice.roll(9) as u32, 50).mtime(old, number as i64 - 50_000, 7)),
+        }
+    }
+}
+
+/// Returns where the numbers begin: at `usual`, or at `ASOF_SEED`.
+fn seed(usual: u64) -> u64 {
+    std::env::var("ASOF_SEED").map_or(usual, |text| text.parse().expect("ASOF_SEED is a number"))
+}
+
+fn sorted(mut picture: Picture) -> Picture {
+    picture.values_mut().for_each(|shown| shown.xattrs.sort());
+    picture
+}
+
+/// Returns all of a file system of a generation, its bytes included.
+fn shown(site: &Site, path: &str) -> Picture {
+    let tree = disk::tree(&site.path("catalog.db"));
+    let root = ino_of(&tree, path).unwrap_or_else(|| panic!("{path} is not there"));
+    sorted(picture_of_view(&tree, root, true, false))
+}
+
+fn at(k: usize) -> String {
+    format!("{}T000000Z", name(k))
+}
+
+fn site() -> Site {
+    let site = Site::new();
+    site.ok(&["init"]);
+    site
+}
+
+fn add_source(site: &Site, name: &str, images: &Path) {
+    fs::create_dir_all(images).unwrap();
+    site.ok(&["source", "add", "block", name, "--images", images.to_str().unwrap()]);
+}
+
+const MKFS_EXT4: &str = "mkfs.ext4 -q -F";
+const MKFS_XFS: &str = "mkfs.xfs -q -f --unsupported";
+
+fn generations_that_were_frozen(mkfs: &str, size_mib: u64, seed: u64) {
+    let site = site();
+    let mut live = LiveDisk::new(&site.path("disk"), size_mib, mkfs);
+    let (mut dice, mut truths) = (Dice::new(seed), Vec::new());
+    for k in 0..4 {
+        change(&live.mount(), &mut dice, if k == 0 { 120 } else { 25 });
+        let mut truth = Picture::new();
+        let mut look = |mount: &Path| truth = sorted(picture_of_copy(mount));
+        live.take_frozen(&mut look, &mut |mount| {
+            fs::write(mount.join(format!("after-{k}")), "must not be there").unwrap();
+        });
+        truths.push(truth);
+    }
+    let (pushed, pulled) = (live.folder("push"), live.folder("pull"));
+    live.finish();
+    add_source(&site, "push", &pushed);
+    add_source(&site, "pull", &pulled);
+    for source in ["push", "pull"] {
+        site.run(&["index", source, "--consistency", "frozen"], 0);
+        for (k, truth) in truths.iter().enumerate() {
+            let found = shown(&site, &format!("{source}/@{}/fs", at(k)));
+            assert_same(&found, truth, &format!("{mkfs}, seed {seed}, generation {k} of {source}"));
+        }
+    }
+    let mount = site.mount(&[]);
+    for (k, truth) in truths.iter().enumerate() {
+        let merged = pushed.join(format!("{}.qcow2", name(k)));
+        for source in ["push", "pull"] {
+            let disk = mount.join(format!("@{}/{source}/disk.raw", at(k)));
+            sh(&mount, &format!("qemu-img compare -q -f raw -F qcow2 {} {}", disk.display(), merged.display()));
+        }
+        let (tree, back) = (mount.join(format!("@{}/pull/fs", at(k))), site.path(&format!("out/{k}")));
+        sh(&mount, &format!("rsync -aHAXS --numeric-ids {}/ {}/", tree.display(), back.display()));
+        assert_eq!(difference(&tree, &back), "", "generation {k}");
+        let restored = sorted(picture_of_copy(&back));
+        let plain = |picture: &Picture| -> Picture {
+            // The size and the link count of a directory are those of its file system.
+            let mut picture = picture.clone();
+            picture.values_mut().filter(|s| s.kind == asof::model::Kind::Directory).for_each(|s| {
+                (s.size_bytes, s.nlink) = (0, 0);
+            });
+            picture
+        };
+        assert_same(&plain(&restored), &plain(truth), &format!("generation {k}, brought back by rsync"));
+    }
+    let disk = mount.join(format!("@{}/push/disk.raw", at(3)));
+    let script = format!(
+        "cp --sparse=always {0} copy.raw && cmp {0} copy.raw && qemu-img convert -f raw -O qcow2 {0} copy.qcow2 && \
+         qemu-img compare -q -f raw -F qcow2 copy.raw copy.qcow2 && stat -c '%b %s' copy.raw",
+        disk.display()
+    );
+    let told = sh(&site.path("out"), &script);
+    let (blocks, size_bytes) = told.trim().split_once(' ').unwrap();
+    let (blocks, size_bytes): (u64, u64) = (blocks.parse().unwrap(), size_bytes.parse().unwrap());
+    assert_eq!(size_bytes, size_mib << 20);
+    assert!(blocks * 512 < size_bytes / 2, "its holes are holes again: {blocks} blocks of {size_bytes} bytes");
+    site.umount();
+}
+
+#[test]
+fn frozen_generations_of_ext4_are_what_was_mounted_then_pushed_or_pulled() {
+    generations_that_were_frozen(MKFS_EXT4, 64, seed(11));
+}
+
+#[test]
+fn frozen_generations_of_xfs_are_what_was_mounted_then_pushed_or_pulled() {
+    generations_that_were_frozen(MKFS_XFS, 96, seed(12));
+}
+
+fn generations_that_were_not_frozen(mkfs: &str, size_mib: u64, seed: u64, options: &str) {
+    let site = site();
+    let mut live = LiveDisk::new(&site.path("disk"), size_mib, mkfs);
+    let mut dice = Dice::new(seed);
+    for k in 0..4 {
+        change(&live.mount(), &mut dice, if k == 0 { 100 } else { 20 });
+        // Some of it is in place, some in the log only, some nowhere yet.
+        sh(&live.mount(), "sync -f .");
+        change(&live.mount(), &mut dice, 15);
+        sh(&live.mount(), &format!("for i in 1 2 3 4 5; do echo {k} >late-{k}-$i; done; sync late-{k}-5"));
+        live.take_unfrozen();
+    }
+    let pushed = live.folder("push");
+    live.finish();
+    add_source(&site, "push", &pushed);
+    site.run(&["index", "push", "--consistency", "crash"], 0);
+    for k in 0..4 {
+        let merged = pushed.join(format!("{}.qcow2", name(k)));
+        let script = format!(
+            "qemu-img convert -O raw {} live/copy.raw && mount -o {options} live/copy.raw copies",
+            merged.display()
+        );
+        sh(&site.path(""), &script);
+        let truth = sorted(picture_of_copy(&site.path("copies")));
+        unmount(&site.path("copies"));
+        let found = shown(&site, &format!("push/@{}/fs", at(k)));
+        assert!(found.contains_key(format!("late-{k}-5").as_bytes()), "what was synced is there");
+        assert_same(&found, &truth, &format!("{mkfs}, seed {seed}, generation {k}"));
+    }
+    let states = site.ok(&["sql", "--csv", "SELECT DISTINCT state FROM disk_volume"]);
+    assert!(states.contains("replayed"), "{states}");
+}
+
+#[test]
+fn generations_of_ext4_in_full_use_are_what_the_kernel_shows_after_replaying_its_journal() {
+    generations_that_were_not_frozen(MKFS_EXT4, 64, seed(21), "loop,noatime");
+}
+
+#[test]
+fn generations_of_xfs_in_full_use_are_what_the_kernel_shows_after_replaying_its_log() {
+    generations_that_were_not_frozen(MKFS_XFS, 96, seed(22), "loop,noatime,nouuid");
+}
+
+/// Makes a raw image with a file system of the kernel's, changes it with `script`s, and keeps a copy after each.
+fn raw_images(site: &Site, mkfs: &str, scripts: &[&str]) -> Vec<Picture> {
+    let images = site.path("images");
+    add_source(site, "disk", &images);
+    sh(&site.path(""), &format!("truncate -s 32M live/disk.raw && {mkfs} live/disk.raw"));
+    let mut truths = Vec::new();
+    for (k, script) in scripts.iter().enumerate() {
+        sh(&site.path(""), "mount -o loop,noatime live/disk.raw copies");
+        sh(&site.path("copies"), script);
+        truths.push(sorted(picture_of_copy(&site.path("copies"))));
+        unmount(&site.path("copies"));
+        sh(&site.path(""), &format!("cp --sparse=always live/disk.raw images/{}.raw", name(k)));
+    }
+    truths
+}
+
+fn count(site: &Site, query: &str) -> i64 {
+    let told = site.ok(&["sql", "--csv", query]);
+    told.lines().last().unwrap().parse().unwrap_or_else(|_| panic!("{query}: {told}"))
+}
+
+#[test]
+fn a_file_that_was_overwritten_in_place_with_its_mtime_set_back_is_found_between_two_full_images() {
+    let site = site();
+    let truths = raw_images(
+        &site,
+        MKFS_EXT4,
+        &[
+            "head -c 50000 /dev/zero | tr '\\0' a >db; echo calm >calm; touch -d @1700000000 db",
+            "printf XYZZY | dd of=db bs=1 seek=20000 conv=notrunc status=none; touch -d @1700000000 db",
+        ],
+    );
+    // A third one with other bytes under the same inode, which nothing but comparing tells.
+    let images = site.path("images");
+    let mut bytes = fs::read(images.join(format!("{}.raw", name(1)))).unwrap();
+    let found = bytes.windows(5).position(|five| five == b"XYZZY").expect("it is there once");
+    bytes[found..found + 5].copy_from_slice(b"PLUGH");
+    fs::write(images.join(format!("{}.raw", name(2))), bytes).unwrap();
+    site.run(&["index", "disk"], 0);
+    for (k, truth) in truths.iter().enumerate() {
+        assert_same(&shown(&site, &format!("disk/@{}/fs", at(k))), truth, &k);
+    }
+    let third = shown(&site, &format!("disk/@{}/fs", at(2)));
+    let db = third[&b"db"[..]].bytes.as_ref().unwrap();
+    assert_eq!((&db[20_000..20_005], db.len()), (&b"PLUGH"[..], 50_000));
+    assert_eq!(count(&site, "SELECT count(*) FROM versions WHERE name = 'db'"), 3);
+    assert_eq!(count(&site, "SELECT count(*) FROM versions WHERE name = 'calm'"), 1);
+}
+
+const STEPS: [&str; 3] = [
+    "mkdir d; echo one >d/a; echo stays >d/b; ln d/b c; head -c 300000 /dev/urandom >big",
+    "echo two >d/a; rm c; mkdir d/e; mv d/b d/e/b; echo new >n",
+    "rm -r d/e; echo three >d/a; echo other >big; mkfifo p",
+];
+
+#[test]
+fn an_older_image_that_is_indexed_after_newer_ones_changes_nothing_of_them() {
+    for order in [[2, 0, 1], [1, 2, 0], [2, 1, 0]] {
+        let site = site();
+        let truths = raw_images(&site, MKFS_EXT4, &STEPS);
+        for k in order {
+            site.run(&["index", "disk", &format!("images/{}.raw", name(k))], 0);
+        }
+        for (k, truth) in truths.iter().enumerate() {
+            assert_same(&shown(&site, &format!("disk/@{}/fs", at(k))), truth, &format!("{k} of {order:?}"));
+            let tree = disk::tree(&site.path("catalog.db"));
+            let whole = disk::hash_at(&tree, &format!("disk/@{}/disk.raw", at(k)));
+            assert_eq!(whole, disk::hash_of_file(&site.path(&format!("images/{}.raw", name(k)))));
+        }
+    }
+}
+
+#[test]
+fn a_generation_whose_image_was_rewritten_gives_errors_and_the_others_are_read() {
+    let site = site();
+    let truths = raw_images(&site, MKFS_EXT4, &STEPS);
+    site.run(&["index", "disk"], 0);
+    sh(
+        &site.path("images"),
+        &format!("printf junk | dd of={}.raw bs=1 seek=5000000 conv=notrunc status=none", name(1)),
+    );
+    let told = said(&site.run(&["index", "disk"], 1));
+    assert!(told.contains("was written after it was indexed"), "{told}");
+    let mount = site.mount(&[]);
+    for path in ["fs/d/a", "disk.raw"] {
+        let output = shell(&mount, &format!("cat @{}/disk/{path} >/dev/null", at(1)));
+        assert!(said(&output).contains("Input/output error"), "{path}: {}", said(&output));
+    }
+    // The next image holds the same version of this one, and serves it.
+    assert_eq!(sh(&mount, &format!("ls -lR @{0}/disk/fs >/dev/null; cat @{0}/disk/fs/n", at(1))), "new\n");
+    for k in [0, 2] {
+        assert_same(&shown(&site, &format!("disk/@{}/fs", at(k))), &truths[k], &k);
+        sh(&mount, &format!("cmp @{}/disk/disk.raw {}/{}.raw", at(k), site.path("images").display(), name(k)));
+    }
+    site.umount();
+    assert!(site.log().contains(&format!("{}.raw", name(1))), "{}", site.log());
+}
+
+#[test]
+fn increments_that_rest_on_nothing_on_themselves_or_on_what_is_gone_are_refused_by_name() {
+    let site = site();
+    raw_images(&site, MKFS_EXT4, &STEPS[..1]);
+    let images = site.path("images");
+    let overlay = |name: &str, backing: &str| {
+        sh(&images, &format!("qemu-img create -q -u -f qcow2 -F qcow2 -b {backing} {name} 32M"));
+    };
+    overlay("2026-11-05.qcow2", "gone.qcow2");
+    overlay("2026-11-06.qcow2", "2026-11-07.qcow2");
+    overlay("2026-11-07.qcow2", "2026-11-06.qcow2");
+    overlay("2026-11-08.qcow2", "/etc/passwd");
+    for (image, why) in [
+        ("2026-11-05.qcow2", "backing file \"gone.qcow2\""),
+        ("2026-11-06.qcow2", "which rests on it"),
+        ("2026-11-07.qcow2", "which rests on it"),
+        ("2026-11-08.qcow2", "backing file \"/etc/passwd\""),
+    ] {
+        let told = said(&site.run(&["index", "disk", &format!("images/{image}")], 2));
+        assert!(told.contains(why), "{image}: {told}");
+    }
+    // One that cannot be indexed does not stop those that do not rest on it.
+    site.run(&["index", "disk"], 1);
+    assert_eq!(count(&site, "SELECT count(*) FROM generations"), 1);
+}
+
+#[test]
+fn increments_without_links_rest_on_each_other_in_the_order_in_which_they_are_named() {
+    let site = site();
+    let truths = raw_images(&site, MKFS_EXT4, &STEPS);
+    let images = site.path("images");
+    for k in [1, 2] {
+        // What differs from the one before, and no word of what it rests on.
+        let script = format!(
+            "cp {1}.raw below.img && qemu-img create -q -f qcow2 -F raw -b below.img inc.tmp && \
+             qemu-img convert -O raw {0}.raw now.img && qemu-img convert -O qcow2 -B below.img -F raw now.img inc.tmp && \
+             qemu-img rebase -u -b '' inc.tmp && mv inc.tmp {0}.qcow2 && rm {0}.raw.keep below.img now.img 2>/dev/null || true",
+            name(k),
+            name(k - 1)
+        );
+        sh(&images, &script);
+    }
+    for k in [1, 2] {
+        fs::remove_file(images.join(format!("{}.raw", name(k)))).unwrap();
+        assert!(images.join(format!("{}.qcow2", name(k))).metadata().unwrap().len() < 8 << 20, "it is an increment");
+    }
+    let paths: Vec<String> = (1..3).map(|k| format!("images/{}.qcow2", name(k))).collect();
+    let base = format!("images/{}.raw", name(0));
+    let told = said(&site.run(&["index", "disk", &paths[0], "--base", &base], 2));
+    assert!(told.contains("is not indexed: nothing can rest on it"), "{told}");
+    site.run(&["index", "disk", &base], 0);
+    let wrong = said(&site.run(&["index", "disk", &paths[1], &paths[0], "--base", &base], 1));
+    assert!(wrong.contains("is not older"), "{wrong}");
+    let site = {
+        let fresh = self::site();
+        add_source(&fresh, "disk", &images);
+        fresh.run(&["index", "disk", images.join(format!("{}.raw", name(0))).to_str().unwrap()], 0);
+        let paths: Vec<String> =
+            (1..3).map(|k| images.join(format!("{}.qcow2", name(k))).display().to_string()).collect();
+        let base = images.join(format!("{}.raw", name(0))).display().to_string();
+        fresh.run(&["index", "disk", &paths[0], &paths[1], "--base", &base], 0);
+        for (k, truth) in truths.iter().enumerate() {
+            assert_same(&shown(&fresh, &format!("disk/@{}/fs", at(k))), truth, &k);
+        }
+        fresh
+    };
+    assert_eq!(count(&site, "SELECT count(*) FROM generations"), 3);
+}
+
+#[test]
+fn partitions_that_are_not_read_are_named_and_the_others_are_browsed() {
+    let site = site();
+    let images = site.path("images");
+    add_source(&site, "disk", &images);
+    let script = "truncate -s 64M d.raw; sgdisk -n 1:2048:+16M -n 2:0:+8M -n 3:0:+8M -n 4:0:+8M d.raw >/dev/null; \
+         truncate -s 16M p1; mkdir t; echo hello >t/file; mkfs.ext4 -q -F -d t p1; truncate -s 8M p2; mkswap -q p2; \
+         dd if=p1 of=d.raw bs=1M seek=1 conv=notrunc status=none; dd if=p2 of=d.raw bs=1M seek=17 conv=notrunc status=none; \
+         printf 'LUKS\\xba\\xbe\\x00\\x02' | dd of=d.raw bs=1M seek=25 conv=notrunc status=none; \
+         printf '\\xeb\\x52\\x90NTFS    ' | dd of=d.raw bs=1M seek=33 conv=notrunc status=none; mv d.raw 2026-11-01.raw; rm -r p1 p2 t";
+    sh(&images, script);
+    site.run(&["index", "disk"], 1);
+    let findings = site.ok(&["sql", "--csv", "SELECT kind, path, detail FROM findings ORDER BY path"]);
+    assert!(findings.contains("p3") && findings.to_lowercase().contains("luks"), "{findings}");
+    assert!(findings.contains("p4") && findings.to_lowercase().contains("ntfs"), "{findings}");
+    let mount = site.mount(&[]);
+    let view = mount.join("@2026-11-01T000000Z");
+    assert_eq!(sh(&view, "cat disk/p1/file"), "hello\n");
+    let volumes = site.ok(&["sql", "--csv", "SELECT name, kind, browsable FROM disk_volume ORDER BY name"]);
+    assert!(volumes.contains("p2,swap,0"), "{volumes}");
+    let listed = sh(&view, "ls disk");
+    assert_eq!(listed, "disk.raw\np1\n", "what is not read has no directory, and is in the disk");
+    sh(&view, &format!("cmp disk/disk.raw {}/2026-11-01.raw", images.display()));
+    site.umount();
+}
+
+#[test]
+fn a_file_system_with_a_damaged_superblock_cannot_be_listed_and_its_disk_is_served() {
+    let site = site();
+    raw_images(&site, MKFS_EXT4, &STEPS[..1]);
+    let images = site.path("images");
+    // The number of blocks: the magic number stays, the checksum does not hold.
+    sh(&images, "printf '\\xff\\xff' | dd of=2026-11-01.raw bs=1 seek=1028 conv=notrunc status=none");
+    site.run(&["index", "disk"], 1);
+    let mount = site.mount(&[]);
+    let output = shell(&mount, &format!("ls @{}/disk/fs", at(0)));
+    assert!(said(&output).contains("Input/output error"), "{}", said(&output));
+    sh(&mount, &format!("cmp @{}/disk/disk.raw {}/2026-11-01.raw", at(0), images.display()));
+    site.umount();
+    assert_eq!(count(&site, "SELECT count(*) FROM findings"), 1);
+}
+
+#[test]
+fn users_of_the_machine_see_nothing_of_a_disk_whoever_owns_the_files_on_it() {
+    let site = site();
+    raw_images(&site, MKFS_EXT4, &["echo secret >f; chmod 777 . f; chown 65534:65534 f ."]);
+    site.run(&["index", "disk"], 0);
+    site.let_everybody_pass();
+    let mount = site.mount(&[]);
+    for (path, what) in [("", "ls"), ("/fs", "ls"), ("/fs/f", "cat"), ("/disk.raw", "head -c 1")] {
+        let output = as_nobody(&mount, &format!("{what} @{}/disk{path}", at(0)));
+        assert!(said(&output).contains("Permission denied"), "{path}: {}", said(&output));
+    }
+    assert_eq!(sh(&mount, &format!("cat @{}/disk/fs/f; stat -c %a @{0}/disk", at(0))), "secret\n700\n");
+    site.umount();
+}
+
+/// Returns a site with the source `disk` and an ext4 image of the first of November with 1,800 files, made without a mount.
+fn site_of_many_files() -> Site {
+    let site = site();
+    let images = site.path("images");
+    add_source(&site, "disk", &images);
+    sh(
+        &images,
+        "mkdir -p t/d t/other; for i in $(seq 1000 2500); do echo c$i >t/d/f$i; done; for i in $(seq 100 400); do echo c$i >t/other/f$i; done
+         mkfs.ext4 -q -F -b 4096 -d t 2026-11-01.raw 64M; rm -r t",
+    );
+    site
+}
+
+#[test]
+fn another_file_under_the_inode_number_of_an_old_one_is_not_the_old_one_though_its_directory_did_not_change() {
+    let site = site_of_many_files();
+    sh(
+        &site.path("images"),
+        "cp 2026-11-01.raw 2026-11-02.raw
+         for what in 'generation 77' 'uid 4242' 'size 3'; do
+             debugfs -w -R \"set_inode_field /d/f2500 $what\" 2026-11-02.raw 2>/dev/null
+         done",
+    );
+    site.run(&["index", "disk"], 0);
+    let mount = site.mount(&[]);
+    let shown = |day: &str| sh(&mount, &format!("cd @2026-11-{day}/disk/fs/d; stat -c %u:%s f2500; cat f2500"));
+    assert_eq!((shown("01"), shown("02")), ("0:6\nc2500\n".to_owned(), "4242:3\nc25".to_owned()));
+    site.umount();
+    assert_eq!(count(&site, "SELECT count(DISTINCT entries) FROM generations"), 1);
+}
+
+#[test]
+fn a_file_that_was_damaged_in_the_first_generation_is_read_when_it_is_repaired() {
+    let site = site_of_many_files();
+    sh(
+        &site.path("images"),
+        "cp 2026-11-01.raw 2026-11-02.raw
+         debugfs -w -R 'set_inode_field /d/f2500 checksum 0x1234' 2026-11-01.raw 2>/dev/null",
+    );
+    site.run(&["index", "disk"], 1);
+    let mount = site.mount(&[]);
+    assert!(said(&shell(&mount, "cat @2026-11-01/disk/fs/d/f2500")).contains("Input/output error"));
+    assert_eq!(sh(&mount, "cd @2026-11-02/disk/fs/d; stat -c %a:%s f2500; cat f2500"), "644:6\nc2500\n");
+    site.umount();
+}
+
+#[test]
+fn a_file_system_that_cannot_be_read_twice_is_not_told_as_deleted_and_comes_back() {
+    let site = site_of_many_files();
+    sh(
+        &site.path("images"),
+        "dd if=2026-11-01.raw of=head bs=4096 count=1 status=none
+         before=2026-11-01.raw format=raw
+         for day in 2 3 4; do
+             qemu-img create -q -f qcow2 -F $format -b $before 2026-11-0$day.qcow2; before=2026-11-0$day.qcow2 format=qcow2
+         done
+         qemu-io -c 'write -q -P 9 0 4k' 2026-11-02.qcow2; qemu-io -c 'write -q -P 8 0 4k' 2026-11-03.qcow2
+         qemu-io -c 'write -q -s head 0 4k' 2026-11-04.qcow2; rm head",
+    );
+    site.run(&["index", "disk"], 1);
+    let mount = site.mount(&[]);
+    for day in ["02", "03"] {
+        let output = shell(&mount, &format!("ls @2026-11-{day}/disk/fs"));
+        assert!(said(&output).contains("Input/output error"), "{day}: {}", said(&output));
+    }
+    assert_eq!(sh(&mount, "cat @2026-11-04/disk/fs/other/f400; ls @2026-11-04/disk/fs/d | wc -l"), "c400\n1501\n");
+    site.umount();
+    assert_eq!(count(&site, "SELECT count(*) FROM changes WHERE what = 'deleted'"), 0);
+    assert_eq!(count(&site, "SELECT count(*) FROM generations WHERE partial"), 2);
+}
+
+#[test]
+fn an_increment_on_an_image_that_is_gone_is_refused_by_name() {
+    let site = site_of_many_files();
+    let images = site.path("images");
+    sh(
+        &images,
+        "qemu-img create -q -f qcow2 -F raw -b 2026-11-01.raw 2026-11-02.qcow2
+         qemu-io -c 'write -q -P 9 32M 4k' 2026-11-02.qcow2",
+    );
+    site.run(&["index", "disk"], 0);
+    sh(
+        &images,
+        "qemu-img create -q -f qcow2 -F qcow2 -b 2026-11-02.qcow2 2026-11-03.qcow2
+         qemu-io -c 'write -q -P 9 33M 4k' 2026-11-03.qcow2
+         mv 2026-11-01.raw ../gone",
+    );
+    let told = said(&site.run(&["index", "disk"], 2));
+    assert!(told.contains("2026-11-01.raw\" is missing"), "{told}");
+    assert!(told.contains("nothing was recorded"), "{told}");
+    assert_eq!(count(&site, "SELECT count(*) FROM generations"), 2);
+    sh(&images, "mv ../gone 2026-11-01.raw");
+    site.run(&["index", "disk"], 0);
+    assert_eq!(count(&site, "SELECT count(*) FROM generations"), 3);
+}

@@ -1,0 +1,704 @@
+//! Disks are taken: from real exports of QEMU, with its dirty bitmaps, while the kernel writes to the disk.
+//!
+//! `qemu-storage-daemon` holds a disk that is mounted through its FUSE export, so that every write of the kernel goes
+//! through its bitmaps; each moment is a fleecing node (`blockdev-backup` with `sync=none`), as libvirt makes it for pull
+//! backups. Smaller claims are held against `qemu-nbd`. Needs root, `/dev/fuse`, loop devices, and the packages
+//! qemu-utils, e2fsprogs, rsync and util-linux.
+
+#[path = "common/site.rs"]
+mod site;
+
+use serde_json::{Value, json};
+use site::{Site, difference, said, sh, wait_until};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// A server that is ended with the test.
+struct Server(Child);
+
+impl Server {
+    fn start(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::null()).spawn().expect("package qemu-utils is installed"))
+    }
+
+    fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Serves an image with `qemu-nbd` and returns the address of its export, called `vda`.
+fn serve(site: &Site, options: &str) -> (Server, String) {
+    let socket = site.path("nbd");
+    let _ = std::fs::remove_file(&socket);
+    let script = format!("exec qemu-nbd -t -e 8 -x vda -k {} {options}", socket.display());
+    let server = Server::start(Command::new("bash").args(["-c", &script]).current_dir(site.path("")));
+    wait_until("qemu-nbd listens", || UnixStream::connect(&socket).is_ok());
+    (server, format!("nbd+unix:///vda?socket={}", socket.display()))
+}
+
+/// Makes a qcow2 image of 8 MiB with two written runs and a bitmap that is begun after the first.
+fn small_disk(site: &Site) {
+    sh(
+        &site.path(""),
+        "qemu-img create -q -f qcow2 disk.qcow2 8M
+         qemu-io -c 'write -q -P 1 1M 1M' disk.qcow2
+         qemu-img bitmap --add -g 64k disk.qcow2 b0
+         qemu-io -c 'write -q -P 2 4M 128k' -c 'write -q -z 1M 128k' disk.qcow2
+         mkdir images",
+    );
+}
+
+fn add(site: &Site, more: &[&str]) {
+    site.ok(&["init"]);
+    let images = site.path("images").display().to_string();
+    let mut args = vec!["source", "add", "block", "vda", "--images", &images];
+    args.extend(more);
+    site.ok(&args);
+}
+
+fn take(site: &Site, more: &[&str]) -> Value {
+    let mut args = vec!["take", "vda", "--json"];
+    args.extend(more);
+    serde_json::from_str(&site.ok(&args)).expect("JSON")
+}
+
+/// Runs `asof take`, which must not take anything, and returns what it says.
+fn refused(site: &Site, more: &[&str]) -> String {
+    let mut args = vec!["take", "vda"];
+    args.extend(more);
+    said(&site.run(&args, 2)).trim().to_owned()
+}
+
+fn generations(site: &Site) -> usize {
+    let listed: Value = serde_json::from_str(&site.ok(&["generations", "vda", "--json"])).expect("JSON");
+    listed.as_array().expect("a list").len()
+}
+
+fn sha256(path: &Path) -> String {
+    let text = sh(Path::new("/"), &format!("sha256sum {:?}", path));
+    text.split(' ').next().expect("a sum").to_owned()
+}
+
+/// Returns the SHA-256 of the whole disk behind an export.
+fn sha256_of_export(site: &Site, uri: &str) -> String {
+    let script = format!("qemu-img convert -O raw '{uri}' out/truth && sha256sum out/truth && rm out/truth");
+    sh(&site.path(""), &script).split(' ').next().expect("a sum").to_owned()
+}
+
+/// Returns the names in the folder of images, sorted.
+fn left(site: &Site) -> Vec<String> {
+    let names = std::fs::read_dir(site.path("images")).expect("the folder");
+    let mut names: Vec<String> = names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Returns where the view of the newest generation is.
+fn view(site: &Site) -> PathBuf {
+    site.path("mnt/vda/@latest")
+}
+
+/// `qemu-storage-daemon`, spoken to by QMP.
+struct Qsd {
+    server: Server,
+    qmp: BufReader<UnixStream>,
+    moment: u32,
+}
+
+impl Qsd {
+    fn start(site: &Site, size: &str) -> Self {
+        let dir = site.path("");
+        sh(&dir, &format!("qemu-img create -q -f qcow2 active.qcow2 {size}; : > live.raw"));
+        let socket = site.path("qmp");
+        let chardev = format!("socket,id=q,server=on,wait=off,path={}", socket.display());
+        let args = ["--chardev", &chardev, "--monitor", "chardev=q"];
+        let server = Server::start(Command::new("qemu-storage-daemon").args(args));
+        let mut stream = None;
+        wait_until("qemu-storage-daemon listens", || {
+            stream = UnixStream::connect(&socket).ok();
+            stream.is_some()
+        });
+        let mut qsd = Self { server, qmp: BufReader::new(stream.unwrap()), moment: 0 };
+        let mut greeting = String::new();
+        qsd.qmp.read_line(&mut greeting).expect("a greeting");
+        qsd.ask("qmp_capabilities", json!({}));
+        let file = json!({"driver": "file", "filename": dir.join("active.qcow2")});
+        qsd.ask("blockdev-add", json!({"driver": "qcow2", "node-name": "active", "discard": "unmap", "file": file}));
+        let path = json!({"type": "unix", "data": {"path": dir.join("nbd")}});
+        qsd.ask("nbd-server-start", json!({"addr": path}));
+        let live = dir.join("live.raw");
+        qsd.ask(
+            "block-export-add",
+            json!({"type": "fuse", "id": "live", "node-name": "active", "mountpoint": live, "writable": true}),
+        );
+        qsd
+    }
+
+    fn ask(&mut self, command: &str, arguments: Value) -> Value {
+        let line = json!({"execute": command, "arguments": arguments});
+        writeln!(self.qmp.get_mut(), "{line}").expect("it listens");
+        loop {
+            let mut line = String::new();
+            self.qmp.read_line(&mut line).expect("it answers");
+            let answer: Value = serde_json::from_str(&line).expect("JSON");
+            assert!(answer.get("error").is_none(), "{command}: {answer}");
+            if let Some(answer) = answer.get("return") {
+                return answer.clone();
+            }
+        }
+    }
+
+    /// Makes a moment: an export `disk` of the disk as it is now, with the bitmap `since-K` of what changed since the last
+    /// one, and begins the bitmap `ck-K`. Returns K.
+    fn make_moment(&mut self, site: &Site) -> u32 {
+        let k = self.moment;
+        let scratch = site.path(&format!("scratch-{k}.qcow2"));
+        sh(&site.path(""), &format!("qemu-img create -q -f qcow2 {} $(stat -c %s live.raw)", scratch.display()));
+        let node = format!("scratch-{k}");
+        let file = json!({"driver": "file", "filename": scratch});
+        self.ask("blockdev-add", json!({"driver": "qcow2", "node-name": node, "file": file, "backing": "active"}));
+        let bitmap = |name: String, disabled| {
+            let data = json!({"node": "active", "name": name, "disabled": disabled});
+            json!({"type": "block-dirty-bitmap-add", "data": data})
+        };
+        let mut actions = vec![bitmap(format!("ck-{k}"), false)];
+        if k > 0 {
+            let before = format!("ck-{}", k - 1);
+            let merge = json!({"node": "active", "target": format!("since-{k}"), "bitmaps": [before]});
+            actions.push(bitmap(format!("since-{k}"), true));
+            actions.push(json!({"type": "block-dirty-bitmap-merge", "data": merge}));
+            let disable = json!({"node": "active", "name": before});
+            actions.push(json!({"type": "block-dirty-bitmap-disable", "data": disable}));
+        }
+        let backup =
+            json!({"job-id": "fleece", "device": "active", "target": node, "sync": "none", "auto-dismiss": false});
+        actions.push(json!({"type": "blockdev-backup", "data": backup}));
+        self.ask("transaction", json!({"actions": actions}));
+        let mut export = json!({"type": "nbd", "id": "export", "node-name": node, "name": "disk"});
+        if k > 0 {
+            export["bitmaps"] = json!([{"node": "active", "name": format!("since-{k}")}]);
+        }
+        self.ask("block-export-add", export);
+        self.moment += 1;
+        k
+    }
+
+    fn end_moment(&mut self) {
+        let k = self.moment - 1;
+        self.ask("block-export-del", json!({"id": "export", "mode": "hard"}));
+        wait_until("the export is gone", || {
+            let exports = self.ask("query-block-exports", json!({}));
+            exports.as_array().unwrap().iter().all(|export| export["id"] != "export")
+        });
+        self.ask("job-cancel", json!({"id": "fleece"}));
+        wait_until("the job has ended", || {
+            let jobs = self.ask("query-jobs", json!({}));
+            jobs.as_array().unwrap().iter().any(|job| job["id"] == "fleece" && job["status"] == "concluded")
+        });
+        self.ask("job-dismiss", json!({"id": "fleece"}));
+        self.ask("blockdev-del", json!({"node-name": format!("scratch-{k}")}));
+    }
+
+    fn uri(&self, site: &Site) -> String {
+        format!("nbd+unix:///disk?socket={}", site.path("nbd").display())
+    }
+}
+
+/// A file system on the live disk. It is thawed, unmounted and its loop device detached when the test ends.
+struct Mounted {
+    dir: PathBuf,
+    device: String,
+}
+
+impl Mounted {
+    fn make(site: &Site) -> Self {
+        let device = sh(&site.path(""), "losetup -f --show live.raw").trim().to_owned();
+        let mounted = Self { dir: site.path("live"), device };
+        let (dir, device) = (mounted.dir.display(), &mounted.device);
+        sh(&site.path(""), &format!("mkfs.ext4 -q -F -b 4096 {device}; mount -o noatime {device} {dir}"));
+        mounted
+    }
+
+    /// Freezes the file system, calls `deed`, thaws it.
+    fn frozen<T>(&self, deed: impl FnOnce() -> T) -> T {
+        sh(&self.dir, &format!("sync -f .; fsfreeze -f {:?}", self.dir));
+        let done = deed();
+        sh(Path::new("/"), &format!("fsfreeze -u {:?}", self.dir));
+        done
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let dir = self.dir.display();
+        let script = format!("fsfreeze -u {dir}; umount {dir} || umount -l {dir}; losetup -d {}", self.device);
+        let _ = Command::new("bash").args(["-c", &script]).output();
+    }
+}
+
+#[test]
+fn a_full_generation_and_increments_are_the_disk_and_the_files_as_they_were_at_each_moment() {
+    let site = Site::new();
+    std::fs::create_dir(site.path("images")).unwrap();
+    // Dropped in reverse: the mount goes before its disk.
+    let mut qsd = Qsd::start(&site, "64M");
+    let live = Mounted::make(&site);
+    let uri = qsd.uri(&site);
+    add(&site, &["--nbd", &uri, "--consistency", "frozen"]);
+    let mut truth: Vec<(String, String, u64)> = Vec::new();
+    for k in 0..4 {
+        let script = format!(
+            "mkdir -p dir-{k}; head -c 300000 /dev/urandom > dir-{k}/random; echo {k} > same-name; ln -sf {k} link
+             head -c 3000000 /dev/urandom > large; truncate -s 9M holes; printf {k} >> holes
+             rm -rf dir-$(({k} - 2)); for f in $(seq 50); do echo {k} $f > dir-{k}/$f; done"
+        );
+        sh(&live.dir, &script);
+        live.frozen(|| {
+            qsd.make_moment(&site);
+            sh(&site.path(""), &format!("cp -a --sparse=always live out/truth-{k}"));
+        });
+        // The guest goes on.
+        sh(&live.dir, "head -c 2000000 /dev/urandom > large; echo after > same-name; sync -f .");
+        let sum = sha256_of_export(&site, &uri);
+        let (checkpoint, bitmap, since) = (format!("ck-{k}"), format!("since-{k}"), format!("ck-{}", k - 1));
+        let mut args = vec!["--checkpoint", &checkpoint];
+        if k > 0 {
+            args.extend(["--bitmap", &bitmap, "--since", &since]);
+        }
+        let report = take(&site, &args);
+        qsd.end_moment();
+        assert_eq!(report["level"], if k == 0 { "full" } else { "incremental" }, "{report}");
+        assert_eq!((&report["checkpoint"], &report["consistency"]), (&checkpoint.into(), &"frozen".into()));
+        let fetched = report["fetched_bytes"].as_u64().unwrap();
+        let dirty = report["dirty_bytes"].as_u64().unwrap();
+        assert!(fetched <= dirty && fetched < 12 << 20, "{report}");
+        if k > 0 {
+            assert!(dirty < 32 << 20, "{report}");
+            assert_eq!(report["parent"].as_str(), Some(truth[k as usize - 1].0.as_str()));
+        }
+        let path = PathBuf::from(report["path"].as_str().unwrap());
+        let file = std::fs::metadata(path).unwrap();
+        assert_eq!((file.len(), file.mode() & 0o777), (64 << 20, 0o600));
+        assert!(file.blocks() * 512 <= fetched + (1 << 16), "only what was read is stored");
+        truth.push((report["taken_at"].as_str().unwrap().to_owned(), sum, fetched));
+    }
+    let instants: Vec<&str> = truth.iter().map(|(at, ..)| at.as_str()).collect();
+    let names = instants.iter().flat_map(|at| {
+        let name = at.replace(':', "");
+        [format!("{name}.json"), format!("{name}.raw")]
+    });
+    assert_eq!(left(&site), names.collect::<Vec<_>>(), "nothing else is left");
+    let mount = site.mount(&[]);
+    for (k, (at, sum, _)) in truth.iter().enumerate() {
+        let view = mount.join(format!("vda/@{}", at.replace(':', "")));
+        assert_eq!(&sha256(&view.join("disk.raw")), sum, "the disk as of {at}");
+        let tree = sh(&view, "ls -d */").trim().trim_end_matches('/').to_owned();
+        let truth = site.path(&format!("out/truth-{k}"));
+        assert_eq!(difference(&truth, &view.join(&tree)), "", "the files as of {at}");
+    }
+    // What is not dirty is not asked for again: nothing changed, nothing comes but what the journal wrote.
+    live.frozen(|| qsd.make_moment(&site));
+    let report = take(&site, &["--checkpoint", "ck-4", "--bitmap", "since-4", "--since", "ck-3"]);
+    assert!(report["fetched_bytes"].as_u64().unwrap() < 8 << 20, "{report}");
+    qsd.end_moment();
+    live.frozen(|| qsd.make_moment(&site));
+    let report = take(&site, &["--checkpoint", "ck-5", "--bitmap", "since-5", "--since", "ck-4"]);
+    assert!(report["fetched_bytes"].as_u64().unwrap() <= 1 << 20, "{report}");
+    qsd.end_moment();
+    drop(live);
+    qsd.server.kill();
+}
+
+#[test]
+fn an_increment_reads_what_is_dirty_and_not_zero_and_a_bitmap_that_is_not_there_is_told_with_those_that_are() {
+    let site = Site::new();
+    small_disk(&site);
+    let (_server, uri) = serve(&site, "-r -B b0 disk.qcow2");
+    add(&site, &["--nbd", &uri, "--bitmap", "b0"]);
+    let sum = sha256_of_export(&site, &uri);
+    let full = take(&site, &[]);
+    assert_eq!((&full["level"], &full["checkpoint"]), (&"full".into(), &"b0".into()));
+    // One MiB less what was written over with zeros, and 128 KiB.
+    assert_eq!(full["fetched_bytes"], 1 << 20, "{full}");
+    let inc = take(&site, &[]);
+    assert_eq!((&inc["level"], &inc["consistency"]), (&"incremental".into(), &"crash".into()));
+    assert_eq!((&inc["dirty_bytes"], &inc["fetched_bytes"]), (&(256 << 10).into(), &(128 << 10).into()), "{inc}");
+    let map: Value = serde_json::from_slice(
+        &std::fs::read(Path::new(inc["path"].as_str().unwrap()).with_extension("json")).unwrap(),
+    )
+    .unwrap();
+    assert_eq!(map["dirty"], json!([[1 << 20, 128 << 10], [4 << 20, 128 << 10]]));
+    assert_eq!(map["zero"], json!([[1 << 20, 128 << 10]]));
+    assert_eq!((&map["parent"], &map["checkpoint"], &map["format"]), (&"b0".into(), &"b0".into(), &"asof-pull".into()));
+    site.mount(&[]);
+    assert_eq!(sha256(&view(&site).join("disk.raw")), sum);
+    site.umount();
+
+    let before = left(&site);
+    let text = refused(&site, &["--bitmap", "other", "--since", "b0"]);
+    assert!(text.contains("export \"vda\" has no context \"qemu:dirty-bitmap:other\""), "{text}");
+    assert!(text.contains("\"base:allocation\", \"qemu:dirty-bitmap:b0\""), "{text}");
+    assert!(text.contains("hint: export the disk with that bitmap, or take --full"), "{text}");
+    let text = refused(&site, &["--since", "b7"]);
+    assert!(text.contains("said to count from checkpoint \"b7\", and the newest generation"), "{text}");
+    let text = refused(&site, &["--nbd", &uri.replace("/vda", "/vdb"), "--full"]);
+    assert!(text.contains("no export \"vdb\""), "{text}");
+    assert_eq!(generations(&site), 2);
+    // A run that failed may have come after the bitmap was cleared: with the same name again, all is read.
+    let report = take(&site, &[]);
+    assert_eq!(report["level"], "full");
+    assert!(report["full_because"].as_str().unwrap().contains("did not come to its end"), "{report}");
+    assert_eq!(take(&site, &[])["level"], "incremental");
+    assert_eq!(left(&site).len(), before.len() + 4);
+}
+
+#[test]
+fn a_bitmap_of_which_nobody_says_what_it_counts_from_makes_a_full_generation() {
+    let site = Site::new();
+    small_disk(&site);
+    let (_server, uri) = serve(&site, "-r -B b0 disk.qcow2");
+    add(&site, &["--nbd", &uri]);
+    take(&site, &["--checkpoint", "monday"]);
+    let report = take(&site, &["--bitmap", "b0", "--checkpoint", "tuesday"]);
+    assert_eq!(report["level"], "full");
+    assert!(report["full_because"].as_str().unwrap().contains("whose checkpoint is \"monday\""), "{report}");
+    let report = take(&site, &["--bitmap", "b0", "--since", "tuesday", "--checkpoint", "wednesday"]);
+    assert_eq!(report["level"], "incremental");
+    // A run that failed would have made another mark, so this one still counts from where it did.
+    refused(&site, &["--bitmap", "none", "--since", "wednesday", "--checkpoint", "thursday"]);
+    refused(&site, &["--bitmap", "none", "--since", "wednesday", "--checkpoint", "friday"]);
+    let report = take(&site, &["--bitmap", "b0", "--since", "wednesday", "--checkpoint", "saturday"]);
+    assert_eq!(report["level"], "incremental", "{report}");
+    // One that would have made the same mark may have had it begin anew.
+    refused(&site, &["--bitmap", "none", "--since", "saturday", "--checkpoint", "saturday"]);
+    let report = take(&site, &["--bitmap", "b0", "--since", "saturday", "--checkpoint", "wednesday"]);
+    assert_eq!(report["level"], "full", "{report}");
+    let report = take(&site, &["--bitmap", "b0", "--since", "wednesday"]);
+    // What it would rest on is gone.
+    std::fs::remove_file(report["path"].as_str().unwrap()).unwrap();
+    let report = take(&site, &["--bitmap", "b0", "--since", "b0"]);
+    assert_eq!(report["level"], "full");
+    assert!(report["full_because"].as_str().unwrap().contains("is gone or was written to"), "{report}");
+}
+
+#[test]
+fn a_disk_that_has_grown_is_taken_with_all_that_it_has_grown_by_and_a_smaller_one_is_refused() {
+    let site = Site::new();
+    small_disk(&site);
+    let (mut server, uri) = serve(&site, "-r -B b0 disk.qcow2");
+    add(&site, &["--nbd", &uri, "--bitmap", "b0"]);
+    take(&site, &[]);
+    server.kill();
+    sh(&site.path(""), "qemu-img resize -q disk.qcow2 10M; qemu-io -c 'write -q -P 7 9M 64k' disk.qcow2");
+    let (mut server, _) = serve(&site, "-r -B b0 disk.qcow2");
+    let sum = sha256_of_export(&site, &uri);
+    let report = take(&site, &[]);
+    assert_eq!((&report["level"], &report["disk_bytes"]), (&"incremental".into(), &(10 << 20).into()));
+    site.mount(&[]);
+    assert_eq!(sha256(&view(&site).join("disk.raw")), sum);
+    site.umount();
+    server.kill();
+    sh(&site.path(""), "qemu-img create -q -f qcow2 disk.qcow2 4M; qemu-img bitmap --add disk.qcow2 b0");
+    let (_server, _) = serve(&site, "-r -B b0 disk.qcow2");
+    let text = refused(&site, &[]);
+    assert!(text.contains("gives a disk of 4194304 bytes, and the generation of"), "{text}");
+    assert_eq!(generations(&site), 2);
+}
+
+/// A disk that gives 4 MiB a second.
+fn serve_slowly(site: &Site) -> (Server, String) {
+    serve(
+        site,
+        "-r --object throttle-group,id=t,x-bps-read=4194304,x-bps-read-max=4194304 --image-opts \
+         driver=throttle,throttle-group=t,file.driver=qcow2,file.file.driver=file,file.file.filename=disk.qcow2",
+    )
+}
+
+fn start(site: &Site, args: &[&str]) -> Child {
+    site.asof(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
+}
+
+fn is_part_growing(site: &Site) -> bool {
+    let names = left(site);
+    let part = names.iter().find(|name| name.ends_with(".raw.part"));
+    part.is_some_and(|part| std::fs::metadata(site.path("images").join(part)).is_ok_and(|file| file.blocks() > 0))
+}
+
+fn ended(child: Child, code: Option<i32>) -> String {
+    let output: Output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), code, "{}", said(&output));
+    said(&output)
+}
+
+fn big_disk(site: &Site) {
+    sh(
+        &site.path(""),
+        "qemu-img create -q -f qcow2 disk.qcow2 64M; qemu-io -c 'write -q -P 1 0 32M' disk.qcow2; mkdir images",
+    );
+}
+
+#[test]
+fn a_server_that_is_gone_in_the_middle_leaves_nothing() {
+    let site = Site::new();
+    big_disk(&site);
+    let (mut server, uri) = serve_slowly(&site);
+    add(&site, &["--nbd", &uri]);
+    let run = start(&site, &["take", "vda"]);
+    wait_until("bytes come", || is_part_growing(&site));
+    server.kill();
+    let text = ended(run, Some(2));
+    assert!(text.contains("cannot pull from \"nbd+unix:///vda") && text.contains("broke while"), "{text}");
+    assert_eq!((generations(&site), left(&site)), (0, vec![]));
+    let text = refused(&site, &[]);
+    assert!(text.contains("cannot connect to"), "{text}");
+}
+
+#[test]
+fn a_run_that_is_killed_leaves_the_catalog_as_it_was_and_the_next_one_says_what_it_removes() {
+    let site = Site::new();
+    big_disk(&site);
+    let (mut server, uri) = serve_slowly(&site);
+    add(&site, &["--nbd", &uri]);
+    let mut run = start(&site, &["take", "vda"]);
+    wait_until("bytes come", || is_part_growing(&site));
+    run.kill().unwrap();
+    ended(run, None);
+    assert_eq!(generations(&site), 0);
+    assert_eq!(site.run(&["index", "vda"], 0).stdout, b"", "what is not whole is not indexed");
+    assert_eq!(generations(&site), 0);
+    server.kill();
+    let (_server, _) = serve(&site, "-r disk.qcow2");
+    let sum = sha256_of_export(&site, &uri);
+    let text = said(&site.run(&["take", "vda"], 0));
+    assert!(text.contains("removed") && text.contains(".raw.part"), "{text}");
+    assert_eq!((generations(&site), left(&site).len()), (1, 2));
+    site.mount(&[]);
+    assert_eq!(sha256(&view(&site).join("disk.raw")), sum);
+    site.umount();
+}
+
+#[test]
+fn runs_that_are_killed_at_any_moment_are_gone_on_from_and_no_generation_is_wrong() {
+    let site = Site::new();
+    small_disk(&site);
+    let (_server, uri) = serve(&site, "-r -B b0 disk.qcow2");
+    add(&site, &["--nbd", &uri, "--bitmap", "b0"]);
+    let sum = sha256_of_export(&site, &uri);
+    take(&site, &[]);
+    let has = |site: &Site, what: &str, count: usize| {
+        left(site).iter().filter(|name| name.ends_with(what) && !name.starts_with('.')).count() >= count
+    };
+    for (kill_at, count) in [(".raw.part", 0), (".json", 1), (".raw", 1), (".raw", 1), (".json", 1)] {
+        let count = match kill_at {
+            ".raw.part" => 1,
+            what => left(&site).iter().filter(|name| name.ends_with(what) && !name.starts_with('.')).count() + count,
+        };
+        let mut run = start(&site, &["take", "vda"]);
+        // It may be over before it is caught: then it was not killed, and that is a moment too.
+        wait_until("it is there", || has(&site, kill_at, count) || run.try_wait().unwrap().is_some());
+        let _ = run.kill();
+        let _ = run.wait();
+        take(&site, &[]);
+        assert!(left(&site).iter().all(|name| !name.contains("part") && !name.contains("asof-")), "{:?}", left(&site));
+        let raws = left(&site).iter().filter(|name| name.ends_with(".raw")).count();
+        assert_eq!(generations(&site), raws, "every image is of a generation");
+    }
+    let mount = site.mount(&[]);
+    for name in left(&site).iter().filter_map(|name| name.strip_suffix(".raw")) {
+        assert_eq!(sha256(&mount.join(format!("vda/@{name}/disk.raw"))), sum, "{name}");
+    }
+    site.umount();
+}
+
+#[test]
+fn a_run_that_is_killed_around_its_commands_is_gone_on_from_and_what_it_had_taken_whole_is_kept() {
+    let moments = [
+        ("pre", 1, "full", false),
+        ("snapshot", 1, "full", false),
+        ("post", 2, "incremental", false),
+        ("post", 2, "incremental", true),
+    ];
+    for (when, indexed, next, by_index) in moments {
+        let site = Site::new();
+        small_disk(&site);
+        let (_server, uri) = serve(&site, "-r -B b0 disk.qcow2");
+        let log = site.path("log").display().to_string();
+        let flag = site.path(&format!("flag-{when}")).display().to_string();
+        let command = |what: &str| {
+            let kill = if what == when { format!("test -e {flag} || kill -9 $PPID") } else { "true".to_owned() };
+            format!("sh -c 'echo {what} $ASOF_STATUS >> {log}; {kill}'")
+        };
+        let commands = (command("pre"), command("snapshot"), command("post"));
+        add(
+            &site,
+            &["--nbd", &uri, "--bitmap", "b0", "--pre", &commands.0, "--snapshot", &commands.1, "--post", &commands.2],
+        );
+        std::fs::write(&flag, "").unwrap();
+        take(&site, &[]);
+        std::fs::remove_file(&flag).unwrap();
+        ended(start(&site, &["take", "vda"]), None);
+        assert_eq!(generations(&site), 1, "killed in {when}");
+        std::fs::write(&flag, "").unwrap();
+        std::fs::write(&log, "").unwrap();
+        if by_index {
+            // It lets the guest go too, and finds the image.
+            site.run(&["index", "vda"], 0);
+            assert_eq!(generations(&site), 2);
+        }
+        let report = take(&site, &[]);
+        assert_eq!(report["level"], next, "killed in {when}: {report}");
+        assert_eq!(generations(&site), indexed + 1, "killed in {when}");
+        let logged = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(logged, "post interrupted\npre\nsnapshot\npost taken\n", "killed in {when}");
+        let names = left(&site);
+        assert_eq!(names.len(), 2 * (indexed + 1), "killed in {when}: {names:?}");
+        let sum = sha256_of_export(&site, &uri);
+        let mount = site.mount(&[]);
+        for name in names.iter().filter_map(|name| name.strip_suffix(".raw")) {
+            assert_eq!(sha256(&mount.join(format!("vda/@{name}/disk.raw"))), sum, "killed in {when}: {name}");
+        }
+        site.umount();
+    }
+}
+
+#[test]
+fn commands_run_in_their_order_and_an_image_that_one_makes_is_indexed_after_the_guest_was_let_go() {
+    let site = Site::new();
+    small_disk(&site);
+    sh(&site.path(""), "qemu-img convert -O raw disk.qcow2 disk.raw; rm disk.qcow2");
+    let log = site.path("log").display().to_string();
+    let said_by = |what: &str| format!("sh -c 'echo {what} $ASOF_SOURCE $ASOF_STATUS >> {log}'");
+    let disk = site.path("disk.raw").display().to_string();
+    let snapshot = format!("sh -c 'echo snapshot >> {log}; cp --reflink=auto {disk} \"$ASOF_IMAGE\"; echo done'");
+    add(&site, &["--pre", &said_by("pre"), "--snapshot", &snapshot, "--post", &said_by("post")]);
+    let report = take(&site, &[]);
+    assert_eq!((&report["consistency"], &report["level"]), (&"app".into(), &"full".into()));
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "pre vda\nsnapshot\npost vda taken\n");
+    site.mount(&[]);
+    assert_eq!(sha256(&view(&site).join("disk.raw")), sha256(&site.path("disk.raw")));
+    site.umount();
+    assert_eq!(left(&site).len(), 1, "{:?}", left(&site));
+
+    // Its path may be printed, too.
+    let site = Site::new();
+    small_disk(&site);
+    let disk = site.path("disk.qcow2").display().to_string();
+    let snapshot = format!("sh -c 'cp -v {disk} $ASOF_IMAGES/mine.qcow2; echo mine.qcow2'");
+    add(&site, &["--snapshot", &snapshot]);
+    let report = take(&site, &[]);
+    assert_eq!(report["path"], site.path("images/mine.qcow2").display().to_string());
+    assert_eq!((&report["consistency"], report["entries"].is_number()), (&"crash".into(), true));
+    let text = refused(&site, &[]);
+    assert!(text.contains("which is the generation of"), "{text}");
+}
+
+#[test]
+fn the_guest_is_let_go_whatever_fails() {
+    let site = Site::new();
+    small_disk(&site);
+    let (_server, uri) = serve(&site, "-r disk.qcow2");
+    let log = site.path("log").display().to_string();
+    let post = format!("sh -c 'echo post $ASOF_STATUS >> {log}'");
+    let logged = || std::fs::read_to_string(site.path("log")).unwrap_or_default();
+    add(&site, &["--nbd", &uri, "--pre", "sh -c 'sleep 1000 & wait'", "--hook-timeout", "1", "--post", &post]);
+    let text = refused(&site, &[]);
+    assert!(text.contains("was killed: it had not ended after 1 s"), "{text}");
+    assert_eq!(logged(), "post failed\n");
+
+    site.ok(&["source", "remove", "vda"]);
+    let images = site.path("images").display().to_string();
+    let add_again = |pre: &str, post: &str| {
+        let args = ["source", "add", "block", "vda", "--images", &images, "--nbd", &uri, "--pre", pre, "--post", post];
+        site.ok(&args);
+    };
+    add_again("false", &post);
+    refused(&site, &[]);
+    assert_eq!(logged(), "post failed\npost failed\n");
+    site.ok(&["source", "remove", "vda"]);
+    add_again("true", &post);
+    refused(&site, &["--nbd", &uri.replace("vda", "none")]);
+    assert_eq!(logged(), "post failed\npost failed\npost failed\n");
+    assert_eq!(left(&site), [""; 0]);
+
+    // A command that lets the guest go and does not succeed is told, and run again by the next run.
+    site.ok(&["source", "remove", "vda"]);
+    let flag = site.path("flag").display().to_string();
+    add_again("true", &format!("sh -c 'echo post $ASOF_STATUS >> {log}; test -e {flag}'"));
+    std::fs::write(&log, "").unwrap();
+    let text = said(&site.run(&["take", "vda"], 1));
+    assert!(text.contains("the guest may be held still"), "{text}");
+    assert_eq!(generations(&site), 1);
+    let text = refused(&site, &[]);
+    assert!(text.contains("nothing was taken, since a guest is held still"), "{text}");
+    std::fs::write(&flag, "").unwrap();
+    let text = said(&site.run(&["index", "vda"], 0));
+    assert!(text.contains("an interrupted run had not let the guest go"), "{text}");
+    assert_eq!(logged(), "post taken\npost interrupted\npost interrupted\n");
+}
+
+#[test]
+fn the_guest_is_let_go_when_the_run_is_told_to_end_and_by_the_next_run_when_it_was_killed() {
+    let site = Site::new();
+    big_disk(&site);
+    let (mut server, uri) = serve_slowly(&site);
+    let log = site.path("log").display().to_string();
+    let said_by = |what: &str| format!("sh -c 'echo {what} $ASOF_STATUS >> {log}'");
+    let logged = || std::fs::read_to_string(site.path("log")).unwrap_or_default();
+    add(&site, &["--nbd", &uri, "--pre", &said_by("pre"), "--post", &said_by("post")]);
+    for signal in ["TERM", "INT", "HUP"] {
+        std::fs::write(&log, "").unwrap();
+        let run = start(&site, &["take", "vda"]);
+        wait_until("bytes come", || is_part_growing(&site));
+        sh(Path::new("/"), &format!("kill -{signal} {}", run.id()));
+        let text = ended(run, Some(2));
+        assert!(text.contains("the run was told to end before all was read"), "{text}");
+        assert_eq!(logged(), "pre\npost failed\n", "SIG{signal}");
+        assert_eq!((generations(&site), left(&site)), (0, vec![]));
+    }
+    // Also if the server says nothing any more.
+    std::fs::write(&log, "").unwrap();
+    let run = start(&site, &["take", "vda"]);
+    wait_until("bytes come", || is_part_growing(&site));
+    sh(Path::new("/"), &format!("kill -STOP {}; kill -TERM {}", server.0.id(), run.id()));
+    let text = ended(run, Some(2));
+    assert!(text.contains("told to end; nothing was published"), "{text}");
+    assert_eq!(logged(), "pre\npost failed\n");
+    sh(Path::new("/"), &format!("kill -CONT {}", server.0.id()));
+    std::fs::write(&log, "").unwrap();
+    let mut run = start(&site, &["take", "vda"]);
+    wait_until("the guest is held", || logged() == "pre\n");
+    run.kill().unwrap();
+    ended(run, None);
+    assert_eq!(logged(), "pre\n");
+    server.kill();
+    let (_server, _) = serve(&site, "-r disk.qcow2");
+    let text = said(&site.run(&["take", "vda"], 0));
+    assert!(text.contains("an interrupted run had not let the guest go: the post command"), "{text}");
+    assert_eq!(logged(), "pre\npost interrupted\npre\npost taken\n");
+    assert_eq!((generations(&site), left(&site).len()), (1, 2));
+}
+
+#[test]
+fn a_full_folder_is_told_and_left_as_it_was() {
+    let site = Site::new();
+    big_disk(&site);
+    sh(&site.path(""), "mount -t tmpfs -o size=8M tmpfs images");
+    let (_server, uri) = serve(&site, "-r disk.qcow2");
+    add(&site, &["--nbd", &uri, "--post", "true"]);
+    let text = refused(&site, &[]);
+    assert!(text.contains(".raw.part") && text.contains("No space left on device"), "{text}");
+    assert!(text.contains("hint: make room and run it again"), "{text}");
+    assert_eq!((generations(&site), left(&site)), (0, vec![]));
+    sh(&site.path(""), "mount -o remount,size=64M images");
+    assert_eq!(take(&site, &[])["level"], "full");
+}
