@@ -89,6 +89,12 @@ need_packages() {
     apt-get install -y -qq --no-install-recommends "${lacking[@]}" >&2 || die "apt-get could not install ${lacking[*]}"
 }
 
+# The package that qemu-storage-daemon is in differs between versions of QEMU.
+need_qemu() {
+    command -v qemu-img >/dev/null || need_packages qemu-utils
+    command -v qemu-storage-daemon >/dev/null || need_packages qemu-system-common
+}
+
 need_rust() {
     local wanted found
     wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$root/Cargo.toml")
