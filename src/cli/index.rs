@@ -44,8 +44,9 @@ pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {
                 .hint(format!("asof take {0}, or asof index {0} --list LIST --data DIR --at DATE", source.name)));
         }
         (SourceKind::Nfs | SourceKind::Block, Some(_)) => {
+            let what = if kind == SourceKind::Nfs { "a full copy" } else { "an image" };
             return Err(Failure::new(format!("source {:?} is of kind {kind}: its copies need no list", source.name))
-                .hint(format!("asof index {} PATH --at DATE indexes a copy", source.name)));
+                .hint(format!("asof index {} PATH --at DATE indexes {what}", source.name)));
         }
         (SourceKind::Block, None) => return disk::run(&mut writer, &source, args, world),
         (SourceKind::Nfs, None) => {}

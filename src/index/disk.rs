@@ -101,6 +101,8 @@ struct DiskIndex<'a, 'w> {
     nameless: HashMap<NodeId, u64>,
     /// Files of a later one whose size counts otherwise than before.
     resized: HashSet<NodeId>,
+    /// What is wrong with nodes, to be told when they have their names.
+    troubles: Vec<Trouble>,
     /// Directories that lost a name.
     lost: Vec<NodeId>,
     /// Directories that got a name, with it.
@@ -114,10 +116,10 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
         monitor: &'a dyn Monitor,
     ) -> Result<Self, Error> {
         assert_eq!(writer.previous().is_some(), new.before.is_some(), "the generation before is told, if there is one");
-        let (lost, named) = (Vec::new(), Vec::new());
+        let (lost, named, troubles) = (Vec::new(), Vec::new(), Vec::new());
         let (nameless, resized) = (HashMap::new(), HashSet::new());
         let counts = Counts::default();
-        Ok(Self { writer, new, monitor, counts, entries: 0, size_bytes: 0, nameless, resized, lost, named })
+        Ok(Self { writer, new, monitor, counts, entries: 0, size_bytes: 0, nameless, resized, troubles, lost, named })
     }
 
     fn run(mut self) -> Result<Counts, Error> {
@@ -152,6 +154,7 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
             nodes.insert(path.clone(), node);
         }
         self.end_names()?;
+        self.tell_troubles()?;
         self.totals()
     }
 
@@ -456,6 +459,18 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
         Ok(())
     }
 
+    /// Records what is wrong with nodes, by their paths.
+    fn tell_troubles(&mut self) -> Result<(), Error> {
+        for trouble in std::mem::take(&mut self.troubles) {
+            let path = match trouble.node {
+                Some(node) if !self.writer.hangs_in_a_loop(node)? => self.writer.current_path(node)?,
+                _ => None,
+            };
+            self.finding_at(FindingKind::Unreadable, path.unwrap_or(trouble.place), &trouble.detail)?;
+        }
+        Ok(())
+    }
+
     /// Counts names and bytes: those of the generation before, and what differs.
     fn totals(mut self) -> Result<Counts, Error> {
         if self.writer.previous().is_none() {
@@ -499,6 +514,14 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
         self.monitor.finding(&finding);
         Ok(self.writer.add_finding(&finding)?)
     }
+}
+
+/// What is wrong with a node.
+struct Trouble {
+    node: Option<NodeId>,
+    /// The volume, where the node has no path.
+    place: RelPath,
+    detail: String,
 }
 
 /// A node some of whose blocks lie in runs that changed.

@@ -3,7 +3,7 @@
 //! Promises: a file system of which the generation before has no tree, or could not read it, is read whole, from the top directory
 //! down; of another one what may have changed. Damage to one record or directory is recorded with it and hides nothing else.
 
-use super::{DiskIndex, Names, Touched, meets};
+use super::{DiskIndex, Names, Touched, Trouble, meets};
 use crate::catalog::{ChangeOps, NodeRow, Place};
 use crate::index::Error;
 use crate::model::{EntryName, Extent, FileKey, FileMap, FindingKind, Kind, NodeId, RelPath, Timestamp, chain};
@@ -35,6 +35,8 @@ pub(super) struct Browse<'b, 'a, 'w> {
     nodes: HashMap<u64, Known>,
     /// Directories whose names may be others.
     directories: HashMap<u64, Inode>,
+    /// What is wrong with inodes: number and what.
+    troubles: BTreeSet<(u64, String)>,
     /// Directories with names of an inode that is another node now.
     renamed: BTreeSet<NodeId>,
 }
@@ -55,8 +57,18 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         let changed = index.new.before.as_ref().map_or(Vec::new(), |before| on_volume(&volume, &before.changed));
         // Without its top bit, so that none is MADE_HERE.
         let birth = i64::from(number >> 1) << 32;
-        let (nodes, directories, renamed) = (HashMap::new(), HashMap::new(), BTreeSet::new());
-        Ok(Self { index, fs, volume, birth, was_there, changed, nodes, directories, renamed })
+        Ok(Self {
+            index,
+            fs,
+            volume,
+            birth,
+            was_there,
+            changed,
+            nodes: HashMap::new(),
+            directories: HashMap::new(),
+            troubles: BTreeSet::new(),
+            renamed: BTreeSet::new(),
+        })
     }
 
     /// Writes what changed and returns the node of the top directory.
@@ -74,10 +86,12 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
             self.list_all()?;
         }
         let root = self.fs.root();
-        match self.resolve(root, None)? {
-            Some(known) if known.kind == Kind::Directory => Ok(known.node),
-            _ => self.lost_node(root, Kind::Directory).map(|known| known.node),
-        }
+        let top = match self.resolve(root, None)? {
+            Some(known) if known.kind == Kind::Directory => known,
+            _ => self.lost_node(root, Kind::Directory)?,
+        };
+        self.tell_troubles()?;
+        Ok(top.node)
     }
 
     /// Reads the records that may have changed. Returns whether all of them were found.
@@ -165,7 +179,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
     fn row(&mut self, inode: &Inode, kind: Kind, base: Option<&NodeRow>) -> Result<(NodeRow, Vec<Extent>), Error> {
         let attrs = &inode.attrs;
         if let Some(why) = &inode.unreadable {
-            self.finding(inode.number, why)?;
+            self.finding(inode.number, why);
         }
         let mut row = self.index.writer.encode(attrs, inode.unreadable.is_some(), base)?;
         let mut runs = Vec::new();
@@ -179,7 +193,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
             (Content::None, Kind::File) => row.place = Place::OnDisk(None),
             (Content::Unreadable(why), Kind::File | Kind::Directory) => {
                 row.place = Place::Lost;
-                self.finding(inode.number, why)?;
+                self.finding(inode.number, why);
             }
             _ => {}
         }
@@ -202,7 +216,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
 
     /// Records that an inode cannot be read: whoever has it now has no bytes and no listing.
     fn damaged(&mut self, number: u64, why: &block::Error) -> Result<(), Error> {
-        self.finding(number, &chain(why))?;
+        self.finding(number, &chain(why));
         for node in self.index.writer.nodes_of_inode(number, self.births())? {
             let Some(row) = self.index.writer.previous_version(node)? else { continue };
             if !self.index.writer.previous_names(node)?.is_empty() {
@@ -279,7 +293,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
             match self.fs.inode(root) {
                 Ok(inode) => drop(self.inode(inode)?),
                 Err(e) => {
-                    self.finding(root, &chain(&e))?;
+                    self.finding(root, &chain(&e));
                     self.lost_node(root, Kind::Directory)?;
                 }
             }
@@ -293,7 +307,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
             for (name, inode) in names {
                 let Some(known) = self.resolve(inode, None)? else { continue };
                 if known.kind == Kind::Directory && !reached.insert(inode) {
-                    self.finding(number, &format!("\"{name}\" is a further name of directory {inode}"))?;
+                    self.finding(number, &format!("\"{name}\" is a further name of directory {inode}"));
                     continue;
                 }
                 if known.kind == Kind::Directory {
@@ -337,7 +351,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
             Ok(()) => None,
         };
         if let Some(why) = &why {
-            self.finding(number, why)?;
+            self.finding(number, why);
             self.lose_listing(self.nodes[&number].node)?;
         }
         Ok(Some((names, why.is_none())))
@@ -406,13 +420,26 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         Ok(known)
     }
 
-    fn finding(&mut self, number: u64, why: &str) -> Result<(), Error> {
-        let mut path = RelPath::root();
-        if let Some(names) = super::path_of(&self.volume.name) {
-            names.iter().for_each(|name| path.push(name));
-        }
+    /// Notes what is wrong with an inode; where it is, is known when all names are.
+    fn finding(&mut self, number: u64, why: &str) {
         let detail = if why.starts_with("inode ") { why.to_owned() } else { format!("inode {number}: {why}") };
-        self.index.finding_at(FindingKind::Unreadable, path, &detail)
+        self.troubles.insert((number, detail));
+    }
+
+    /// Hands over what was wrong, each with the node that it is wrong with, if that is known.
+    fn tell_troubles(&mut self) -> Result<(), Error> {
+        let mut place = RelPath::root();
+        if let Some(names) = super::path_of(&self.volume.name) {
+            names.iter().for_each(|name| place.push(name));
+        }
+        for (number, detail) in std::mem::take(&mut self.troubles) {
+            let node = match self.nodes.get(&number) {
+                Some(known) => Some(known.node),
+                None => self.live_node(number)?.map(|known| known.node),
+            };
+            self.index.troubles.push(Trouble { node, place: place.clone(), detail });
+        }
+        Ok(())
     }
 }
 
