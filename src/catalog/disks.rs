@@ -9,6 +9,7 @@ use crate::model::{Extent, FileKey, FileMap, ImageFile, Layer, NodeId, SourceId,
 use rusqlite::{Connection, OptionalExtension, params};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 /// What a generation holds of a disk by itself, and where that came from.
 #[derive(Clone, Debug)]
@@ -84,6 +85,30 @@ impl Writer {
     /// [`Error::Sqlite`].
     pub fn disk_layers(&self, source: SourceId, at: Time) -> Result<Vec<Layer>, Error> {
         self.sql("reading the layers of a disk", |c| layers(c, source, at))
+    }
+
+    /// Returns the newest published generation of `source` whose image is the file at `path`.
+    ///
+    /// **Cost:** one query; no layer is decoded.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn generation_of_image(&self, source: SourceId, path: &Path) -> Result<Option<Time>, Error> {
+        self.sql("finding the generation of an image", |c| {
+            c.prepare_cached(
+                "SELECT max(f.at) FROM disk_file f JOIN generation g ON g.source = f.source AND g.taken_at = f.at \
+                 WHERE f.source = ?1 AND f.number = 0 AND f.path = ?2 AND g.status = 'available'",
+            )?
+            .query_row(params![source.0, path.as_os_str().as_bytes()], |r| Ok(r.get::<_, Option<i64>>(0)?.map(Time)))
+        })
+    }
+
+    /// Returns the files that the generation of `source` at `at` has bytes in by itself, its image first.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn image_files(&self, source: SourceId, at: Time) -> Result<Vec<ImageFile>, Error> {
+        self.sql("reading the files of a disk", |c| image_files(c, source, at))
     }
 
     /// Returns what the generation of `source` at `at` holds by itself.
@@ -377,6 +402,14 @@ fn layer(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Option<
         })
         .optional()?;
     let Some((size_bytes, parent, extents)) = found else { return Ok(None) };
+    let files = image_files(c, source, at)?;
+    let size_bytes = size_bytes as u64;
+    let mut layer = Layer { size_bytes, files, extents: Vec::new() };
+    layer.decode_extents(&extents).map_err(damaged)?;
+    Ok(Some((layer, parent.map(Time))))
+}
+
+fn image_files(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Vec<ImageFile>> {
     let mut statement = c.prepare_cached(
         "SELECT path, size, mtime, mtime_ns FROM disk_file WHERE source = ?1 AND at = ?2 ORDER BY number",
     )?;
@@ -384,8 +417,5 @@ fn layer(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Option<
         let mtime = Timestamp { seconds: r.get(2)?, nanos: r.get(3)? };
         Ok(ImageFile { path: OsString::from_vec(r.get(0)?).into(), size_bytes: r.get::<_, i64>(1)? as u64, mtime })
     })?;
-    let size_bytes = size_bytes as u64;
-    let mut layer = Layer { size_bytes, files: files.collect::<rusqlite::Result<_>>()?, extents: Vec::new() };
-    layer.decode_extents(&extents).map_err(damaged)?;
-    Ok(Some((layer, parent.map(Time))))
+    files.collect()
 }

@@ -195,24 +195,22 @@ fn merge_walk(
     monitor: &dyn Monitor,
 ) -> Result<Counts, Error> {
     let rules = Rules { inode_identity, checksum: false };
-    let mut merge = Merge::new(generation, rules, None, Some(keep), monitor);
-    let mut trouble = None;
-    walk(&mut |listing| match merge.listing(listing) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(e) => {
-            trouble = Some(e);
-            ControlFlow::Break(())
-        }
-    })?;
-    match trouble {
-        Some(e) => Err(e),
-        None => merge.finish(),
-    }
+    let merge = Merge::new(generation, rules, None, Some(keep), monitor);
+    Ok(merge_all(merge, |each| walk(each))?.0)
 }
 
-fn merge_copy(mut merge: Merge<'_, '_>, found: &Found, reader: &dyn Source) -> Result<(Counts, bool), Error> {
+fn merge_copy(merge: Merge<'_, '_>, found: &Found, reader: &dyn Source) -> Result<(Counts, bool), Error> {
+    let (counts, stats) = merge_all(merge, |each| reader.scan(found, each))?;
+    Ok((counts, stats.changed))
+}
+
+/// Merges every listing that `walk` tells, and returns what was counted and what the walk says at its end.
+fn merge_all<T>(
+    mut merge: Merge<'_, '_>,
+    walk: impl FnOnce(&mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<T, crate::source::Error>,
+) -> Result<(Counts, T), Error> {
     let mut trouble = None;
-    let stats = reader.scan(found, &mut |listing| match merge.listing(listing) {
+    let told = walk(&mut |listing| match merge.listing(listing) {
         Ok(()) => ControlFlow::Continue(()),
         Err(e) => {
             trouble = Some(e);
@@ -221,6 +219,6 @@ fn merge_copy(mut merge: Merge<'_, '_>, found: &Found, reader: &dyn Source) -> R
     })?;
     match trouble {
         Some(e) => Err(e),
-        None => Ok((merge.finish()?, stats.changed)),
+        None => Ok((merge.finish()?, told)),
     }
 }

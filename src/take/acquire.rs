@@ -9,7 +9,7 @@
 //! Promises: a failed run leaves the catalog as it was, and no image that is not whole. What cannot be proved to be an
 //! increment becomes a full generation, and that is said. Never decides when: whoever calls does.
 
-use super::disk::{self, NewImage, generation_of, index_image};
+use super::disk::{self, NewImage, index_image};
 use super::hooks::{self, About, Limit};
 use super::pull::{self, Pull, Pulled, Since};
 use super::still::{Guard, Still, Stop, create_anew, sync_folder, write_durably};
@@ -377,7 +377,7 @@ impl DiskJob<'_> {
             let _ = fs::remove_file(&part);
         }
         let image = image?;
-        match generation_of(writer, self.source, &image)? {
+        match writer.generation_of_image(self.source.id, &image)? {
             Some(at) => Err(Error::Known { image, at }),
             None => Ok(Acquired { at, image, pulled: None, not_released }),
         }

@@ -121,7 +121,7 @@ pub fn index_image(
         None => match &image.parent {
             image::Parent::None => None,
             image::Parent::Given => Some(given_parent(writer, new)?),
-            image::Parent::Image { path, .. } => match generation_of(writer, new.source, path)? {
+            image::Parent::Image { path, .. } => match writer.generation_of_image(new.source.id, path)? {
                 Some(parent) => Some(parent),
                 None => {
                     layer = with_parents(new, layer)?;
@@ -253,17 +253,6 @@ fn given_parent(writer: &Writer, new: &NewImage<'_>) -> Result<Time, Error> {
         }
     }
     Err(Error::NoCheckpoint { image: image.path.clone(), checkpoint: checkpoint.clone(), at })
-}
-
-/// Returns the generation that an image file is.
-pub fn generation_of(writer: &Writer, source: &SourceRow, path: &Path) -> Result<Option<Time>, Error> {
-    for instant in writer.instants(source.id)?.into_iter().rev() {
-        let disk = writer.disk(source.id, instant)?;
-        if disk.is_some_and(|disk| disk.layer.files.first().is_some_and(|file| file.path == path)) {
-            return Ok(Some(instant));
-        }
-    }
-    Ok(None)
 }
 
 /// Returns a layer with all that its image rests on in it.

@@ -14,7 +14,7 @@ use crate::index::Done;
 use crate::model::{Fold, Time, parse_instant};
 use crate::monitor::Monitor;
 use crate::source::block::{Settings, image};
-use crate::take::disk::{self, NewImage, index_image};
+use crate::take::disk::{NewImage, index_image};
 use serde_json::json;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -131,8 +131,7 @@ impl Job<'_> {
     /// Says which images are gone: their generations, and those that rest on them, cannot be read.
     fn tell_missing(&self, writer: &Writer) -> Result<(), Failure> {
         for at in writer.instants(self.source.id)? {
-            let Some(row) = writer.disk(self.source.id, at)? else { continue };
-            for file in row.layer.files.iter().filter(|file| !file.path.exists()) {
+            for file in writer.image_files(self.source.id, at)?.iter().filter(|file| !file.path.exists()) {
                 eprintln!(
                     "not there any more: {:?}, which the generation of {at} and those that rest on it need",
                     file.path
@@ -234,13 +233,13 @@ impl Job<'_> {
 
     /// Returns the generation that an image is.
     fn known(&self, writer: &Writer, path: &Path) -> Result<Option<Time>, Failure> {
-        Ok(disk::generation_of(writer, self.source, path)?)
+        Ok(writer.generation_of_image(self.source.id, path)?)
     }
 
     /// Says so if an image was written since it was indexed.
     fn check_known(&mut self, writer: &Writer, path: &Path, at: Time) -> Result<(), Failure> {
-        let Some(row) = writer.disk(self.source.id, at)? else { return Ok(()) };
-        let Some(file) = row.layer.files.first() else { return Ok(()) };
+        let files = writer.image_files(self.source.id, at)?;
+        let Some(file) = files.first() else { return Ok(()) };
         let now = std::fs::metadata(path).map_err(|e| Failure::because(format!("looking at {path:?}"), &e))?;
         let (mtime, nanos) = (now.mtime(), now.mtime_nsec() as u32);
         if (now.size(), mtime, nanos) != (file.size_bytes, file.mtime.seconds, file.mtime.nanos) {
