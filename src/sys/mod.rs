@@ -3,6 +3,7 @@
 //! Promises: every function takes and returns safe types, reports errors as [`std::io::Error`], and keeps
 //! no state. Never decides anything: what a missing call or an error means is for the caller.
 
+pub mod child;
 pub mod filesystem;
 pub mod mount;
 pub mod process;

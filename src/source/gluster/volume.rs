@@ -9,8 +9,9 @@
 //! daemon answers there is no XML at all.
 
 use super::Gfid;
-use super::exec::{ChildError, Output, is_host, run_child};
+use super::exec::is_host;
 use crate::model::escape_bytes;
+use crate::sys::child::{ChildError, Output, run_child};
 use roxmltree::{Document, Node};
 use std::collections::BTreeMap;
 use std::io;
