@@ -178,9 +178,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("number");
         let command = format!("sh -c 'sleep 1000 & echo $! > {}; wait'", path.display());
-        let limit = Limit { time: Duration::from_millis(500), is_over: &|| false };
+        // Long enough for a shell to start on a machine that is busy with other tests.
+        let limit = Limit { time: Duration::from_secs(3), is_over: &|| false };
         let error = run_within("pre", &command, &Vec::new(), limit, None).unwrap_err();
-        assert!(error.to_string().ends_with("was killed: it had not ended after 0 s"), "{error}");
+        assert!(error.to_string().ends_with("was killed: it had not ended after 3 s"), "{error}");
         let number = std::fs::read_to_string(path).unwrap();
         // It was killed with its parent, and ends when the kernel gets to it.
         let stat = format!("/proc/{}/stat", number.trim());
