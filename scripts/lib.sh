@@ -95,6 +95,21 @@ need_qemu() {
     command -v qemu-storage-daemon >/dev/null || need_packages qemu-system-common
 }
 
+# All of QEMU has to come from one suite: where its tools are from another one (backports), apt would remove them.
+need_libvirt() {
+    local version
+    if ! command -v qemu-system-x86_64 >/dev/null; then
+        need_root 'it installs QEMU and libvirt'
+        say 'installing qemu-system-x86 and the tools of the same version'
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update -qq >&2 || die 'apt-get update did not work'
+        version=$(apt-cache policy qemu-system-x86 | awk '/Candidate:/ { print $2 }')
+        apt-get install -y -qq --no-install-recommends --allow-downgrades \
+            "qemu-system-x86=$version" "qemu-utils=$version" >&2 || die 'apt-get could not install QEMU'
+    fi
+    need_packages libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu
+}
+
 need_rust() {
     local wanted found
     wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$root/Cargo.toml")

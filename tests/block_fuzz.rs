@@ -337,6 +337,7 @@ impl Bench {
             folders: &folders,
             acquire: None,
             consistency: None,
+            location: None,
         };
         index_image(writer, &new, &Fixed(NOW), monitor).expect("damage is no reason not to index");
     }

@@ -702,3 +702,55 @@ fn a_full_folder_is_told_and_left_as_it_was() {
     sh(&site.path(""), "mount -o remount,size=64M images");
     assert_eq!(take(&site, &[])["level"], "full");
 }
+
+/// `asof source set` changes what is given, "" takes it back, and what other kinds of sources have is refused.
+#[test]
+fn the_settings_of_a_disk_change() {
+    let site = Site::new();
+    std::fs::create_dir_all(site.path("images")).unwrap();
+    std::fs::create_dir_all(site.path("other")).unwrap();
+    add(&site, &["--nbd", "nbd://host/vda", "--bitmap", "b0", "--pre", "sync"]);
+    let settings = || -> Value {
+        let shown: Value = serde_json::from_str(&site.ok(&["source", "show", "vda", "--json"])).expect("JSON");
+        serde_json::from_str(shown["settings"].as_str().expect("text")).expect("JSON")
+    };
+    let other = site.path("other").display().to_string();
+    site.ok(&["source", "set", "vda", "--bitmap", "", "--pre", "", "--post", "true", "--store", &other]);
+    site.ok(&["source", "set", "vda", "--consistency", "frozen", "--hook-timeout", "5", "--nbd", "nbd://other/vda"]);
+    let now = settings();
+    assert_eq!((&now["nbd"], &now["post"], &now["store"]), (&"nbd://other/vda".into(), &"true".into(), &other.into()));
+    assert_eq!((&now["consistency"], &now["hook_timeout_s"]), (&"frozen".into(), &5.into()));
+    assert_eq!((&now["bitmap"], &now["pre"]), (&Value::Null, &Value::Null));
+
+    let set = |more: &[&str]| {
+        let mut args = vec!["source", "set", "vda"];
+        args.extend(more);
+        said(&site.run(&args, 2)).trim().to_owned()
+    };
+    let hint = "hint: asof source show vda tells its settings; nothing was changed";
+    assert_eq!(
+        set(&["--host", "h"]),
+        format!(
+            "asof: source \"vda\" is of kind block: --host and how bricks are looked at are for sources of kind gluster\n{hint}"
+        )
+    );
+    assert_eq!(
+        set(&["--checksum"]),
+        format!(
+            "asof: source \"vda\" is of kind block: --copies and how they are compared are for sources of kind nfs\n{hint}"
+        )
+    );
+    assert_eq!(
+        set(&["--domain", "vm1"]),
+        "asof: the domain \"vm1\" cannot be: an export, its bitmap and a snapshot command are other ways to take a disk; choose one"
+    );
+    site.ok(&["source", "set", "vda", "--nbd", "", "--domain", "vm1", "--freeze", "--method", "push"]);
+    let domain = serde_json::json!({"name": "vm1", "method": "push", "freeze": true});
+    assert_eq!(settings()["domain"], domain);
+    site.ok(&["source", "set", "vda", "--domain", ""]);
+    assert_eq!(settings()["domain"], Value::Null);
+    let told = said(&site.run(&["take", "vda", "--location", "swift://x"], 2));
+    let bad = "asof: \"swift://x\" is no location: the scheme \"swift\" is not known, expected file:///PATH, nbd://HOST/EXPORT, \
+               nbd+unix:///EXPORT?socket=PATH, cinder://ID or libvirt:///DOMAIN/DISK";
+    assert_eq!(told.trim(), bad);
+}

@@ -111,31 +111,14 @@ impl Writer {
         self.sql("reading the files of a disk", |c| image_files(c, source, at))
     }
 
-    /// Returns what the generation of `source` at `at` holds by itself.
+    /// Returns the mark of the generation of `source` at `at`, if it is of a disk and has one.
     ///
     /// # Errors
     /// [`Error::Sqlite`].
-    pub fn disk(&self, source: SourceId, at: Time) -> Result<Option<DiskRow>, Error> {
-        self.sql("reading a layer of a disk", |c| {
-            let Some((layer, parent)) = layer(c, source, at)? else { return Ok(None) };
-            let mut statement = c.prepare_cached(
-                "SELECT l.format, l.acquire, l.checkpoint, g.consistency, g.location FROM disk_layer l \
-                 JOIN generation g ON g.source = l.source AND g.taken_at = l.at WHERE l.source = ?1 AND l.at = ?2",
-            )?;
-            statement
-                .query_row([source.0, at.0], |r| {
-                    let (format, acquire, checkpoint) = (r.get(0)?, r.get(1)?, r.get(2)?);
-                    Ok(DiskRow {
-                        layer,
-                        parent,
-                        format,
-                        acquire,
-                        checkpoint,
-                        consistency: r.get(3)?,
-                        location: r.get(4)?,
-                    })
-                })
-                .optional()
+    pub fn checkpoint(&self, source: SourceId, at: Time) -> Result<Option<String>, Error> {
+        self.sql("reading the checkpoint of a generation", |c| {
+            let mut statement = c.prepare_cached("SELECT checkpoint FROM disk_layer WHERE source = ?1 AND at = ?2")?;
+            Ok(statement.query_row([source.0, at.0], |r| r.get(0)).optional()?.flatten())
         })
     }
 }

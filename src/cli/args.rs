@@ -3,6 +3,8 @@
 //! Promises: what is parsed here is plain text and paths; dates and targets are read by the verbs, which
 //! know the clock and the zone.
 
+use crate::model::Consistency;
+use crate::source::block::Method;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -64,7 +66,7 @@ pub(super) enum SourceVerb {
     /// Show a source and its settings
     Show(SourceNameArgs),
     /// Change how the copies of a source are found
-    Set(SetArgs),
+    Set(Box<SetArgs>),
     /// Forget a source and its generations; its copies are not touched
     Remove(RemoveArgs),
 }
@@ -74,9 +76,9 @@ pub(super) enum SourceKindArgs {
     /// A share whose backups are directories: one full tree per generation
     Nfs(NfsArgs),
     /// A GlusterFS volume: a full generation, then what its changelogs tell; copied into a store
-    Gluster(GlusterArgs),
+    Gluster(Box<GlusterArgs>),
     /// A disk: images of it (raw, qcow2), full ones and increments
-    Block(BlockArgs),
+    Block(Box<BlockArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -86,10 +88,6 @@ pub(super) struct BlockArgs {
     /// The directory that holds the images; only files in it are opened
     #[arg(long, value_name = "DIR")]
     pub(super) images: PathBuf,
-    /// The format of the images [default: what each says of itself]. A guest can write the header of a qcow2 image into its raw
-    /// disk: say raw where all are
-    #[arg(long, value_name = "FORMAT")]
-    pub(super) format: Option<FormatArg>,
     /// A pattern for names of images that tell their instant, as date(1) writes it; may be given again
     /// [default: common forms, as in db01-2026-11-20T0200.qcow2; else what the image says, else its mtime]
     #[arg(long, value_name = "PATTERN")]
@@ -97,6 +95,24 @@ pub(super) struct BlockArgs {
     /// The directory that asof take writes to [default: that of the images]
     #[arg(long, value_name = "DIR")]
     pub(super) store: Option<PathBuf>,
+    /// Run this first: it quiesces the guest. No shell; see ASOF_* in its environment
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) pre: Option<String>,
+    /// Run this in any case as soon as the moment is taken: it thaws the guest
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) post: Option<String>,
+    #[command(flatten)]
+    pub(super) how: DiskHowArgs,
+}
+
+/// How a disk is read and taken; "" takes back what can be left out.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Disks")]
+pub(super) struct DiskHowArgs {
+    /// The format of the images [default: what each says of itself]. A guest can write the header of a qcow2 image into its raw
+    /// disk: say raw where all are
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Option<FormatArg>,
     /// The NBD export that asof take pulls generations from: nbd://HOST/EXPORT, nbd+unix:///EXPORT?socket=PATH; nbds for TLS
     #[arg(long, value_name = "URI")]
     pub(super) nbd: Option<String>,
@@ -104,26 +120,65 @@ pub(super) struct BlockArgs {
     /// or cleared, at each moment that is taken
     #[arg(long, value_name = "BITMAP")]
     pub(super) bitmap: Option<String>,
-    /// Run this first: it quiesces the guest. No shell; see ASOF_* in its environment
-    #[arg(long, value_name = "COMMAND")]
-    pub(super) pre: Option<String>,
-    /// Run this then: it makes the export, or without --nbd an image, whose path it prints as its last line unless it
-    /// wrote it to $ASOF_IMAGE
-    #[arg(long, value_name = "COMMAND")]
-    pub(super) snapshot: Option<String>,
-    /// Run this in any case as soon as the bytes are there: it thaws the guest
-    #[arg(long, value_name = "COMMAND")]
-    pub(super) post: Option<String>,
-    /// Kill a command that takes longer [default: 60]
-    #[arg(long, value_name = "SECONDS")]
-    pub(super) hook_timeout: Option<u64>,
-    /// How much the data is at rest in what is taken [default: app with --pre and --snapshot, else crash]
-    #[arg(long, value_name = "HOW")]
-    pub(super) consistency: Option<ConsistencyArg>,
     /// The certificate that the server's has to be signed by, a file ca-cert.pem; client-cert.pem and client-key.pem lie
     /// beside it if the server asks for them
     #[arg(long, value_name = "FILE")]
     pub(super) tls_ca: Option<PathBuf>,
+    /// Run this after --pre: it makes the export, or without --nbd an image, whose path it prints as its last line unless it
+    /// wrote it to $ASOF_IMAGE
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) snapshot: Option<String>,
+    #[command(flatten)]
+    pub(super) guest: GuestArgs,
+    /// The address of libvirt [default: qemu:///system]
+    #[arg(long, value_name = "URI")]
+    pub(super) connect: Option<String>,
+    /// Have the agent in the guest freeze its file systems for the moment
+    #[arg(long, value_name = "YES|NO", num_args = 0..=1, default_missing_value = "yes")]
+    pub(super) freeze: Option<YesNo>,
+    /// The directory for the socket of a guest's disk, and for what the guest overwrites while its disk is read
+    /// [default: /var/tmp]
+    #[arg(long, value_name = "DIR")]
+    pub(super) scratch: Option<PathBuf>,
+    /// Kill a command that takes longer [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) hook_timeout: Option<u64>,
+    /// How much the data is at rest in what is taken [default: app with --pre and --snapshot or --domain, frozen with --freeze,
+    /// else crash]
+    #[arg(long, value_name = "HOW")]
+    pub(super) consistency: Option<ConsistencyArg>,
+}
+
+/// Which guest of libvirt, and how its disk is taken.
+#[derive(Debug, Args)]
+pub(super) struct GuestArgs {
+    /// The libvirt domain whose disk asof take takes; virsh must be installed
+    #[arg(long, value_name = "NAME")]
+    pub(super) domain: Option<String>,
+    /// The disk of that domain, as virsh domblklist calls it: vda [default: the only one]
+    #[arg(long, value_name = "DISK")]
+    pub(super) disk: Option<String>,
+    /// Who moves the bytes of a domain's disk: asof reads them (pull), or QEMU writes a qcow2 file (push) [default: pull]
+    #[arg(long, value_name = "HOW")]
+    pub(super) method: Option<MethodArg>,
+}
+
+/// Who moves the bytes of a guest's disk.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum MethodArg {
+    /// This program reads them
+    Pull,
+    /// QEMU writes them
+    Push,
+}
+
+impl From<MethodArg> for Method {
+    fn from(arg: MethodArg) -> Self {
+        match arg {
+            MethodArg::Pull => Self::Pull,
+            MethodArg::Push => Self::Push,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -372,6 +427,11 @@ pub(super) struct TakeDiskArgs {
     /// How much the data is at rest
     #[arg(long, value_name = "HOW")]
     pub(super) consistency: Option<ConsistencyArg>,
+    /// Where the bytes come from, to be recorded: cinder://ID, nbd://HOST/EXPORT, file:///PATH
+    #[arg(long, value_name = "URI")]
+    pub(super) location: Option<String>,
+    #[command(flatten)]
+    pub(super) guest: GuestArgs,
 }
 
 #[derive(Debug, Args)]
@@ -402,6 +462,11 @@ pub(super) struct SetArgs {
     pub(super) store: Option<PathBuf>,
     #[command(flatten)]
     pub(super) scan: ScanArgs,
+    /// The directory that holds the images of a disk; those that are indexed are found where they were
+    #[arg(long, value_name = "DIR")]
+    pub(super) images: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) disk: DiskHowArgs,
 }
 
 #[derive(Debug, Args)]
@@ -496,9 +561,12 @@ pub(super) struct DiskArgs {
     /// indexed, and each other on the one before it
     #[arg(long, value_name = "IMAGE", requires = "paths")]
     pub(super) base: Option<PathBuf>,
-    /// How much the data was at rest when the images were taken [default: not said]
+    /// How much the data was at rest when the images were taken [default: what is told beside the image]
     #[arg(long, value_name = "HOW")]
     pub(super) consistency: Option<ConsistencyArg>,
+    /// Where the bytes of the one image came from, to be recorded: cinder://ID, nbd://HOST/EXPORT [default: its file]
+    #[arg(long, value_name = "URI")]
+    pub(super) location: Option<String>,
 }
 
 /// The format of an image.
@@ -523,14 +591,13 @@ pub(super) enum ConsistencyArg {
     None,
 }
 
-impl ConsistencyArg {
-    /// Returns the word for it in the catalog.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::App => "app",
-            Self::Frozen => "frozen",
-            Self::Crash => "crash",
-            Self::None => "none",
+impl From<ConsistencyArg> for Consistency {
+    fn from(arg: ConsistencyArg) -> Self {
+        match arg {
+            ConsistencyArg::App => Self::App,
+            ConsistencyArg::Frozen => Self::Frozen,
+            ConsistencyArg::Crash => Self::Crash,
+            ConsistencyArg::None => Self::None,
         }
     }
 }

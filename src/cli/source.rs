@@ -2,15 +2,15 @@
 //! Settings are checked before they are stored; nothing below a source's copies is ever touched.
 
 use super::args::{
-    BlockArgs, FormatArg, GlusterArgs, HowArgs, IdentityArg, InstantArg, NfsArgs, RemoveArgs, ScanArgs, SetArgs,
-    SourceKindArgs, SourceVerb, YesNo,
+    BlockArgs, DiskHowArgs, FormatArg, GlusterArgs, GuestArgs, HowArgs, IdentityArg, InstantArg, NfsArgs, RemoveArgs,
+    ScanArgs, SetArgs, SourceKindArgs, SourceVerb, YesNo,
 };
 use super::output::{self, grouped};
 use super::report::{Failure, Outcome};
 use super::{World, show};
 use crate::catalog::{NewSource, SourceRow, Writer};
 use crate::clock::Clock;
-use crate::model::{SourceKind, chain};
+use crate::model::{Consistency, SourceKind, chain};
 use crate::source::nfs::{IdentityRule, InstantFrom, Settings};
 use crate::source::{block, gluster};
 use crate::take::hooks;
@@ -71,35 +71,21 @@ fn add_gluster(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure> {
 fn add_block(args: &BlockArgs, world: &World) -> Result<Outcome, Failure> {
     // Kept with the source: the same name must mean the same instant for whoever runs `index` later.
     let zone = world.zone.iana_name().filter(|name| jiff::tz::TimeZone::get(name).is_ok());
-    let settings = block::Settings {
+    let mut settings = block::Settings {
         images: canonical(&args.images, "images")?,
-        format: args.format.map(|format| match format {
-            FormatArg::Raw => block::image::Kind::Raw,
-            FormatArg::Qcow2 => block::image::Kind::Qcow2,
-        }),
         name_patterns: args.name_pattern.clone(),
         zone: zone.map(str::to_owned),
         store: args.store.as_deref().map(|store| canonical(store, "store")).transpose()?,
-        nbd: args.nbd.clone(),
-        bitmap: args.bitmap.clone(),
-        tls_ca: args.tls_ca.as_deref().map(|ca| canonical(ca, "certificate")).transpose()?,
-        pre: args.pre.clone(),
-        snapshot: args.snapshot.clone(),
-        post: args.post.clone(),
-        hook_timeout_s: args.hook_timeout,
-        consistency: args.consistency.map(|arg| arg.word().to_owned()),
+        ..block::Settings::default()
     };
+    apply_hooks(&args.pre, &args.post, (&mut settings.pre, &mut settings.post))?;
+    apply_disk(&args.how, &mut settings)?;
     settings.check()?;
-    let commands = [("pre", &settings.pre), ("snapshot", &settings.snapshot), ("post", &settings.post)];
-    for (when, command) in commands {
-        let checked = command.as_ref().map_or(Ok(()), |command| hooks::check(when, command));
-        checked.map_err(|e| Failure::new(chain(&e)))?;
-    }
     let (kind, now) = (SourceKind::Block, world.clock.now());
     let new = NewSource { name: &args.name, kind, settings: &settings.to_json()?, added_at: now };
     world.writer()?.add_source(&new)?;
     eprintln!("added source \"{}\": a disk, images in {:?}", args.name, settings.images);
-    match settings.nbd.is_some() || settings.snapshot.is_some() {
+    match settings.nbd.is_some() || settings.snapshot.is_some() || settings.domain.is_some() {
         true => eprintln!("hint: asof take {} takes a generation", args.name),
         false => eprintln!("hint: asof index {} indexes those that are there", args.name),
     }
@@ -122,7 +108,10 @@ fn set(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
         return set_gluster(args, &source, &mut writer);
     }
     if source.kind == SourceKind::Block.word() {
-        return Err(wrong_kind(&source, "a disk has no settings that can change; remove it and add it anew"));
+        return set_block(args, &source, &mut writer);
+    }
+    if has_disk(args) {
+        return Err(wrong_kind(&source, "--images and how disks are taken are for sources of kind block"));
     }
     let foreign = args.host.is_some() || args.store.is_some() || !is_empty(&args.scan);
     if foreign {
@@ -152,14 +141,11 @@ fn set(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
 
 fn set_gluster(args: &SetArgs, source: &SourceRow, writer: &mut Writer) -> Result<Outcome, Failure> {
     let how = &args.how;
-    let shares = args.copies.is_some()
-        || !how.name_pattern.is_empty()
-        || !how.instant_from.is_empty()
-        || how.zone.is_some()
-        || how.identity.is_some()
-        || how.checksum.is_some();
-    if shares {
+    if has_shares(args) || !how.name_pattern.is_empty() || how.zone.is_some() {
         return Err(wrong_kind(source, "--copies and how they are named and compared are for sources of kind nfs"));
+    }
+    if has_disk(args) {
+        return Err(wrong_kind(source, "--images and how disks are taken are for sources of kind block"));
     }
     let mut settings = gluster::Settings::from_json(&source.settings)?;
     if settings.lists_only {
@@ -176,6 +162,65 @@ fn set_gluster(args: &SetArgs, source: &SourceRow, writer: &mut Writer) -> Resul
     writer.set_settings(source.id, &settings.to_json()?)?;
     eprintln!("changed source \"{}\"", source.name);
     Ok(Outcome::Done)
+}
+
+fn set_block(args: &SetArgs, source: &SourceRow, writer: &mut Writer) -> Result<Outcome, Failure> {
+    if has_shares(args) {
+        return Err(wrong_kind(source, "--copies and how they are compared are for sources of kind nfs"));
+    }
+    let ScanArgs { exec, program, gluster, client_reads, rescan_every, pre, post } = &args.scan;
+    let has_bricks = exec.is_some() || program.is_some() || gluster.is_some() || client_reads.is_some();
+    if args.host.is_some() || has_bricks || rescan_every.is_some() {
+        return Err(wrong_kind(source, "--host and how bricks are looked at are for sources of kind gluster"));
+    }
+    let mut settings = block::Settings::from_json(&source.settings)?;
+    if let Some(images) = &args.images {
+        settings.images = canonical(images, "images")?;
+    }
+    if let Some(store) = &args.store {
+        settings.store = Some(canonical(store, "store")?);
+    }
+    if !args.how.name_pattern.is_empty() {
+        settings.name_patterns.clone_from(&args.how.name_pattern);
+    }
+    if let Some(zone) = &args.how.zone {
+        settings.zone = Some(zone.clone());
+    }
+    apply_hooks(pre, post, (&mut settings.pre, &mut settings.post))?;
+    apply_disk(&args.disk, &mut settings)?;
+    settings.check()?;
+    writer.set_settings(source.id, &settings.to_json()?)?;
+    eprintln!("changed source \"{}\"", source.name);
+    Ok(Outcome::Done)
+}
+
+/// Tells whether something is asked for that only shares have.
+fn has_shares(args: &SetArgs) -> bool {
+    let how = &args.how;
+    args.copies.is_some() || !how.instant_from.is_empty() || how.identity.is_some() || how.checksum.is_some()
+}
+
+/// Tells whether something is asked for that only disks have.
+fn has_disk(args: &SetArgs) -> bool {
+    let DiskHowArgs {
+        format,
+        nbd,
+        bitmap,
+        tls_ca,
+        snapshot,
+        guest,
+        connect,
+        freeze,
+        scratch,
+        hook_timeout,
+        consistency,
+    } = &args.disk;
+    let texts = [nbd, bitmap, snapshot, &guest.domain, &guest.disk, connect];
+    let paths = [&args.images, tls_ca, scratch];
+    texts.iter().any(|text| text.is_some())
+        || paths.iter().any(|path| path.is_some())
+        || guest.method.is_some()
+        || (format.is_some() || freeze.is_some() || hook_timeout.is_some() || consistency.is_some())
 }
 
 fn wrong_kind(source: &SourceRow, why: &str) -> Failure {
@@ -209,14 +254,96 @@ fn apply_scan(scan: &ScanArgs, settings: &mut gluster::Settings) -> Result<(), F
     if let Some(days) = scan.rescan_every {
         settings.rescan_every_s = days.saturating_mul(86_400);
     }
-    for (when, given, kept) in [("pre", &scan.pre, &mut settings.pre), ("post", &scan.post, &mut settings.post)] {
-        let Some(command) = given else { continue };
-        if !command.is_empty() {
-            hooks::check(when, command).map_err(|e| Failure::new(chain(&e)))?;
+    apply_hooks(&scan.pre, &scan.post, (&mut settings.pre, &mut settings.post))
+}
+
+fn apply_hooks(
+    pre: &Option<String>,
+    post: &Option<String>,
+    (kept_pre, kept_post): (&mut Option<String>, &mut Option<String>),
+) -> Result<(), Failure> {
+    apply_command("pre", pre, kept_pre)?;
+    apply_command("post", post, kept_post)
+}
+
+fn apply_command(when: &'static str, given: &Option<String>, kept: &mut Option<String>) -> Result<(), Failure> {
+    if let Some(command) = given.as_ref().filter(|command| !command.is_empty()) {
+        hooks::check(when, command).map_err(|e| Failure::new(chain(&e)))?;
+    }
+    apply_text(given, kept);
+    Ok(())
+}
+
+/// Keeps what is given; an empty text is none.
+fn apply_text(given: &Option<String>, kept: &mut Option<String>) {
+    if let Some(text) = given {
+        *kept = Some(text.clone()).filter(|text| !text.is_empty());
+    }
+}
+
+fn apply_disk(how: &DiskHowArgs, settings: &mut block::Settings) -> Result<(), Failure> {
+    if let Some(format) = how.format {
+        settings.format = Some(match format {
+            FormatArg::Raw => block::image::Kind::Raw,
+            FormatArg::Qcow2 => block::image::Kind::Qcow2,
+        });
+    }
+    apply_text(&how.nbd, &mut settings.nbd);
+    apply_text(&how.bitmap, &mut settings.bitmap);
+    apply_command("snapshot", &how.snapshot, &mut settings.snapshot)?;
+    if let Some(ca) = &how.tls_ca {
+        settings.tls_ca = Some(canonical(ca, "certificate")?);
+    }
+    if let Some(seconds) = how.hook_timeout {
+        settings.hook_timeout_s = Some(seconds);
+    }
+    if let Some(consistency) = how.consistency {
+        settings.consistency = Some(Consistency::from(consistency).word().to_owned());
+    }
+    if how.guest.domain.as_deref() == Some("") {
+        settings.domain = None;
+    }
+    settings.domain = domain(&how.guest, settings.domain.take())?;
+    let rest = how.connect.is_some() || how.freeze.is_some() || how.scratch.is_some();
+    let Some(domain) = &mut settings.domain else {
+        if rest {
+            return Err(no_domain("--connect, --freeze and --scratch"));
         }
-        *kept = Some(command.clone()).filter(|command| !command.is_empty());
+        return Ok(());
+    };
+    apply_text(&how.connect, &mut domain.connect);
+    if let Some(freeze) = how.freeze {
+        domain.freeze = freeze == YesNo::Yes;
+    }
+    if let Some(scratch) = &how.scratch {
+        domain.scratch = Some(canonical(scratch, "scratch files")?);
     }
     Ok(())
+}
+
+/// Returns the guest that is meant: the one that is named, else that of the settings, taken as is asked.
+pub(super) fn domain(given: &GuestArgs, kept: Option<block::Domain>) -> Result<Option<block::Domain>, Failure> {
+    let name = given.domain.clone().filter(|name| !name.is_empty());
+    let mut domain = match (name, kept) {
+        (Some(name), Some(kept)) if kept.name == name => kept,
+        // What was said of another guest holds for libvirt, not for its disks.
+        (Some(name), Some(kept)) => block::Domain { name, disk: None, ..kept },
+        (Some(name), None) => block::Domain { name, ..block::Domain::default() },
+        (None, Some(kept)) => kept,
+        (None, None) if given.disk.is_some() || given.method.is_some() => {
+            return Err(no_domain("--disk and --method"));
+        }
+        (None, None) => return Ok(None),
+    };
+    apply_text(&given.disk, &mut domain.disk);
+    if let Some(method) = given.method {
+        domain.method = method.into();
+    }
+    Ok(Some(domain))
+}
+
+fn no_domain(what: &str) -> Failure {
+    Failure::new(format!("{what} are for guests of libvirt")).hint("--domain NAME names the guest")
 }
 
 fn canonical(given: &Path, what: &str) -> Result<PathBuf, Failure> {

@@ -34,10 +34,12 @@ pub(super) fn run(args: &TakeArgs, world: &World) -> Result<Outcome, Failure> {
         None => return Err(super::unknown_kind(&source)),
     }
     let disk = &args.disk;
-    let words = [&disk.nbd, &disk.bitmap, &disk.checkpoint, &disk.since];
-    if words.iter().any(|word| word.is_some()) || disk.consistency.is_some() {
+    let guest = &disk.guest;
+    let words = [&disk.nbd, &disk.bitmap, &disk.checkpoint, &disk.since, &disk.location, &guest.domain, &guest.disk];
+    if words.iter().any(|word| word.is_some()) || disk.consistency.is_some() || guest.method.is_some() {
         return Err(Failure::new(format!(
-            "source {:?} is a Gluster volume: --nbd, --bitmap, --checkpoint, --since and --consistency are for disks",
+            "source {:?} is a Gluster volume: --nbd, --bitmap, --checkpoint, --since, --consistency, --location, --domain, \
+             --disk and --method are for disks",
             source.name
         )));
     }

@@ -54,6 +54,20 @@ words!(
 );
 
 words!(
+    /// How much the data was at rest when a generation was taken.
+    Consistency {
+        /// The programs had written all, and waited.
+        App = "app",
+        /// The file systems were frozen.
+        Frozen = "frozen",
+        /// As after a power failure.
+        Crash = "crash",
+        /// Nothing is promised.
+        None = "none",
+    }
+);
+
+words!(
     /// How it was found out what a generation changed.
     Scan {
         /// Everything was looked at.

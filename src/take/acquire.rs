@@ -11,14 +11,16 @@
 
 use super::disk::{self, NewImage, index_image};
 use super::hooks::{self, About, Limit};
+use super::libvirt::{self, Backup, Begin, Guest, Place};
 use super::pull::{self, Pull, Pulled, Since};
-use super::still::{Guard, Still, Stop, create_anew, sync_folder, write_durably};
+use super::still::{self, Guard, Still, Stop, create_anew, sync_folder, write_durably};
 use crate::catalog::{self, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::index::Done;
-use crate::model::{Level, Time};
+use crate::model::{Consistency, Level, Time};
 use crate::monitor::Monitor;
-use crate::source::block::{Settings, image, nbd};
+use crate::source::block::image::{Moment, PushNote};
+use crate::source::block::{Domain, Location, Method, Settings, image, nbd};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -30,6 +32,10 @@ use std::time::{Duration, Instant};
 const AHEAD_S_MAX: i64 = 5;
 /// What is read of what a snapshot command prints.
 const SAID_BYTES_MAX: u64 = 1 << 20;
+/// Where the socket of a guest's disk is, and what the guest overwrites meanwhile, where nothing is said.
+const SCRATCH: &str = "/var/tmp";
+/// How many checkpoints of a source libvirt keeps: if one is deleted by somebody, its parent counts for both.
+const CHECKPOINTS_KEPT: usize = 4;
 
 /// What can keep a generation of a disk from being taken.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +58,9 @@ pub enum Error {
     /// The address of the export.
     #[error(transparent)]
     Uri(nbd::Error),
+    /// The guest.
+    #[error(transparent)]
+    Guest(#[from] libvirt::Error),
     /// Something in the folder cannot be written.
     #[error("cannot write {path:?}")]
     Write {
@@ -62,7 +71,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Nothing says where the bytes come from.
-    #[error("source {0:?} names neither an NBD export nor a snapshot command")]
+    #[error("source {0:?} names neither an NBD export, nor a domain, nor a snapshot command")]
     NoOrigin(String),
     /// It was said what the bitmap counts from, and that is not the newest generation.
     #[error("the bitmap is said to count from checkpoint {since:?}, and the newest generation, of {newest}, has {}", .found.as_ref().map_or_else(|| "none".to_owned(), |found| format!("{found:?}")))]
@@ -110,7 +119,10 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Pull(e) => e.hint()?,
-            Self::NoOrigin(name) => return Some(format!("asof take {name} --nbd URI, or add the source with one")),
+            Self::NoOrigin(name) => {
+                return Some(format!("asof take {name} --nbd URI or --domain NAME, or asof source set {name}"));
+            }
+            Self::Guest(e) => return Some(e.hint().unwrap_or_else(|| "nothing was taken".to_owned())),
             Self::NotSince { .. } => "export the bitmap of that checkpoint, or take --full reads everything",
             Self::NoImage { .. } => {
                 "it prints the path of the image as its last line, or writes the image to $ASOF_IMAGE"
@@ -136,8 +148,12 @@ pub struct DiskWish {
     pub checkpoint: Option<String>,
     /// The mark that the bitmap counts from.
     pub since: Option<String>,
-    /// The word of how much the data is at rest.
-    pub consistency: Option<String>,
+    /// The guest.
+    pub domain: Option<Domain>,
+    /// How much the data is at rest.
+    pub consistency: Option<Consistency>,
+    /// Where the bytes come from, as others shall know it.
+    pub location: Option<Location>,
     /// Read everything.
     pub full: bool,
 }
@@ -156,13 +172,13 @@ pub struct DiskReport {
     /// Its mark.
     pub checkpoint: Option<String>,
     /// How much the data was at rest.
-    pub consistency: String,
+    pub consistency: Consistency,
     /// Size of the disk, what of it was dirty, and what was read from the server, in bytes; none: a command made the image.
     pub pulled: Option<(u64, u64, u64)>,
     /// Why everything was read, where there is a bitmap.
     pub full_because: Option<String>,
     /// What kept the guest from being let go.
-    pub not_released: Option<hooks::Error>,
+    pub not_released: Option<still::Error>,
 }
 
 /// A run that is not published yet, in the folder of images: `.asof-pull-NAME.json`.
@@ -174,6 +190,9 @@ struct Note {
     /// now than from that of a generation. None: any may.
     marks: Option<Vec<String>>,
     consistency: Option<String>,
+    /// By what a backup that libvirt runs is known to be of this run: its socket, or its file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    backup: Option<PathBuf>,
 }
 
 /// What is to be known of runs that did not end.
@@ -185,10 +204,24 @@ struct Unsettled {
 /// What came while the guest was held.
 struct Acquired {
     at: Time,
+    consistency: Consistency,
     image: PathBuf,
+    location: Option<Location>,
     pulled: Option<Pulled>,
+    /// Why everything was read, if that was found out only now.
+    full_because: Option<String>,
     /// It was to be let go, and was not.
-    not_released: Option<hooks::Error>,
+    not_released: Option<still::Error>,
+}
+
+/// Where the bytes come from.
+enum Origin {
+    /// An export of somebody.
+    Export { text: String, uri: nbd::Uri },
+    /// A guest, by libvirt.
+    Guest { guest: Guest, domain: Domain },
+    /// An image that a command makes.
+    Command(String),
 }
 
 /// What every step of a run has.
@@ -201,6 +234,8 @@ pub struct DiskJob<'a> {
     pub wish: &'a DiskWish,
     /// How the guest is let go.
     pub still: &'a Still,
+    /// What libvirt runs for this run.
+    pub backup: &'a Backup,
     /// What tells the run to end.
     pub stop: &'a Stop,
     /// Tells the time.
@@ -212,6 +247,16 @@ pub struct DiskJob<'a> {
 /// Returns what commands are told of a source.
 pub fn about(source: &SourceRow, settings: &Settings) -> About {
     vec![("ASOF_SOURCE", source.name.clone().into()), ("ASOF_IMAGES", settings.own_folder().as_os_str().to_owned())]
+}
+
+/// Returns what every moment is told of.
+fn moment(at: Time, consistency: Consistency, since: Option<&Since>) -> Moment {
+    Moment {
+        parent: since.map(|since| since.checkpoint.clone()),
+        consistency: Some(consistency.word().to_owned()),
+        taken_at: Some(at.to_string()),
+        ..Moment::default()
+    }
 }
 
 /// What an image holds.
@@ -228,23 +273,23 @@ impl DiskJob<'_> {
     /// # Errors
     /// [`Error`]; then the catalog is as before, and the guest was let go if that was possible.
     pub fn take(&self, writer: &mut Writer) -> Result<DiskReport, Error> {
-        let nbd = self.wish.nbd.as_ref().or(self.settings.nbd.as_ref());
-        let uri = match nbd {
-            Some(text) => Some((text.as_str(), self.settings.uri(text).map_err(Error::Uri)?)),
-            None => None,
+        let origin = self.origin()?;
+        let unsettled = self.settle(writer, &origin)?;
+        let bitmap = match &origin {
+            Origin::Export { .. } => self.wish.bitmap.as_ref().or(self.settings.bitmap.as_ref()),
+            Origin::Guest { .. } | Origin::Command(_) => None,
         };
-        if uri.is_none() && self.settings.snapshot.is_none() {
-            return Err(Error::NoOrigin(self.source.name.clone()));
-        }
-        let unsettled = self.settle(writer)?;
-        let bitmap = self.wish.bitmap.as_ref().or(self.settings.bitmap.as_ref()).filter(|_| uri.is_some());
         // What an earlier run left in doubt stays so until a generation is published.
         let mark = self.wish.checkpoint.as_ref().or(bitmap);
         let is_certain = mark.is_none() && unsettled.is_none();
         let marks = unsettled.as_ref().map_or_else(|| Some(Vec::new()), |unsettled| unsettled.marks.clone());
-        let basis = match bitmap {
-            Some(bitmap) => self.basis(writer, bitmap, unsettled)?,
-            None => Basis::All(None),
+        let basis = match (&origin, bitmap) {
+            (Origin::Guest { guest, .. }, _) => {
+                guest.check_idle()?;
+                self.basis_of_guest(writer, guest)?
+            }
+            (_, Some(bitmap)) => self.basis(writer, bitmap, unsettled)?,
+            (_, None) => Basis::All(None),
         };
         if let Basis::All(Some(why)) = &basis {
             self.monitor.warn(&format!("everything is read: {why}"));
@@ -253,17 +298,21 @@ impl DiskJob<'_> {
         let mut note = Note { marks, ..Note::default() };
         self.write_note(&note)?;
         let guard = Guard(self.still);
-        let held = self.acquire(writer, uri, bitmap, &basis, &mut note);
+        let held = self.acquire(writer, &origin, bitmap, &basis, &mut note);
         let status = if held.is_ok() { "taken" } else { "failed" };
         let mut not_released = self.still.release(status).err();
         drop(guard);
-        let Acquired { at, image, pulled, .. } = match held {
+        let held = match held {
             Ok(mut held) => {
                 not_released = not_released.or(held.not_released.take());
                 held
             }
             Err(e) => {
-                if is_certain {
+                let is_undone = match &origin {
+                    Origin::Guest { guest, .. } => self.undo(writer, guest, &note),
+                    Origin::Export { .. } | Origin::Command(_) => is_certain,
+                };
+                if is_undone {
                     self.remove_note();
                 }
                 if let Some(e) = not_released {
@@ -272,9 +321,12 @@ impl DiskJob<'_> {
                 return Err(e);
             }
         };
-        let consistency = note.consistency.clone().unwrap_or_default();
-        let (done, parent, checkpoint) = self.index(writer, &image, at, &consistency)?;
+        let Acquired { at, image, consistency, location, pulled, .. } = held;
+        let (done, parent, checkpoint) = self.index(writer, &image, at, consistency, location.as_ref())?;
         self.remove_note();
+        if let Origin::Guest { guest, .. } = &origin {
+            self.trim_checkpoints(writer, guest)?;
+        }
         Ok(DiskReport {
             level: if parent.is_some() { Level::Incremental } else { Level::Full },
             done,
@@ -285,25 +337,44 @@ impl DiskJob<'_> {
             pulled: pulled.map(|pulled| (pulled.disk_bytes, pulled.dirty_bytes, pulled.fetched_bytes)),
             full_because: match basis {
                 Basis::All(why) => why,
-                Basis::Since(_) => None,
+                Basis::Since(_) => held.full_because,
             },
             not_released,
         })
+    }
+
+    /// Tells where the bytes come from: as is asked, else as the settings say.
+    fn origin(&self) -> Result<Origin, Error> {
+        let (wish, settings) = (self.wish, self.settings);
+        let nbd = wish.nbd.as_ref().or(settings.nbd.as_ref().filter(|_| wish.domain.is_none()));
+        if let Some(text) = nbd {
+            return Ok(Origin::Export { text: text.clone(), uri: settings.uri(text).map_err(Error::Uri)? });
+        }
+        if let Some(domain) = wish.domain.as_ref().or(settings.domain.as_ref()) {
+            return Ok(Origin::Guest { guest: Guest::find(domain)?, domain: domain.clone() });
+        }
+        let command = settings.snapshot.clone().map(Origin::Command);
+        command.ok_or_else(|| Error::NoOrigin(self.source.name.clone()))
     }
 
     /// From the first command to the last byte: what has to be done while the guest is held.
     fn acquire(
         &self,
         writer: &Writer,
-        uri: Option<(&str, nbd::Uri)>,
+        origin: &Origin,
         bitmap: Option<&String>,
         basis: &Basis,
         note: &mut Note,
     ) -> Result<Acquired, Error> {
         let folder = self.settings.own_folder();
         let mut about = about(self.source, self.settings);
-        if let Some((text, _)) = &uri {
-            about.push(("ASOF_NBD", (*text).into()));
+        match origin {
+            Origin::Export { text, .. } => about.push(("ASOF_NBD", text.into())),
+            Origin::Guest { guest, .. } => {
+                about.push(("ASOF_DOMAIN", guest.name().into()));
+                about.push(("ASOF_DISK", guest.disk().into()));
+            }
+            Origin::Command(_) => {}
         }
         if let Some(bitmap) = bitmap {
             about.push(("ASOF_BITMAP", bitmap.into()));
@@ -321,36 +392,265 @@ impl DiskJob<'_> {
         if let Some(pre) = &self.settings.pre {
             hooks::run_within("pre", pre, &about, limit, None)?;
         }
+        if let Origin::Guest { guest, domain } = origin
+            && domain.freeze
+        {
+            guest.freeze()?;
+        }
         let at = self.instant(writer)?;
-        let is_app = self.settings.pre.is_some() && self.settings.snapshot.is_some();
-        let given = self.wish.consistency.clone().or_else(|| self.settings.consistency.clone());
-        let consistency = given.unwrap_or_else(|| if is_app { "app" } else { "crash" }.to_owned());
-        (note.at, note.consistency) = (Some(at.0), Some(consistency.clone()));
+        let consistency = self.consistency(origin);
+        (note.at, note.consistency) = (Some(at.0), Some(consistency.word().to_owned()));
         self.write_note(note)?;
         about.push(("ASOF_TAKEN_AT", at.0.to_string().into()));
         self.still.tell("ASOF_TAKEN_AT", at.0.to_string());
-        let Some(uri) = uri else {
-            return self.snapshot(writer, about, at, limit);
-        };
-        if let Some(command) = &self.settings.snapshot {
-            hooks::run_within("snapshot", command, &about, limit, None)?;
-        }
         let since = match basis {
             Basis::All(_) => None,
             Basis::Since(since) => Some(since),
         };
-        let checkpoint = self.wish.checkpoint.as_ref().or(bitmap).cloned().unwrap_or_else(|| at.view_name());
-        let wanted = Pull { uri, since, checkpoint: &checkpoint, consistency: &consistency, at, folder };
+        match origin {
+            Origin::Command(command) => self.snapshot(writer, command, about, (at, consistency), limit),
+            Origin::Guest { guest, domain } => self.guest(guest, domain, since, (at, consistency), note),
+            Origin::Export { text, uri } => {
+                if let Some(command) = &self.settings.snapshot {
+                    hooks::run_within("snapshot", command, &about, limit, None)?;
+                }
+                let checkpoint = self.wish.checkpoint.as_ref().or(bitmap).cloned().unwrap_or_else(|| at.view_name());
+                let location = self.wish.location.clone().or_else(|| Location::parse(text).ok());
+                let moment = Moment {
+                    checkpoint: Some(checkpoint),
+                    location: location.as_ref().map(|location| location.as_str().to_owned()),
+                    ..moment(at, consistency, since)
+                };
+                let pulled = self.pull((text, uri.clone()), since, &moment, at)?;
+                let (image, pulled) = (pulled.image.clone(), Some(pulled));
+                Ok(Acquired { at, consistency, image, location, pulled, full_because: None, not_released: None })
+            }
+        }
+    }
+
+    /// Returns how much the data is at rest in what is taken.
+    fn consistency(&self, origin: &Origin) -> Consistency {
+        let said = || self.settings.consistency.as_deref().and_then(Consistency::from_word);
+        self.wish.consistency.or_else(said).unwrap_or_else(|| {
+            let has_pre = self.settings.pre.is_some();
+            match origin {
+                Origin::Guest { .. } if has_pre => Consistency::App,
+                Origin::Guest { domain, .. } if domain.freeze => Consistency::Frozen,
+                Origin::Export { .. } | Origin::Command(_) if has_pre && self.settings.snapshot.is_some() => {
+                    Consistency::App
+                }
+                _ => Consistency::Crash,
+            }
+        })
+    }
+
+    fn pull(&self, uri: (&str, nbd::Uri), since: Option<&Since>, moment: &Moment, at: Time) -> Result<Pulled, Error> {
+        let wanted = Pull { uri, since, moment, at, folder: self.settings.own_folder() };
         self.monitor.begin(&format!("{} {at}", self.source.name), None);
         let pulled = pull::pull(&wanted, self.stop, self.monitor);
         self.monitor.end();
-        let pulled = pulled?;
-        Ok(Acquired { at, image: pulled.image.clone(), pulled: Some(pulled), not_released: None })
+        Ok(pulled?)
+    }
+
+    /// Has libvirt begin a moment of the guest, lets the guest go, and gets the bytes of the moment.
+    fn guest(
+        &self,
+        guest: &Guest,
+        domain: &Domain,
+        since: Option<&Since>,
+        (at, consistency): (Time, Consistency),
+        note: &mut Note,
+    ) -> Result<Acquired, Error> {
+        let folder = self.settings.own_folder();
+        let image = pull::pushed_name(folder, at);
+        let (raw, map) = pull::names(folder, at);
+        if let Some(path) = [&raw, &map, &image].into_iter().find(|path| path.exists()) {
+            return Err(pull::Error::Taken { path: path.clone() }.into());
+        }
+        let scratch = domain.scratch.as_deref().unwrap_or(Path::new(SCRATCH));
+        let own = |what: &str| scratch.join(format!("asof-{}-{}.{what}", std::process::id(), at.0));
+        let place = Place { socket: own("sock"), scratch: own("scratch"), target: pull::part_of(&image) };
+        let named = || format!("asof-{}-{}", self.source.name, at.view_name());
+        let checkpoint = guest.can_count().then(|| self.wish.checkpoint.clone().unwrap_or_else(named));
+        note.backup = Some(place.mark(domain.method).to_owned());
+        note.marks.get_or_insert_default().extend(checkpoint.clone());
+        self.write_note(note)?;
+
+        let begin = Begin {
+            method: domain.method,
+            since: since.map(|since| since.checkpoint.as_str()),
+            checkpoint: checkpoint.as_deref(),
+            place: &place,
+            folder,
+        };
+        let (since, full_because) = match (self.backup.begin(guest, &begin), since) {
+            (Ok(()), since) => (since, None),
+            (Err(e @ libvirt::Error::Virsh(libvirt::VirshError::Refused { .. })), Some(_)) => {
+                let why = format!("libvirt gives no increment: {}", crate::model::chain(&e));
+                self.monitor.warn(&format!("everything is read: {why}"));
+                self.backup.begin(guest, &Begin { since: None, ..begin })?;
+                (None, Some(why))
+            }
+            (Err(e), _) => return Err(e.into()),
+        };
+        let not_released = self.still.release("taken").err();
+        let location = self.wish.location.clone().unwrap_or_else(|| Location::of_guest(guest.name(), guest.disk()));
+        let moment = Moment {
+            checkpoint_xml: match &checkpoint {
+                Some(name) => Some(guest.checkpoint_xml(name)?),
+                None => None,
+            },
+            checkpoint,
+            location: Some(location.as_str().to_owned()),
+            domain: Some(guest.name().to_owned()),
+            disk: Some(guest.disk().to_owned()),
+            ..moment(at, consistency, since)
+        };
+        let (image, pulled) = match domain.method {
+            Method::Pull => {
+                let (place, export) = (nbd::Place::Unix(place.socket), guest.disk().to_owned());
+                let uri = nbd::Uri { place, export, certificates: None, tls_name: None };
+                let pulled = self.pull((location.as_str(), uri), since, &moment, at)?;
+                (pulled.image.clone(), Some(pulled))
+            }
+            Method::Push => {
+                self.push(guest, &place.target, &image, moment)?;
+                (image, None)
+            }
+        };
+        self.backup.end()?;
+        Ok(Acquired { at, consistency, image, location: Some(location), pulled, full_because, not_released })
+    }
+
+    /// Waits until QEMU has written `part`, and makes it `image`, with a note beside it.
+    fn push(&self, guest: &Guest, part: &Path, image: &Path, moment: Moment) -> Result<(), Error> {
+        let note = image.with_extension("json");
+        let failed = |source| Error::Write { path: image.to_owned(), source };
+        let pushed = guest.wait(self.stop).map_err(Error::from).and_then(|()| {
+            File::open(part).and_then(|file| file.sync_all()).map_err(failed)?;
+            write_durably(&note, PushNote::new(moment).to_json().as_bytes())
+                .map_err(|source| Error::Write { path: note.clone(), source })?;
+            fs::rename(part, image).and_then(|()| sync_folder(image)).map_err(failed)
+        });
+        if pushed.is_err() {
+            // QEMU writes to it no longer.
+            let _ = self.backup.end();
+            let _ = fs::remove_file(part);
+            let _ = fs::remove_file(&note);
+        }
+        pushed
+    }
+
+    /// Undoes what a run that failed had begun in libvirt. Returns whether nothing of it is left.
+    fn undo(&self, writer: &Writer, guest: &Guest, note: &Note) -> bool {
+        let undone = self.backup.end().map_err(Error::from).and_then(|()| self.drop_checkpoints(writer, guest, note));
+        if let Err(e) = &undone {
+            self.monitor.warn(&crate::model::chain(e));
+        }
+        undone.is_ok()
+    }
+
+    /// Deletes the checkpoints that a run made which is of no generation.
+    fn drop_checkpoints(&self, writer: &Writer, guest: &Guest, note: &Note) -> Result<(), Error> {
+        let marks = note.marks.as_deref().unwrap_or_default();
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let ours = self.checkpoints_of_generations(writer)?;
+        for name in guest.checkpoints()?.iter().filter(|name| marks.contains(name)) {
+            if !ours.iter().any(|(_, checkpoint)| checkpoint == name) {
+                guest.delete_checkpoint(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the generations that have a checkpoint, oldest first, with it.
+    fn checkpoints_of_generations(&self, writer: &Writer) -> Result<Vec<(Time, String)>, Error> {
+        let mut found = Vec::new();
+        for at in writer.instants(self.source.id)? {
+            found.extend(writer.checkpoint(self.source.id, at)?.map(|checkpoint| (at, checkpoint)));
+        }
+        Ok(found)
+    }
+
+    /// Deletes the older of the checkpoints of this source: each costs QEMU memory and the image a bitmap.
+    fn trim_checkpoints(&self, writer: &Writer, guest: &Guest) -> Result<(), Error> {
+        let known = guest.checkpoints()?;
+        let ours = self.checkpoints_of_generations(writer)?.into_iter();
+        let there: Vec<String> = ours.map(|(_, name)| name).filter(|name| known.contains(name)).collect();
+        for name in &there[..there.len().saturating_sub(CHECKPOINTS_KEPT)] {
+            if let Err(e) = guest.delete_checkpoint(name) {
+                self.monitor.warn(&format!("checkpoint {name:?} stays in libvirt: {}", crate::model::chain(&e)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells what is taken of a guest: what changed since the newest generation whose checkpoint libvirt has. What a
+    /// checkpoint counted that was deleted meanwhile, its parent counts since.
+    fn basis_of_guest(&self, writer: &Writer, guest: &Guest) -> Result<Basis, Error> {
+        let generations = self.checkpoints_of_generations(writer)?;
+        if self.wish.full || writer.instants(self.source.id)?.is_empty() {
+            return Ok(Basis::All(None));
+        }
+        if !guest.can_count() {
+            let disk = guest.disk();
+            return Ok(Basis::All(Some(format!(
+                "the image of disk {disk:?} is raw, and QEMU counts changes in qcow2 images"
+            ))));
+        }
+        let known = self.known_checkpoints(writer, guest, &generations)?;
+        let mut why = None;
+        for (at, checkpoint) in generations.iter().rev().filter(|(_, checkpoint)| known.contains(checkpoint)) {
+            match self.since(writer, *at, checkpoint, libvirt::EXPORTED_BITMAP)? {
+                Ok(since) => return Ok(Basis::Since(since)),
+                Err(found) => why = why.or(Some(found)),
+            }
+        }
+        let none = || "libvirt has no checkpoint of any generation".to_owned();
+        Ok(Basis::All(Some(why.unwrap_or_else(none))))
+    }
+
+    /// Returns the checkpoints that libvirt has, after it was told again, from what lies beside the images, of those of the newest
+    /// generations that it has forgotten.
+    fn known_checkpoints(
+        &self,
+        writer: &Writer,
+        guest: &Guest,
+        generations: &[(Time, String)],
+    ) -> Result<Vec<String>, Error> {
+        let mut known = guest.checkpoints()?;
+        // Older ones were deleted when there were enough.
+        let is_known = |(_, name): &(Time, String)| known.contains(name);
+        let first = generations.iter().rposition(is_known).map_or(0, |last| last + 1);
+        for (at, name) in &generations[first.max(generations.len().saturating_sub(CHECKPOINTS_KEPT))..] {
+            let file = writer.image_files(self.source.id, *at)?.into_iter().next();
+            let image = file.and_then(|file| self.settings.open(&file.path, &self.settings.folders()).ok());
+            let told = image.and_then(|image| image.moment.checkpoint_xml);
+            let why = match told.map(|told| guest.redefine(&told, self.settings.own_folder())) {
+                Some(Ok(())) => {
+                    self.monitor.warn(&format!("libvirt had forgotten checkpoint {name:?} and was told of it again"));
+                    known.push(name.clone());
+                    continue;
+                }
+                Some(Err(e)) => crate::model::chain(&e),
+                None => "nothing is told of it beside the image".to_owned(),
+            };
+            self.monitor.warn(&format!("libvirt has checkpoint {name:?} no longer, and it cannot come back: {why}"));
+        }
+        Ok(known)
     }
 
     /// Has the command make an image, lets the guest go, and returns the image.
-    fn snapshot(&self, writer: &Writer, mut about: About, at: Time, limit: Limit<'_>) -> Result<Acquired, Error> {
-        let command = self.settings.snapshot.as_ref().expect("it was looked for before");
+    fn snapshot(
+        &self,
+        writer: &Writer,
+        command: &str,
+        mut about: About,
+        (at, consistency): (Time, Consistency),
+        limit: Limit<'_>,
+    ) -> Result<Acquired, Error> {
         let folder = self.settings.own_folder();
         let (raw, map) = pull::names(folder, at);
         if let Some(path) = [&raw, &map].into_iter().find(|path| path.exists()) {
@@ -379,7 +679,10 @@ impl DiskJob<'_> {
         let image = image?;
         match writer.generation_of_image(self.source.id, &image)? {
             Some(at) => Err(Error::Known { image, at }),
-            None => Ok(Acquired { at, image, pulled: None, not_released }),
+            None => {
+                let location = self.wish.location.clone();
+                Ok(Acquired { at, consistency, image, location, pulled: None, full_because: None, not_released })
+            }
         }
     }
 
@@ -415,7 +718,8 @@ impl DiskJob<'_> {
         writer: &mut Writer,
         path: &Path,
         at: Time,
-        consistency: &str,
+        consistency: Consistency,
+        location: Option<&Location>,
     ) -> Result<(Done, Option<Time>, Option<String>), Error> {
         let folders = self.settings.folders();
         let image = self.settings.open(path, &folders)?;
@@ -429,14 +733,15 @@ impl DiskJob<'_> {
             at,
             rests_on: None,
             folders: &folders,
-            acquire: (image.kind != image::Kind::Pull).then_some("snapshot"),
+            acquire: (image.kind != image::Kind::Pull && image.moment.domain.is_none()).then_some("snapshot"),
             consistency: Some(consistency),
+            location,
         };
         self.monitor.begin(&format!("{} {at}", self.source.name), None);
         let indexed = index_image(writer, &new, self.clock, self.monitor);
         self.monitor.end();
         let (done, parent) = indexed?;
-        Ok((done, parent, image.checkpoint))
+        Ok((done, parent, image.moment.checkpoint))
     }
 
     /// Tells what is taken with this bitmap, and why.
@@ -445,14 +750,12 @@ impl DiskJob<'_> {
             return Ok(Basis::All(None));
         }
         let Some(newest) = writer.instants(self.source.id)?.pop() else { return Ok(Basis::All(None)) };
-        let row = writer.disk(self.source.id, newest)?;
-        let checkpoint = row.as_ref().and_then(|row| row.checkpoint.clone());
-        let layers = writer.disk_layers(self.source.id, newest)?;
+        let checkpoint = writer.checkpoint(self.source.id, newest)?;
         if let Some(since) = self.wish.since.as_ref().filter(|since| checkpoint.as_ref() != Some(*since)) {
             return Err(Error::NotSince { since: since.clone(), newest, found: checkpoint });
         }
         let all = |why: String| Ok(Basis::All(Some(why)));
-        let (Some(checkpoint), Some(row)) = (checkpoint, row) else {
+        let Some(checkpoint) = checkpoint else {
             return all(format!(
                 "the generation of {newest} has no checkpoint that bitmap {bitmap:?} could count from"
             ));
@@ -469,26 +772,32 @@ impl DiskJob<'_> {
                 "{why}, so what bitmap {bitmap:?} counts from is not known; checkpoints of different names tell"
             ));
         }
-        let files = layers.iter().flat_map(|layer| &layer.files);
-        for file in files {
+        let since = self.since(writer, newest, &checkpoint, bitmap)?;
+        Ok(since.map_or_else(|why| Basis::All(Some(why)), Basis::Since))
+    }
+
+    /// Returns what an increment on the generation of `at` counts from, or why there can be none: what it would rest on is
+    /// not as it was.
+    fn since(&self, writer: &Writer, at: Time, checkpoint: &str, bitmap: &str) -> Result<Result<Since, String>, Error> {
+        let layers = writer.disk_layers(self.source.id, at)?;
+        for file in layers.iter().flat_map(|layer| &layer.files) {
             let is_there = fs::metadata(&file.path).is_ok_and(|now| {
                 let mtime = (now.mtime(), now.mtime_nsec() as u32);
                 !now.is_file() || (now.len(), mtime) == (file.size_bytes, (file.mtime.seconds, file.mtime.nanos))
             });
             if !is_there {
-                return all(format!("{:?}, which an increment would rest on, is gone or was written to", file.path));
+                let path = &file.path;
+                return Ok(Err(format!("{path:?}, which an increment would rest on, is gone or was written to")));
             }
         }
-        if layers.is_empty() {
-            return all(format!("the disk as of {newest} is not whole"));
-        }
-        let (bitmap, size_bytes) = (bitmap.to_owned(), row.layer.size_bytes);
-        Ok(Basis::Since(Since { bitmap, at: newest, checkpoint, size_bytes }))
+        let Some(newest) = layers.first() else { return Ok(Err(format!("the disk as of {at} is not whole"))) };
+        let (bitmap, checkpoint) = (bitmap.to_owned(), checkpoint.to_owned());
+        Ok(Ok(Since { bitmap, at, checkpoint, size_bytes: newest.size_bytes }))
     }
 
     /// Looks after what a run left that did not end: what is whole becomes a generation, the rest is removed. Returns what
     /// is to be known of it, if it is of no generation.
-    fn settle(&self, writer: &mut Writer) -> Result<Option<Unsettled>, Error> {
+    fn settle(&self, writer: &mut Writer, origin: &Origin) -> Result<Option<Unsettled>, Error> {
         let path = self.note_path();
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -497,6 +806,12 @@ impl DiskJob<'_> {
         };
         // A note that is damaged is one all the same.
         let note: Note = serde_json::from_str(&text).unwrap_or_default();
+        if let (Origin::Guest { guest, .. }, Some(mark)) = (origin, &note.backup)
+            && guest.end_left(mark)?
+        {
+            self.monitor
+                .warn(&format!("ended the backup of domain {:?} that an interrupted run had left", guest.name()));
+        }
         let Some(at) = note.at.map(Time) else {
             return Ok(Some(Unsettled { why: "the run before did not come to its end".to_owned(), marks: note.marks }));
         };
@@ -504,22 +819,27 @@ impl DiskJob<'_> {
         for removed in pull::remove_left(folder, at).map_err(|source| Error::Write { path: path.clone(), source })? {
             self.monitor.warn(&format!("removed {removed:?}, which an interrupted run had left"));
         }
-        let (raw, _) = pull::names(folder, at);
+        let images = [pull::names(folder, at).0, pull::pushed_name(folder, at)];
         let mut is_known = writer.instants(self.source.id)?.contains(&at);
-        if !is_known && raw.is_file() {
-            match self.index(writer, &raw, at, note.consistency.as_deref().unwrap_or("crash")) {
+        if let Some(image) = images.iter().find(|image| !is_known && image.is_file()) {
+            let consistency = note.consistency.as_deref().and_then(Consistency::from_word);
+            match self.index(writer, image, at, consistency.unwrap_or(Consistency::Crash), None) {
                 Ok((done, ..)) => {
                     is_known = true;
                     self.monitor.warn(&format!(
-                        "indexed {} of \"{}\" from {raw:?}, which an interrupted run had taken whole",
+                        "indexed {} of \"{}\" from {image:?}, which an interrupted run had taken whole",
                         done.at, self.source.name
                     ));
                 }
                 Err(e) => {
                     let why = crate::model::chain(&e);
-                    self.monitor.warn(&format!("{raw:?} of an interrupted run does not become a generation: {why}"));
+                    self.monitor.warn(&format!("{image:?} of an interrupted run does not become a generation: {why}"));
                 }
             }
+        }
+        if let Origin::Guest { guest, .. } = origin {
+            self.drop_checkpoints(writer, guest, &note)?;
+            is_known = true;
         }
         if is_known {
             self.remove_note();

@@ -7,9 +7,9 @@
 use crate::catalog::{self, DiskRow, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::index::{self, DiskBefore, Done, NewDisk, index_disk};
-use crate::model::{Layer, Level, Time};
+use crate::model::{Consistency, Layer, Level, Time};
 use crate::monitor::Monitor;
-use crate::source::block::{Device, image};
+use crate::source::block::{Device, Location, image};
 use crate::store::{self, Disk, DiskMap};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -94,8 +94,10 @@ pub struct NewImage<'a> {
     pub folders: &'a [PathBuf],
     /// The word of who moved the bytes, where the caller knows better than the image.
     pub acquire: Option<&'a str>,
-    /// The word of how much the data was at rest, where that is known.
-    pub consistency: Option<&'a str>,
+    /// How much the data was at rest, where the caller knows.
+    pub consistency: Option<Consistency>,
+    /// Where the bytes came from, where the caller knows.
+    pub location: Option<&'a Location>,
 }
 
 /// Indexes an image as a generation and publishes it. Returns the generation that it rests on, too.
@@ -147,9 +149,9 @@ pub fn index_image(
         parent,
         format: format_word(image.kind).to_owned(),
         acquire: new.acquire.or(acquire_word(image, level)).map(str::to_owned),
-        checkpoint: image.checkpoint.clone(),
-        consistency: new.consistency.map(str::to_owned),
-        location: Some(location(&image.path)),
+        checkpoint: image.moment.checkpoint.clone(),
+        consistency: new.consistency.or_else(|| told_consistency(image)).map(|how| how.word().to_owned()),
+        location: Some(new.location.cloned().unwrap_or_else(|| told_location(image)).as_str().to_owned()),
     };
     let done = index_row(writer, new.source, new.at, level, &row, &image.path, clock, monitor)?;
     Ok((done, parent))
@@ -243,12 +245,11 @@ fn given_parent(writer: &Writer, new: &NewImage<'_>) -> Result<Time, Error> {
     let (image, at) = (new.image, new.at);
     let instants = writer.instants(new.source.id)?;
     let mut earlier = instants.into_iter().filter(|instant| *instant < at).rev();
-    let Some(checkpoint) = &image.parent_checkpoint else {
+    let Some(checkpoint) = &image.moment.parent else {
         return earlier.next().ok_or(Error::NothingBefore { image: image.path.clone(), at });
     };
     for instant in earlier {
-        let disk = writer.disk(new.source.id, instant)?;
-        if disk.is_some_and(|disk| disk.checkpoint.as_ref() == Some(checkpoint)) {
+        if writer.checkpoint(new.source.id, instant)?.as_ref() == Some(checkpoint) {
             return Ok(instant);
         }
     }
@@ -261,6 +262,17 @@ fn with_parents(new: &NewImage<'_>, layer: Layer) -> Result<Layer, Error> {
     let below = chain.into_iter().skip(1).map(|image| image.layer);
     let layers: Vec<Layer> = std::iter::once(layer).chain(below).collect();
     Ok(DiskMap::of(&layers)?.into_layer())
+}
+
+/// Returns how much the data was at rest as the image tells, if it tells it in words that are known.
+fn told_consistency(image: &image::Image) -> Option<Consistency> {
+    image.moment.consistency.as_deref().and_then(Consistency::from_word)
+}
+
+/// Returns where the bytes came from as the image tells, else that they are in its file.
+fn told_location(image: &image::Image) -> Location {
+    let told = image.moment.location.as_deref().and_then(|told| Location::parse(told).ok());
+    told.unwrap_or_else(|| Location::of_file(&image.path))
 }
 
 fn format_word(kind: image::Kind) -> &'static str {
@@ -276,20 +288,9 @@ fn format_word(kind: image::Kind) -> &'static str {
 fn acquire_word(image: &image::Image, level: Level) -> Option<&'static str> {
     match image.kind {
         image::Kind::Pull | image::Kind::Stream => Some("pull"),
-        image::Kind::Qcow2 if level == Level::Incremental => Some("push"),
+        image::Kind::Qcow2 if level == Level::Incremental || image.moment.domain.is_some() => Some("push"),
         image::Kind::Qcow2 | image::Kind::Raw => None,
     }
-}
-
-/// Returns the URI of a file (RFC 8089): bytes that are none of a plain path are percent-encoded.
-fn location(path: &Path) -> String {
-    let encoded = path.as_os_str().as_bytes().iter().map(|byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' | b'+' | b'@' => {
-            (*byte as char).to_string()
-        }
-        byte => format!("%{byte:02X}"),
-    });
-    format!("file://{}", encoded.collect::<String>())
 }
 
 /// A disk, for those who read what is on it.

@@ -8,6 +8,7 @@ pub mod acquire;
 mod bytes;
 pub mod disk;
 pub mod hooks;
+pub mod libvirt;
 pub mod list_file;
 pub mod lists;
 mod manifest;

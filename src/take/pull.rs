@@ -10,7 +10,7 @@
 use super::still::{Stop, sync_folder, write_durably};
 use crate::model::Time;
 use crate::monitor::Monitor;
-use crate::source::block::image::PullMap;
+use crate::source::block::image::{Moment, PullMap, PushNote};
 use crate::source::block::nbd::{self, BASE_ALLOCATION, Chunk, Client, STATE_DIRTY, STATE_ZERO};
 use std::fs::{self, File};
 use std::io;
@@ -123,9 +123,8 @@ pub(super) struct Pull<'a> {
     pub(super) uri: (&'a str, nbd::Uri),
     /// What it counts from; none: everything is read.
     pub(super) since: Option<&'a Since>,
-    /// The mark of this moment.
-    pub(super) checkpoint: &'a str,
-    pub(super) consistency: &'a str,
+    /// What is told of this moment.
+    pub(super) moment: &'a Moment,
     pub(super) at: Time,
     /// Where to.
     pub(super) folder: &'a Path,
@@ -146,6 +145,11 @@ pub(super) fn names(folder: &Path, at: Time) -> (PathBuf, PathBuf) {
     (folder.join(format!("{name}.raw")), folder.join(format!("{name}.json")))
 }
 
+/// Returns the name of the qcow2 image of an instant that QEMU pushes; the note beside it is called as a map is.
+pub(super) fn pushed_name(folder: &Path, at: Time) -> PathBuf {
+    folder.join(format!("{}.qcow2", at.view_name()))
+}
+
 /// Returns the name of a file that is not whole.
 pub(super) fn part_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -156,9 +160,10 @@ pub(super) fn part_of(path: &Path) -> PathBuf {
 /// Removes what a run that was killed left of its pull of `at`; a file that is whole stays. Returns what was removed.
 pub(super) fn remove_left(folder: &Path, at: Time) -> io::Result<Vec<PathBuf>> {
     let (raw, map) = names(folder, at);
-    let mut left = vec![part_of(&raw), map.with_extension("json.part")];
-    if !raw.exists() {
-        // A map without its raw file is of no use; a file of that name that is no map of ours is somebody's.
+    let pushed = pushed_name(folder, at);
+    let mut left = vec![part_of(&raw), part_of(&pushed), map.with_extension("json.part")];
+    if !raw.exists() && !pushed.exists() {
+        // A map without its image is of no use; a file of that name that is no map of ours is somebody's.
         left.extend(Some(map).filter(|map| is_own_map(map)));
     }
     let mut removed = Vec::new();
@@ -172,10 +177,11 @@ pub(super) fn remove_left(folder: &Path, at: Time) -> io::Result<Vec<PathBuf>> {
     Ok(removed)
 }
 
-/// Tells whether there is a map of our own at `path`.
+/// Tells whether there is a map, or a note, of our own at `path`.
 pub(super) fn is_own_map(path: &Path) -> bool {
     let text = fs::read_to_string(path).unwrap_or_default();
     serde_json::from_str::<PullMap>(&text).is_ok_and(|map| map.format == PullMap::new(0).format)
+        || serde_json::from_str::<PushNote>(&text).is_ok_and(|note| note.is_own())
 }
 
 /// Pulls a generation.
@@ -204,14 +210,11 @@ fn pull_into(
     let mut client = connect(wanted, monitor)?;
     let size = client.size_bytes();
     let mut map = PullMap::new(size);
-    map.checkpoint = Some(wanted.checkpoint.to_owned());
-    map.consistency = Some(wanted.consistency.to_owned());
-    map.taken_at = Some(wanted.at.to_string());
+    map.moment = wanted.moment.clone();
     map.dirty = match wanted.since {
         None => vec![(0, size)],
         Some(since) => {
             map.bitmap = Some(since.bitmap.clone());
-            map.parent = Some(since.checkpoint.clone());
             dirty_of(&mut client, wanted, since, stop)?
         }
     };

@@ -1,14 +1,16 @@
 //! A guest is held still while a disk of it is taken, and let go again: whatever happens in between.
 //!
-//! Before the first command runs that may hold it, a journal is written in the folder of images and is on the disk; it is
-//! removed when the command that lets go has done its work. A run that finds the journal of one that was killed runs that
-//! command before anything else.
+//! What holds it is a command of the admin, and the agent in the guest that freezes its file systems. Before either does, a
+//! journal is written in the folder of images and is on the disk; it is removed when the guest was let go: its file systems
+//! thawed first, then by the admin's command. A run that finds the journal of one that was killed lets go before anything else.
 //!
-//! Promises: the command that lets go is run once at the end of each run, also of one that failed or was told to end, and
-//! again by the next run as long as it does not succeed. Never runs a command that the journal names: who can write to the
+//! Promises: the guest is let go once in each run, also in one that failed or was told to end, and again by the next run as
+//! long as that does not succeed; the command is run also when thawing fails. Never runs a command that the journal names: who can write to the
 //! folder of images would be root then. It is the one of the source's settings.
 
 use super::hooks::{self, About, Limit};
+use super::libvirt;
+use crate::source::block::{Domain, Settings};
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -34,10 +36,23 @@ impl Stop {
     }
 }
 
+/// Why a guest may be held still yet.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its file systems are frozen, as far as is known.
+    #[error("the file systems of the guest were not thawed")]
+    Thaw(#[source] libvirt::Error),
+    /// The admin's command did not do its work.
+    #[error(transparent)]
+    Post(hooks::Error),
+}
+
 /// How a guest is let go.
 #[derive(Debug)]
 pub struct Still {
     post: Option<String>,
+    /// The guest whose file systems are frozen, if they are.
+    frozen: Option<Domain>,
     time: Duration,
     journal: PathBuf,
     /// What the command is told of the run; none: the guest is not held.
@@ -45,26 +60,34 @@ pub struct Still {
 }
 
 impl Still {
-    /// Returns how the guest of `source`, whose images lie in `folder`, is let go: by `post` within `time`.
-    pub fn new(source: &str, folder: &Path, post: Option<String>, time: Duration) -> Self {
-        Self { post, time, journal: folder.join(format!(".asof-thaw-{source}.json")), held: Mutex::new(None) }
+    /// Returns how the guest of `source` is let go.
+    pub fn new(source: &str, settings: &Settings) -> Self {
+        Self {
+            post: settings.post.clone(),
+            frozen: settings.domain.clone().filter(|domain| domain.freeze),
+            time: settings.hook_timeout(),
+            journal: settings.own_folder().join(format!(".asof-thaw-{source}.json")),
+            held: Mutex::new(None),
+        }
     }
 
     /// Lets the guest go that a run held which was killed. Returns what was done, if anything was to be done.
     ///
     /// # Errors
-    /// [`hooks::Error`]; then the next run tries it again.
-    pub fn release_left(&self, mut about: About) -> Result<Option<String>, hooks::Error> {
+    /// [`Error`]; then the next run tries it again.
+    pub fn release_left(&self, mut about: About) -> Result<Option<String>, Error> {
         if !self.journal.exists() {
             return Ok(None);
         }
-        let Some(post) = &self.post else {
-            let _ = fs::remove_file(&self.journal);
-            return Ok(Some("an interrupted run held the guest still; there is no post command any more".to_owned()));
-        };
         about.push(("ASOF_STATUS", "interrupted".into()));
-        self.run(post, &about)?;
-        Ok(Some(format!("an interrupted run had not let the guest go: the post command {post:?} was run")))
+        self.run(&about)?;
+        let thawed = self.frozen.as_ref().map(|domain| format!("domain {:?} was thawed", domain.name));
+        let ran = self.post.as_ref().map(|post| format!("the post command {post:?} was run"));
+        let done: Vec<String> = thawed.into_iter().chain(ran).collect();
+        Ok(Some(match done.is_empty() {
+            true => "an interrupted run held the guest still; there is no post command any more".to_owned(),
+            false => format!("an interrupted run had not let the guest go: {}", done.join(", ")),
+        }))
     }
 
     /// Notes that the guest is held from now on; to be called before the first command that may hold it.
@@ -72,7 +95,7 @@ impl Still {
     /// # Errors
     /// Those of writing the journal; then nothing is held.
     pub fn hold(&self, about: About, began: &str) -> io::Result<()> {
-        if self.post.is_some() {
+        if self.post.is_some() || self.frozen.is_some() {
             let text = json!({ "began": began, "process": std::process::id() });
             write_durably(&self.journal, format!("{text}\n").as_bytes())?;
             *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(about);
@@ -91,17 +114,20 @@ impl Still {
     /// comes second waits until it is done.
     ///
     /// # Errors
-    /// [`hooks::Error`]; then the next run tries it again.
-    pub fn release(&self, status: &str) -> Result<(), hooks::Error> {
+    /// [`Error`]; then the next run tries it again.
+    pub fn release(&self, status: &str) -> Result<(), Error> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let (Some(mut about), Some(post)) = (held.take(), &self.post) else { return Ok(()) };
+        let Some(mut about) = held.take() else { return Ok(()) };
         about.push(("ASOF_STATUS", status.into()));
-        self.run(post, &about)
+        self.run(&about)
     }
 
-    fn run(&self, post: &str, about: &About) -> Result<(), hooks::Error> {
+    fn run(&self, about: &About) -> Result<(), Error> {
+        let thawed = self.frozen.as_ref().map_or(Ok(()), libvirt::thaw).map_err(Error::Thaw);
         let limit = Limit { time: self.time, is_over: &|| false };
-        hooks::run_within("post", post, about, limit, None)?;
+        let run = |post: &String| hooks::run_within("post", post, about, limit, None);
+        let ran = self.post.as_ref().map_or(Ok(()), run).map_err(Error::Post);
+        thawed.and(ran)?;
         // If this is lost, the command runs once more than it had to.
         let _ = fs::remove_file(&self.journal).and_then(|()| sync_folder(&self.journal));
         Ok(())
@@ -154,7 +180,7 @@ mod tests {
     use super::*;
 
     fn still(folder: &Path, post: &str) -> Still {
-        Still::new("vda", folder, Some(post.to_owned()), Duration::from_secs(60))
+        Still::new("vda", &Settings { images: folder.to_owned(), post: Some(post.to_owned()), ..Settings::default() })
     }
 
     #[test]

@@ -11,9 +11,9 @@ use super::super::report::{self, Failure, Outcome};
 use crate::catalog::{SourceRow, Writer};
 use crate::clock::Clock;
 use crate::index::Done;
-use crate::model::{Fold, Time, parse_instant};
+use crate::model::{Consistency, Fold, Time, chain, parse_instant};
 use crate::monitor::Monitor;
-use crate::source::block::{Settings, image};
+use crate::source::block::{Location, Settings, image};
 use crate::take::disk::{NewImage, index_image};
 use serde_json::json;
 use std::os::unix::fs::MetadataExt;
@@ -36,7 +36,15 @@ pub(super) fn run(
 ) -> Result<Outcome, Failure> {
     let settings = Settings::from_json(&source.settings)?;
     let trouble = !super::super::take::disk::let_go_left(source, &settings);
-    let mut job = Job { source, args, world, folders: settings.folders(), settings, trouble };
+    let location = match &args.disk.location {
+        Some(text) if args.paths.len() == 1 => Some(Location::parse(text).map_err(|e| Failure::new(chain(&e)))?),
+        Some(_) => {
+            let count = args.paths.len();
+            return Err(Failure::new(format!("--location tells where one image came from, and {count} are named")));
+        }
+        None => None,
+    };
+    let mut job = Job { source, args, world, folders: settings.folders(), settings, location, trouble };
     let wanted = if args.paths.is_empty() { job.discover(writer)? } else { job.named(writer)? };
     let (mut done, count) = (Vec::new(), wanted.len());
     for one in wanted {
@@ -78,6 +86,7 @@ struct Job<'j> {
     world: &'j World,
     settings: Settings,
     folders: Vec<PathBuf>,
+    location: Option<Location>,
     trouble: bool,
 }
 
@@ -118,7 +127,7 @@ impl Job<'_> {
                 }
                 Ok(image) => self.add(writer, &mut wanted, image, None)?,
                 Err(e) => {
-                    report::end(Err(Failure::new(crate::model::chain(&e))));
+                    report::end(Err(Failure::new(chain(&e))));
                     self.trouble = true;
                 }
             }
@@ -165,7 +174,7 @@ impl Job<'_> {
                 // What the admin names may be read; what the image names must lie beside it.
                 self.folders.push(folder.to_owned());
             }
-            let image = self.settings.open(&path, &self.folders).map_err(|e| Failure::new(crate::model::chain(&e)))?;
+            let image = self.settings.open(&path, &self.folders).map_err(|e| Failure::new(chain(&e)))?;
             self.add(writer, &mut wanted, image, at)?;
         }
         match &self.args.disk.base {
@@ -221,8 +230,11 @@ impl Job<'_> {
             return Ok(at);
         }
         let now = self.world.clock.now();
-        let told =
-            image.taken_at.as_ref().and_then(|told| parse_instant(told, now, &self.world.zone, Fold::Refuse).ok());
+        let told = image
+            .moment
+            .taken_at
+            .as_ref()
+            .and_then(|told| parse_instant(told, now, &self.world.zone, Fold::Refuse).ok());
         if let Some(at) = told {
             return Ok(at);
         }
@@ -254,7 +266,7 @@ impl Job<'_> {
     fn index(&self, writer: &mut Writer, one: &Wanted) -> Result<(Done, Option<Time>), Failure> {
         let monitor = Terminal::new();
         monitor.begin(&format!("{} {}", self.source.name, one.at), None);
-        let consistency = self.args.disk.consistency.map(|arg| arg.word());
+        let consistency = self.args.disk.consistency.map(Consistency::from);
         let new = NewImage {
             source: self.source,
             image: &one.image,
@@ -264,6 +276,7 @@ impl Job<'_> {
             folders: &self.folders,
             acquire: None,
             consistency,
+            location: self.location.as_ref(),
         };
         let indexed = index_image(writer, &new, &self.world.clock, &monitor);
         monitor.end();

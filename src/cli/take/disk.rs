@@ -9,11 +9,12 @@ use super::super::output::{self, grouped, human_bytes};
 use super::super::progress::Terminal;
 use super::super::report::{Failure, Outcome};
 use crate::catalog::{SourceRow, Writer};
-use crate::model::chain;
-use crate::source::block::Settings;
+use crate::model::{Consistency, chain};
+use crate::source::block::{Location, Settings};
 use crate::sys::process;
 use crate::take::acquire::{DiskJob, DiskReport, DiskWish, about};
-use crate::take::still::{Still, Stop};
+use crate::take::libvirt::Backup;
+use crate::take::still::{self, Still, Stop};
 use serde_json::json;
 use std::io::Read;
 use std::sync::Arc;
@@ -36,17 +37,31 @@ pub(super) fn run(writer: &mut Writer, source: &SourceRow, args: &TakeArgs, worl
         bitmap: disk.bitmap.clone(),
         checkpoint: disk.checkpoint.clone(),
         since: disk.since.clone(),
-        consistency: disk.consistency.map(|arg| arg.word().to_owned()),
+        domain: match disk.guest.domain.is_some() || disk.guest.disk.is_some() || disk.guest.method.is_some() {
+            true => super::super::source::domain(&disk.guest, settings.domain.clone())?,
+            false => None,
+        },
+        consistency: disk.consistency.map(Consistency::from),
+        location: disk.location.as_deref().map(Location::parse).transpose().map_err(|e| Failure::new(chain(&e)))?,
         full: args.full,
     };
-    let (still, stop) = (Arc::new(still(source, &settings)), Stop::default());
-    end_in_order(&still, &stop)?;
+    let (still, backup, stop) = (Arc::new(still(source, &settings)), Arc::new(Backup::default()), Stop::default());
+    end_in_order(&still, &backup, &stop)?;
     let left = still.release_left(about(source, &settings));
     if let Some(done) = left.map_err(|e| not_released(&e).about(NOT_TAKEN))? {
         eprintln!("{done}");
     }
     let (still, stop, monitor) = (&*still, &stop, &Terminal::new());
-    let job = DiskJob { source, settings: &settings, wish: &wish, still, stop, clock: &world.clock, monitor };
+    let job = DiskJob {
+        source,
+        settings: &settings,
+        wish: &wish,
+        still,
+        backup: &backup,
+        stop,
+        clock: &world.clock,
+        monitor,
+    };
     let report = job
         .take(writer)
         .map_err(|e| Failure::from(e).about(&format!("cannot take a generation of \"{}\"", source.name)))?;
@@ -76,18 +91,18 @@ pub(in crate::cli) fn let_go_left(source: &SourceRow, settings: &Settings) -> bo
 }
 
 fn still(source: &SourceRow, settings: &Settings) -> Still {
-    Still::new(&source.name, settings.own_folder(), settings.post.clone(), settings.hook_timeout())
+    Still::new(&source.name, settings)
 }
 
-fn not_released(e: &crate::take::hooks::Error) -> Failure {
+fn not_released(e: &still::Error) -> Failure {
     Failure::new(chain(e)).hint("the guest may be held still; the next asof take or index of the source runs it again")
 }
 
-/// Has the run end when it is told to, and lets the guest go if it does not end in time.
-fn end_in_order(still: &Arc<Still>, stop: &Stop) -> Result<(), Failure> {
+/// Has the run end when it is told to; if it does not in time, lets the guest go and ends what libvirt runs for it.
+fn end_in_order(still: &Arc<Still>, backup: &Arc<Backup>, stop: &Stop) -> Result<(), Failure> {
     let mut told =
         process::terminations().map_err(|e| Failure::because("preparing for being told to end".to_owned(), &e))?;
-    let (still, stop) = (Arc::clone(still), stop.clone());
+    let (still, backup, stop) = (Arc::clone(still), Arc::clone(backup), stop.clone());
     std::thread::spawn(move || {
         if told.read_exact(&mut [0]).is_err() {
             return;
@@ -99,6 +114,9 @@ fn end_in_order(still: &Arc<Still>, stop: &Stop) -> Result<(), Failure> {
         eprintln!("asof: told to end; nothing was published");
         if let Err(e) = still.release("failed") {
             super::super::report::end(Err(not_released(&e)));
+        }
+        if let Err(e) = backup.end() {
+            super::super::report::end(Err(Failure::new(chain(&e))));
         }
         std::process::exit(2);
     });
@@ -146,7 +164,7 @@ fn as_json(source: &SourceRow, report: &DiskReport) -> serde_json::Value {
         "path": report.image.to_string_lossy(),
         "parent": report.parent.map(|parent| parent.to_string()),
         "checkpoint": report.checkpoint,
-        "consistency": report.consistency,
+        "consistency": report.consistency.word(),
         "full_because": report.full_because,
         "disk_bytes": disk_bytes,
         "dirty_bytes": dirty_bytes,

@@ -8,12 +8,14 @@
 mod bytes;
 pub mod ext4;
 pub mod image;
+mod location;
 pub mod nbd;
 mod settings;
 pub mod volumes;
 pub mod xfs;
 
-pub use settings::Settings;
+pub use location::{BadLocation, Location};
+pub use settings::{Domain, Method, Settings};
 
 use crate::model::{Attrs, EntryName, FileMap};
 use std::fs::File;

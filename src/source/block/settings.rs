@@ -57,6 +57,59 @@ pub struct Settings {
     /// The word of how much the data is at rest in what is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<String>,
+    /// The guest whose disk is taken, by libvirt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<Domain>,
+}
+
+/// A guest of libvirt, and how its disk is taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Domain {
+    /// What libvirt calls it.
+    pub name: String,
+    /// The disk, as libvirt calls it (`vda`); none: the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<String>,
+    /// The address of libvirt; none: that of this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<String>,
+    /// Who moves the bytes.
+    #[serde(default)]
+    pub method: Method,
+    /// Have the agent in the guest freeze its file systems for the moment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub freeze: bool,
+    /// The folder for the socket, and for what the guest overwrites while its disk is read; none: `/var/tmp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<PathBuf>,
+}
+
+/// Who moves the bytes of a guest's disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// asof reads them from QEMU.
+    #[default]
+    Pull,
+    /// QEMU writes them to a file.
+    Push,
+}
+
+impl Domain {
+    /// Checks that libvirt is on this machine: files and sockets are named to it.
+    fn check(&self) -> Result<(), Error> {
+        let host = self.connect.as_deref().and_then(|uri| uri.split_once("://")).map(|(_, rest)| rest);
+        if host.is_some_and(|rest| !rest.starts_with('/')) {
+            let found = self.connect.clone().unwrap_or_default();
+            return Err(Error::Setting { what: "the address of libvirt", found, why: "it is on another machine" });
+        }
+        if let Some(scratch) = self.scratch.as_ref().filter(|scratch| !scratch.is_dir()) {
+            let found = scratch.display().to_string();
+            return Err(Error::Setting { what: "the scratch folder", found, why: "it is not a directory" });
+        }
+        Ok(())
+    }
 }
 
 impl Settings {
@@ -108,6 +161,14 @@ impl Settings {
         if let Some(uri) = &self.nbd {
             let why = |_| Error::Setting { what: "the export", found: uri.clone(), why: "it is no address of one" };
             self.uri(uri).map_err(why)?;
+        }
+        if let Some(domain) = &self.domain {
+            domain.check()?;
+            if self.nbd.is_some() || self.bitmap.is_some() || self.snapshot.is_some() {
+                let found = domain.name.clone();
+                let why = "an export, its bitmap and a snapshot command are other ways to take a disk; choose one";
+                return Err(Error::Setting { what: "the domain", found, why });
+            }
         }
         if self.hook_timeout_s == Some(0) {
             let found = "0".to_owned();

@@ -10,6 +10,7 @@
 //! layers together by an order of its own calls [`cover_beyond`].
 
 mod gate;
+mod moment;
 mod pieces;
 mod pull;
 mod qcow2;
@@ -19,6 +20,7 @@ mod stream;
 mod tests;
 
 pub use gate::Why;
+pub use moment::{Moment, PushNote};
 pub use pieces::cover_beyond;
 pub use pull::PullMap;
 
@@ -116,14 +118,8 @@ pub struct Image {
     pub bitmaps: Vec<Bitmap>,
     /// How much of the disk it holds, if the file says so itself.
     pub level: Option<Level>,
-    /// The disk of the guest that it is of (`vda`), if the file says so.
-    pub disk: Option<String>,
-    /// When the backup was taken, as the file writes it: virtnbdbackup without a time zone.
-    pub taken_at: Option<String>,
-    /// The name of the moment that it holds.
-    pub checkpoint: Option<String>,
-    /// The name of the moment that it rests on.
-    pub parent_checkpoint: Option<String>,
+    /// What is told of the moment that it is of.
+    pub moment: Moment,
     /// What a person should know of it, in one line each.
     pub notes: Vec<String>,
 }
@@ -364,10 +360,7 @@ impl Image {
             snapshots: Vec::new(),
             bitmaps: Vec::new(),
             level: None,
-            disk: None,
-            taken_at: None,
-            checkpoint: None,
-            parent_checkpoint: None,
+            moment: Moment::default(),
             notes: Vec::new(),
         }
     }

@@ -10,7 +10,7 @@
 
 use super::gate::{self, Opened, Why};
 use super::pieces::{Budget, Pieces, TooMany};
-use super::{Error, Image, Kind, Parent};
+use super::{Error, Image, Kind, Moment, Parent};
 use crate::model::{Layer, LayerBytes, LayerExtent, Level};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -40,18 +40,9 @@ pub struct PullMap {
     /// What reads as zeros: offset and length.
     #[serde(default)]
     pub zero: Vec<(u64, u64)>,
-    /// The name of the moment.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub checkpoint: Option<String>,
-    /// The name of the moment that the changes count from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<String>,
-    /// How the guest was held still: `frozen`, `crash`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub consistency: Option<String>,
-    /// When it was taken, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub taken_at: Option<String>,
+    /// What is told of the moment.
+    #[serde(flatten)]
+    pub moment: Moment,
     /// SHA-256 of the whole disk as of this moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_sha256: Option<String>,
@@ -130,9 +121,7 @@ pub(super) fn open(opened: Opened, map: PullMap) -> Result<Image, Error> {
     let parent = if full { Parent::None } else { Parent::Given };
     let mut image = Image::new(&opened, Kind::Pull, layer, parent);
     image.level = Some(if full { Level::Full } else { Level::Incremental });
-    image.taken_at = map.taken_at;
-    image.checkpoint = map.checkpoint;
-    image.parent_checkpoint = map.parent;
+    image.moment = map.moment;
     Ok(image)
 }
 

@@ -67,10 +67,10 @@ pub(super) fn open(opened: Opened) -> Result<Image, Error> {
     let parent = if meta.incremental { Parent::Given } else { Parent::None };
     let mut image = Image::new(&opened, Kind::Stream, layer, parent);
     image.level = Some(if meta.incremental { Level::Incremental } else { Level::Full });
-    image.disk = meta.text("diskName");
-    image.taken_at = meta.text("date");
-    image.checkpoint = meta.text("checkpointName");
-    image.parent_checkpoint = meta.text("parentCheckpoint");
+    image.moment.disk = meta.text("diskName");
+    image.moment.taken_at = meta.text("date");
+    image.moment.checkpoint = meta.text("checkpointName");
+    image.moment.parent = meta.text("parentCheckpoint");
     if meta.incremental {
         image.notes.push(LEFT_OUT.to_owned());
     }

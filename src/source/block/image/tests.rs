@@ -411,8 +411,8 @@ fn a_stream_tells_its_runs_and_whom_it_rests_on() {
     let at = 40 + meta.len() as u64 + 2 + 40;
     assert_eq!(image.layer.extents, [plain(512, 4, at), zero(768, 256)]);
     assert_eq!((image.level, &image.parent, image.layer.size_bytes), (Some(Level::Full), &Parent::None, 4096));
-    assert_eq!((image.disk.as_deref(), image.checkpoint.as_deref()), (Some("vda"), Some("c.0")));
-    assert_eq!((image.taken_at.as_deref(), image.parent_checkpoint), (Some("2026-11-20T02:00:00"), None));
+    assert_eq!((image.moment.disk.as_deref(), image.moment.checkpoint.as_deref()), (Some("vda"), Some("c.0")));
+    assert_eq!((image.moment.taken_at.as_deref(), image.moment.parent), (Some("2026-11-20T02:00:00"), None));
     assert!(image.notes.is_empty());
 }
 
@@ -425,7 +425,7 @@ fn a_zero_frame_in_an_increment_says_unchanged() {
     let image = world.open("vda.inc.data").unwrap();
     assert_eq!(image.layer.extents.len(), 1);
     assert_eq!((image.level, &image.parent), (Some(Level::Incremental), &Parent::Given));
-    assert_eq!(image.parent_checkpoint.as_deref(), Some("c.0"));
+    assert_eq!(image.moment.parent.as_deref(), Some("c.0"));
     let note = "an increment of virtnbdbackup may leave out ranges that became zeros (version 2.21 and later without \
                 --no-sparse-detection): they read as they were before";
     assert_eq!(image.notes, [note]);
@@ -541,9 +541,9 @@ fn a_map_of_our_own_comes_back_as_it_was_written() {
     let mut map = PullMap::new(4096);
     map.bitmap = Some("asof-1".to_owned());
     map.dirty = vec![(0, 512)];
-    map.checkpoint = Some("c1".to_owned());
-    map.parent = Some("c0".to_owned());
-    map.taken_at = Some("2026-11-20T02:00:00Z".to_owned());
+    map.moment.checkpoint = Some("c1".to_owned());
+    map.moment.parent = Some("c0".to_owned());
+    map.moment.taken_at = Some("2026-11-20T02:00:00Z".to_owned());
     let text = "{\"format\":\"asof-pull\",\"version\":1,\"size\":4096,\"bitmap\":\"asof-1\",\"dirty\":[[0,512]],\"zero\":[],\
                 \"checkpoint\":\"c1\",\"parent\":\"c0\",\"taken_at\":\"2026-11-20T02:00:00Z\"}\n";
     assert_eq!(map.to_json(), text);
@@ -551,9 +551,37 @@ fn a_map_of_our_own_comes_back_as_it_was_written() {
     world.write("a.raw", [0; 4096]);
     world.write("a.json", text);
     let image = world.open("a.raw").unwrap();
-    assert_eq!((image.checkpoint.as_deref(), image.parent_checkpoint.as_deref()), (Some("c1"), Some("c0")));
+    assert_eq!((image.moment.checkpoint.as_deref(), image.moment.parent.as_deref()), (Some("c1"), Some("c0")));
     world.write("a.json", text.replace("\"version\":1", "\"version\":2"));
     assert_eq!(world.error("a.raw"), "image \"a.json\": it is a map of version 2, which this version does not read");
+}
+
+#[test]
+fn a_note_beside_a_pushed_image_tells_whom_it_rests_on_whatever_its_backing_file_is() {
+    let world = World::new();
+    let mut made = Made::new(&[(0, 1536)]);
+    made.backing("/no/such/live-disk.qcow2", "qcow2");
+    world.write("a.qcow2", &made.0);
+    assert!(matches!(world.open("a.qcow2").unwrap().parent, Parent::Missing { .. }));
+    let moment = Moment { checkpoint: Some("c1".to_owned()), parent: Some("c0".to_owned()), ..Moment::default() };
+    let text = PushNote::new(moment.clone()).to_json();
+    assert_eq!(text, "{\"format\":\"asof-push\",\"version\":1,\"checkpoint\":\"c1\",\"parent\":\"c0\"}\n");
+    world.write("a.json", &text);
+    let image = world.open("a.qcow2").unwrap();
+    assert_eq!((&image.parent, image.level, &image.moment), (&Parent::Given, Some(Level::Incremental), &moment));
+    world.write("a.json", text.replace(",\"parent\":\"c0\"", ""));
+    let image = world.open("a.qcow2").unwrap();
+    assert_eq!((&image.parent, image.level), (&Parent::None, Some(Level::Full)));
+    world.write("a.json", text.replace("\"version\":1", "\"version\":2"));
+    assert_eq!(world.error("a.qcow2"), "image \"a.json\": it is a note of version 2, which this version does not read");
+    world.write("a.json", &text[..40]);
+    assert_eq!(
+        world.error("a.qcow2"),
+        "image \"a.json\" is damaged: it is the note of an image and cannot be read: EOF while parsing a string at line 1 column 40"
+    );
+    // Somebody else's file of that name.
+    world.write("a.json", "{\"format\":\"1.2\"}");
+    assert!(matches!(world.open("a.qcow2").unwrap().parent, Parent::Missing { .. }));
 }
 
 #[test]

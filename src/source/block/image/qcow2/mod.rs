@@ -14,6 +14,7 @@ mod saved;
 use self::header::Header;
 use self::mapping::Mapper;
 use super::gate::{self, Opened, Why};
+use super::moment;
 use super::pieces::Budget;
 use super::{Error, Image, Kind, Parent};
 use crate::model::{Layer, escape_bytes};
@@ -46,6 +47,7 @@ pub(super) fn open(opened: Opened, folders: &[PathBuf]) -> Result<Image, Error> 
     image.notes.extend(note);
     saved::read_snapshots(&mut mapper, &mut image)?;
     saved::read_bitmaps(&opened, &header, &mut image);
+    moment::apply(&mut image, folders)?;
     Ok(image)
 }
 

@@ -1,0 +1,502 @@
+//! Disks of guests are taken by a real libvirt from a real QEMU.
+//!
+//! The guest is a machine without a system that is kept paused: what a guest would write is written through QEMU's block
+//! layer by its monitor (`qemu-io`), so that its bitmaps see it, and is known to the byte: states of a disk that the kernel's
+//! ext4 made. A guest with a system of its own is `scripts/try-libvirt`. Where libvirtd does not run it is started,
+//! and ends by itself when nobody has asked it for half a minute. Needs root and the packages libvirt-daemon-system,
+//! libvirt-clients, libvirt-daemon-driver-qemu, qemu-system-x86, qemu-utils, e2fsprogs.
+
+#[path = "common/site.rs"]
+mod site;
+
+use serde_json::Value;
+use site::{Site, difference, said, sh, shell, wait_until};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+const DISK_BYTES: u64 = 64 << 20;
+const GRAIN_BYTES: usize = 64 << 10;
+
+/// One guest at a time: what a test does to libvirt, another one would see.
+static LIBVIRT: Mutex<()> = Mutex::new(());
+
+fn start_libvirt() {
+    static STARTED: OnceLock<()> = OnceLock::new();
+    STARTED.get_or_init(|| {
+        // No systemd is needed. With its time limit each ends when it has nothing to do any more.
+        let script = "virsh -q -c qemu:///system list >/dev/null 2>&1 && exit
+            [ -S /run/libvirt/virtlogd-sock ] || virtlogd -d -t 30
+            # udev does that where it runs. libvirt asks QEMU anew for each answer where the user that QEMU runs as may not use it.
+            [ ! -e /dev/kvm ] || { chgrp kvm /dev/kvm && chmod 660 /dev/kvm; }
+            libvirtd -d -t 30
+            for i in $(seq 100); do virsh -q -c qemu:///system list >/dev/null 2>&1 && exit; sleep 0.1; done
+            exit 1";
+        let output = shell(Path::new("/"), script);
+        assert!(output.status.success(), "libvirtd does not run\n{}", said(&output));
+    });
+}
+
+/// A paused machine with two disks, `vda` and `vdb`, its source `vm1`, and states of `vda`.
+struct Guest {
+    site: Site,
+    name: String,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Guest {
+    fn new() -> Self {
+        let alone = LIBVIRT.lock().unwrap_or_else(PoisonError::into_inner);
+        start_libvirt();
+        let site = Site::new();
+        site.let_everybody_pass();
+        let name = format!("asof-test-{}", std::process::id());
+        let guest = Self { site, name, _alone: alone };
+        // State 0 as mkfs left it; each further one is what the kernel made of the one before.
+        guest.sh(&format!(
+            "mkdir images scratch live0 && chmod 777 scratch
+             truncate -s {DISK_BYTES} 0.raw && mkfs.ext4 -q 0.raw
+             qemu-img convert -O qcow2 0.raw vda.qcow2
+             qemu-img create -q -f qcow2 vdb.qcow2 8M
+             chmod 666 *.qcow2"
+        ));
+        let dir = guest.dir().display().to_string();
+        let disk = |target: &str| {
+            format!(
+                "<disk type='file' device='disk'><driver name='qemu' type='qcow2' discard='unmap'/>\
+                 <source file='{dir}/{target}.qcow2'/><target dev='{target}' bus='virtio'/></disk>"
+            )
+        };
+        let xml = format!(
+            "<domain type='qemu'><name>{}</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>\
+             <os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features><seclabel type='none'/>\
+             <devices>{}{}<memballoon model='none'/></devices></domain>",
+            guest.name,
+            disk("vda"),
+            disk("vdb")
+        );
+        std::fs::write(guest.dir().join("domain.xml"), xml).unwrap();
+        guest.virsh(&["define", &guest.dir().join("domain.xml").display().to_string()]);
+        guest.virsh(&["start", &guest.name, "--paused"]);
+        guest.site.ok(&["init"]);
+        guest
+    }
+
+    /// Adds the source.
+    fn add(&self, more: &[&str]) {
+        let (images, scratch) = (self.images().display().to_string(), self.scratch().display().to_string());
+        let mut args = vec!["source", "add", "block", "vm1", "--images", &images, "--domain", &self.name];
+        args.extend(["--disk", "vda", "--scratch", &scratch]);
+        args.extend(more);
+        self.site.ok(&args);
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.site.path("")
+    }
+
+    fn images(&self) -> PathBuf {
+        self.site.path("images")
+    }
+
+    fn scratch(&self) -> PathBuf {
+        self.site.path("scratch")
+    }
+
+    fn sh(&self, script: &str) -> String {
+        sh(&self.dir(), script)
+    }
+
+    fn try_virsh(&self, words: &[&str]) -> Output {
+        let mut command = Command::new("virsh");
+        command.args(["-q", "-c", "qemu:///system"]).args(words).env("LC_ALL", "C");
+        command.output().expect("libvirt-clients is installed")
+    }
+
+    fn virsh(&self, words: &[&str]) -> String {
+        let output = self.try_virsh(words);
+        assert!(output.status.success(), "virsh {words:?}\n{}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Writes to a disk as the guest would.
+    fn qemu_io(&self, disk: usize, command: &str) {
+        let device = format!("/machine/peripheral/virtio-disk{disk}/virtio-backend");
+        let hmp = format!("qemu-io -d {device} \"{command}\"");
+        let told = self.virsh(&["qemu-monitor-command", &self.name, "--hmp", &hmp]);
+        assert!(!told.contains("rror") && !told.contains("failed"), "{hmp}: {told}");
+    }
+
+    /// Has the kernel make state `k` of the disk from the one before it by `script`, which runs in its top directory, and has the
+    /// guest write what differs.
+    fn become_state(&self, k: usize, script: &str) {
+        let before = k - 1;
+        self.sh(&format!(
+            "cp --sparse=always {before}.raw {k}.raw && mkdir -p change && mount -o loop,noatime {k}.raw change
+             (cd change && {script}); umount change"
+        ));
+        let open = |k: usize| std::fs::File::open(self.dir().join(format!("{k}.raw"))).unwrap();
+        let (then, now) = (open(before), open(k));
+        let (mut old, mut new) = (vec![0; GRAIN_BYTES], vec![0; GRAIN_BYTES]);
+        let grain = self.dir().join("grain");
+        for at in (0..DISK_BYTES).step_by(GRAIN_BYTES) {
+            then.read_exact_at(&mut old, at).unwrap();
+            now.read_exact_at(&mut new, at).unwrap();
+            if old != new {
+                std::fs::write(&grain, &new).unwrap();
+                self.qemu_io(0, &format!("write -q -s {} {at} {GRAIN_BYTES}", grain.display()));
+            }
+        }
+    }
+
+    fn take(&self, more: &[&str]) -> Value {
+        serde_json::from_str(&self.take_told(more).0).expect("JSON")
+    }
+
+    /// Takes a generation; returns the JSON of it, and what was told to the admin.
+    fn take_told(&self, more: &[&str]) -> (String, String) {
+        let mut args = vec!["take", "vm1", "--json"];
+        args.extend(more);
+        let output = self.site.run(&args, 0);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    }
+
+    fn refused(&self, more: &[&str]) -> String {
+        let mut args = vec!["take", "vm1"];
+        args.extend(more);
+        said(&self.site.run(&args, 2)).trim().to_owned()
+    }
+
+    fn checkpoints(&self) -> Vec<String> {
+        let told = self.virsh(&["checkpoint-list", &self.name, "--name", "--topological"]);
+        told.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn backup_runs(&self) -> bool {
+        self.try_virsh(&["backup-dumpxml", &self.name]).status.success()
+    }
+
+    /// Asserts that libvirt runs nothing of ours and that nothing is left of it.
+    fn nothing_is_left(&self) {
+        assert!(!self.backup_runs(), "a backup runs");
+        let left: Vec<_> = std::fs::read_dir(self.scratch()).unwrap().map(|one| one.unwrap().file_name()).collect();
+        assert!(left.is_empty(), "{left:?} is left");
+        let hidden = self.sh("cd images && ls -A | grep -E '^[.]|part$' || true");
+        assert_eq!(hidden, "");
+    }
+
+    /// Asserts that the newest generation is state `k` of the disk, and its files those of that state.
+    fn newest_is(&self, mnt: &Path, taken: &Value, k: usize) {
+        let at = taken["taken_at"].as_str().expect("an instant");
+        let (source, name) = (mnt.join("vm1"), format!("@{}", at.replace(':', "")));
+        // Before it is listed that date is one at which the generation before is the newest.
+        let is_listed = || std::fs::read_dir(&source).unwrap().any(|one| one.unwrap().file_name() == name.as_str());
+        wait_until("the mount lists the generation", is_listed);
+        let view = source.join(name);
+        let sum = |path: &Path| self.sh(&format!("sha256sum < {:?}", path));
+        assert_eq!(sum(&view.join("disk.raw")), sum(&self.dir().join(format!("{k}.raw"))), "the disk of {at}");
+        self.sh(&format!("mkdir -p truth && mount -o loop,ro,noload {k}.raw truth"));
+        let differs = difference(&self.dir().join("truth"), &view.join("fs"));
+        self.sh("umount truth");
+        assert_eq!(differs, "", "the files of {at}");
+    }
+
+    /// Starts `asof take` with a `virsh` that does not come back from `verb`, and returns it when it is there.
+    fn take_that_hangs_in(&self, verb: &str, more: &[&str]) -> Child {
+        let tools = self.dir().join("tools");
+        std::fs::create_dir_all(&tools).unwrap();
+        let script = format!(
+            "#!/bin/sh\ncase \" $* \" in *' {verb} '*) touch {0}/hangs; exec sleep 100;; esac\nexec /usr/bin/virsh \"$@\"\n",
+            self.dir().display()
+        );
+        std::fs::write(tools.join("virsh"), script).unwrap();
+        std::fs::set_permissions(tools.join("virsh"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let _ = std::fs::remove_file(self.dir().join("hangs"));
+        let mut args = vec!["take", "vm1"];
+        args.extend(more);
+        let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+        let child = self.site.asof(&args).env("PATH", path).stderr(Stdio::null()).spawn().unwrap();
+        wait_until("it hangs", || self.dir().join("hangs").exists());
+        child
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        for words in [vec!["destroy", &self.name], vec!["undefine", &self.name, "--checkpoints-metadata"]] {
+            let _ = self.try_virsh(&words);
+        }
+        let _ = shell(&self.dir(), "pkill -f \"^sleep 100$\" -P 1 2>/dev/null; umount change truth 2>/dev/null; true");
+    }
+}
+
+const CHANGES: [&str; 5] = [
+    "true",
+    "mkdir -p a/b && seq 20000 > a/numbers && ln a/numbers a/b/linked && setfattr -n user.k -v v a && truncate -s 1M a/hole",
+    "seq 30000 > a/b/more && rm a/hole && chmod 600 a/numbers",
+    "mv a/b c && head -c 300000 /dev/urandom > c/noise",
+    "rm -r c && echo end > end",
+];
+
+#[test]
+fn a_guest_is_taken_pulled_and_pushed_and_each_generation_is_its_disk_at_that_moment() {
+    let guest = Guest::new();
+    guest.add(&[]);
+    guest.become_state(1, CHANGES[1]);
+    let mnt = guest.site.mount(&[]);
+    // What is in the other disk is nobody's business here.
+    guest.qemu_io(1, "write -q -P 7 0 1M");
+
+    let full = guest.take(&[]);
+    assert_eq!((full["level"].as_str(), full["consistency"].as_str()), (Some("full"), Some("crash")));
+    guest.nothing_is_left();
+    guest.newest_is(&mnt, &full, 1);
+
+    guest.become_state(2, CHANGES[2]);
+    let pulled = guest.take(&[]);
+    assert_eq!((pulled["level"].as_str(), &pulled["parent"]), (Some("incremental"), &full["taken_at"]));
+    assert!(pulled["fetched_bytes"].as_u64().unwrap() < DISK_BYTES / 8, "{pulled}");
+    guest.nothing_is_left();
+    guest.newest_is(&mnt, &pulled, 2);
+
+    guest.become_state(3, CHANGES[3]);
+    let pushed = guest.take(&["--method", "push"]);
+    assert_eq!((pushed["level"].as_str(), &pushed["parent"]), (Some("incremental"), &pulled["taken_at"]));
+    assert!(pushed["path"].as_str().unwrap().ends_with(".qcow2"));
+    guest.nothing_is_left();
+    guest.newest_is(&mnt, &pushed, 3);
+
+    guest.become_state(4, CHANGES[4]);
+    let full = guest.take(&["--method", "push", "--full", "--consistency", "none", "--location", "cinder://5f1e"]);
+    assert_eq!((full["level"].as_str(), full["consistency"].as_str()), (Some("full"), Some("none")));
+    guest.newest_is(&mnt, &full, 4);
+    let last = guest.take(&[]);
+    assert_eq!((last["level"].as_str(), &last["parent"]), (Some("incremental"), &full["taken_at"]));
+    assert_eq!((last["dirty_bytes"].as_u64(), last["changed"].as_u64()), (Some(0), Some(0)));
+
+    let sql = "SELECT acquire || ' ' || format || ' ' || consistency FROM disks ORDER BY taken_at";
+    let told = guest.site.ok(&["sql", "--csv", sql]);
+    let told: Vec<&str> = told.lines().skip(1).collect();
+    assert_eq!(told, ["pull pull crash", "pull pull crash", "push qcow2 crash", "push qcow2 none", "pull pull crash"]);
+    let told = guest.site.ok(&["sql", "--csv", "SELECT location FROM generations ORDER BY taken_at LIMIT 1 OFFSET 3"]);
+    assert_eq!(told.lines().last(), Some("cinder://5f1e"));
+    // The older ones were deleted: each is a bitmap that QEMU keeps.
+    assert_eq!(guest.checkpoints().len(), 4);
+
+    // Another catalog finds the same in the folder.
+    guest.site.umount();
+    let again = |args: &[&str]| {
+        let output = guest.site.asof(args).env("ASOF_CATALOG", guest.dir().join("again.db")).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        output
+    };
+    let images = guest.images().display().to_string();
+    again(&["init"]);
+    again(&["source", "add", "block", "vm1", "--images", &images]);
+    again(&["index", "vm1"]);
+    again(&["mount", "mnt"]);
+    for (taken, k) in [(&pulled, 2), (&pushed, 3), (&full, 4)] {
+        guest.newest_is(&mnt, taken, k);
+    }
+    again(&["umount", "mnt"]);
+    let told = again(&[
+        "sql",
+        "--csv",
+        "SELECT taken_at, parent, acquire, consistency, location FROM disks ORDER BY taken_at",
+    ]);
+    let first = guest.site.ok(&[
+        "sql",
+        "--csv",
+        "SELECT taken_at, parent, acquire, consistency, location FROM disks ORDER BY taken_at",
+    ]);
+    assert_eq!(String::from_utf8(told.stdout).unwrap(), first);
+}
+
+#[test]
+fn what_a_deleted_checkpoint_counted_is_in_the_next_increment_and_a_forgotten_one_is_told_again() {
+    let guest = Guest::new();
+    guest.add(&[]);
+    guest.become_state(1, CHANGES[1]);
+    let mnt = guest.site.mount(&[]);
+    let first = guest.take(&[]);
+    guest.become_state(2, CHANGES[2]);
+    let second = guest.take(&[]);
+    guest.become_state(3, CHANGES[3]);
+
+    let newest = second["checkpoint"].as_str().unwrap();
+    guest.virsh(&["checkpoint-delete", &guest.name, newest]);
+    let (json, told) = guest.take_told(&[]);
+    let third: Value = serde_json::from_str(&json).unwrap();
+    assert!(told.contains(&format!("libvirt has checkpoint {newest:?} no longer, and it cannot come back")), "{told}");
+    assert_eq!((third["level"].as_str(), &third["parent"]), (Some("incremental"), &first["taken_at"]));
+    guest.newest_is(&mnt, &third, 3);
+
+    // As when a domain was undefined and defined again: the bitmap is in the image, and libvirt knows nothing of it.
+    guest.become_state(4, CHANGES[4]);
+    let newest = third["checkpoint"].as_str().unwrap();
+    guest.virsh(&["checkpoint-delete", &guest.name, newest, "--metadata"]);
+    let (json, told) = guest.take_told(&["--method", "push"]);
+    let fourth: Value = serde_json::from_str(&json).unwrap();
+    assert!(told.contains(&format!("libvirt had forgotten checkpoint {newest:?} and was told of it again")), "{told}");
+    assert_eq!(fourth["parent"], third["taken_at"]);
+    guest.newest_is(&mnt, &fourth, 4);
+    // The generation whose checkpoint was deleted is what it was.
+    guest.newest_is(&mnt, &second, 2);
+    guest.newest_is(&mnt, &first, 1);
+}
+
+#[test]
+fn a_run_that_was_killed_leaves_no_export_and_no_checkpoint_behind_the_next_one() {
+    let guest = Guest::new();
+    guest.add(&[]);
+    guest.become_state(1, CHANGES[1]);
+    let mnt = guest.site.mount(&[]);
+    let first = guest.take(&[]);
+    let mut state = 1;
+    for method in ["pull", "push"] {
+        state += 1;
+        guest.become_state(state, CHANGES[state]);
+        let known = guest.checkpoints();
+        // It has begun the backup, and asks for what libvirt knows of the checkpoint.
+        let mut run = guest.take_that_hangs_in("checkpoint-dumpxml", &["--method", method]);
+        run.kill().unwrap();
+        run.wait().unwrap();
+        assert_eq!(guest.checkpoints().len(), known.len() + 1);
+        if method == "pull" {
+            assert!(guest.backup_runs());
+        }
+        let (json, told) = guest.take_told(&["--method", method]);
+        let taken: Value = serde_json::from_str(&json).unwrap();
+        if method == "pull" {
+            let ended = format!("ended the backup of domain {:?} that an interrupted run had left", guest.name);
+            assert!(told.contains(&ended), "{told}");
+            assert_eq!(taken["parent"], first["taken_at"]);
+        }
+        assert_eq!(taken["level"].as_str(), Some("incremental"));
+        assert_eq!(guest.checkpoints().len(), known.len() + 1);
+        guest.nothing_is_left();
+        guest.newest_is(&mnt, &taken, state);
+    }
+    // One that is told to end ends its backup itself.
+    let mut run = guest.take_that_hangs_in("checkpoint-dumpxml", &[]);
+    assert!(guest.backup_runs());
+    sh(Path::new("/"), &format!("kill -TERM {}", run.id()));
+    assert_eq!(run.wait().unwrap().code(), Some(2));
+    assert!(!guest.backup_runs());
+    let taken = guest.take(&[]);
+    assert_eq!(taken["level"].as_str(), Some("incremental"));
+    guest.nothing_is_left();
+}
+
+#[test]
+fn where_the_bitmaps_were_lost_everything_is_read_and_that_is_said() {
+    let guest = Guest::new();
+    guest.add(&[]);
+    guest.become_state(1, CHANGES[1]);
+    let mnt = guest.site.mount(&[]);
+    guest.take(&[]);
+    // What QEMU had not written to the image is lost when it is killed, to the guest too.
+    guest.qemu_io(0, "flush");
+    let qemu = guest.sh(&format!("pgrep -f guest={}", guest.name));
+    guest.sh(&format!("kill -9 {qemu}"));
+    wait_until("the guest is off", || guest.virsh(&["domstate", &guest.name]).contains("shut off"));
+    let off = format!(
+        "asof: cannot take a generation of \"vm1\": domain {:?} is shut off, and only of a running one (or a paused one) a \
+         backup can be begun\nhint: virsh start it; the image of a guest that is off can be copied, and asof index indexes it",
+        guest.name
+    );
+    assert_eq!(guest.refused(&[]), off);
+    guest.virsh(&["start", &guest.name, "--paused"]);
+    guest.become_state(2, CHANGES[2]);
+    let (json, told) = guest.take_told(&[]);
+    let taken: Value = serde_json::from_str(&json).unwrap();
+    assert!(told.contains("everything is read: libvirt gives no increment: "), "{told}");
+    assert_eq!(taken["level"].as_str(), Some("full"));
+    assert!(taken["full_because"].as_str().unwrap().contains("missing or broken bitmap"), "{taken}");
+    guest.newest_is(&mnt, &taken, 2);
+    guest.become_state(3, CHANGES[3]);
+    let next = guest.take(&[]);
+    assert_eq!((next["level"].as_str(), &next["parent"]), (Some("incremental"), &taken["taken_at"]));
+    guest.newest_is(&mnt, &next, 3);
+}
+
+#[test]
+fn what_cannot_be_taken_is_told_and_leaves_libvirt_as_it_was() {
+    let guest = Guest::new();
+    guest.add(&["--post", &format!("touch {}/thawed", guest.dir().display())]);
+    let cannot = "asof: cannot take a generation of \"vm1\":";
+    let name = &guest.name;
+    assert_eq!(
+        guest.refused(&["--disk", "vdz"]),
+        format!(
+            "{cannot} domain {name:?} has no disk \"vdz\", only vda, vdb\nhint: --disk names it; a source is one disk"
+        )
+    );
+    assert_eq!(
+        guest.refused(&["--domain", "no-such-guest"]),
+        format!(
+            "{cannot} \"virsh domstate no-such-guest\": failed to get domain 'no-such-guest'\nhint: nothing was taken"
+        )
+    );
+
+    // The backup of another program goes on.
+    let other = guest.dir().join("other.xml");
+    let socket = guest.scratch().join("other.sock");
+    let xml =
+        format!("<domainbackup mode='pull'><server transport='unix' socket='{}'/></domainbackup>", socket.display());
+    std::fs::write(&other, xml).unwrap();
+    guest.virsh(&["backup-begin", name, &other.display().to_string()]);
+    let busy = format!(
+        "{cannot} a backup of domain {name:?} is running that is none of this source\n\
+         hint: virsh domjobinfo tells of it; wait for its end, or virsh domjobabort ends it"
+    );
+    assert_eq!(guest.refused(&[]), busy);
+    assert!(guest.backup_runs() && !guest.dir().join("thawed").exists(), "nothing was held");
+    assert_eq!(guest.checkpoints(), Vec::<String>::new());
+    guest.virsh(&["domjobabort", name]);
+    wait_until("libvirt has ended it", || !guest.backup_runs());
+    guest.nothing_is_left();
+
+    // No agent is in this guest.
+    guest.site.ok(&["source", "set", "vm1", "--freeze"]);
+    let told = guest.refused(&[]);
+    assert!(
+        told.contains(&format!("{cannot} the file systems of the guest were not frozen: \"virsh domfsfreeze {name}\"")),
+        "{told}"
+    );
+    assert!(
+        told.ends_with(
+            "hint: the guest has to run, with the agent qemu-guest-agent in it; or take it without --freeze"
+        ),
+        "{told}"
+    );
+    assert!(guest.dir().join("thawed").exists(), "the post command ran, whatever became of thawing");
+    assert_eq!(guest.checkpoints(), Vec::<String>::new());
+    guest.site.ok(&["source", "set", "vm1", "--freeze=no", "--post", ""]);
+    guest.site.run(&["index", "vm1"], 0);
+    guest.take(&[]);
+    guest.nothing_is_left();
+
+    let add = |more: &[&str]| {
+        let images = guest.images().display().to_string();
+        let mut args = vec!["source", "add", "block", "vm2", "--images", &images];
+        args.extend(more);
+        said(&guest.site.run(&args, 2)).trim().to_owned()
+    };
+    assert_eq!(
+        add(&["--domain", name, "--connect", "qemu+ssh://host/system"]),
+        "asof: the address of libvirt \"qemu+ssh://host/system\" cannot be: it is on another machine"
+    );
+    assert_eq!(
+        add(&["--domain", name, "--nbd", "nbd://host/vda"]),
+        format!(
+            "asof: the domain {name:?} cannot be: an export, its bitmap and a snapshot command are other ways to take a disk; choose one"
+        )
+    );
+    assert_eq!(
+        add(&["--freeze"]),
+        "asof: --connect, --freeze and --scratch are for guests of libvirt\nhint: --domain NAME names the guest"
+    );
+}
