@@ -689,6 +689,31 @@ fn the_guest_is_let_go_when_the_run_is_told_to_end_and_by_the_next_run_when_it_w
 }
 
 #[test]
+fn a_command_that_may_hold_the_guest_ends_with_a_run_that_is_killed() {
+    let site = Site::new();
+    small_disk(&site);
+    let number = site.path("number").display().to_string();
+    let begins = format!("sh -c 'echo $$ > {number}.part; mv {number}.part {number}; exec sleep 60'");
+    for (source, pre, snapshot) in [("pre", &*begins, "true"), ("snapshot", "true", &*begins)] {
+        let _ = std::fs::remove_file(&number);
+        let images = site.path(source).display().to_string();
+        sh(&site.path(""), &format!("mkdir {source}; rm -f catalog.db*"));
+        site.ok(&["init"]);
+        let commands = ["--pre", pre, "--snapshot", snapshot, "--post", "true"];
+        site.ok(&[&["source", "add", "block", source, "--images", &images][..], &commands].concat());
+        let mut run = start(&site, &["take", source]);
+        wait_until("the command runs", || Path::new(&number).exists());
+        run.kill().unwrap();
+        let stat = format!("/proc/{}/stat", std::fs::read_to_string(&number).unwrap().trim());
+        let has_ended = || std::fs::read_to_string(&stat).map_or(true, |text| text.contains(") Z "));
+        wait_until("it has ended", has_ended);
+        ended(run, None);
+        let text = said(&site.run(&["index", source], 0));
+        assert!(text.contains("an interrupted run had not let the guest go"), "{text}");
+    }
+}
+
+#[test]
 fn a_full_folder_is_told_and_left_as_it_was() {
     let site = Site::new();
     big_disk(&site);

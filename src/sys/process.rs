@@ -31,6 +31,28 @@ pub fn in_new_session(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(enter) }
 }
 
+/// Makes `command` be killed when the thread that starts it ends, as it does when this process is killed. One whose program
+/// is set-user-ID is not (`PR_SET_PDEATHSIG`, prctl(2)), and neither is what it starts itself.
+pub fn ends_with_us(command: &mut Command) -> &mut Command {
+    let us = std::process::id();
+    let tie = move || {
+        // SAFETY: prctl with this option and getppid are system calls that take numbers and touch no memory of ours.
+        unsafe {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // We may have ended before; then nothing kills it any more.
+            if u32::try_from(libc::getppid()) != Ok(us) {
+                Err(io::Error::from_raw_os_error(libc::ESRCH))
+            } else {
+                Ok(())
+            }
+        }
+    };
+    // SAFETY: `tie` only makes two system calls, and errors of numbers, which allocate nothing.
+    unsafe { command.pre_exec(tie) }
+}
+
 /// Kills every process of the group that `leader` leads, `leader` among them: a child of [`in_new_session`] that was not
 /// waited for.
 ///

@@ -388,7 +388,8 @@ impl DiskJob<'_> {
         let failed = |source| Error::Write { path: folder.to_owned(), source };
         self.still.hold(about.clone(), &self.clock.now().to_string()).map_err(failed)?;
         let is_over = || self.stop.is_told();
-        let limit = Limit { time: self.settings.hook_timeout(), is_over: &is_over };
+        // One that went on after us could hold the guest when the next run has let it go already.
+        let limit = Limit { time: self.settings.hook_timeout(), is_over: &is_over, may_outlive_us: false };
         if let Some(pre) = &self.settings.pre {
             hooks::run_within("pre", pre, &about, limit, None)?;
         }

@@ -77,6 +77,9 @@ pub struct Limit<'a> {
     pub time: Duration,
     /// It is killed as soon as this says so.
     pub is_over: &'a dyn Fn() -> bool,
+    /// It may go on when this process is killed. Else the command is killed, too, and what it has left in the background is
+    /// not.
+    pub may_outlive_us: bool,
 }
 
 /// Checks that `command` is a command line.
@@ -112,7 +115,11 @@ pub fn run_within(
     let began = Instant::now();
     let mut prepared = prepare(when, command, about)?;
     prepared.stdout(output.map_or_else(|| std::io::stderr().into(), Stdio::from));
-    let mut child = process::in_new_session(&mut prepared).spawn().map_err(failed)?;
+    process::in_new_session(&mut prepared);
+    if !limit.may_outlive_us {
+        process::ends_with_us(&mut prepared);
+    }
+    let mut child = prepared.spawn().map_err(failed)?;
     loop {
         if let Some(status) = child.try_wait().map_err(failed)? {
             return succeeded(when, command, status);
@@ -179,7 +186,7 @@ mod tests {
         let path = dir.path().join("number");
         let command = format!("sh -c 'sleep 1000 & echo $! > {}; wait'", path.display());
         // Long enough for a shell to start on a machine that is busy with other tests.
-        let limit = Limit { time: Duration::from_secs(3), is_over: &|| false };
+        let limit = Limit { time: Duration::from_secs(3), is_over: &|| false, may_outlive_us: false };
         let error = run_within("pre", &command, &Vec::new(), limit, None).unwrap_err();
         assert!(error.to_string().ends_with("was killed: it had not ended after 3 s"), "{error}");
         let number = std::fs::read_to_string(path).unwrap();
@@ -191,7 +198,7 @@ mod tests {
             assert!(began.elapsed() < Duration::from_secs(30), "it still runs");
             std::thread::sleep(LOOK_EVERY);
         }
-        let limit = Limit { time: Duration::from_secs(60), is_over: &|| true };
+        let limit = Limit { time: Duration::from_secs(60), is_over: &|| true, may_outlive_us: false };
         let error = run_within("pre", "sleep 1000", &Vec::new(), limit, None).unwrap_err();
         assert!(matches!(error, Error::Stopped { .. }), "{error}");
     }

@@ -5,7 +5,8 @@
 //! thawed first, then by the admin's command. A run that finds the journal of one that was killed lets go before anything else.
 //!
 //! Promises: the guest is let go once in each run, also in one that failed or was told to end, and again by the next run as
-//! long as that does not succeed; the command is run also when thawing fails. Never runs a command that the journal names: who can write to the
+//! long as that does not succeed; the command is run also when thawing fails. The commands that may hold it end with a run that
+//! is killed, so that they do not hold it after that. Never runs a command that the journal names: who can write to the
 //! folder of images would be root then. It is the one of the source's settings.
 
 use super::hooks::{self, About, Limit};
@@ -124,7 +125,7 @@ impl Still {
 
     fn run(&self, about: &About) -> Result<(), Error> {
         let thawed = self.frozen.as_ref().map_or(Ok(()), libvirt::thaw).map_err(Error::Thaw);
-        let limit = Limit { time: self.time, is_over: &|| false };
+        let limit = Limit { time: self.time, is_over: &|| false, may_outlive_us: true };
         let run = |post: &String| hooks::run_within("post", post, about, limit, None);
         let ran = self.post.as_ref().map_or(Ok(()), run).map_err(Error::Post);
         thawed.and(ran)?;
