@@ -267,8 +267,11 @@ impl World {
     }
 
     fn add(&self, source: &str, pre: &str, more: &[&str]) {
-        let images = self.site.path("pool").join(source);
-        std::fs::create_dir(&images).unwrap();
+        self.add_with_folder(source, &self.site.path("pool").join(source), pre, more);
+    }
+
+    fn add_with_folder(&self, source: &str, images: &Path, pre: &str, more: &[&str]) {
+        std::fs::create_dir(images).unwrap();
         let path = |name: &str| self.site.path(name).display().to_string();
         let (images, pre, snapshot, post) =
             (images.display().to_string(), path(pre), path("copy"), path("db01-release"));
@@ -536,4 +539,22 @@ fn a_database_that_a_killed_run_holds_stays_held_until_the_next_run_lets_it_go()
     assert_eq!(world.generations("db01"), 1);
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     world.expect_whole("db01", &report, &Acknowledged { before, after });
+}
+
+#[test]
+fn a_run_that_freezes_its_own_folder_lets_the_database_go() {
+    let world = World::new(EXT4);
+    let folder = world.site.path("live/generations");
+    world.add_with_folder("db01", &folder, "db01-hold", &["--hook-timeout", "2"]);
+    let text = said(&world.site.run(&["take", "db01"], 2));
+    assert!(
+        text.contains(&format!("nothing could be written to {folder:?} for 2 s while the guest was held\n")),
+        "{text}"
+    );
+    assert!(
+        text.contains("hint: does the pre command freeze the file system that the folder or the catalog is on?"),
+        "{text}"
+    );
+    world.expect_writes();
+    assert_eq!((world.generations("db01"), std::fs::read_dir(&folder).unwrap().count()), (0, 0));
 }

@@ -26,6 +26,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How far the newest generation may lie ahead of the clock to be waited for, in seconds.
@@ -69,6 +71,14 @@ pub enum Error {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// It could not be written while the guest was held.
+    #[error("nothing could be written to {path:?} for {} s while the guest was held", .limit.as_secs())]
+    Frozen {
+        /// The folder.
+        path: PathBuf,
+        /// What a command may take.
+        limit: Duration,
     },
     /// Nothing says where the bytes come from.
     #[error("source {0:?} names neither an NBD export, nor a domain, nor a snapshot command")]
@@ -126,6 +136,9 @@ impl Error {
             Self::NotSince { .. } => "export the bitmap of that checkpoint, or take --full reads everything",
             Self::NoImage { .. } => {
                 "it prints the path of the image as its last line, or writes the image to $ASOF_IMAGE"
+            }
+            Self::Frozen { .. } => {
+                "does the pre command freeze the file system that the folder or the catalog is on? nothing was taken"
             }
             Self::Known { .. } => "each snapshot needs a file of its own",
             Self::ClockBehind { .. } => "set the clock, or wait: a generation is never older than one that is there",
@@ -398,10 +411,13 @@ impl DiskJob<'_> {
         {
             guest.freeze()?;
         }
-        let at = self.instant(writer)?;
         let consistency = self.consistency(origin);
-        (note.at, note.consistency) = (Some(at.0), Some(consistency.word().to_owned()));
-        self.write_note(note)?;
+        let at = self.while_held(|| {
+            let at = self.instant(writer)?;
+            (note.at, note.consistency) = (Some(at.0), Some(consistency.word().to_owned()));
+            self.write_note(note)?;
+            Ok(at)
+        })?;
         about.push(("ASOF_TAKEN_AT", at.0.to_string().into()));
         self.still.tell("ASOF_TAKEN_AT", at.0.to_string());
         let since = match basis {
@@ -643,6 +659,26 @@ impl DiskJob<'_> {
         Ok(known)
     }
 
+    /// Does what needs the folder and the catalog, just after the guest was held. On a file system that was frozen with it this
+    /// has no end, not even by a signal: then the guest is let go after the time that a command may take, and there is one.
+    fn while_held<T>(&self, deed: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let (still, limit) = (self.still, self.settings.hook_timeout());
+        let (done, is_done) = channel::<()>();
+        thread::scope(|scope| {
+            let watch = scope.spawn(move || match is_done.recv_timeout(limit) {
+                Err(RecvTimeoutError::Timeout) => Some(still.release("failed")),
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => None,
+            });
+            let result = deed();
+            drop(done);
+            let Some(released) = watch.join().expect("it does not panic") else { return result };
+            if let Err(e) = released {
+                self.monitor.warn(&crate::model::chain(&e));
+            }
+            Err(Error::Frozen { path: self.settings.own_folder().to_owned(), limit })
+        })
+    }
+
     /// Has the command make an image, lets the guest go, and returns the image.
     fn snapshot(
         &self,
@@ -877,7 +913,7 @@ impl DiskJob<'_> {
             if self.stop.is_told() {
                 return Err(Error::Stopped);
             }
-            std::thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20));
         }
     }
 }
