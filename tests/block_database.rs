@@ -558,3 +558,25 @@ fn a_run_that_freezes_its_own_folder_lets_the_database_go() {
     world.expect_writes();
     assert_eq!((world.generations("db01"), std::fs::read_dir(&folder).unwrap().count()), (0, 0));
 }
+
+#[test]
+fn a_run_that_hangs_in_its_own_frozen_folder_can_be_told_to_end() {
+    let world = World::new(EXT4);
+    let frozen = world.site.path("run/frozen");
+    let hold = world.site.path("db01-hold");
+    world.write_command("hold", &format!("#!/bin/sh\n{} && touch {}\n", hold.display(), frozen.display()));
+    world.add_with_folder("db01", &world.site.path("live/generations"), "hold", &[]);
+    let mut command = world.site.asof(&["take", "db01"]);
+    let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    wait_until("the database is held", || frozen.exists());
+    world.expect_held();
+    // The state of a task that waits in the kernel: no signal reaches that one.
+    let is_stuck = format!("cat /proc/{}/task/*/stat", run.id());
+    wait_until("the run hangs", || sh(Path::new("/"), &is_stuck).contains(") D "));
+    sh(Path::new("/"), &format!("kill -TERM {}", run.id()));
+    world.expect_writes();
+    let output = run.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("told to end; nothing was published"), "{}", said(&output));
+    assert_eq!(world.generations("db01"), 0);
+}

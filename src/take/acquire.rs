@@ -491,7 +491,7 @@ impl DiskJob<'_> {
         let checkpoint = guest.can_count().then(|| self.wish.checkpoint.clone().unwrap_or_else(named));
         note.backup = Some(place.mark(domain.method).to_owned());
         note.marks.get_or_insert_default().extend(checkpoint.clone());
-        self.write_note(note)?;
+        self.while_held(|| self.write_note(note))?;
 
         let begin = Begin {
             method: domain.method,

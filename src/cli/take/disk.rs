@@ -62,8 +62,11 @@ pub(super) fn run(writer: &mut Writer, source: &SourceRow, args: &TakeArgs, worl
         clock: &world.clock,
         monitor,
     };
-    let report = job
-        .take(writer)
+    // Not by this thread: a signal for the process goes to its first one (complete_signal in the kernel), and waits as long as
+    // that waits on a frozen file system.
+    let taken = std::thread::scope(|scope| scope.spawn(|| job.take(writer)).join());
+    let report = taken
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         .map_err(|e| Failure::from(e).about(&format!("cannot take a generation of \"{}\"", source.name)))?;
     tell(source, &report);
     if args.json {
