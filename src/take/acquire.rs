@@ -9,21 +9,24 @@
 //! Promises: a failed run leaves the catalog as it was, and no image that is not whole. What cannot be proved to be an
 //! increment becomes a full generation, and that is said. Never decides when: whoever calls does.
 
+mod guest;
+mod snapshot;
+
 use super::disk::{self, NewImage, index_image};
 use super::hooks::{self, About, Limit};
-use super::libvirt::{self, Backup, Begin, Guest, Place};
+use super::libvirt::{self, Backup, Guest};
 use super::pull::{self, Pull, Pulled, Since};
-use super::still::{self, Guard, Still, Stop, create_anew, sync_folder, write_durably};
+use super::still::{self, Guard, Still, Stop, write_durably};
 use crate::catalog::{self, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::index::Done;
 use crate::model::{Consistency, Level, Time};
 use crate::monitor::Monitor;
-use crate::source::block::image::{Moment, PushNote};
-use crate::source::block::{Domain, Location, Method, Settings, image, nbd};
+use crate::source::block::image::Moment;
+use crate::source::block::{Domain, Location, Settings, image, nbd};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -32,12 +35,6 @@ use std::time::{Duration, Instant};
 
 /// How far the newest generation may lie ahead of the clock to be waited for, in seconds.
 const AHEAD_S_MAX: i64 = 5;
-/// What is read of what a snapshot command prints.
-const SAID_BYTES_MAX: u64 = 1 << 20;
-/// Where the socket of a guest's disk is, and what the guest overwrites meanwhile, where nothing is said.
-const SCRATCH: &str = "/var/tmp";
-/// How many checkpoints of a source libvirt keeps: if one is deleted by somebody, its parent counts for both.
-const CHECKPOINTS_KEPT: usize = 4;
 
 /// What can keep a generation of a disk from being taken.
 #[derive(Debug, thiserror::Error)]
@@ -469,196 +466,6 @@ impl DiskJob<'_> {
         Ok(pulled?)
     }
 
-    /// Has libvirt begin a moment of the guest, lets the guest go, and gets the bytes of the moment.
-    fn guest(
-        &self,
-        guest: &Guest,
-        domain: &Domain,
-        since: Option<&Since>,
-        (at, consistency): (Time, Consistency),
-        note: &mut Note,
-    ) -> Result<Acquired, Error> {
-        let folder = self.settings.own_folder();
-        let image = pull::pushed_name(folder, at);
-        let (raw, map) = pull::names(folder, at);
-        if let Some(path) = [&raw, &map, &image].into_iter().find(|path| path.exists()) {
-            return Err(pull::Error::Taken { path: path.clone() }.into());
-        }
-        let scratch = domain.scratch.as_deref().unwrap_or(Path::new(SCRATCH));
-        let own = |what: &str| scratch.join(format!("asof-{}-{}.{what}", std::process::id(), at.0));
-        let place = Place { socket: own("sock"), scratch: own("scratch"), target: pull::part_of(&image) };
-        let named = || format!("asof-{}-{}", self.source.name, at.view_name());
-        let checkpoint = guest.can_count().then(|| self.wish.checkpoint.clone().unwrap_or_else(named));
-        note.backup = Some(place.mark(domain.method).to_owned());
-        note.marks.get_or_insert_default().extend(checkpoint.clone());
-        self.while_held(|| self.write_note(note))?;
-
-        let begin = Begin {
-            method: domain.method,
-            since: since.map(|since| since.checkpoint.as_str()),
-            checkpoint: checkpoint.as_deref(),
-            place: &place,
-            folder,
-        };
-        let (since, full_because) = match (self.backup.begin(guest, &begin), since) {
-            (Ok(()), since) => (since, None),
-            (Err(e @ libvirt::Error::Virsh(libvirt::VirshError::Refused { .. })), Some(_)) => {
-                let why = format!("libvirt gives no increment: {}", crate::model::chain(&e));
-                self.monitor.warn(&format!("everything is read: {why}"));
-                self.backup.begin(guest, &Begin { since: None, ..begin })?;
-                (None, Some(why))
-            }
-            (Err(e), _) => return Err(e.into()),
-        };
-        let not_released = self.still.release("taken").err();
-        let location = self.wish.location.clone().unwrap_or_else(|| Location::of_guest(guest.name(), guest.disk()));
-        let moment = Moment {
-            checkpoint_xml: match &checkpoint {
-                Some(name) => Some(guest.checkpoint_xml(name)?),
-                None => None,
-            },
-            checkpoint,
-            location: Some(location.as_str().to_owned()),
-            domain: Some(guest.name().to_owned()),
-            disk: Some(guest.disk().to_owned()),
-            ..moment(at, consistency, since)
-        };
-        let (image, pulled) = match domain.method {
-            Method::Pull => {
-                let (place, export) = (nbd::Place::Unix(place.socket), guest.disk().to_owned());
-                let uri = nbd::Uri { place, export, certificates: None, tls_name: None };
-                let pulled = self.pull((location.as_str(), uri), since, &moment, at)?;
-                (pulled.image.clone(), Some(pulled))
-            }
-            Method::Push => {
-                self.push(guest, &place.target, &image, moment)?;
-                (image, None)
-            }
-        };
-        self.backup.end()?;
-        Ok(Acquired { at, consistency, image, location: Some(location), pulled, full_because, not_released })
-    }
-
-    /// Waits until QEMU has written `part`, and makes it `image`, with a note beside it.
-    fn push(&self, guest: &Guest, part: &Path, image: &Path, moment: Moment) -> Result<(), Error> {
-        let note = image.with_extension("json");
-        let failed = |source| Error::Write { path: image.to_owned(), source };
-        let pushed = guest.wait(self.stop).map_err(Error::from).and_then(|()| {
-            File::open(part).and_then(|file| file.sync_all()).map_err(failed)?;
-            write_durably(&note, PushNote::new(moment).to_json().as_bytes())
-                .map_err(|source| Error::Write { path: note.clone(), source })?;
-            fs::rename(part, image).and_then(|()| sync_folder(image)).map_err(failed)
-        });
-        if pushed.is_err() {
-            // QEMU writes to it no longer.
-            let _ = self.backup.end();
-            let _ = fs::remove_file(part);
-            let _ = fs::remove_file(&note);
-        }
-        pushed
-    }
-
-    /// Undoes what a run that failed had begun in libvirt. Returns whether nothing of it is left.
-    fn undo(&self, writer: &Writer, guest: &Guest, note: &Note) -> bool {
-        let undone = self.backup.end().map_err(Error::from).and_then(|()| self.drop_checkpoints(writer, guest, note));
-        if let Err(e) = &undone {
-            self.monitor.warn(&crate::model::chain(e));
-        }
-        undone.is_ok()
-    }
-
-    /// Deletes the checkpoints that a run made which is of no generation.
-    fn drop_checkpoints(&self, writer: &Writer, guest: &Guest, note: &Note) -> Result<(), Error> {
-        let marks = note.marks.as_deref().unwrap_or_default();
-        if marks.is_empty() {
-            return Ok(());
-        }
-        let ours = self.checkpoints_of_generations(writer)?;
-        for name in guest.checkpoints()?.iter().filter(|name| marks.contains(name)) {
-            if !ours.iter().any(|(_, checkpoint)| checkpoint == name) {
-                guest.delete_checkpoint(name)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns the generations that have a checkpoint, oldest first, with it.
-    fn checkpoints_of_generations(&self, writer: &Writer) -> Result<Vec<(Time, String)>, Error> {
-        let mut found = Vec::new();
-        for at in writer.instants(self.source.id)? {
-            found.extend(writer.checkpoint(self.source.id, at)?.map(|checkpoint| (at, checkpoint)));
-        }
-        Ok(found)
-    }
-
-    /// Deletes the older of the checkpoints of this source: each costs QEMU memory and the image a bitmap.
-    fn trim_checkpoints(&self, writer: &Writer, guest: &Guest) -> Result<(), Error> {
-        let known = guest.checkpoints()?;
-        let ours = self.checkpoints_of_generations(writer)?.into_iter();
-        let there: Vec<String> = ours.map(|(_, name)| name).filter(|name| known.contains(name)).collect();
-        for name in &there[..there.len().saturating_sub(CHECKPOINTS_KEPT)] {
-            if let Err(e) = guest.delete_checkpoint(name) {
-                self.monitor.warn(&format!("checkpoint {name:?} stays in libvirt: {}", crate::model::chain(&e)));
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells what is taken of a guest: what changed since the newest generation whose checkpoint libvirt has. What a
-    /// checkpoint counted that was deleted meanwhile, its parent counts since.
-    fn basis_of_guest(&self, writer: &Writer, guest: &Guest) -> Result<Basis, Error> {
-        let generations = self.checkpoints_of_generations(writer)?;
-        if self.wish.full || writer.instants(self.source.id)?.is_empty() {
-            return Ok(Basis::All(None));
-        }
-        if !guest.can_count() {
-            let disk = guest.disk();
-            return Ok(Basis::All(Some(format!(
-                "the image of disk {disk:?} is raw, and QEMU counts changes in qcow2 images"
-            ))));
-        }
-        let known = self.known_checkpoints(writer, guest, &generations)?;
-        let mut why = None;
-        for (at, checkpoint) in generations.iter().rev().filter(|(_, checkpoint)| known.contains(checkpoint)) {
-            match self.since(writer, *at, checkpoint, libvirt::EXPORTED_BITMAP)? {
-                Ok(since) => return Ok(Basis::Since(since)),
-                Err(found) => why = why.or(Some(found)),
-            }
-        }
-        let none = || "libvirt has no checkpoint of any generation".to_owned();
-        Ok(Basis::All(Some(why.unwrap_or_else(none))))
-    }
-
-    /// Returns the checkpoints that libvirt has, after it was told again, from what lies beside the images, of those of the newest
-    /// generations that it has forgotten.
-    fn known_checkpoints(
-        &self,
-        writer: &Writer,
-        guest: &Guest,
-        generations: &[(Time, String)],
-    ) -> Result<Vec<String>, Error> {
-        let mut known = guest.checkpoints()?;
-        // Older ones were deleted when there were enough.
-        let is_known = |(_, name): &(Time, String)| known.contains(name);
-        let first = generations.iter().rposition(is_known).map_or(0, |last| last + 1);
-        for (at, name) in &generations[first.max(generations.len().saturating_sub(CHECKPOINTS_KEPT))..] {
-            let file = writer.image_files(self.source.id, *at)?.into_iter().next();
-            let image = file.and_then(|file| self.settings.open(&file.path, &self.settings.folders()).ok());
-            let told = image.and_then(|image| image.moment.checkpoint_xml);
-            let why = match told.map(|told| guest.redefine(&told, self.settings.own_folder())) {
-                Some(Ok(())) => {
-                    self.monitor.warn(&format!("libvirt had forgotten checkpoint {name:?} and was told of it again"));
-                    known.push(name.clone());
-                    continue;
-                }
-                Some(Err(e)) => crate::model::chain(&e),
-                None => "nothing is told of it beside the image".to_owned(),
-            };
-            self.monitor.warn(&format!("libvirt has checkpoint {name:?} no longer, and it cannot come back: {why}"));
-        }
-        Ok(known)
-    }
-
     /// Does what needs the folder and the catalog, just after the guest was held. On a file system that was frozen with it this
     /// has no end, not even by a signal: then the guest is let go after the time that a command may take, and there is one.
     fn while_held<T>(&self, deed: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
@@ -677,76 +484,6 @@ impl DiskJob<'_> {
             }
             Err(Error::Frozen { path: self.settings.own_folder().to_owned(), limit })
         })
-    }
-
-    /// Has the command make an image, lets the guest go, and returns the image.
-    fn snapshot(
-        &self,
-        writer: &Writer,
-        command: &str,
-        mut about: About,
-        (at, consistency): (Time, Consistency),
-        limit: Limit<'_>,
-    ) -> Result<Acquired, Error> {
-        let folder = self.settings.own_folder();
-        let (raw, map) = pull::names(folder, at);
-        if let Some(path) = [&raw, &map].into_iter().find(|path| path.exists()) {
-            return Err(pull::Error::Taken { path: path.clone() }.into());
-        }
-        let part = pull::part_of(&raw);
-        about.push(("ASOF_IMAGE", part.clone().into_os_string()));
-        let mut not_released = None;
-        let image = self.snapshot_image(command, &about, &part, limit).and_then(|image| {
-            // A copy of gigabytes may take long to reach the disk, and the guest waits for nothing of it.
-            not_released = self.still.release("taken").err();
-            let failed = |source| Error::Write { path: image.clone(), source };
-            File::open(&image).and_then(|file| file.sync_all()).map_err(failed)?;
-            if image != part {
-                return Ok(image);
-            }
-            if self.stop.is_told() {
-                return Err(Error::Stopped);
-            }
-            fs::rename(&part, &raw).and_then(|()| sync_folder(&raw)).map_err(failed)?;
-            Ok(raw)
-        });
-        if image.is_err() {
-            let _ = fs::remove_file(&part);
-        }
-        let image = image?;
-        match writer.generation_of_image(self.source.id, &image)? {
-            Some(at) => Err(Error::Known { image, at }),
-            None => {
-                let location = self.wish.location.clone();
-                Ok(Acquired { at, consistency, image, location, pulled: None, full_because: None, not_released })
-            }
-        }
-    }
-
-    /// Runs the command and returns the file that it left.
-    fn snapshot_image(&self, command: &str, about: &About, part: &Path, limit: Limit<'_>) -> Result<PathBuf, Error> {
-        let folder = self.settings.own_folder();
-        let said = folder.join(format!(".asof-said-{}.part", self.source.name));
-        let failed = |source| Error::Write { path: said.clone(), source };
-        let mut output = create_anew(&said).map_err(failed)?;
-        // Without a name it is gone when the last one closes it. A pipe would be open as long as something that the command
-        // left in the background has it.
-        fs::remove_file(&said).map_err(failed)?;
-        let ours = output.try_clone().map_err(failed)?;
-        hooks::run_within("snapshot", command, about, limit, Some(ours))?;
-        let mut bytes = Vec::new();
-        output.seek(SeekFrom::Start(0)).map_err(failed)?;
-        output.take(SAID_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
-        let text = String::from_utf8_lossy(&bytes);
-        let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
-        let named = folder.join(last);
-        let image = [Some(named).filter(|named| !last.is_empty() && named.is_file()), Some(part.to_owned())];
-        let image = image.into_iter().flatten().find(|path| path.is_file());
-        let image = image.ok_or_else(|| Error::NoImage { command: command.to_owned(), said: last.to_owned() })?;
-        if image == part {
-            return Ok(image);
-        }
-        fs::canonicalize(&image).map_err(|source| Error::Write { path: image, source })
     }
 
     /// Indexes an image and returns its generation's parent and mark, too.

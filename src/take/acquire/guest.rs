@@ -1,0 +1,212 @@
+//! A moment of a guest of libvirt, and the checkpoints from which the next one counts.
+//!
+//! Promises: a checkpoint that this source made and no generation has is deleted, now or by the next run; those of others are
+//! left alone. An increment counts from a checkpoint that libvirt has: of the newest generation whose it has.
+
+use super::{Acquired, Basis, DiskJob, Error, Note, moment};
+use crate::catalog::Writer;
+use crate::model::{Consistency, Time, chain};
+use crate::source::block::image::{Moment, PushNote};
+use crate::source::block::{Domain, Location, Method, nbd};
+use crate::take::libvirt::{self, Begin, Guest, Place};
+use crate::take::pull::{self, Since};
+use crate::take::still::{sync_folder, write_durably};
+use std::fs::{self, File};
+use std::path::Path;
+
+/// Where the socket of a guest's disk is, and what the guest overwrites meanwhile, where nothing is said.
+const SCRATCH: &str = "/var/tmp";
+/// How many checkpoints of a source libvirt keeps: if one is deleted by somebody, its parent counts for both.
+const CHECKPOINTS_KEPT: usize = 4;
+
+impl DiskJob<'_> {
+    /// Has libvirt begin a moment of the guest, lets the guest go, and gets the bytes of the moment.
+    pub(super) fn guest(
+        &self,
+        guest: &Guest,
+        domain: &Domain,
+        since: Option<&Since>,
+        (at, consistency): (Time, Consistency),
+        note: &mut Note,
+    ) -> Result<Acquired, Error> {
+        let folder = self.settings.own_folder();
+        let image = pull::pushed_name(folder, at);
+        let (raw, map) = pull::names(folder, at);
+        if let Some(path) = [&raw, &map, &image].into_iter().find(|path| path.exists()) {
+            return Err(pull::Error::Taken { path: path.clone() }.into());
+        }
+        let scratch = domain.scratch.as_deref().unwrap_or(Path::new(SCRATCH));
+        let own = |what: &str| scratch.join(format!("asof-{}-{}.{what}", std::process::id(), at.0));
+        let place = Place { socket: own("sock"), scratch: own("scratch"), target: pull::part_of(&image) };
+        let named = || format!("asof-{}-{}", self.source.name, at.view_name());
+        let checkpoint = guest.can_count().then(|| self.wish.checkpoint.clone().unwrap_or_else(named));
+        note.backup = Some(place.mark(domain.method).to_owned());
+        note.marks.get_or_insert_default().extend(checkpoint.clone());
+        self.while_held(|| self.write_note(note))?;
+
+        let begin = Begin {
+            method: domain.method,
+            since: since.map(|since| since.checkpoint.as_str()),
+            checkpoint: checkpoint.as_deref(),
+            place: &place,
+            folder,
+        };
+        let (since, full_because) = match (self.backup.begin(guest, &begin), since) {
+            (Ok(()), since) => (since, None),
+            (Err(e @ libvirt::Error::Virsh(libvirt::VirshError::Refused { .. })), Some(_)) => {
+                let why = format!("libvirt gives no increment: {}", chain(&e));
+                self.monitor.warn(&format!("everything is read: {why}"));
+                self.backup.begin(guest, &Begin { since: None, ..begin })?;
+                (None, Some(why))
+            }
+            (Err(e), _) => return Err(e.into()),
+        };
+        let not_released = self.still.release("taken").err();
+        let location = self.wish.location.clone().unwrap_or_else(|| Location::of_guest(guest.name(), guest.disk()));
+        let moment = Moment {
+            checkpoint_xml: match &checkpoint {
+                Some(name) => Some(guest.checkpoint_xml(name)?),
+                None => None,
+            },
+            checkpoint,
+            location: Some(location.as_str().to_owned()),
+            domain: Some(guest.name().to_owned()),
+            disk: Some(guest.disk().to_owned()),
+            ..moment(at, consistency, since)
+        };
+        let (image, pulled) = match domain.method {
+            Method::Pull => {
+                let (place, export) = (nbd::Place::Unix(place.socket), guest.disk().to_owned());
+                let uri = nbd::Uri { place, export, certificates: None, tls_name: None };
+                let pulled = self.pull((location.as_str(), uri), since, &moment, at)?;
+                (pulled.image.clone(), Some(pulled))
+            }
+            Method::Push => {
+                self.push(guest, &place.target, &image, moment)?;
+                (image, None)
+            }
+        };
+        self.backup.end()?;
+        Ok(Acquired { at, consistency, image, location: Some(location), pulled, full_because, not_released })
+    }
+
+    /// Waits until QEMU has written `part`, and makes it `image`, with a note beside it.
+    fn push(&self, guest: &Guest, part: &Path, image: &Path, moment: Moment) -> Result<(), Error> {
+        let note = image.with_extension("json");
+        let failed = |source| Error::Write { path: image.to_owned(), source };
+        let pushed = guest.wait(self.stop).map_err(Error::from).and_then(|()| {
+            File::open(part).and_then(|file| file.sync_all()).map_err(failed)?;
+            write_durably(&note, PushNote::new(moment).to_json().as_bytes())
+                .map_err(|source| Error::Write { path: note.clone(), source })?;
+            fs::rename(part, image).and_then(|()| sync_folder(image)).map_err(failed)
+        });
+        if pushed.is_err() {
+            // QEMU writes to it no longer.
+            let _ = self.backup.end();
+            let _ = fs::remove_file(part);
+            let _ = fs::remove_file(&note);
+        }
+        pushed
+    }
+
+    /// Undoes what a run that failed had begun in libvirt. Returns whether nothing of it is left.
+    pub(super) fn undo(&self, writer: &Writer, guest: &Guest, note: &Note) -> bool {
+        let undone = self.backup.end().map_err(Error::from).and_then(|()| self.drop_checkpoints(writer, guest, note));
+        if let Err(e) = &undone {
+            self.monitor.warn(&chain(e));
+        }
+        undone.is_ok()
+    }
+
+    /// Deletes the checkpoints that a run made which is of no generation.
+    pub(super) fn drop_checkpoints(&self, writer: &Writer, guest: &Guest, note: &Note) -> Result<(), Error> {
+        let marks = note.marks.as_deref().unwrap_or_default();
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let ours = self.checkpoints_of_generations(writer)?;
+        for name in guest.checkpoints()?.iter().filter(|name| marks.contains(name)) {
+            if !ours.iter().any(|(_, checkpoint)| checkpoint == name) {
+                guest.delete_checkpoint(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the generations that have a checkpoint, oldest first, with it.
+    fn checkpoints_of_generations(&self, writer: &Writer) -> Result<Vec<(Time, String)>, Error> {
+        let mut found = Vec::new();
+        for at in writer.instants(self.source.id)? {
+            found.extend(writer.checkpoint(self.source.id, at)?.map(|checkpoint| (at, checkpoint)));
+        }
+        Ok(found)
+    }
+
+    /// Deletes the older of the checkpoints of this source: each costs QEMU memory and the image a bitmap.
+    pub(super) fn trim_checkpoints(&self, writer: &Writer, guest: &Guest) -> Result<(), Error> {
+        let known = guest.checkpoints()?;
+        let ours = self.checkpoints_of_generations(writer)?.into_iter();
+        let there: Vec<String> = ours.map(|(_, name)| name).filter(|name| known.contains(name)).collect();
+        for name in &there[..there.len().saturating_sub(CHECKPOINTS_KEPT)] {
+            if let Err(e) = guest.delete_checkpoint(name) {
+                self.monitor.warn(&format!("checkpoint {name:?} stays in libvirt: {}", chain(&e)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells what is taken of a guest: what changed since the newest generation whose checkpoint libvirt has. What a
+    /// checkpoint counted that was deleted meanwhile, its parent counts since.
+    pub(super) fn basis_of_guest(&self, writer: &Writer, guest: &Guest) -> Result<Basis, Error> {
+        let generations = self.checkpoints_of_generations(writer)?;
+        if self.wish.full || writer.instants(self.source.id)?.is_empty() {
+            return Ok(Basis::All(None));
+        }
+        if !guest.can_count() {
+            let disk = guest.disk();
+            return Ok(Basis::All(Some(format!(
+                "the image of disk {disk:?} is raw, and QEMU counts changes in qcow2 images"
+            ))));
+        }
+        let known = self.known_checkpoints(writer, guest, &generations)?;
+        let mut why = None;
+        for (at, checkpoint) in generations.iter().rev().filter(|(_, checkpoint)| known.contains(checkpoint)) {
+            match self.since(writer, *at, checkpoint, libvirt::EXPORTED_BITMAP)? {
+                Ok(since) => return Ok(Basis::Since(since)),
+                Err(found) => why = why.or(Some(found)),
+            }
+        }
+        let none = || "libvirt has no checkpoint of any generation".to_owned();
+        Ok(Basis::All(Some(why.unwrap_or_else(none))))
+    }
+
+    /// Returns the checkpoints that libvirt has, after it was told again, from what lies beside the images, of those of the newest
+    /// generations that it has forgotten.
+    fn known_checkpoints(
+        &self,
+        writer: &Writer,
+        guest: &Guest,
+        generations: &[(Time, String)],
+    ) -> Result<Vec<String>, Error> {
+        let mut known = guest.checkpoints()?;
+        // Older ones were deleted when there were enough.
+        let is_known = |(_, name): &(Time, String)| known.contains(name);
+        let first = generations.iter().rposition(is_known).map_or(0, |last| last + 1);
+        for (at, name) in &generations[first.max(generations.len().saturating_sub(CHECKPOINTS_KEPT))..] {
+            let file = writer.image_files(self.source.id, *at)?.into_iter().next();
+            let image = file.and_then(|file| self.settings.open(&file.path, &self.settings.folders()).ok());
+            let told = image.and_then(|image| image.moment.checkpoint_xml);
+            let why = match told.map(|told| guest.redefine(&told, self.settings.own_folder())) {
+                Some(Ok(())) => {
+                    self.monitor.warn(&format!("libvirt had forgotten checkpoint {name:?} and was told of it again"));
+                    known.push(name.clone());
+                    continue;
+                }
+                Some(Err(e)) => chain(&e),
+                None => "nothing is told of it beside the image".to_owned(),
+            };
+            self.monitor.warn(&format!("libvirt has checkpoint {name:?} no longer, and it cannot come back: {why}"));
+        }
+        Ok(known)
+    }
+}

@@ -1,0 +1,88 @@
+//! An image that a command of the admin makes.
+//!
+//! Promises: the guest is let go as soon as the command has ended; the image is on the disk under its name, or there is none.
+
+use super::{Acquired, DiskJob, Error};
+use crate::catalog::Writer;
+use crate::model::{Consistency, Time};
+use crate::take::hooks::{self, About, Limit};
+use crate::take::pull;
+use crate::take::still::{create_anew, sync_folder};
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// What is read of what a snapshot command prints.
+const SAID_BYTES_MAX: u64 = 1 << 20;
+
+impl DiskJob<'_> {
+    /// Has the command make an image, lets the guest go, and returns the image.
+    pub(super) fn snapshot(
+        &self,
+        writer: &Writer,
+        command: &str,
+        mut about: About,
+        (at, consistency): (Time, Consistency),
+        limit: Limit<'_>,
+    ) -> Result<Acquired, Error> {
+        let folder = self.settings.own_folder();
+        let (raw, map) = pull::names(folder, at);
+        if let Some(path) = [&raw, &map].into_iter().find(|path| path.exists()) {
+            return Err(pull::Error::Taken { path: path.clone() }.into());
+        }
+        let part = pull::part_of(&raw);
+        about.push(("ASOF_IMAGE", part.clone().into_os_string()));
+        let mut not_released = None;
+        let image = self.snapshot_image(command, &about, &part, limit).and_then(|image| {
+            // A copy of gigabytes may take long to reach the disk, and the guest waits for nothing of it.
+            not_released = self.still.release("taken").err();
+            let failed = |source| Error::Write { path: image.clone(), source };
+            File::open(&image).and_then(|file| file.sync_all()).map_err(failed)?;
+            if image != part {
+                return Ok(image);
+            }
+            if self.stop.is_told() {
+                return Err(Error::Stopped);
+            }
+            fs::rename(&part, &raw).and_then(|()| sync_folder(&raw)).map_err(failed)?;
+            Ok(raw)
+        });
+        if image.is_err() {
+            let _ = fs::remove_file(&part);
+        }
+        let image = image?;
+        match writer.generation_of_image(self.source.id, &image)? {
+            Some(at) => Err(Error::Known { image, at }),
+            None => {
+                let location = self.wish.location.clone();
+                Ok(Acquired { at, consistency, image, location, pulled: None, full_because: None, not_released })
+            }
+        }
+    }
+
+    /// Runs the command and returns the file that it left.
+    fn snapshot_image(&self, command: &str, about: &About, part: &Path, limit: Limit<'_>) -> Result<PathBuf, Error> {
+        let folder = self.settings.own_folder();
+        let said = folder.join(format!(".asof-said-{}.part", self.source.name));
+        let failed = |source| Error::Write { path: said.clone(), source };
+        let mut output = create_anew(&said).map_err(failed)?;
+        // Without a name it is gone when the last one closes it. A pipe would be open as long as something that the command
+        // left in the background has it.
+        fs::remove_file(&said).map_err(failed)?;
+        let ours = output.try_clone().map_err(failed)?;
+        hooks::run_within("snapshot", command, about, limit, Some(ours))?;
+        let mut bytes = Vec::new();
+        output.seek(SeekFrom::Start(0)).map_err(failed)?;
+        output.take(SAID_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+        let named = folder.join(last);
+        let image = [Some(named).filter(|named| !last.is_empty() && named.is_file()), Some(part.to_owned())];
+        let image = image.into_iter().flatten().find(|path| path.is_file());
+        let image = image.ok_or_else(|| Error::NoImage { command: command.to_owned(), said: last.to_owned() })?;
+        if image == part {
+            return Ok(image);
+        }
+        fs::canonicalize(&image).map_err(|source| Error::Write { path: image, source })
+    }
+}
