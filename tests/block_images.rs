@@ -3,7 +3,7 @@
 //! Every form of one small disk is made by `qemu-img` and `qemu-io`; the bytes that the layers give must be those that
 //! `qemu-img convert` gives, and the places those that `qemu-img map` tells. Without these programs the tests skip, loudly.
 
-use asof::model::{Layer, LayerBytes, Packing};
+use asof::model::{Layer, LayerBytes, LayerExtent, Packing};
 use asof::source::block::image::{self, Image, Kind, Parent, Why};
 use std::fs::File;
 use std::io::Read;
@@ -79,14 +79,19 @@ impl World {
     fn check_map(&self, name: &str, layer: &Layer) {
         let map = self.run("qemu-img", ["map", "--output=json", name].into_iter());
         let map: serde_json::Value = serde_json::from_slice(&map).unwrap();
+        let is_plain = |run: &&LayerExtent| matches!(run.bytes, LayerBytes::Plain { .. });
+        let mut expected: u64 = layer.extents.iter().filter(is_plain).map(|run| run.length).sum();
         for run in map.as_array().unwrap() {
             let number = |key: &str| run[key].as_u64();
             let (start, length) = (number("start").unwrap(), number("length").unwrap());
-            if number("depth") == Some(0) && run["data"] == true && run["compressed"] != true {
-                let at = number("offset").unwrap();
-                check_plain(layer, start, length, at).unwrap_or_else(|found| panic!("{name}: {run}: {found}"));
-            }
+            // QEMU 7.2 does not say that a run is compressed; what is has no offset in any version.
+            let Some(at) = number("offset").filter(|_| number("depth") == Some(0) && run["data"] == true) else {
+                continue;
+            };
+            check_plain(layer, start, length, at).unwrap_or_else(|found| panic!("{name}: {run}: {found}"));
+            expected -= length;
         }
+        assert_eq!(expected, 0, "bytes of {name} that QEMU has nowhere");
     }
 }
 
