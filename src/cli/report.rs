@@ -4,6 +4,7 @@
 //! closed the pipe is no error.
 
 use crate::model::chain;
+use crate::source::block::image;
 use crate::{catalog, daemon, fuse, index, model, source, store, take, view};
 use std::process::ExitCode;
 
@@ -175,7 +176,11 @@ impl From<take::disk::Error> for Failure {
     fn from(e: take::disk::Error) -> Self {
         use take::disk::Error::{Catalog, Empty, Image, Index, NoCheckpoint, NotNewer, NotWhole, NothingBefore, Store};
         let hint = match &e {
-            Catalog(_) | Index(_) | Image(_) => None,
+            Catalog(_) | Index(_) => None,
+            Image(image::Error::File { why: image::Why::Outside, .. }) => {
+                Some("an increment that QEMU pushed names the live disk: --base IMAGE says what it rests on")
+            }
+            Image(_) => None,
             Store(_) => {
                 Some("every image that it rests on has to be there as it was when it was indexed; nothing was recorded")
             }

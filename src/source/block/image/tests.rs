@@ -585,6 +585,33 @@ fn a_note_beside_a_pushed_image_tells_whom_it_rests_on_whatever_its_backing_file
 }
 
 #[test]
+fn a_backing_file_that_is_newer_than_the_image_is_told() {
+    let world = World::new();
+    world.write("live.raw", [0; 4096]);
+    let mut made = Made::new(&[(0, 1536)]);
+    made.backing("live.raw", "raw");
+    world.write("a.qcow2", &made.0);
+    let is_told = || {
+        world
+            .open("a.qcow2")
+            .unwrap()
+            .notes
+            .iter()
+            .any(|note| note.starts_with("its backing file was written after it"))
+    };
+    let at = |seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    let written = |name: &str, seconds| {
+        let file = std::fs::File::options().write(true).open(world.path(name)).unwrap();
+        file.set_modified(at(seconds)).unwrap();
+    };
+    written("live.raw", 1_000);
+    written("a.qcow2", 2_000);
+    assert!(!is_told());
+    written("live.raw", 3_000);
+    assert!(is_told());
+}
+
+#[test]
 fn flipped_bits_are_survived() {
     let world = World::new();
     let mut made = Made::new(&[(0, 1536), (1, 2048 | COPIED), (2, COMPRESSED | 1700), (9, 1)]);

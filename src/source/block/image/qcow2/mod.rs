@@ -22,6 +22,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// What is said of an image whose backing file is newer.
+const LIVE: &str = "its backing file was written after it: if QEMU pushed it as an increment, that file is the disk that the guest goes \
+                    on writing to, and not what it rests on; --base IMAGE says what it does";
+
 /// Tells whether a file begins as a qcow2 image does.
 pub(super) fn is_qcow2(head: &[u8]) -> bool {
     head.starts_with(header::MAGIC)
@@ -42,12 +46,14 @@ pub(super) fn open(opened: Opened, folders: &[PathBuf]) -> Result<Image, Error> 
     mapper.check_covers()?;
     let (extents, note) = mapper.map(header.l1, header.size_bytes)?;
     let layer = Layer { size_bytes: header.size_bytes, files, extents };
-    let mut image = Image::new(&opened, Kind::Qcow2, layer, parent(&opened, &header, folders));
+    let (parent, parent_note) = parent(&opened, &header, folders);
+    let mut image = Image::new(&opened, Kind::Qcow2, layer, parent);
     image.notes.clone_from(&header.notes);
     image.notes.extend(note);
     saved::read_snapshots(&mut mapper, &mut image)?;
     saved::read_bitmaps(&opened, &header, &mut image);
     moment::apply(&mut image, folders)?;
+    image.notes.extend(parent_note.filter(|_| matches!(image.parent, Parent::Image { .. })));
     Ok(image)
 }
 
@@ -69,11 +75,17 @@ fn data_file(opened: &Opened, header: &Header, folders: &[PathBuf]) -> Result<Op
     Ok(Some(data))
 }
 
-fn parent(opened: &Opened, header: &Header, folders: &[PathBuf]) -> Parent {
-    let Some(name) = &header.backing else { return Parent::None };
+/// Returns what the image rests on, and what a person should know of that.
+fn parent(opened: &Opened, header: &Header, folders: &[PathBuf]) -> (Parent, Option<String>) {
+    let Some(name) = &header.backing else { return (Parent::None, None) };
     match find(opened, name, folders) {
-        Ok(found) => Parent::Image { path: found.file.path, kind: header.backing_kind },
-        Err(why) => Parent::Missing { named: escape_bytes(name).into_owned(), why },
+        Ok(found) => {
+            // Nothing else tells them apart: an image of a snapshot, whose backing file is at rest, looks the same.
+            let is_live = found.file.mtime > opened.file.mtime;
+            let note = is_live.then(|| LIVE.to_owned());
+            (Parent::Image { path: found.file.path, kind: header.backing_kind }, note)
+        }
+        Err(why) => (Parent::Missing { named: escape_bytes(name).into_owned(), why }, None),
     }
 }
 
