@@ -488,6 +488,40 @@ fn another_file_under_the_inode_number_of_an_old_one_is_not_the_old_one_though_i
 }
 
 #[test]
+fn of_the_files_in_grains_that_were_written_those_are_changed_whose_bytes_are_others_and_no_other() {
+    let site = site_of_many_files();
+    let images = site.path("images");
+    sh(
+        &images,
+        "mkdir t; for size in 300 3000 20000; do head -c ${size}k /dev/zero | tr '\\0' x >t/k$size; done
+         debugfs -w -R 'write t/k300 k300' 2026-11-01.raw 2>/dev/null; debugfs -w -R 'write t/k3000 k3000' 2026-11-01.raw 2>/dev/null
+         debugfs -w -R 'write t/k20000 k20000' 2026-11-01.raw 2>/dev/null; rm -r t
+         qemu-img create -q -f qcow2 -F raw -b 2026-11-01.raw 2026-11-02.qcow2
+         for file in /d/f2000 /k300 /k3000 /k20000; do
+             block=$(debugfs -R \"blocks $file\" 2026-11-01.raw 2>/dev/null | awk '{ print $(int(NF / 2) + 1) }')
+             qemu-io -c \"write -q -P 65 $((block * 4096)) 512\" 2026-11-02.qcow2
+         done",
+    );
+    site.run(&["index", "disk"], 0);
+    let changed =
+        site.ok(&["sql", "--csv", "SELECT what, path FROM changes WHERE taken_at LIKE '2026-11-02%' ORDER BY path"]);
+    let expected =
+        ["modified,disk.raw", "modified,fs/d/f2000", "modified,fs/k20000", "modified,fs/k300", "modified,fs/k3000"];
+    assert_eq!(changed.lines().skip(1).collect::<Vec<_>>(), expected, "{changed}");
+    // Written, and nothing is other than before.
+    sh(&images, "qemu-img create -q -f qcow2 -F qcow2 -b 2026-11-02.qcow2 2026-11-03.qcow2");
+    sh(
+        &images,
+        "dd if=2026-11-01.raw of=head bs=1M count=1 skip=1 status=none; qemu-io -c 'write -q -s head 1M 1M' 2026-11-03.qcow2; rm head",
+    );
+    site.run(&["index", "disk"], 0);
+    assert_eq!(
+        count(&site, "SELECT count(*) FROM changes WHERE taken_at LIKE '2026-11-03%' AND path <> 'disk.raw'"),
+        0
+    );
+}
+
+#[test]
 fn a_file_that_was_damaged_in_the_first_generation_is_read_when_it_is_repaired() {
     let site = site_of_many_files();
     sh(

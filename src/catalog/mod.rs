@@ -20,7 +20,7 @@ mod rows;
 mod schema;
 mod writer;
 
-pub use disks::{DiskRow, VolumeRow};
+pub use disks::{DiskRow, PreviousVolume, VolumeRow};
 pub use manifest::{Deed, TellError};
 pub use query::{Column, Query, QueryLimits};
 pub use reader::{DirEntry, GenerationRow, Reader, SourceRow};

@@ -9,15 +9,18 @@ use rusqlite::Connection;
 use std::path::Path;
 
 /// The format that this program writes, as `PRAGMA user_version`.
-pub(super) const FORMAT: i64 = 3;
+pub(super) const FORMAT: i64 = 4;
 
 /// `PRAGMA application_id` of a catalog: the bytes "asof".
 const APPLICATION_ID: i64 = 0x6173_6f66;
 
 const BASE: &str = include_str!("../../catalog-schema/0001_base.sql");
 /// What brings format N + 1 to format N + 2, at place N.
-const STEPS: [&str; 2] =
-    [include_str!("../../catalog-schema/0002_own_copies.sql"), include_str!("../../catalog-schema/0003_disks.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("../../catalog-schema/0002_own_copies.sql"),
+    include_str!("../../catalog-schema/0003_disks.sql"),
+    include_str!("../../catalog-schema/0004_places.sql"),
+];
 const VIEWS: &str = include_str!("../../catalog-schema/views.sql");
 
 /// Creates all tables and views in an empty database.

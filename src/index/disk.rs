@@ -1,9 +1,9 @@
 //! One generation of a disk: the disk itself as a file, and a tree for each file system on it.
 //!
-//! What changed since the generation before is known as runs of the disk. Of a file system that was there already only
-//! those inodes are read whose records lie in such runs (or in its log), and only those directories are listed anew; of all
-//! others the catalog knows where their bytes are, and bytes that lie in such runs are compared. So an increment costs
-//! what changed, and one pass over what the catalog knows of the files' places.
+//! What may have changed since the generation before is known as runs of the disk. Of a file system that was there already
+//! only what lies in such runs is read, and compared with what was there: inodes whose records are others (or in its log) are
+//! read, and directories listed anew; for all others the catalog knows which of them have bytes in such runs. So an
+//! increment costs what changed, and one pass over the files that lie in more than one piece.
 //!
 //! Who a node is: the file system (its UUID and its place on the disk), the inode number, and the number that the file system
 //! itself counts its reuse by (`i_generation`, `di_gen`).
@@ -13,6 +13,7 @@
 //! which images make a disk.
 
 mod browse;
+mod changed;
 
 use super::run::{Done, end};
 use super::{Counts, Error};
@@ -34,8 +35,6 @@ use std::time::Instant;
 const DISK: &str = "disk.raw";
 /// Birth of the nodes that are on no file system: the top directory, the disk, the directories above volumes.
 const MADE_HERE: i64 = -1;
-/// Compared at once.
-const COMPARED_BYTES: u64 = 1 << 20;
 
 /// A disk that is to become a generation.
 pub struct NewDisk<'a> {
@@ -136,14 +135,13 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
         for (place, what) in &found.notes {
             self.note(place, what)?;
         }
-        let touched = self.touched_nodes()?;
         let mut volumes = found.volumes;
         if !found.notes.is_empty() {
             self.add_missing(&mut volumes)?;
         }
         for volume in volumes {
             let Some(path) = path_of(&volume.name) else { continue };
-            if let Some(node) = self.volume(volume, &touched)? {
+            if let Some(node) = self.volume(volume)? {
                 add(&mut tree, &path, node, Kind::Directory);
             }
         }
@@ -161,9 +159,9 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
     /// Adds the volumes that the generation before has and that were not found, as volumes without bytes: something is wrong with a
     /// table, so it cannot be told that they are gone.
     fn add_missing(&self, found: &mut Vec<Volume>) -> Result<(), Error> {
-        for (name, ..) in self.writer.previous_volumes()? {
-            if !found.iter().any(|volume| volume.name == name) {
-                found.push(Volume { name, label: String::new(), pieces: Vec::new() });
+        for before in self.writer.previous_volumes()? {
+            if !found.iter().any(|volume| volume.name == before.name) {
+                found.push(Volume { name: before.name, label: String::new(), pieces: Vec::new() });
             }
         }
         Ok(())
@@ -238,7 +236,7 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
     }
 
     /// Writes one volume and returns the top directory of its tree, if there is one.
-    fn volume(&mut self, volume: Volume, touched: &[Touched]) -> Result<Option<NodeId>, Error> {
+    fn volume(&mut self, volume: Volume) -> Result<Option<NodeId>, Error> {
         let device = VolumeDevice { device: Arc::clone(&self.new.device), volume: volume.clone() };
         let device: Arc<dyn Device> = Arc::new(device);
         let mut row = VolumeRow {
@@ -249,7 +247,7 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
             ..VolumeRow::default()
         };
         let mut opened = open(&device, &mut row);
-        let was_there = self.writer.previous_volumes()?.iter().any(|(name, ..)| *name == volume.name);
+        let was_there = self.writer.previous_volumes()?.iter().any(|before| before.name == volume.name);
         if was_there && row.kind.is_none() && matches!(opened, Ok(None)) {
             // Wiped, or its superblock is damaged.
             let what = "there was a file system in the generation before, and nothing that is known is there now";
@@ -265,7 +263,7 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
                     State::Clean => "clean".to_owned(),
                     State::Replayed { .. } => "replayed".to_owned(),
                 };
-                Some(Browse::new(self, &*fs, volume, &row.uuid)?.run(touched)?)
+                Some(Browse::new(self, &*fs, volume, &row.uuid)?.run()?)
             }
             Ok(None) => {
                 if let Some(kind) = row.kind.as_deref().filter(|kind| *kind != "swap") {
@@ -326,42 +324,6 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
             }
         }
         Ok(Some(node))
-    }
-
-    /// Returns the nodes whose blocks lie in runs that changed, by what the catalog knows of them.
-    fn touched_nodes(&mut self) -> Result<Vec<Touched>, Error> {
-        let mut touched = Vec::new();
-        let Some(before) = &self.new.before else { return Ok(touched) };
-        let changed = &before.changed;
-        self.writer.previous_maps(|node, row, map| {
-            let data = map.extents.iter().any(|run| !run.unwritten && meets(changed, run.at, run.length));
-            let map_itself = map.rests_on.iter().any(|(at, length)| meets(changed, *at, *length));
-            let map_itself = map_itself || matches!(row.place, Place::Inline(_));
-            if data || map_itself {
-                touched.push(Touched { node, row, map_itself });
-            }
-        })?;
-        Ok(touched)
-    }
-
-    /// Tells whether the bytes of these runs are the same as before. What cannot be read is not.
-    fn same_bytes(&self, runs: &[crate::model::Extent]) -> bool {
-        let Some(before) = &self.new.before else { return false };
-        let (mut now, mut then) = (Vec::new(), Vec::new());
-        for run in runs.iter().filter(|run| !run.unwritten) {
-            for (at, length) in parts(&before.changed, run.at, run.length) {
-                for from in (at..at + length).step_by(COMPARED_BYTES as usize) {
-                    let wanted = COMPARED_BYTES.min(at + length - from) as usize;
-                    now.resize(wanted, 0);
-                    then.resize(wanted, 0);
-                    let read = self.new.device.read_at(&mut now, from).and(before.device.read_at(&mut then, from));
-                    if read.is_err() || now != then {
-                        return false;
-                    }
-                }
-            }
-        }
-        true
     }
 
     /// Writes a version of `node`, if it is another one than `base`; `other_bytes`: also if only its bytes are others.
@@ -524,14 +486,6 @@ struct Trouble {
     detail: String,
 }
 
-/// A node some of whose blocks lie in runs that changed.
-struct Touched {
-    node: NodeId,
-    row: NodeRow,
-    /// Blocks among them that tell where its bytes are.
-    map_itself: bool,
-}
-
 /// Opens the file system of a volume; says in `row` what is there otherwise.
 fn open(device: &Arc<dyn Device>, row: &mut VolumeRow) -> Result<Option<Box<dyn FileSystem>>, block::Error> {
     if device.size_bytes() == 0 {
@@ -567,21 +521,6 @@ fn is_at(volume: &Volume, pieces: &str) -> bool {
         volume.locate(offset, length, |from, on_disk, _| same &= on_disk == at + (from - offset));
         offset += length;
         same
-    })
-}
-
-/// Tells whether a run meets one of `changed`.
-fn meets(changed: &[(u64, u64)], at: u64, length: u64) -> bool {
-    parts(changed, at, length).next().is_some()
-}
-
-/// Returns the parts of a run that are in `changed`.
-fn parts(changed: &[(u64, u64)], at: u64, length: u64) -> impl Iterator<Item = (u64, u64)> {
-    let end = at.saturating_add(length);
-    let first = changed.partition_point(|(from, length)| from + length <= at);
-    changed[first..].iter().take_while(move |(from, _)| *from < end).filter_map(move |(from, length)| {
-        let (start, stop) = ((*from).max(at), (from + length).min(end));
-        (start < stop).then_some((start, stop - start))
     })
 }
 

@@ -299,6 +299,21 @@ impl Disk {
         Ok(())
     }
 
+    /// Has the kernel read what lies here into memory meanwhile. Packed clusters, and what is not to be had, are left out.
+    ///
+    /// **Cost:** one system call for each run.
+    pub fn read_ahead(&self, offset: u64, length: u64) {
+        let end = offset.saturating_add(length);
+        for extent in &self.map.extents[self.map.first_after(offset)..] {
+            let Some(part) = cut(*extent, offset, end) else { break };
+            if let LayerBytes::Plain { file, at } = part.bytes
+                && let Ok(open) = self.file(file)
+            {
+                read::read_ahead(open.as_fd(), at, part.length);
+            }
+        }
+    }
+
     fn read_run(&self, buffer: &mut [u8], bytes: LayerBytes) -> Result<(), Error> {
         match bytes {
             LayerBytes::Zero => buffer.fill(0),

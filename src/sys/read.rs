@@ -98,6 +98,12 @@ pub fn read_without_waiting(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64
     if n < 0 { Err(io::Error::last_os_error()) } else { Ok(n as usize) }
 }
 
+/// Has the kernel read a part of a file into memory meanwhile; where it cannot, nothing happens.
+pub fn read_ahead(file: BorrowedFd<'_>, offset: u64, length: u64) {
+    // SAFETY: no memory is passed; the descriptor is open for the whole call.
+    let _ = unsafe { libc::posix_fadvise(file.as_raw_fd(), offset as i64, length as i64, libc::POSIX_FADV_WILLNEED) };
+}
+
 /// What [`seek`] looks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seek {

@@ -308,4 +308,8 @@ impl Device for OnDisk {
         }
         self.0.read_at(buffer, offset).map_err(io::Error::other)
     }
+
+    fn read_ahead(&self, offset: u64, length: u64) {
+        self.0.read_ahead(offset, length);
+    }
 }

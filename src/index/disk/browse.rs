@@ -3,14 +3,23 @@
 //! Promises: a file system of which the generation before has no tree, or could not read it, is read whole, from the top directory
 //! down; of another one what may have changed. Damage to one record or directory is recorded with it and hides nothing else.
 
-use super::{DiskIndex, Names, Touched, Trouble, meets};
-use crate::catalog::{ChangeOps, NodeRow, Place};
+use super::changed::{Changed, Runs, parts};
+use super::{DiskIndex, Names, Trouble};
+use crate::catalog::{ChangeOps, NodeRow, Place, VolumeRow};
 use crate::index::Error;
 use crate::model::{EntryName, Extent, FileKey, FileMap, FindingKind, Kind, NodeId, RelPath, Timestamp, chain};
-use crate::source::block::volumes::Volume;
-use crate::source::block::{self, Content, FileSystem, Inode};
+use crate::source::block::volumes::{Volume, VolumeDevice};
+use crate::source::block::{self, Content, Device, FileSystem, Inode};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::{ControlFlow, RangeInclusive};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Runs that lie this near to each other are one part of the disk for the catalog: asking it once more costs more than the
+/// names of the files in between.
+const NEAR_BYTES: u64 = 256 << 10;
+/// The longest part of the disk that the catalog is asked for at once: so many blocks are so many files at most.
+const PART_BYTES: u64 = 64 << 20;
 
 /// Names and inode numbers of a directory, sorted.
 type Listed = Vec<(EntryName, u64)>;
@@ -30,8 +39,9 @@ pub(super) struct Browse<'b, 'a, 'w> {
     birth: i64,
     /// Whether the generation before has a tree of it.
     was_there: bool,
-    /// Runs of the volume that changed, until the scan.
-    changed: Vec<(u64, u64)>,
+    /// Whether it is known which records differ from those that the tree is of.
+    is_known: bool,
+    changed: Rc<Changed<'a>>,
     nodes: HashMap<u64, Known>,
     /// Directories whose names may be others.
     directories: HashMap<u64, Inode>,
@@ -48,13 +58,20 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         volume: Volume,
         uuid: &str,
     ) -> Result<Self, Error> {
-        let before = index.writer.previous_volumes()?;
-        let was_there = before
-            .iter()
-            .any(|(name, known, pieces)| *name == volume.name && known == uuid && super::is_at(&volume, pieces));
+        let before =
+            index.writer.previous_volumes()?.into_iter().find(|before| {
+                before.name == volume.name && before.uuid == uuid && super::is_at(&volume, &before.pieces)
+            });
+        let was_there = before.is_some();
+        // What its log had other bytes for is not what the tree is of.
+        let logged = match before {
+            Some(before) if before.was_replayed => logged_before(index, &volume),
+            before => before.map(|_| Runs::new()),
+        };
+        let is_known = logged.is_some();
+        let changed = Changed::new(&*index.new.device, index.new.before.as_ref(), &logged.unwrap_or_default());
         let digest = blake3::hash(format!("{}\0{uuid}", volume.name).as_bytes());
         let number = u32::from_le_bytes(digest.as_bytes()[..4].try_into().expect("four bytes"));
-        let changed = index.new.before.as_ref().map_or(Vec::new(), |before| on_volume(&volume, &before.changed));
         // Without its top bit, so that none is MADE_HERE.
         let birth = i64::from(number >> 1) << 32;
         Ok(Self {
@@ -63,7 +80,8 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
             volume,
             birth,
             was_there,
-            changed,
+            is_known,
+            changed: Rc::new(changed),
             nodes: HashMap::new(),
             directories: HashMap::new(),
             troubles: BTreeSet::new(),
@@ -72,10 +90,10 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
     }
 
     /// Writes what changed and returns the node of the top directory.
-    pub(super) fn run(mut self, touched: &[Touched]) -> Result<NodeId, Error> {
+    pub(super) fn run(mut self) -> Result<NodeId, Error> {
         // Where not all records were found, those that are reached are read, one by one.
         if self.scan()? && self.was_there {
-            self.look_again(touched)?;
+            self.look_again()?;
             self.list_renamed()?;
             let mut changed: Vec<u64> = self.directories.keys().copied().collect();
             changed.sort_unstable();
@@ -96,9 +114,15 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
 
     /// Reads the records that may have changed. Returns whether all of them were found.
     fn scan(&mut self) -> Result<bool, Error> {
-        let (changed, all) = (std::mem::take(&mut self.changed), !self.was_there);
         let mut trouble = Ok(());
-        let scanned = self.fs.scan_inodes(&|at, length| all || meets(&changed, at, length), &mut |inode| {
+        // Not by way of `self`, to which each inode is written.
+        let (changed, volume, all) = (Rc::clone(&self.changed), self.volume.clone(), !self.is_known);
+        let differs = |at: u64, length: u64| {
+            let mut differs = all;
+            volume.locate(at, length, |_, at, length| differs = differs || changed.differs(at, length));
+            differs
+        };
+        let scanned = self.fs.scan_inodes(&differs, &mut |inode| {
             let told = match inode {
                 Ok(inode) => self.inode(inode).map(drop),
                 Err((number, e)) => self.damaged(number, &e),
@@ -138,12 +162,10 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         let known = Known { node, kind };
         self.nodes.insert(inode.number, known);
         let (row, runs) = self.row(&inode, kind, base.as_ref())?;
-        let touched = kind == Kind::File
-            && base.is_some_and(|base| base.place == row.place)
-            && runs.iter().any(|run| !run.unwritten && self.is_changed(run));
         // Where the generation before could not read the file system, what was written to it meanwhile is not known.
-        let unknown = kind == Kind::File && !self.was_there;
-        let other_bytes = unknown || touched && !self.index.same_bytes(&runs);
+        let other_bytes = kind == Kind::File
+            && base.is_some_and(|base| base.same_content(&row))
+            && (!self.was_there || self.differ(&runs, row.size_bytes));
         self.index.version(node, row, base.as_ref(), other_bytes)?;
         if kind == Kind::Directory {
             self.directories.insert(inode.number, inode);
@@ -151,8 +173,10 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         Ok(Some(known))
     }
 
-    fn is_changed(&self, run: &Extent) -> bool {
-        self.index.new.before.as_ref().is_some_and(|before| meets(&before.changed, run.at, run.length))
+    /// Tells whether any byte of a file differs that lies in these runs.
+    fn differ(&self, runs: &[Extent], size_bytes: u64) -> bool {
+        let written = runs.iter().filter(|run| !run.unwritten && run.offset < size_bytes);
+        written.into_iter().any(|run| self.changed.differs(run.at, run.length.min(size_bytes - run.offset)))
     }
 
     fn node_of(&mut self, inode: &Inode, kind: Kind) -> Result<(NodeId, Option<NodeRow>), Error> {
@@ -226,30 +250,87 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         Ok(())
     }
 
-    /// Looks at nodes whose records did not change and some of whose blocks did.
-    fn look_again(&mut self, touched: &[Touched]) -> Result<(), Error> {
-        for one in touched {
-            let Some(key) = self.index.writer.key_of(one.node)? else { continue };
-            let is_here = key.born_ns & !i64::from(u32::MAX) == self.birth;
-            if !is_here || self.nodes.contains_key(&key.inode) || self.index.writer.previous_names(one.node)?.is_empty()
-            {
-                continue;
+    /// Looks at nodes whose records did not change and some of whose bytes did.
+    fn look_again(&mut self) -> Result<(), Error> {
+        let mut done: HashSet<NodeId> = self.nodes.values().map(|known| known.node).collect();
+        let mut maps = Vec::new();
+        let changed = Rc::clone(&self.changed);
+        self.index.writer.previous_maps(|node, row, map| {
+            let data = map.extents.iter().any(|run| !run.unwritten && changed.may_differ(run.at, run.length));
+            let map_itself = map.rests_on.iter().any(|(at, length)| changed.may_differ(*at, *length));
+            if (data || map_itself || matches!(row.place, Place::Inline(_))) && !done.contains(&node) {
+                maps.push((node, row, map));
             }
-            if one.map_itself || self.index.writer.known_kind(one.node)? == Some(Kind::Directory) {
-                match self.fs.inode(key.inode) {
-                    Ok(inode) if self.key(&inode) == key => drop(self.inode(inode)?),
-                    // It was deleted; so were its names, or listing what has them tells.
-                    Ok(_) | Err(block::Error::NotInUse(_)) => {}
-                    Err(e) => self.damaged(key.inode, &e)?,
+        })?;
+        for (node, row, map) in maps {
+            let map_itself = matches!(row.place, Place::Inline(_))
+                || map.rests_on.iter().any(|(at, length)| changed.differs(*at, *length));
+            if map_itself || self.differ(&map.extents, row.size_bytes) {
+                self.look_at(node, row, map_itself)?;
+            }
+        }
+        for (at, length) in self.changed_parts() {
+            let mut runs = Vec::new();
+            self.index.writer.previous_runs(at, length, |node, at, length| {
+                if changed.may_differ(at, length) && !done.contains(&node) {
+                    runs.push((at, length, node));
                 }
-                continue;
-            }
-            let map = self.index.writer.map_of(&one.row)?;
-            if !self.index.same_bytes(&map.extents) {
-                self.index.version(one.node, one.row, Some(&one.row), true)?;
+            })?;
+            // In the order of the disk, as what is compared is fetched.
+            runs.sort_unstable();
+            for (at, length, node) in runs {
+                if !changed.differs(at, length) {
+                    continue;
+                }
+                let row = self.index.writer.previous_version(node)?;
+                if let Some(row) = row.filter(|row| row.place == Place::Run(at) && row.size_bytes == length)
+                    && done.insert(node)
+                {
+                    self.look_at(node, row, false)?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Returns parts of the disk in which all runs of the volume lie that may have changed.
+    fn changed_parts(&self) -> Runs {
+        let mut out: Runs = Vec::new();
+        for piece in &self.volume.pieces {
+            for (at, length) in parts(self.changed.runs(), piece.at, piece.length) {
+                match out.last_mut() {
+                    Some(last)
+                        if last.0 <= at && at <= last.0 + last.1 + NEAR_BYTES && at + length - last.0 <= PART_BYTES =>
+                    {
+                        last.1 = at + length - last.0;
+                    }
+                    _ => out.extend(
+                        (at..at + length)
+                            .step_by(PART_BYTES as usize)
+                            .map(|from| (from, PART_BYTES.min(at + length - from))),
+                    ),
+                }
+            }
+        }
+        out
+    }
+
+    /// Looks at a node some of whose blocks are others; `map_itself`: blocks among them that tell where its bytes are.
+    fn look_at(&mut self, node: NodeId, row: NodeRow, map_itself: bool) -> Result<(), Error> {
+        let Some(key) = self.index.writer.key_of(node)? else { return Ok(()) };
+        let is_here = key.born_ns & !i64::from(u32::MAX) == self.birth;
+        if !is_here || self.nodes.contains_key(&key.inode) || self.index.writer.previous_names(node)?.is_empty() {
+            return Ok(());
+        }
+        if !map_itself && self.index.writer.known_kind(node)? != Some(Kind::Directory) {
+            return self.index.version(node, row, Some(&row), true);
+        }
+        match self.fs.inode(key.inode) {
+            Ok(inode) if self.key(&inode) == key => self.inode(inode).map(drop),
+            // It was deleted; so were its names, or listing what has them tells.
+            Ok(_) | Err(block::Error::NotInUse(_)) => Ok(()),
+            Err(e) => self.damaged(key.inode, &e),
+        }
     }
 
     /// Notes the directories in which another node has a name by this inode number: the name leads to `node` now, and
@@ -443,13 +524,14 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
     }
 }
 
-/// Returns runs of the disk as runs of the volume.
-fn on_volume(volume: &Volume, changed: &[(u64, u64)]) -> Vec<(u64, u64)> {
-    let mut out = Vec::new();
-    for piece in &volume.pieces {
-        for (at, length) in super::parts(changed, piece.at, piece.length) {
-            out.push((piece.offset + (at - piece.at), length));
-        }
-    }
-    out
+/// Returns the runs of the disk that the log of the file system had other bytes for when the generation before was indexed; none
+/// if that cannot be told.
+fn logged_before(index: &DiskIndex<'_, '_>, volume: &Volume) -> Option<Runs> {
+    let before = index.new.before.as_ref()?;
+    let device = VolumeDevice { device: Arc::clone(&before.device), volume: volume.clone() };
+    let device: Arc<dyn Device> = Arc::new(device);
+    let fs = super::open(&device, &mut VolumeRow::default()).ok()??;
+    let mut logged = Runs::new();
+    fs.logged(&mut |at, length| volume.locate(at, length, |_, at, length| logged.push((at, length))));
+    Some(logged)
 }

@@ -33,6 +33,9 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// `UnexpectedEof` if that reaches past the end; what reading said.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Says that this will be read soon, so that it may be fetched meanwhile. Never waits for it, and never fails.
+    fn read_ahead(&self, _offset: u64, _length: u64) {}
 }
 
 /// An image file, or a block device, as it is.
@@ -144,7 +147,7 @@ pub struct Entry {
     pub inode: u64,
 }
 
-/// Tells whether any of `length` bytes of the volume from the first argument on may have changed.
+/// Tells whether any of `length` bytes of the volume from the first argument on are others than before, or may be.
 pub type Touched<'a> = dyn Fn(u64, u64) -> bool + 'a;
 
 /// A file system that can be read.
@@ -152,11 +155,15 @@ pub trait FileSystem {
     /// Returns what it says of itself.
     fn info(&self) -> &Info;
 
+    /// Calls `each` for every run of the volume that the log has other bytes for: offset and length, in order.
+    fn logged(&self, each: &mut dyn FnMut(u64, u64));
+
     /// Returns the number of its top directory.
     fn root(&self) -> u64;
 
     /// Calls `each` for every inode in use whose record may have changed: it lies in bytes that `touched` says true to, or was
-    /// taken from the log. In the order of the disk, each once; of records that `touched` says false to nothing is read.
+    /// taken from the log. In the order of the disk, each once. `touched` is asked of runs of records before it is asked of
+    /// each record; of runs that it says false to nothing is read.
     /// Inodes of the file system's own (journal, quota) are not told; those without a name may be.
     ///
     /// A record that is damaged comes as its number and what is wrong with it, and the scan goes on.

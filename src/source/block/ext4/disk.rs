@@ -75,6 +75,11 @@ impl Disk {
         self.log.len() as u64
     }
 
+    /// Returns where the blocks are that are in the log, in order.
+    pub(super) fn logged_blocks(&self) -> impl Iterator<Item = u64> {
+        self.log.keys().map(|number| number * self.superblock.block_bytes)
+    }
+
     /// Reads `length` bytes at `at`.
     pub(super) fn read(&self, at: u64, length: u64) -> Result<Vec<u8>, Error> {
         read_over(&*self.device, self.superblock.block_bytes, &self.log, at, length)

@@ -79,6 +79,10 @@ impl FileSystem for Ext4 {
         &self.info
     }
 
+    fn logged(&self, each: &mut dyn FnMut(u64, u64)) {
+        self.disk.logged_blocks().for_each(|at| each(at, self.disk.superblock.block_bytes));
+    }
+
     fn root(&self) -> u64 {
         ROOT_INODE.into()
     }

@@ -46,10 +46,9 @@ impl GroupScan<'_> {
             missed.push(format!("inodes {first} to {last}: the descriptor of their group is damaged"));
             return ControlFlow::Continue(());
         }
-        let wanted = |first: u64, count: u64| {
-            let (at, length) = ((self.group.table + first) * sb.block_bytes, count * sb.block_bytes);
-            touched(at, length) || self.disk.is_logged(at, length)
-        };
+        let is_told = |at: u64, length: u64| touched(at, length) || self.disk.is_logged(at, length);
+        let wanted =
+            |first: u64, count: u64| is_told((self.group.table + first) * sb.block_bytes, count * sb.block_bytes);
         let end = u64::from(self.group.used).div_ceil(sb.inodes_per_block());
         if end == 0 || !wanted(0, end) {
             return ControlFlow::Continue(());
@@ -59,7 +58,7 @@ impl GroupScan<'_> {
             let most = (block + READ_BYTES / sb.block_bytes).min(end);
             let until = (block..most).find(|block| !wanted(*block, 1)).unwrap_or(most);
             if until > block {
-                self.blocks(block..until, each, missed)?;
+                self.blocks(block..until, &is_told, each, missed)?;
             }
             block = until.max(block + 1);
         }
@@ -67,7 +66,13 @@ impl GroupScan<'_> {
     }
 
     /// Tells the inodes of a run of blocks of the table.
-    fn blocks(&self, blocks: Range<u64>, each: &mut Each<'_>, missed: &mut Vec<String>) -> ControlFlow<()> {
+    fn blocks(
+        &self,
+        blocks: Range<u64>,
+        is_told: &Touched<'_>,
+        each: &mut Each<'_>,
+        missed: &mut Vec<String>,
+    ) -> ControlFlow<()> {
         let sb = &self.disk.superblock;
         let first = (blocks.start * sb.inodes_per_block()) as u32;
         let at = (self.group.table + blocks.start) * sb.block_bytes;
@@ -81,7 +86,9 @@ impl GroupScan<'_> {
         };
         let unused_from = self.group.used.saturating_sub(first) as usize;
         for (index, bytes) in bytes.chunks_exact(sb.inode_bytes).take(unused_from).enumerate() {
-            if let Some(told) = self.record(first + index as u32, bytes) {
+            if is_told(at + (index * sb.inode_bytes) as u64, sb.inode_bytes as u64)
+                && let Some(told) = self.record(first + index as u32, bytes)
+            {
                 each(told)?;
             }
         }

@@ -408,9 +408,14 @@ fn of_tables_that_were_not_touched_nothing_is_read() {
     assert_eq!(scanned(&fs, &|_, _| false), Vec::<String>::new());
     assert_eq!(device.reads.load(Ordering::Relaxed), before);
     // Inode 12 is in the third block of the table, inode 2 in the first.
-    let third = ((TABLE + 2) * BLOCK) as u64;
-    assert_eq!(scanned(&fs, &|at, length| at <= third && third < at + length), ["12"]);
+    let touching = |byte: usize| move |at: u64, length: u64| at <= byte as u64 && (byte as u64) < at + length;
+    assert_eq!(scanned(&fs, &touching(Made::inode_at(12))), ["12"]);
     assert_eq!(device.reads.load(Ordering::Relaxed), before + 1);
+    assert_eq!(
+        scanned(&fs, &touching((TABLE + 2) * BLOCK)),
+        Vec::<String>::new(),
+        "that is inode 9, in the same block"
+    );
 }
 
 #[test]

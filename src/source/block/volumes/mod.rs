@@ -95,6 +95,10 @@ impl Device for VolumeDevice {
         });
         outcome
     }
+
+    fn read_ahead(&self, offset: u64, length: u64) {
+        self.volume.locate(offset, length, |_, at, length| self.device.read_ahead(at, length));
+    }
 }
 
 /// Looks for the volumes of a disk. A disk without a table is one volume, `fs`.

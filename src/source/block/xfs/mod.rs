@@ -75,6 +75,10 @@ impl FileSystem for Xfs {
         &self.info
     }
 
+    fn logged(&self, each: &mut dyn FnMut(u64, u64)) {
+        self.volume.for_each_replayed(each);
+    }
+
     fn root(&self) -> u64 {
         self.volume.superblock().root
     }
@@ -122,11 +126,15 @@ impl Xfs {
         each: &mut dyn FnMut(Result<Inode, (u64, Error)>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Error> {
         let mut run = Run { at: 0, length: 0, wanted: Vec::new() };
+        let size = self.volume.superblock().inode_bytes;
+        let is_told = |at: u64, length: u64| touched(at, length) || self.volume.was_replayed(at, length);
         for chunk in chunks {
+            if !is_told(chunk.at, INODES_PER_CHUNK * size) {
+                continue;
+            }
             for index in 0..INODES_PER_CHUNK {
-                let size = self.volume.superblock().inode_bytes;
                 let at = chunk.at + index * size;
-                if chunk.is_hole(index) || !(touched(at, size) || self.volume.was_replayed(at, size)) {
+                if chunk.is_hole(index) || !is_told(at, size) {
                     continue;
                 }
                 if at != run.at + run.length || run.length + size > SCAN_BYTES {

@@ -75,6 +75,11 @@ impl Volume {
         blocks.filter(|block| last.replace(*block) != Some(*block)).count() as u64
     }
 
+    /// Calls `each` for every run that the log changed.
+    pub(super) fn for_each_replayed(&self, each: &mut dyn FnMut(u64, u64)) {
+        self.replayed.keys().for_each(|sector| each(sector * SECTOR, SECTOR));
+    }
+
     /// Tells whether the log changed any of these bytes.
     pub(super) fn was_replayed(&self, at: u64, length: u64) -> bool {
         let sectors = at / SECTOR..at.saturating_add(length).div_ceil(SECTOR);
