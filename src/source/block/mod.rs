@@ -18,9 +18,11 @@ pub use location::{BadLocation, Location};
 pub use settings::{Domain, Method, Settings};
 
 use crate::model::{Attrs, EntryName, FileMap};
+use crate::sys::read;
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
 /// Something with bytes at offsets: a disk as of a generation, a partition of it, an image file.
@@ -54,6 +56,10 @@ impl Device for FileDevice {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)
+    }
+
+    fn read_ahead(&self, offset: u64, length: u64) {
+        read::read_ahead(self.file.as_fd(), offset, length);
     }
 }
 

@@ -30,6 +30,8 @@ use volume::Volume;
 
 /// How much of the inode tables is read at once.
 const SCAN_BYTES: u64 = 1 << 20;
+/// How many chunks of inodes are fetched ahead: 4 MiB, where an inode has 512 bytes.
+const CHUNKS_AHEAD: usize = 128;
 
 /// An XFS file system.
 pub struct Xfs {
@@ -128,9 +130,13 @@ impl Xfs {
         let mut run = Run { at: 0, length: 0, wanted: Vec::new() };
         let size = self.volume.superblock().inode_bytes;
         let is_told = |at: u64, length: u64| touched(at, length) || self.volume.was_replayed(at, length);
-        for chunk in chunks {
-            if !is_told(chunk.at, INODES_PER_CHUNK * size) {
-                continue;
+        let chunks: Vec<&Chunk> = chunks.iter().filter(|chunk| is_told(chunk.at, INODES_PER_CHUNK * size)).collect();
+        for (number, chunk) in chunks.iter().enumerate() {
+            // Chunks lie among the files: without this a cold disk is waited for at each one.
+            if number % CHUNKS_AHEAD == 0 {
+                let ahead =
+                    chunks[number..].iter().take(2 * CHUNKS_AHEAD).skip(if number == 0 { 0 } else { CHUNKS_AHEAD });
+                ahead.for_each(|chunk| self.volume.read_ahead(chunk.at, INODES_PER_CHUNK * size));
             }
             for index in 0..INODES_PER_CHUNK {
                 let at = chunk.at + index * size;

@@ -90,6 +90,11 @@ impl Volume {
         self.doubtful.range(at / SECTOR..at.saturating_add(length).div_ceil(SECTOR)).next().is_some()
     }
 
+    /// Says that this will be read soon.
+    pub(super) fn read_ahead(&self, at: u64, length: u64) {
+        self.device.read_ahead(at, length);
+    }
+
     /// Reads bytes.
     pub(super) fn read(&self, at: u64, length: u64) -> Result<Read, Error> {
         let mut bytes = bytes::read(self.device.as_ref(), at, length)?;
