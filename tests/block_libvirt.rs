@@ -10,7 +10,7 @@
 mod site;
 
 use serde_json::Value;
-use site::{Site, difference, said, sh, shell, wait_until};
+use site::{Site, await_view, difference, said, sh, shell, wait_until};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -190,11 +190,7 @@ impl Guest {
     /// Asserts that the newest generation is state `k` of the disk, and its files those of that state.
     fn newest_is(&self, mnt: &Path, taken: &Value, k: usize) {
         let at = taken["taken_at"].as_str().expect("an instant");
-        let (source, name) = (mnt.join("vm1"), format!("@{}", at.replace(':', "")));
-        // Before it is listed that date is one at which the generation before is the newest.
-        let is_listed = || std::fs::read_dir(&source).unwrap().any(|one| one.unwrap().file_name() == name.as_str());
-        wait_until("the mount lists the generation", is_listed);
-        let view = source.join(name);
+        let view = await_view(&mnt.join("vm1"), at);
         let sum = |path: &Path| self.sh(&format!("sha256sum < {:?}", path));
         assert_eq!(sum(&view.join("disk.raw")), sum(&self.dir().join(format!("{k}.raw"))), "the disk of {at}");
         self.sh(&format!("mkdir -p truth && mount -o loop,ro,noload {k}.raw truth"));

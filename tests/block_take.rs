@@ -9,7 +9,7 @@
 mod site;
 
 use serde_json::{Value, json};
-use site::{Site, difference, said, sh, wait_until};
+use site::{Site, await_view, difference, said, sh, wait_until};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
@@ -95,11 +95,24 @@ fn sha256_of_export(site: &Site, uri: &str) -> String {
     sh(&site.path(""), &script).split(' ').next().expect("a sum").to_owned()
 }
 
-/// Returns the names in the folder of images, sorted.
+/// Returns the names in the folder of images, sorted, without manifests: of these each generation has one, and there is no other.
 fn left(site: &Site) -> Vec<String> {
     let names = std::fs::read_dir(site.path("images")).expect("the folder");
     let mut names: Vec<String> = names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
+    let (manifests, names): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.ends_with(".manifest.zst"));
+    let expected: Vec<String> = match site.path("catalog.db").exists() {
+        true => {
+            let told = site.ok(&[
+                "sql",
+                "--csv",
+                "SELECT replace(taken_at, ':', '') || '.manifest.zst' FROM disks WHERE acquire <> ''",
+            ]);
+            told.lines().skip(1).map(str::to_owned).collect()
+        }
+        false => Vec::new(),
+    };
+    assert_eq!(manifests, expected);
     names
 }
 
@@ -778,4 +791,95 @@ fn the_settings_of_a_disk_change() {
     let bad = "asof: \"swift://x\" is no location: the scheme \"swift\" is not known, expected file:///PATH, nbd://HOST/EXPORT, \
                nbd+unix:///EXPORT?socket=PATH, cinder://ID or libvirt:///DOMAIN/DISK";
     assert_eq!(told.trim(), bad);
+}
+
+/// Every generation that is taken leaves a manifest: applied one after the other they give the tree, and say where on the disk the
+/// bytes of each file are.
+#[test]
+fn manifests_tell_what_each_generation_did_and_where_bytes_are() {
+    let site = Site::new();
+    sh(&site.path(""), "mkdir images change && truncate -s 32M disk.raw && mkfs.ext4 -q disk.raw");
+    let snapshot = format!("sh -c 'cp {} \"$ASOF_IMAGE\"'", site.path("disk.raw").display());
+    add(&site, &["--snapshot", &snapshot, "--format", "raw"]);
+    let scripts = [
+        "mkdir a && seq 9999 > a/long && echo short > a/short && ln -s a/long link && setfattr -n user.k -v v a/short",
+        "seq 7777 > a/more && rm a/short && mv a b && truncate -s 100K b/hole && printf end >> b/hole",
+    ];
+    let mnt = site.mount(&[]);
+    let mut tree = Manifests::default();
+    for script in scripts {
+        sh(&site.path(""), &format!("mount -o loop disk.raw change; (cd change && {script}); umount change"));
+        let taken = take(&site, &[]);
+        let at = taken["taken_at"].as_str().unwrap();
+        tree.apply(&site.path("images").join(format!("{}.manifest.zst", at.replace(':', ""))), &taken);
+        let view = await_view(&mnt.join("vda"), at);
+        let found = tree.check(&view);
+        assert_eq!(found.to_string(), sh(&view, "find . -mindepth 1 | wc -l").trim(), "names of {at}");
+    }
+    // They are not taken for images.
+    assert!(said(&site.run(&["index", "vda"], 0)).contains("nothing to index"));
+}
+
+/// What manifests say until now.
+#[derive(Default)]
+struct Manifests {
+    root: u64,
+    names: std::collections::BTreeMap<(u64, String), u64>,
+    versions: std::collections::BTreeMap<u64, Value>,
+}
+
+impl Manifests {
+    fn apply(&mut self, path: &Path, taken: &Value) {
+        let text = sh(Path::new("/"), &format!("zstd -dc {path:?}"));
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let (header, end) = (&lines[0], &lines[lines.len() - 1]);
+        assert_eq!((header["level"].as_str(), header["source"].as_str()), (taken["level"].as_str(), Some("vda")));
+        assert_eq!(header["disk"]["size"], 32 << 20);
+        assert_eq!(end["end"]["lines"], lines.len() - 1);
+        self.root = header["root"].as_u64().unwrap();
+        let key = |deed: &Value| (deed["parent"].as_u64().unwrap(), deed["name"].as_str().unwrap().to_owned());
+        for line in &lines[1..lines.len() - 1] {
+            if let Some(deed) = line.get("close") {
+                assert!(self.names.remove(&key(deed)).is_some(), "{deed}");
+            } else if let Some(deed) = line.get("open") {
+                self.names.insert(key(deed), deed["node"].as_u64().unwrap());
+            } else {
+                let version = line["version"].clone();
+                self.versions.insert(version["node"].as_u64().unwrap(), version);
+            }
+        }
+    }
+
+    /// Compares what was told with a view, and returns how many names there are.
+    fn check(&self, view: &Path) -> usize {
+        let disk = std::fs::read(view.join("disk.raw")).unwrap();
+        let mut next = vec![(self.root, view.to_owned())];
+        let mut count = 0;
+        while let Some((dir, path)) = next.pop() {
+            for ((_, name), node) in self.names.range((dir, String::new())..(dir + 1, String::new())) {
+                count += 1;
+                let (path, version) = (path.join(name), &self.versions[node]);
+                let now = std::fs::symlink_metadata(&path).unwrap();
+                let told = (version["mode"].as_u64().unwrap() as u32, version["size"].as_u64().unwrap());
+                assert_eq!(told.0, now.mode(), "{path:?}");
+                if now.is_dir() {
+                    next.push((*node, path));
+                } else if now.is_symlink() {
+                    let target = std::fs::read_link(&path).unwrap();
+                    assert_eq!(version["target"].as_str(), target.to_str());
+                } else if version["place"] == "runs" {
+                    assert_eq!(told.1, now.len());
+                    let mut bytes = vec![0; told.1 as usize];
+                    for run in version["runs"].as_array().unwrap() {
+                        let number = |index: usize| run[index].as_u64().unwrap() as usize;
+                        let (offset, at) = (number(0), number(1));
+                        let length = number(2).min(bytes.len().saturating_sub(offset));
+                        bytes[offset..offset + length].copy_from_slice(&disk[at..at + length]);
+                    }
+                    assert!(bytes == std::fs::read(&path).unwrap(), "the bytes of {path:?}");
+                }
+            }
+        }
+        count
+    }
 }

@@ -16,7 +16,7 @@ mod browse;
 mod changed;
 
 use super::run::{Done, end};
-use super::{Counts, Error};
+use super::{Counts, Error, KeepError};
 use crate::catalog::{ChangeOps, DirEntry, DiskRow, GenerationWriter, NodeRow, Place, SourceRow, VolumeRow, Writer};
 use crate::clock::Clock;
 use crate::model::{
@@ -56,7 +56,12 @@ pub struct NewDisk<'a> {
     pub allocated_bytes: u64,
     /// The generation before it in time, if there is one.
     pub before: Option<DiskBefore>,
+    /// What is to be done when all is written and nothing is published yet.
+    pub seal: Option<&'a Seal<'a>>,
 }
+
+/// Is called with a generation that has all its rows; an error keeps it from being published.
+pub type Seal<'a> = dyn Fn(&GenerationWriter<'_>) -> Result<(), KeepError> + 'a;
 
 /// The disk as of the generation before.
 pub struct DiskBefore {
@@ -80,6 +85,10 @@ pub fn index_disk(
     let store = writer.store_at(new.store)?;
     let mut generation = writer.begin(new.source, new.at, new.level, (store, new.below), clock.now())?;
     let written = DiskIndex::new(&mut generation, new, monitor).and_then(DiskIndex::run);
+    let written = written.and_then(|counts| match new.seal {
+        Some(seal) => seal(&generation).map(|()| counts).map_err(Error::Keep),
+        None => Ok(counts),
+    });
     end(generation, written.map(|counts| (counts, false)), started)
 }
 

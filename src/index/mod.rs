@@ -12,7 +12,7 @@ mod keep;
 mod merge;
 mod run;
 
-pub use disk::{DiskBefore, NewDisk, index_disk};
+pub use disk::{DiskBefore, NewDisk, Seal, index_disk};
 pub use foreign::{Listed, NewList, index_list};
 pub use keep::{FileToKeep, Keep, KeepError, Kept, UNKNOWN_ORIGIN};
 pub use merge::Rules;

@@ -15,6 +15,7 @@ mod snapshot;
 use super::disk::{self, NewImage, index_image};
 use super::hooks::{self, About, Limit};
 use super::libvirt::{self, Backup, Guest};
+use super::manifest;
 use super::pull::{self, Pull, Pulled, Since};
 use super::still::{self, Guard, Still, Stop, write_durably};
 use crate::catalog::{self, SourceRow, Writer};
@@ -500,6 +501,7 @@ impl DiskJob<'_> {
         for note in &image.notes {
             self.monitor.warn(&format!("{path:?}: {note}"));
         }
+        let manifest = manifest::path_of(self.settings.own_folder(), &at.view_name());
         let new = NewImage {
             source: self.source,
             image: &image,
@@ -510,6 +512,7 @@ impl DiskJob<'_> {
             acquire: (image.kind != image::Kind::Pull && image.moment.domain.is_none()).then_some("snapshot"),
             consistency: Some(consistency),
             location,
+            manifest: Some(&manifest),
         };
         self.monitor.begin(&format!("{} {at}", self.source.name), None);
         let indexed = index_image(writer, &new, self.clock, self.monitor);

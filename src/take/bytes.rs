@@ -267,7 +267,7 @@ impl Keep for Taking<'_> {
         let copy = self.copy.take().expect("nothing is taken after the end");
         let resume = self.next.to_json();
         let path = &self.manifest;
-        manifest::write(path, &self.about, generation, &resume)
+        manifest::write(path, &self.about, generation, Some(&resume))
             .map_err(|source| Box::new(store::Error::CannotWrite { path: path.clone(), source }))?;
         self.written = copy.finish()?;
         if self.written.attributes_lost > 0 {

@@ -381,7 +381,13 @@ impl Job<'_> {
             written: WriterCounts::default(),
             sharded: self.volume.is_sharded(),
             manifest: manifest::path_of(&self.folder, &name),
-            about: About { source: &self.source.name, settings: &self.source.settings, taken_at: at, level },
+            about: About {
+                source: &self.source.name,
+                settings: &self.source.settings,
+                taken_at: at,
+                level,
+                disk: None,
+            },
         };
         let done = self.index(writer, &taken, before, &mut collected, &mut taking)?;
         Ok(Report {

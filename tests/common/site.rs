@@ -157,6 +157,15 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until the mount lists the generation of `taken_at` (RFC 3339, UTC) in the directory of its source, and returns the view of it.
+/// Until then that name is a date at which the generation before is the newest.
+pub fn await_view(source: &Path, taken_at: &str) -> PathBuf {
+    let name = format!("@{}", taken_at.replace(':', ""));
+    let is_listed = || std::fs::read_dir(source).unwrap().any(|one| one.unwrap().file_name() == name.as_str());
+    wait_until("the mount lists the generation", is_listed);
+    source.join(name)
+}
+
 /// Returns both outputs of a command, for messages.
 pub fn said(output: &Output) -> String {
     format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))

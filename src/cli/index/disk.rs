@@ -14,7 +14,7 @@ use crate::index::Done;
 use crate::model::{Consistency, Fold, Time, chain, parse_instant};
 use crate::monitor::Monitor;
 use crate::source::block::{Location, Settings, image};
-use crate::take::disk::{NewImage, index_image};
+use crate::take::disk::{NewImage, index_image, manifest_of_taken};
 use serde_json::json;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -100,7 +100,8 @@ impl Job<'_> {
                 let entry = entry.map_err(fail)?;
                 let name = entry.file_name();
                 // What asof take is writing, or a run of it that was killed, ends in .part.
-                let is_none = name.as_encoded_bytes().starts_with(b".") || name.as_encoded_bytes().ends_with(b".part");
+                let name = name.as_encoded_bytes();
+                let is_none = name.starts_with(b".") || name.ends_with(b".part") || name.ends_with(b".manifest.zst");
                 let kind = entry.file_type().map_err(fail)?;
                 if kind.is_symlink() && !is_none {
                     eprintln!("left aside {:?}: it is a link, and only files in the folder are opened", entry.path());
@@ -267,6 +268,7 @@ impl Job<'_> {
         let monitor = Terminal::new();
         monitor.begin(&format!("{} {}", self.source.name, one.at), None);
         let consistency = self.args.disk.consistency.map(Consistency::from);
+        let manifest = manifest_of_taken(&self.settings, &one.image.path, one.at).filter(|_| one.snapshot.is_none());
         let new = NewImage {
             source: self.source,
             image: &one.image,
@@ -277,6 +279,7 @@ impl Job<'_> {
             acquire: None,
             consistency,
             location: self.location.as_ref(),
+            manifest: manifest.as_deref(),
         };
         let indexed = index_image(writer, &new, &self.world.clock, &monitor);
         monitor.end();
