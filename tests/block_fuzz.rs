@@ -15,6 +15,7 @@ use asof::catalog::{NewSource, Reader, Writer};
 use asof::clock::Fixed;
 use asof::model::{Kind, SourceKind, Time};
 use asof::monitor::Collect;
+use asof::source::block::nbd::{Chunk, Client, Options, Uri};
 use asof::source::block::volumes::{self, VolumeDevice};
 use asof::source::block::{Content, Device, FileSystem, Settings, ext4, image, xfs};
 use asof::take::disk::{NewImage, index_image};
@@ -22,11 +23,14 @@ use asof::view::{Ino, Tree};
 use common::dice::Dice;
 use common::{NOW, Picture, ino_of, joined};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -295,6 +299,95 @@ fn damaged_image_files_neither_panic_nor_hang_nor_tell_of_bytes_that_they_have_n
         assert!(end <= found.layer.size_bytes, "on the disk");
         let _ = image::chain(found, &folders);
     });
+}
+
+/// Passes on what client and server say to each other, the server with some of its bytes changed, cut or doubled.
+fn pass_on(client: UnixStream, server: UnixStream, mut dice: Dice) {
+    let (mut asking, mut asked) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    let requests = std::thread::spawn(move || {
+        let _ = io::copy(&mut asking, &mut asked);
+        let _ = asked.shutdown(Shutdown::Write);
+    });
+    let (mut client, mut server) = (client, server);
+    // Greeting and options are some hundred bytes, answers with bytes of the disk many more.
+    let within = [64, 600, 4096, 200_000][dice.roll(4)];
+    let mut hurt: Vec<usize> = (0..1 + dice.roll(3)).map(|_| dice.roll(within)).collect();
+    hurt.sort_unstable();
+    let mut passed = 0;
+    let mut block = [0; 4096];
+    while let Ok(length @ 1..) = server.read(&mut block) {
+        let mut bytes = block[..length].to_vec();
+        for at in hurt.iter().filter_map(|at| at.checked_sub(passed)).filter(|at| *at < length) {
+            match dice.roll(8) {
+                0 => bytes.truncate(at),
+                1 => bytes.splice(at.min(bytes.len()).., block[..length].to_vec()).for_each(drop),
+                _ => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << dice.roll(8)),
+            }
+        }
+        passed += length;
+        if client.write_all(&bytes).is_err() {
+            break;
+        }
+    }
+    let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+    let _ = requests.join();
+}
+
+#[test]
+fn damaged_answers_of_a_server_neither_panic_nor_hang_nor_tell_of_bytes_that_were_not_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (real, damaged) = (dir.path().join("real"), dir.path().join("damaged"));
+    let script = "qemu-img create -q -f qcow2 d 1M && qemu-io -c 'write -q -P 1 64k 192k' d && qemu-img bitmap --add d b \
+                  && qemu-io -c 'write -q -P 2 512k 64k' d && exec qemu-nbd -t -e 4 -r -x d -B b -k \"$PWD/real\" d";
+    let mut server = Command::new("bash").args(["-c", script]).current_dir(&dir).stderr(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    while UnixStream::connect(&real).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(30), "qemu-nbd does not listen");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let listener = UnixListener::bind(&damaged).unwrap();
+    let uri = Uri::parse(&format!("nbd+unix:///d?socket={}", damaged.display())).unwrap();
+    let contexts = ["base:allocation".to_owned(), "qemu:dirty-bitmap:b".to_owned()];
+    let options = Options { connect_timeout: Duration::from_secs(1), timeout: Duration::from_millis(50) };
+    let (mut whole, mut rounds) = (0, 0);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        fuzz("answers of an NBD server", 10, |seed| {
+            let (listener, real) = (listener.try_clone().unwrap(), real.clone());
+            let proxy = std::thread::spawn(move || {
+                let (client, _) = listener.accept().unwrap();
+                pass_on(client, UnixStream::connect(real).unwrap(), Dice::new(seed));
+            });
+            let told = Client::connect(&uri, &contexts, &options).and_then(|mut client| {
+                let size = client.size_bytes();
+                for context in &contexts {
+                    let mut end = 0;
+                    client.status(context, 0, size.min(1 << 20), |status| {
+                        assert_eq!(status.offset, end, "runs follow each other");
+                        end = status.offset + status.length;
+                    })?;
+                }
+                let mut read = 0;
+                client.read([(0, 1 << 20)].into_iter(), |at, chunk| {
+                    let length = match chunk {
+                        Chunk::Data(bytes) => bytes.len() as u64,
+                        Chunk::Hole(length) => length,
+                    };
+                    assert!(at + length <= 1 << 20, "{length} bytes at {at}");
+                    read += length;
+                    Ok(())
+                })?;
+                assert_eq!(read, 1 << 20, "all was told once, or there is an error");
+                Ok(())
+            });
+            // Where nothing but bytes of the disk was hurt there is nothing to be seen: they have no checksum.
+            whole += usize::from(told.is_ok());
+            rounds += 1;
+            proxy.join().expect("the proxy does not panic");
+        });
+    }));
+    let _ = (server.kill(), server.wait());
+    assert!(outcome.is_ok());
+    assert!(whole > 0 && whole < rounds, "{whole} of {rounds} rounds told all");
 }
 
 /// A folder with an image, and a catalog of it that is new each time.
