@@ -874,6 +874,29 @@ impl GenerationWriter<'_> {
         }
     }
 
+    /// Tells whether `node` has a name as of the previous generation.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn had_name(&self, node: NodeId) -> Result<bool, Error> {
+        match self.previous {
+            Some(previous) => self.has_name_at(node, previous),
+            None => Ok(false),
+        }
+    }
+
+    /// Tells whether `node` has a name as of this generation, as far as it is written.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn has_name(&self, node: NodeId) -> Result<bool, Error> {
+        self.has_name_at(node, self.at)
+    }
+
+    fn has_name_at(&self, node: NodeId, at: Time) -> Result<bool, Error> {
+        self.sql("finding the names of a node", |c| c.prepare_cached(reader::NAMES)?.exists([node.0, at.0]))
+    }
+
     /// Returns the names of `node` as of this generation, as far as it is written.
     ///
     /// # Errors

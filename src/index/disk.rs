@@ -402,7 +402,7 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
     /// Closes what is below directories that are gone, and names of directories that have two or hang in a loop.
     fn end_names(&mut self) -> Result<(), Error> {
         while let Some(dir) = self.lost.pop() {
-            if !self.writer.current_names(dir)?.is_empty() {
+            if self.writer.has_name(dir)? {
                 continue;
             }
             let mut below = Vec::new();
@@ -450,18 +450,22 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
             return Ok(self.counts);
         }
         let (entries, mut size_bytes) = self.writer.previous_totals()?;
-        for node in self.resized {
-            let size_of = |row: Option<NodeRow>, has_name: bool| match row {
-                Some(row) if has_name => row.size_bytes as i64,
-                _ => 0,
-            };
-            let now = self.writer.current_version(node)?;
-            if !now.is_some_and(|row| row.place != Place::None) || self.writer.known_kind(node)? != Some(Kind::File) {
+        let mut resized: Vec<NodeId> = self.resized.into_iter().collect();
+        // In the order in which the catalog has them.
+        resized.sort_unstable();
+        for node in resized {
+            let Some(now) = self.writer.current_version(node)? else { continue };
+            if now.place == Place::None || self.writer.known_kind(node)? != Some(Kind::File) {
                 continue;
             }
-            size_bytes += size_of(now, !self.writer.current_names(node)?.is_empty());
-            let then = self.writer.previous_version(node)?;
-            size_bytes -= size_of(then, !self.writer.previous_names(node)?.is_empty());
+            if self.writer.has_name(node)? {
+                size_bytes += now.size_bytes as i64;
+            }
+            if self.writer.had_name(node)? {
+                let is_new = now.born == self.writer.at().0;
+                let then = if is_new { self.writer.previous_version(node)? } else { Some(now) };
+                size_bytes -= then.map_or(0, |then| then.size_bytes as i64);
+            }
         }
         self.counts.entries = u64::try_from(entries + self.entries).unwrap_or(0);
         self.counts.size_bytes = u64::try_from(size_bytes).unwrap_or(0);

@@ -186,7 +186,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
             && let Some(node) = self.index.writer.identified(key)?
             && self.index.writer.known_kind(node)? == Some(kind)
         {
-            if !self.index.writer.previous_names(node)?.is_empty() {
+            if self.index.writer.had_name(node)? {
                 return Ok((node, self.index.writer.previous_version(node)?));
             }
             // It came back: what was written to it meanwhile is not known.
@@ -243,7 +243,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         self.finding(number, &chain(why));
         for node in self.index.writer.nodes_of_inode(number, self.births())? {
             let Some(row) = self.index.writer.previous_version(node)? else { continue };
-            if !self.index.writer.previous_names(node)?.is_empty() {
+            if self.index.writer.had_name(node)? {
                 self.index.version(node, NodeRow { place: Place::Lost, ..row }, Some(&row), false)?;
             }
         }
@@ -319,7 +319,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
     fn look_at(&mut self, node: NodeId, row: NodeRow, map_itself: bool) -> Result<(), Error> {
         let Some(key) = self.index.writer.key_of(node)? else { return Ok(()) };
         let is_here = key.born_ns & !i64::from(u32::MAX) == self.birth;
-        if !is_here || self.nodes.contains_key(&key.inode) || self.index.writer.previous_names(node)?.is_empty() {
+        if !is_here || self.nodes.contains_key(&key.inode) || !self.index.writer.had_name(node)? {
             return Ok(());
         }
         if !map_itself && self.index.writer.known_kind(node)? != Some(Kind::Directory) {
@@ -478,7 +478,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
     /// Returns the node that had an inode number in the generation before.
     fn live_node(&self, number: u64) -> Result<Option<Known>, Error> {
         for node in self.index.writer.nodes_of_inode(number, self.births())? {
-            if !self.index.writer.previous_names(node)?.is_empty()
+            if self.index.writer.had_name(node)?
                 && let Some(kind) = self.index.writer.known_kind(node)?
             {
                 return Ok(Some(Known { node, kind }));
