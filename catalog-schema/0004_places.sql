@@ -4,7 +4,8 @@
 -- 16 MiB: so a look for what reaches into a part begins no further before it), and by where they begin.
 CREATE INDEX inode_run ON inode(node >> 16, (size > 65536) + (size > 1048576), content, size)
   WHERE place = 6 AND size <= 16777216;
--- The others that are not holes from end to end, and what is in the catalog itself: these are all looked at.
-CREATE INDEX inode_map ON inode(node) WHERE content IS NOT NULL AND (place IN (3, 4) OR (place = 6 AND size > 16777216));
+-- The others that are not holes from end to end, what is in the catalog itself, and what could not be read: these are all looked at.
+CREATE INDEX inode_map ON inode(node)
+  WHERE place = 9 OR (content IS NOT NULL AND (place IN (3, 4) OR (place = 6 AND size > 16777216)));
 
 PRAGMA user_version = 4;

@@ -537,6 +537,35 @@ fn a_file_that_was_damaged_in_the_first_generation_is_read_when_it_is_repaired()
 }
 
 #[test]
+fn a_file_whose_blocks_could_not_be_found_is_told_again_and_read_when_they_can_though_its_record_is_as_before() {
+    let site = site_of_many_files();
+    sh(
+        &site.path("images"),
+        "for i in 0 2 4 6 8 10; do seq $i 9999 | dd of=frag bs=4k count=1 seek=$i conv=notrunc status=none; done
+         debugfs -w -R 'write frag frag' 2026-11-01.raw 2>/dev/null; rm frag
+         block=$(debugfs -R 'dump_extents -n /frag' 2026-11-01.raw 2>/dev/null | awk 'END { print $8 }')
+         dd if=2026-11-01.raw of=whole bs=4096 skip=$block count=1 status=none
+         dd if=/dev/zero of=2026-11-01.raw bs=4096 seek=$block count=1 conv=notrunc status=none
+         qemu-img create -q -f qcow2 -F raw -b 2026-11-01.raw 2026-11-02.qcow2
+         qemu-io -c 'write -q -P 1 60M 64k' 2026-11-02.qcow2
+         qemu-img create -q -f qcow2 -F qcow2 -b 2026-11-02.qcow2 2026-11-03.qcow2
+         qemu-io -c \"write -q -s whole $((block * 4096)) 4096\" 2026-11-03.qcow2; rm whole",
+    );
+    site.run(&["index", "disk"], 1);
+    let losses =
+        |day: &str| count(&site, &format!("SELECT losses FROM generations WHERE taken_at LIKE '2026-11-{day}%'"));
+    assert_eq!((losses("01"), losses("02"), losses("03")), (1, 1, 0));
+    let mount = site.mount(&[]);
+    for day in ["01", "02"] {
+        assert!(said(&shell(&mount, &format!("cat @2026-11-{day}/disk/fs/frag"))).contains("Input/output error"));
+    }
+    let whole =
+        "cd @2026-11-03/disk/fs; cmp -n 4096 frag <(seq 0 9999) && tail -c +40961 frag | cmp -n 3000 - <(seq 10 9999)";
+    sh(&mount, whole);
+    site.umount();
+}
+
+#[test]
 fn a_file_system_that_cannot_be_read_twice_is_not_told_as_deleted_and_comes_back() {
     let site = site_of_many_files();
     sh(

@@ -287,8 +287,8 @@ impl GenerationWriter<'_> {
     }
 
     /// Calls `each` for every node whose version as of the previous generation is runs of the disk that
-    /// [`GenerationWriter::previous_runs`] does not tell, or, where a log was replayed then, a file that is in the catalog itself.
-    /// Nodes without a name are among them, holes from end to end are not.
+    /// [`GenerationWriter::previous_runs`] does not tell, or, where a log was replayed then, a file that is in the catalog itself; and
+    /// for every node that could not be read then. Nodes without a name are among them, holes from end to end are not.
     ///
     /// **Cost:** one pass over these versions.
     ///
@@ -301,7 +301,7 @@ impl GenerationWriter<'_> {
              CROSS JOIN inode i INDEXED BY inode_map ON i.node BETWEEN b.block * 65536 AND b.block * 65536 + 65535 \
              LEFT JOIN content c ON i.place = 3 AND c.id = i.content \
              WHERE b.source = ?1 AND i.born <= ?2 \
-             AND i.content IS NOT NULL AND (i.place IN (3, 4) OR (i.place = 6 AND i.size > 16777216)) \
+             AND (i.place = 9 OR (i.content IS NOT NULL AND (i.place IN (3, 4) OR (i.place = 6 AND i.size > 16777216)))) \
              AND (i.place <> 4 OR ?3 AND (SELECT p.mode & 61440 = 32768 FROM perm p WHERE p.id = i.perm)) \
              AND NOT EXISTS (SELECT 1 FROM inode n WHERE n.node = i.node AND n.born > i.born AND n.born <= ?2)"
         );

@@ -258,12 +258,14 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         self.index.writer.previous_maps(|node, row, map| {
             let data = map.extents.iter().any(|run| !run.unwritten && changed.may_differ(run.at, run.length));
             let map_itself = map.rests_on.iter().any(|(at, length)| changed.may_differ(*at, *length));
-            if (data || map_itself || matches!(row.place, Place::Inline(_))) && !done.contains(&node) {
+            // Where a lost one was to be found is not known; or the disk did not give it then, and does now.
+            let anyhow = matches!(row.place, Place::Inline(_) | Place::Lost);
+            if (data || map_itself || anyhow) && !done.contains(&node) {
                 maps.push((node, row, map));
             }
         })?;
         for (node, row, map) in maps {
-            let map_itself = matches!(row.place, Place::Inline(_))
+            let map_itself = matches!(row.place, Place::Inline(_) | Place::Lost)
                 || map.rests_on.iter().any(|(at, length)| changed.differs(*at, *length));
             if map_itself || self.differ(&map.extents, row.size_bytes) {
                 self.look_at(node, row, map_itself)?;
@@ -326,7 +328,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
             return self.index.version(node, row, Some(&row), true);
         }
         match self.fs.inode(key.inode) {
-            Ok(inode) if self.key(&inode) == key => self.inode(inode).map(drop),
+            Ok(inode) if self.key(&inode) == key || row.place == Place::Lost => self.inode(inode).map(drop),
             // It was deleted; so were its names, or listing what has them tells.
             Ok(_) | Err(block::Error::NotInUse(_)) => Ok(()),
             Err(e) => self.damaged(key.inode, &e),
