@@ -9,7 +9,7 @@ use super::super::output::{self, grouped, human_bytes};
 use super::super::progress::Terminal;
 use super::super::report::{Failure, Outcome};
 use crate::catalog::{SourceRow, Writer};
-use crate::model::{Consistency, chain};
+use crate::model::{Consistency, Level, chain};
 use crate::source::block::{Location, Settings};
 use crate::sys::process;
 use crate::take::acquire::{DiskJob, DiskReport, DiskWish, about};
@@ -130,12 +130,13 @@ fn tell(source: &SourceRow, report: &DiskReport) {
     let done = &report.done;
     let on = report.parent.map_or_else(String::new, |parent| format!(" on top of {parent}"));
     let read = report.pulled.map_or_else(String::new, |(disk_bytes, dirty_bytes, fetched_bytes)| {
-        format!(
-            ", {} of {} dirty, {} read",
-            human_bytes(dirty_bytes as i64),
-            human_bytes(disk_bytes as i64),
-            human_bytes(fetched_bytes as i64)
-        )
+        let human = |bytes: u64| human_bytes(bytes as i64);
+        match report.level {
+            Level::Full => format!(", {} of {} read", human(fetched_bytes), human(disk_bytes)),
+            Level::Incremental => {
+                format!(", {} of {} dirty, {} read", human(dirty_bytes), human(disk_bytes), human(fetched_bytes))
+            }
+        }
     });
     eprintln!(
         "took {} of \"{}\" into {:?}{on}: {}{read}, {}, {} entries, {} changed, in {:.1} s",

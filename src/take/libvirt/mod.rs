@@ -119,6 +119,11 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Virsh(VirshError::NoTool) => "it is in the package libvirt-clients",
+            // QEMU and AppArmor (https://github.com/abbbi/virtnbdbackup/issues/7) say it alike.
+            Self::Virsh(VirshError::Refused { said, .. }) if said.contains("Permission denied") => {
+                "QEMU has to be allowed to write there: its user to the folder of --scratch (pushed: to that of images), and by AppArmor, with \
+                 the line \"/var/tmp/asof-* rw,\" in /etc/apparmor.d/local/abstractions/libvirt-qemu; nothing was taken"
+            }
             Self::Freeze(_) => {
                 "the guest has to run, with the agent qemu-guest-agent in it; or take it without --freeze"
             }
