@@ -228,12 +228,13 @@ impl Drop for Guest {
     }
 }
 
-const CHANGES: [&str; 5] = [
+const CHANGES: [&str; 6] = [
     "true",
     "mkdir -p a/b && seq 20000 > a/numbers && ln a/numbers a/b/linked && setfattr -n user.k -v v a && truncate -s 1M a/hole",
     "seq 30000 > a/b/more && rm a/hole && chmod 600 a/numbers",
     "mv a/b c && head -c 300000 /dev/urandom > c/noise",
     "rm -r c && echo end > end",
+    "seq 50000 > again && truncate -s 0 end",
 ];
 
 #[test]
@@ -338,6 +339,16 @@ fn what_a_deleted_checkpoint_counted_is_in_the_next_increment_and_a_forgotten_on
     assert!(told.contains(&format!("libvirt had forgotten checkpoint {newest:?} and was told of it again")), "{told}");
     assert_eq!(fourth["parent"], third["taken_at"]);
     guest.newest_is(&mnt, &fourth, 4);
+    // Where nothing beside the image tells of a forgotten one, the one before it counts for both.
+    guest.become_state(5, CHANGES[5]);
+    let newest = fourth["checkpoint"].as_str().unwrap();
+    guest.virsh(&["checkpoint-delete", &guest.name, newest, "--metadata"]);
+    std::fs::remove_file(Path::new(fourth["path"].as_str().unwrap()).with_extension("json")).unwrap();
+    let (json, told) = guest.take_told(&[]);
+    let fifth: Value = serde_json::from_str(&json).unwrap();
+    assert!(told.contains("it cannot come back: nothing is told of it beside the image"), "{told}");
+    assert_eq!(fifth["parent"], third["taken_at"]);
+    guest.newest_is(&mnt, &fifth, 5);
     // The generation whose checkpoint was deleted is what it was.
     guest.newest_is(&mnt, &second, 2);
     guest.newest_is(&mnt, &first, 1);
