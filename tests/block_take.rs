@@ -95,20 +95,22 @@ fn sha256_of_export(site: &Site, uri: &str) -> String {
     sh(&site.path(""), &script).split(' ').next().expect("a sum").to_owned()
 }
 
-/// Returns the names in the folder of images, sorted, without manifests: of these each generation has one, and there is no other.
-fn left(site: &Site) -> Vec<String> {
+/// Returns the names in the folder of images, sorted: those of manifests, and the others.
+fn names_now(site: &Site) -> (Vec<String>, Vec<String>) {
     let names = std::fs::read_dir(site.path("images")).expect("the folder");
     let mut names: Vec<String> = names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    let (manifests, names): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.ends_with(".manifest.zst"));
+    names.into_iter().partition(|name| name.ends_with(".manifest.zst"))
+}
+
+/// Returns the names that runs which have ended left in the folder of images, sorted, without manifests: of these each generation has one,
+/// and there is no other.
+fn left(site: &Site) -> Vec<String> {
+    let (manifests, names) = names_now(site);
     let expected: Vec<String> = match site.path("catalog.db").exists() {
         true => {
-            let told = site.ok(&[
-                "sql",
-                "--csv",
-                "SELECT replace(taken_at, ':', '') || '.manifest.zst' FROM disks WHERE acquire <> ''",
-            ]);
-            told.lines().skip(1).map(str::to_owned).collect()
+            let sql = "SELECT replace(taken_at, ':', '') || '.manifest.zst' FROM disks";
+            site.ok(&["sql", "--csv", sql]).lines().skip(1).map(str::to_owned).collect()
         }
         false => Vec::new(),
     };
@@ -442,7 +444,7 @@ fn start(site: &Site, args: &[&str]) -> Child {
 }
 
 fn is_part_growing(site: &Site) -> bool {
-    let names = left(site);
+    let (_, names) = names_now(site);
     let part = names.iter().find(|name| name.ends_with(".raw.part"));
     part.is_some_and(|part| std::fs::metadata(site.path("images").join(part)).is_ok_and(|file| file.blocks() > 0))
 }
@@ -509,7 +511,7 @@ fn runs_that_are_killed_at_any_moment_are_gone_on_from_and_no_generation_is_wron
     let sum = sha256_of_export(&site, &uri);
     take(&site, &[]);
     let has = |site: &Site, what: &str, count: usize| {
-        left(site).iter().filter(|name| name.ends_with(what) && !name.starts_with('.')).count() >= count
+        names_now(site).1.iter().filter(|name| name.ends_with(what) && !name.starts_with('.')).count() >= count
     };
     for (kill_at, count) in [(".raw.part", 0), (".json", 1), (".raw", 1), (".raw", 1), (".json", 1)] {
         let count = match kill_at {
