@@ -213,7 +213,8 @@ impl Log {
         Ok(Some(LogRecord { header, data }))
     }
 
-    /// Tells whether the checksum holds (`xlog_cksum`). Version 4 may have none; the kernel takes that as good too.
+    /// Tells whether the checksum holds (`xlog_cksum`): of the header, of so many of the others as the data need (a buffer has more
+    /// where it was not filled), and of the data. Version 4 may have none; the kernel takes that as good too.
     fn is_whole(&self, header: &Header, headers: &[u8], data: &[u8]) -> bool {
         if header.crc == 0 && !self.checksums {
             return true;
@@ -222,7 +223,8 @@ impl Log {
         HEADER_BYTES.iter().any(|header_bytes| {
             let first = crc32c::crc32c_append(crc32c::crc32c(&headers[..CRC_AT]), &[0; 4]);
             let first = crc32c::crc32c_append(first, &headers[CRC_AT + 4..*header_bytes]);
-            let others = headers.chunks_exact(size).skip(1);
+            let needed = header.length.div_ceil(DATA_PER_HEADER) as usize;
+            let others = headers.chunks_exact(size).take(needed).skip(1);
             let all = others.fold(first, |crc, other| crc32c::crc32c_append(crc, &other[..4 + CYCLE_DATA_BYTES]));
             crc32c::crc32c_append(all, &data[..header.length as usize]) == header.crc
         })
