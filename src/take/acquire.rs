@@ -589,6 +589,9 @@ impl DiskJob<'_> {
             self.monitor
                 .warn(&format!("ended the backup of domain {:?} that an interrupted run had left", guest.name()));
         }
+        if let Some(mark) = &note.backup {
+            guest::remove_socket(mark);
+        }
         let Some(at) = note.at.map(Time) else {
             return Ok(Some(Unsettled { why: "the run before did not come to its end".to_owned(), marks: note.marks }));
         };

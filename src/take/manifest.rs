@@ -5,14 +5,15 @@
 //! of attributes are hexadecimal; nodes are numbers that mean the same in all manifests of one source. The runs of a file on a
 //! disk are `[offset in the file, offset on the disk, length]` in bytes, with a `true` behind where nothing was ever written.
 //!
-//! Promises: a manifest that has its name is whole and on the disk. Never read by a mount.
+//! Promises: a manifest that has its name is whole and on the disk, and only its owner can read it: it has every name. Never read by a
+//! mount.
 
+use super::still::create_anew;
 use crate::catalog::{Deed, DiskRow, GenerationWriter, NodeRow, Place, TellError};
 use crate::model::{Extent, Level, Time, escape_bytes};
 use crate::source::gluster::Gfid;
 use crate::source::gluster::part::Hex;
 use serde_json::{Value, json};
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -49,7 +50,7 @@ pub(super) fn write(
     resume: Option<&str>,
 ) -> io::Result<()> {
     let draft = path.with_extension("new");
-    let mut out = zstd::Encoder::new(BufWriter::new(File::create(&draft)?), COMPRESSION)?;
+    let mut out = zstd::Encoder::new(BufWriter::new(create_anew(&draft)?), COMPRESSION)?;
     let mut lines: u64 = 1;
     line(&mut out, &header(about, generation))?;
     let told = generation.tell(|deed| {

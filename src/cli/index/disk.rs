@@ -18,10 +18,12 @@ use crate::take::disk::{NewImage, index_image, manifest_of_taken};
 use serde_json::json;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// An image that is to be indexed.
 struct Wanted {
-    image: image::Image,
+    /// Shared: an image has the maps of all its snapshots.
+    image: Rc<image::Image>,
     /// One of the snapshots in it, none: its present state.
     snapshot: Option<usize>,
     at: Time,
@@ -169,6 +171,7 @@ impl Job<'_> {
             let path = canonical(path)?;
             if let Some(known) = self.known(writer, &path)? {
                 eprintln!("{path:?} is indexed already, as {known}");
+                self.check_known(writer, &path, known)?;
                 continue;
             }
             if let Some(folder) = path.parent().filter(|folder| !self.folders.iter().any(|f| folder.starts_with(f))) {
@@ -214,11 +217,11 @@ impl Job<'_> {
             Some(at) => at,
             None => self.instant_of(&image)?,
         };
-        let instants = writer.instants(self.source.id)?;
+        let (image, instants) = (Rc::new(image), writer.instants(self.source.id)?);
         for (number, snapshot) in image.snapshots.iter().enumerate() {
             let taken_at = Time(snapshot.taken_at);
             if !instants.contains(&taken_at) {
-                wanted.push(Wanted { image: image.clone(), snapshot: Some(number), at: taken_at, rests_on: None });
+                wanted.push(Wanted { image: Rc::clone(&image), snapshot: Some(number), at: taken_at, rests_on: None });
             }
         }
         wanted.push(Wanted { image, snapshot: None, at, rests_on: None });
@@ -257,7 +260,8 @@ impl Job<'_> {
         let (mtime, nanos) = (now.mtime(), now.mtime_nsec() as u32);
         if (now.size(), mtime, nanos) != (file.size_bytes, file.mtime.seconds, file.mtime.nanos) {
             eprintln!(
-                "{path:?} was written after it was indexed as {at}: that generation, and those that rest on it, cannot be read"
+                "{path:?} was written after it was indexed as {at}: that generation, and those that rest on it, cannot be read until it is \
+                 put back as it was; what was written needs a name of its own"
             );
             self.trouble = true;
         }

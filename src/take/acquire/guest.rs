@@ -12,12 +12,21 @@ use crate::take::libvirt::{self, Begin, Guest, Place};
 use crate::take::pull::{self, Since};
 use crate::take::still::{sync_folder, write_durably};
 use std::fs::{self, File};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 /// Where the socket of a guest's disk is, and what the guest overwrites meanwhile, where nothing is said.
 const SCRATCH: &str = "/var/tmp";
 /// How many checkpoints of a source libvirt keeps: if one is deleted by somebody, its parent counts for both.
 const CHECKPOINTS_KEPT: usize = 4;
+
+/// Removes the socket of a backup that has ended: QEMU leaves it where it was killed. What is none of ours is left, whatever a note says.
+pub(super) fn remove_socket(path: &Path) {
+    let is_named_so = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"asof-"));
+    if is_named_so && fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        let _ = fs::remove_file(path);
+    }
+}
 
 impl DiskJob<'_> {
     /// Has libvirt begin a moment of the guest, lets the guest go, and gets the bytes of the moment.

@@ -4,6 +4,7 @@
 //! what is compared here is what was written there. What libvirt refuses is told in its own words.
 
 use crate::sys::child::{ChildError, Output, run_child};
+use crate::sys::process;
 use std::ffi::OsStr;
 use std::io;
 use std::process::Command;
@@ -65,6 +66,8 @@ impl Virsh {
         let domain = self.uuid.as_ref().unwrap_or(&self.name);
         command.args(["-q", "-c", &self.connect, verb, "--domain", domain]).args(more);
         command.env("LC_ALL", "C");
+        // What a terminal tells this run to end would end the call too, in the middle of what libvirt does for it.
+        process::in_new_session(&mut command);
         let line = || format!("virsh {verb} {}", self.name);
         let finished = match run_child(command, Vec::new(), Output::Memory(ANSWER_BYTES_MAX), DEADLINE) {
             Ok(finished) => finished,

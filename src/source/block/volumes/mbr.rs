@@ -7,6 +7,7 @@
 
 use super::{Device, Error, Piece, Volume, Volumes, identify};
 use crate::source::block::bytes::{self, Fields};
+use std::collections::HashSet;
 
 const SECTOR_BYTES: u64 = 512;
 
@@ -119,7 +120,12 @@ fn add(device: &dyn Device, slot: Slot, number: u32, found: &mut Volumes) {
 /// one only if it lies inside, since some tools left rubbish there.
 fn add_logical(device: &dyn Device, extended: Slot, number: &mut u32, found: &mut Volumes) -> Result<(), Error> {
     let mut table = extended;
+    let mut seen = HashSet::new();
     for _ in 0..LINKS_MAX {
+        if !seen.insert(table.first) {
+            let at = table.first * SECTOR_BYTES;
+            return Err(Error::Damaged(format!("the chain of logical partitions leads back to byte {at}")));
+        }
         let sector = bytes::read(device, table.first * SECTOR_BYTES, SECTOR_BYTES)?;
         let Some(slots) = slots(&sector) else {
             let at = table.first * SECTOR_BYTES;
