@@ -8,4 +8,7 @@ CREATE INDEX inode_run ON inode(node >> 16, (size > 65536) + (size > 1048576), c
 CREATE INDEX inode_map ON inode(node)
   WHERE place = 9 OR (content IS NOT NULL AND (place IN (3, 4) OR (place = 6 AND size > 16777216)));
 
+-- Nodes whose attributes could not be read are among those that may have some, so that nobody takes them for none.
+INSERT OR IGNORE INTO xattr_node(node) SELECT i.node FROM inode i JOIN perm p ON p.id = i.perm WHERE p.xattr = -1;
+
 PRAGMA user_version = 4;

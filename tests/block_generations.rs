@@ -232,6 +232,35 @@ fn generations_of_xfs_in_full_use_are_what_the_kernel_shows_after_replaying_its_
     generations_that_were_not_frozen(MKFS_XFS, 96, seed(22), "loop,noatime,nouuid");
 }
 
+/// The kernel writes its log from buffers, and of one that it did not fill the checksum covers only as many headers as it needs.
+#[test]
+fn a_log_of_an_xfs_with_large_buffers_that_were_not_filled_is_replayed() {
+    let site = site();
+    add_source(&site, "disk", &site.path("images"));
+    for (day, buffer) in [(1, "32k"), (2, "64k"), (3, "128k"), (4, "256k")] {
+        sh(
+            &site.path(""),
+            &format!(
+                "rm -f d.raw; truncate -s 400M d.raw; {MKFS_XFS} d.raw; mkdir -p k; mount -o loop,logbsize={buffer} d.raw k
+                 mkdir k/old; for i in $(seq 50); do echo $i >k/old/f$i; done; umount k; mount -o loop,logbsize={buffer} d.raw k
+                 mkdir k/new; for i in 1 2 3; do echo $i >k/new/f$i; sync -f k; done; rm k/old/f1; mv k/old/f2 k/old/renamed
+                 for i in $(seq 200); do echo $i >k/new/g$i; done; sync -f k
+                 xfs_io -x -c 'shutdown -f' k; umount k; cp --sparse=always d.raw images/2026-11-0{day}.raw"
+            ),
+        );
+    }
+    site.run(&["index", "disk"], 0);
+    for day in 1..5 {
+        sh(
+            &site.path(""),
+            &format!("cp --sparse=always images/2026-11-0{day}.raw c.raw; mount -o loop,nouuid c.raw copies"),
+        );
+        let truth = sorted(picture_of_copy(&site.path("copies")));
+        unmount(&site.path("copies"));
+        assert_same(&shown(&site, &format!("disk/@2026-11-0{day}/fs")), &truth, &format!("day {day}"));
+    }
+}
+
 /// Makes a raw image with a file system of the kernel's, changes it with `script`s, and keeps a copy after each.
 fn raw_images(site: &Site, mkfs: &str, scripts: &[&str]) -> Vec<Picture> {
     let images = site.path("images");
@@ -565,6 +594,65 @@ fn a_file_whose_blocks_could_not_be_found_is_told_again_and_read_when_they_can_t
          cd @2026-11-03/disk/fs; cmp -n 4096 frag {dir}/s; cmp -n 4096 -i 40960:0 frag {dir}/t"
     );
     sh(&mount, &whole);
+    site.umount();
+}
+
+#[test]
+fn attributes_that_could_not_be_read_are_an_error_until_they_can_be_and_a_changed_block_of_them_is_seen() {
+    let site = site();
+    let images = site.path("images");
+    add_source(&site, "disk", &images);
+    sh(
+        &images,
+        "mkdir t; echo f >t/f; echo plain >t/plain; setfattr -n user.big -v $(head -c 600 /dev/zero | tr '\\0' 1) t/f
+         mkfs.ext4 -q -F -b 4096 -I 128 -O metadata_csum -d t 2026-11-01.raw 32M; rm -r t
+         block=$(debugfs -R 'stat /f' 2026-11-01.raw 2>/dev/null | sed -n 's/.*File ACL: \\([0-9]*\\).*/\\1/p')
+         dd if=2026-11-01.raw of=whole bs=4096 skip=$block count=1 status=none
+         printf X | dd of=2026-11-01.raw bs=1 seek=$((block * 4096 + 4000)) conv=notrunc status=none
+         qemu-img create -q -f qcow2 -F raw -b 2026-11-01.raw 2026-11-02.qcow2; qemu-io -c 'write -q -P 1 20M 64k' 2026-11-02.qcow2
+         qemu-img create -q -f qcow2 -F qcow2 -b 2026-11-02.qcow2 2026-11-03.qcow2
+         qemu-io -c \"write -q -s whole $((block * 4096)) 4096\" 2026-11-03.qcow2
+         cp 2026-11-01.raw next.img; dd if=whole of=next.img bs=4096 seek=$block conv=notrunc status=none
+         debugfs -w -R 'ea_set /f user.big 2' next.img 2>/dev/null; debugfs -w -R \"ea_set /f user.big $(head -c 600 /dev/zero | tr '\\0' 3)\" next.img 2>/dev/null
+         dd if=next.img of=other bs=4096 skip=$block count=1 status=none; cmp -s other whole && exit 1
+         qemu-img create -q -f qcow2 -F qcow2 -b 2026-11-03.qcow2 2026-11-04.qcow2
+         qemu-io -c \"write -q -s other $((block * 4096)) 4096\" 2026-11-04.qcow2; rm whole other next.img",
+    );
+    site.run(&["index", "disk"], 1);
+    let losses =
+        |day: u32| count(&site, &format!("SELECT losses FROM generations WHERE taken_at LIKE '2026-11-0{day}%'"));
+    assert_eq!((1..=4).map(losses).collect::<Vec<_>>(), [1, 1, 0, 0]);
+    let mount = site.mount(&[]);
+    let value = |day: u32| {
+        said(&shell(&mount, &format!("getfattr --only-values -n user.big @2026-11-0{day}/disk/fs/f | cut -c1-3")))
+    };
+    for day in [1, 2] {
+        assert!(value(day).contains("Input/output error"), "day {day}: {}", value(day));
+        assert!(said(&shell(&mount, &format!("getfattr -d @2026-11-0{day}/disk/fs/f"))).contains("Input/output error"));
+        assert_eq!(
+            sh(&mount, &format!("getfattr -d @2026-11-0{day}/disk/fs/plain; cat @2026-11-0{day}/disk/fs/f")),
+            "f\n"
+        );
+    }
+    assert_eq!((value(3).trim(), value(4).trim()), ("111", "333"));
+    site.umount();
+}
+
+#[test]
+fn a_target_of_a_link_that_was_damaged_is_right_again_when_its_block_is() {
+    let site = site();
+    add_source(&site, "disk", &site.path("images"));
+    sh(
+        &site.path("images"),
+        "mkdir t; ln -s $(head -c 200 /dev/zero | tr '\\0' a) t/long; ln -s short t/short
+         mkfs.ext4 -q -F -b 4096 -d t 2026-11-02.raw 32M; rm -r t; cp 2026-11-02.raw 2026-11-01.raw
+         block=$(debugfs -R 'blocks /long' 2026-11-02.raw 2>/dev/null | tr -d ' ')
+         printf X | dd of=2026-11-01.raw bs=1 seek=$((block * 4096 + 3)) conv=notrunc status=none",
+    );
+    site.run(&["index", "disk"], 0);
+    let mount = site.mount(&[]);
+    let target = |day: u32| sh(&mount, &format!("readlink @2026-11-0{day}/disk/fs/long | cut -c1-6"));
+    assert_eq!((target(1).trim(), target(2).trim()), ("aaaXaa", "aaaaaa"));
     site.umount();
 }
 

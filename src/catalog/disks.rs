@@ -11,6 +11,10 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+/// The shortest target that ext2, 3 and 4 keep in a block and not in the inode (`fs/ext4/symlink.c`, `EXT4_N_BLOCKS`); that of XFS is
+/// longer.
+const SLOW_LINK_BYTES: u64 = 60;
+
 /// What a generation holds of a disk by itself, and where that came from.
 #[derive(Clone, Debug)]
 pub struct DiskRow {
@@ -287,7 +291,8 @@ impl GenerationWriter<'_> {
     }
 
     /// Calls `each` for every node whose version as of the previous generation is runs of the disk that
-    /// [`GenerationWriter::previous_runs`] does not tell, or, where a log was replayed then, a file that is in the catalog itself; and
+    /// [`GenerationWriter::previous_runs`] does not tell, or, where a log was replayed then, a file that is in the catalog itself; for
+    /// every symbolic link whose target has a block of its own, since nothing tells which; and
     /// for every node that could not be read then. Nodes without a name are among them, holes from end to end are not.
     ///
     /// **Cost:** one pass over these versions.
@@ -302,7 +307,9 @@ impl GenerationWriter<'_> {
              LEFT JOIN content c ON i.place = 3 AND c.id = i.content \
              WHERE b.source = ?1 AND i.born <= ?2 \
              AND (i.place = 9 OR (i.content IS NOT NULL AND (i.place IN (3, 4) OR (i.place = 6 AND i.size > 16777216)))) \
-             AND (i.place <> 4 OR ?3 AND (SELECT p.mode & 61440 = 32768 FROM perm p WHERE p.id = i.perm)) \
+             AND (i.place <> 4 OR (?3 OR i.size >= {SLOW_LINK_BYTES}) \
+                  AND (SELECT CASE p.mode & 61440 WHEN 32768 THEN ?3 WHEN 40960 THEN i.size >= {SLOW_LINK_BYTES} END \
+                       FROM perm p WHERE p.id = i.perm)) \
              AND NOT EXISTS (SELECT 1 FROM inode n WHERE n.node = i.node AND n.born > i.born AND n.born <= ?2)"
         );
         self.sql("reading the runs of files", |c| {
@@ -318,6 +325,34 @@ impl GenerationWriter<'_> {
                 let version = NodeRow::read(row, 1)?;
                 let stored: Option<Vec<u8>> = row.get(11)?;
                 each(NodeId(row.get(0)?), version, map_of(&version, stored.as_deref())?);
+            }
+            Ok(())
+        })
+    }
+
+    /// Calls `each` for every node whose attributes could not be read as of the previous generation.
+    ///
+    /// **Cost:** one query; where there never was such a node, of a handful of rows.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn previous_lost_xattrs(&self, mut each: impl FnMut(NodeId, NodeRow)) -> Result<(), Error> {
+        let Some(previous) = self.previous else { return Ok(()) };
+        self.sql("reading whose attributes are lost", |c| {
+            let lost = "SELECT EXISTS (SELECT 1 FROM perm WHERE xattr = -1)";
+            if !c.query_row(lost, [], |r| r.get::<_, bool>(0))? {
+                return Ok(());
+            }
+            let mut statement = c.prepare_cached(&format!(
+                "SELECT i.node, {NODE_COLUMNS} FROM node_block b \
+                 CROSS JOIN xattr_node x ON x.node BETWEEN b.block * 65536 AND b.block * 65536 + 65535 \
+                 CROSS JOIN inode i ON i.node = x.node \
+                 WHERE b.source = ?1 AND i.born <= ?2 AND (SELECT p.xattr FROM perm p WHERE p.id = i.perm) = -1 \
+                 AND NOT EXISTS (SELECT 1 FROM inode n WHERE n.node = i.node AND n.born > i.born AND n.born <= ?2)"
+            ))?;
+            let mut rows = statement.query([self.source.0, previous.0])?;
+            while let Some(row) = rows.next()? {
+                each(NodeId(row.get(0)?), NodeRow::read(row, 1)?);
             }
             Ok(())
         })

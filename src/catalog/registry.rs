@@ -131,7 +131,7 @@ impl Reader {
                 registry.blocks.push((row.get(0)?, SourceId(row.get(1)?)));
             }
             let mut statement = connection.prepare_cached(
-                "SELECT EXISTS(SELECT 1 FROM xattr_set), EXISTS(SELECT 1 FROM xattr_set INDEXED BY xattr_set_acl WHERE has_acl)",
+                "SELECT EXISTS(SELECT 1 FROM xattr_set) OR EXISTS(SELECT 1 FROM xattr_node), EXISTS(SELECT 1 FROM xattr_set INDEXED BY xattr_set_acl WHERE has_acl)",
             )?;
             (registry.has_xattrs, registry.has_acls) = statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(registry)

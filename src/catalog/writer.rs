@@ -660,7 +660,7 @@ impl GenerationWriter<'_> {
             Ok(c.last_insert_rowid())
         })?;
         self.perms.insert(perm, id);
-        if perm.xattr > 0 {
+        if perm.xattr != 0 {
             self.perms_with_xattrs.insert(id);
         }
         Ok(id)

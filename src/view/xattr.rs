@@ -1,6 +1,7 @@
 //! Extended attributes: those that were recorded, and `user.asof.*`, which tell where an answer comes from.
 //!
-//! Promises: a node that never had attributes is answered from memory (a bit per node, read from the
+//! Promises: attributes that could not be read when they were indexed are an error in every generation that has them so, never none. A
+//! node that never had attributes is answered from memory (a bit per node, read from the
 //! catalog by blocks of 65,536 nodes when first asked for). `user.asof.*` are answered and never listed, so
 //! that `rsync -X` and `cp -a` do not copy them.
 
@@ -86,8 +87,7 @@ impl Tree {
     }
 
     fn xattr_set(&self, place: &Place) -> Result<Option<Arc<XattrSet>>, Error> {
-        // Lost attributes are not in the bits; only a generation with losses can have them.
-        if !place.has_losses && !self.may_have_xattrs(place.node)? {
+        if !self.may_have_xattrs(place.node)? {
             return Ok(None);
         }
         let id = self.readers.with(|reader| {

@@ -264,7 +264,18 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
                 maps.push((node, row, map));
             }
         })?;
+        // The disk may give them now.
+        let mut lost = Vec::new();
+        self.index.writer.previous_lost_xattrs(|node, row| lost.push((node, row)))?;
+        for (node, row) in lost {
+            if done.insert(node) {
+                self.look_at(node, row, true)?;
+            }
+        }
         for (node, row, map) in maps {
+            if done.contains(&node) {
+                continue;
+            }
             let map_itself = matches!(row.place, Place::Inline(_) | Place::Lost)
                 || map.rests_on.iter().any(|(at, length)| changed.differs(*at, *length));
             if map_itself || self.differ(&map.extents, row.size_bytes) {

@@ -213,11 +213,17 @@ pub(super) fn tell(disk: &Disk, cache: &Cache, record: &Record) -> Result<Inode,
         }),
         _ => Vec::new(),
     };
+    let mut content = content(disk, record, kind);
+    if let Content::Mapped(map) = &mut content {
+        // Within one tick of its clock the guest can set an attribute again, and the record stays as it was.
+        let (block, bytes) = (record.xattr_block(&disk.superblock)?, disk.superblock.block_bytes);
+        map.rests_on.extend((block != 0).then_some((block * bytes, bytes)));
+    }
     Ok(Inode {
         number: record.number.into(),
         generation: record.generation,
         attrs: attrs(disk, record, kind, XattrSet::new(xattrs), target)?,
-        content: content(disk, record, kind),
+        content,
         unreadable: (!trouble.is_empty()).then(|| trouble.join("; ")),
     })
 }
