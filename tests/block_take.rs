@@ -787,6 +787,9 @@ fn the_settings_of_a_disk_change() {
     site.ok(&["source", "set", "vda", "--nbd", "", "--domain", "vm1", "--freeze", "--method", "push"]);
     let domain = serde_json::json!({"name": "vm1", "method": "push", "freeze": true});
     assert_eq!(settings()["domain"], domain);
+    // Another guest is not frozen because the one before it was.
+    site.ok(&["source", "set", "vda", "--domain", "vm2"]);
+    assert_eq!(settings()["domain"], serde_json::json!({"name": "vm2", "method": "push"}));
     site.ok(&["source", "set", "vda", "--domain", ""]);
     assert_eq!(settings()["domain"], Value::Null);
     let told = said(&site.run(&["take", "vda", "--location", "swift://x"], 2));

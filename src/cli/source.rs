@@ -326,8 +326,9 @@ pub(super) fn domain(given: &GuestArgs, kept: Option<block::Domain>) -> Result<O
     let name = given.domain.clone().filter(|name| !name.is_empty());
     let mut domain = match (name, kept) {
         (Some(name), Some(kept)) if kept.name == name => kept,
-        // What was said of another guest holds for libvirt, not for its disks.
-        (Some(name), Some(kept)) => block::Domain { name, disk: None, ..kept },
+        // What was said of another guest holds for libvirt, not for its disks; and only a guest that the source names is frozen: who lets
+        // it go after a kill knows no other.
+        (Some(name), Some(kept)) => block::Domain { name, disk: None, freeze: false, ..kept },
         (Some(name), None) => block::Domain { name, ..block::Domain::default() },
         (None, Some(kept)) => kept,
         (None, None) if given.disk.is_some() || given.method.is_some() => {
