@@ -107,7 +107,7 @@ need_libvirt() {
         apt-get install -y -qq --no-install-recommends --allow-downgrades \
             "qemu-system-x86=$version" "qemu-utils=$version" >&2 || die 'apt-get could not install QEMU'
     fi
-    need_packages libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu
+    need_packages libvirt-daemon-system libvirt-clients libvirt-daemon-driver-qemu procps
 }
 
 need_rust() {

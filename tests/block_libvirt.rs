@@ -27,7 +27,8 @@ fn start_libvirt() {
     STARTED.get_or_init(|| {
         // No systemd is needed. With its time limit each ends when it has nothing to do any more.
         let script = "virsh -q -c qemu:///system list >/dev/null 2>&1 && exit
-            [ -S /run/libvirt/virtlogd-sock ] || virtlogd -d -t 30
+            # Of one that was killed the socket is left. Where it runs a second one ends at once.
+            virtlogd -d -t 30 || true
             # udev does that where it runs. libvirt asks QEMU anew for each answer where the user that QEMU runs as may not use it.
             [ ! -e /dev/kvm ] || { chgrp kvm /dev/kvm && chmod 660 /dev/kvm; }
             libvirtd -d -t 30
