@@ -163,6 +163,13 @@ pub(super) struct GuestArgs {
     pub(super) method: Option<MethodArg>,
 }
 
+impl GuestArgs {
+    /// Tells whether anything is said of a guest.
+    pub(super) fn is_given(&self) -> bool {
+        self.domain.is_some() || self.disk.is_some() || self.method.is_some()
+    }
+}
+
 /// Who moves the bytes of a guest's disk.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum MethodArg {

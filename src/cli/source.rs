@@ -215,11 +215,11 @@ fn has_disk(args: &SetArgs) -> bool {
         hook_timeout,
         consistency,
     } = &args.disk;
-    let texts = [nbd, bitmap, snapshot, &guest.domain, &guest.disk, connect];
+    let texts = [nbd, bitmap, snapshot, connect];
     let paths = [&args.images, tls_ca, scratch];
     texts.iter().any(|text| text.is_some())
         || paths.iter().any(|path| path.is_some())
-        || guest.method.is_some()
+        || guest.is_given()
         || (format.is_some() || freeze.is_some() || hook_timeout.is_some() || consistency.is_some())
 }
 

@@ -34,9 +34,8 @@ pub(super) fn run(args: &TakeArgs, world: &World) -> Result<Outcome, Failure> {
         None => return Err(super::unknown_kind(&source)),
     }
     let disk = &args.disk;
-    let guest = &disk.guest;
-    let words = [&disk.nbd, &disk.bitmap, &disk.checkpoint, &disk.since, &disk.location, &guest.domain, &guest.disk];
-    if words.iter().any(|word| word.is_some()) || disk.consistency.is_some() || guest.method.is_some() {
+    let words = [&disk.nbd, &disk.bitmap, &disk.checkpoint, &disk.since, &disk.location];
+    if words.iter().any(|word| word.is_some()) || disk.consistency.is_some() || disk.guest.is_given() {
         return Err(Failure::new(format!(
             "source {:?} is a Gluster volume: --nbd, --bitmap, --checkpoint, --since, --consistency, --location, --domain, \
              --disk and --method are for disks",

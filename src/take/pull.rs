@@ -150,6 +150,14 @@ pub(super) fn pushed_name(folder: &Path, at: Time) -> PathBuf {
     folder.join(format!("{}.qcow2", at.view_name()))
 }
 
+/// Refuses to take a generation under names that are somebody's.
+pub(super) fn check_free(paths: &[&Path]) -> Result<(), Error> {
+    match paths.iter().find(|path| path.exists()) {
+        Some(path) => Err(Error::Taken { path: path.to_path_buf() }),
+        None => Ok(()),
+    }
+}
+
 /// Returns the name of a file that is not whole.
 pub(super) fn part_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -190,9 +198,7 @@ pub(super) fn is_own_map(path: &Path) -> bool {
 /// [`Error`]; then nothing of it is left.
 pub(super) fn pull(wanted: &Pull<'_>, stop: &Stop, monitor: &dyn Monitor) -> Result<Pulled, Error> {
     let (raw, map) = names(wanted.folder, wanted.at);
-    if let Some(path) = [&raw, &map].into_iter().find(|path| path.exists()) {
-        return Err(Error::Taken { path: path.clone() });
-    }
+    check_free(&[&raw, &map])?;
     let pulled = pull_into(wanted, (&raw, &map), stop, monitor);
     if pulled.is_err() {
         let _ = fs::remove_file(part_of(&raw));

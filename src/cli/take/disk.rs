@@ -37,7 +37,7 @@ pub(super) fn run(writer: &mut Writer, source: &SourceRow, args: &TakeArgs, worl
         bitmap: disk.bitmap.clone(),
         checkpoint: disk.checkpoint.clone(),
         since: disk.since.clone(),
-        domain: match disk.guest.domain.is_some() || disk.guest.disk.is_some() || disk.guest.method.is_some() {
+        domain: match disk.guest.is_given() {
             true => super::super::source::domain(&disk.guest, settings.domain.clone())?,
             false => None,
         },

@@ -41,9 +41,7 @@ impl DiskJob<'_> {
         let folder = self.settings.own_folder();
         let image = pull::pushed_name(folder, at);
         let (raw, map) = pull::names(folder, at);
-        if let Some(path) = [&raw, &map, &image].into_iter().find(|path| path.exists()) {
-            return Err(pull::Error::Taken { path: path.clone() }.into());
-        }
+        pull::check_free(&[&raw, &map, &image])?;
         let scratch = domain.scratch.as_deref().unwrap_or(Path::new(SCRATCH));
         let own = |what: &str| scratch.join(format!("asof-{}-{}.{what}", std::process::id(), at.0));
         let place = Place { socket: own("sock"), scratch: own("scratch"), target: pull::part_of(&image) };

@@ -27,9 +27,7 @@ impl DiskJob<'_> {
     ) -> Result<Acquired, Error> {
         let folder = self.settings.own_folder();
         let (raw, map) = pull::names(folder, at);
-        if let Some(path) = [&raw, &map].into_iter().find(|path| path.exists()) {
-            return Err(pull::Error::Taken { path: path.clone() }.into());
-        }
+        pull::check_free(&[&raw, &map])?;
         let part = pull::part_of(&raw);
         about.push(("ASOF_IMAGE", part.clone().into_os_string()));
         let mut not_released = None;
