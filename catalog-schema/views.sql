@@ -14,25 +14,30 @@
 CREATE VIEW sources AS
 SELECT s.name AS source, s.kind AS kind, s.root AS root,
        strftime('%Y-%m-%dT%H:%M:%SZ', s.added_at, 'unixepoch') AS added_at,
-       (SELECT count(*) FROM generation g WHERE g.source = s.id AND g.status = 'available') AS generations,
-       strftime('%Y-%m-%dT%H:%M:%SZ', (SELECT min(g.taken_at) FROM generation g WHERE g.source = s.id AND g.status = 'available'), 'unixepoch') AS oldest,
-       strftime('%Y-%m-%dT%H:%M:%SZ', (SELECT max(g.taken_at) FROM generation g WHERE g.source = s.id AND g.status = 'available'), 'unixepoch') AS newest
+       (SELECT count(*) FROM generation g WHERE g.source = s.id AND g.status = 'published') AS generations,
+       strftime('%Y-%m-%dT%H:%M:%SZ', (SELECT min(g.taken_at) FROM generation g WHERE g.source = s.id AND g.status = 'published'), 'unixepoch') AS oldest,
+       strftime('%Y-%m-%dT%H:%M:%SZ', (SELECT max(g.taken_at) FROM generation g WHERE g.source = s.id AND g.status = 'published'), 'unixepoch') AS newest
   FROM source s;
 
 -- One row per generation that can be seen in a mount.
 CREATE VIEW generations AS
 SELECT s.name AS source, s.kind AS kind,
        strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch') AS taken_at,
-       g.taken_at AS taken_at_unix, g.level AS level, g.status AS status,
+       g.taken_at AS taken_at_unix, g.number AS number, g.level AS level,
+       (SELECT CASE WHEN count(c.id) = coalesce(sum(c.state = 'gone'), 0) THEN 'gone'
+                    WHEN sum(c.state <> 'gone' AND coalesce(t.reach, 'reachable') = 'reachable') = 0 THEN 'unreachable'
+                    WHEN sum(c.state <> 'present' OR coalesce(t.reach, 'reachable') <> 'reachable') > 0 THEN 'degraded'
+                    ELSE 'available' END
+          FROM object o JOIN copy c ON c.object = o.id JOIN store t ON t.id = c.store WHERE o.generation = g.id) AS status,
        g.entries AS entries, g.size_bytes AS size_bytes, g.changed_nodes AS changed,
        g.losses AS losses, g.losses > 0 AS partial, g.notices AS notices, g.gaps AS gaps, g.scan AS scan,
        strftime('%Y-%m-%dT%H:%M:%SZ', g.indexed_at, 'unixepoch') AS indexed_at, g.index_ms AS index_ms,
        (SELECT coalesce((SELECT text FROM odd_name o WHERE o.name = t.path), CAST(t.path AS TEXT))
                || CASE WHEN length(c.path) THEN '/' || coalesce((SELECT text FROM odd_name o WHERE o.name = c.path), CAST(c.path AS TEXT)) ELSE '' END
-          FROM copy c JOIN store t ON t.id = c.store WHERE c.generation = g.id ORDER BY c.id LIMIT 1) AS copy_path,
+          FROM object o JOIN copy c ON c.object = o.id JOIN store t ON t.id = c.store WHERE o.generation = g.id ORDER BY c.id LIMIT 1) AS copy_path,
        g.consistency AS consistency, g.location AS location
   FROM generation g JOIN source s ON s.id = g.source
- WHERE g.status = 'available';
+ WHERE g.status = 'published';
 
 -- One row per name and generation: what was where. Give source and taken_at (or taken_at_unix), or it tells
 -- of every generation.
@@ -68,7 +73,7 @@ SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch')
   CROSS JOIN inode i ON i.node = d.node
                     AND i.born = (SELECT max(v.born) FROM inode v WHERE v.node = d.node AND v.born <= g.taken_at)
   CROSS JOIN perm p ON p.id = i.perm
- WHERE g.status = 'available';
+ WHERE g.status = 'published';
 
 -- One row per name, generation and extended attribute; POSIX ACLs are attributes too.
 CREATE VIEW xattrs AS
@@ -91,10 +96,10 @@ SELECT s.name AS source,
        d.name AS name_raw,
        strftime('%Y-%m-%dT%H:%M:%SZ', max(d.born, i.born), 'unixepoch') AS since,
        strftime('%Y-%m-%dT%H:%M:%SZ', nullif(min(
-         CASE WHEN EXISTS (SELECT 1 FROM generation g WHERE g.source = s.id AND g.taken_at = d.died AND g.status = 'available')
+         CASE WHEN EXISTS (SELECT 1 FROM generation g WHERE g.source = s.id AND g.taken_at = d.died AND g.status = 'published')
               THEN d.died ELSE 253402300799 END,
          coalesce((SELECT min(n.born) FROM inode n WHERE n.node = i.node AND n.born > i.born
-                      AND EXISTS (SELECT 1 FROM generation g WHERE g.source = s.id AND g.taken_at = n.born AND g.status = 'available')),
+                      AND EXISTS (SELECT 1 FROM generation g WHERE g.source = s.id AND g.taken_at = n.born AND g.status = 'published')),
                   253402300799)), 253402300799), 'unixepoch') AS until,
        CASE d.kind WHEN 0 THEN 'file' WHEN 1 THEN 'directory' WHEN 2 THEN 'symlink' WHEN 3 THEN 'fifo'
                    WHEN 4 THEN 'socket' WHEN 5 THEN 'character device' ELSE 'block device' END AS kind,
@@ -109,7 +114,7 @@ SELECT s.name AS source,
   CROSS JOIN inode i ON i.node = d.node AND i.born < d.died
                     AND i.born >= coalesce((SELECT max(v.born) FROM inode v WHERE v.node = d.node AND v.born <= d.born), d.born)
   CROSS JOIN perm p ON p.id = i.perm
- WHERE EXISTS (SELECT 1 FROM generation g WHERE g.source = s.id AND g.taken_at = max(d.born, i.born) AND g.status = 'available');
+ WHERE EXISTS (SELECT 1 FROM generation g WHERE g.source = s.id AND g.taken_at = max(d.born, i.born) AND g.status = 'published');
 
 -- One row per thing that a generation changed against the one before it. `what` is created, deleted,
 -- renamed, linked, unlinked, modified (content) or attributes. The first generation of a source: all created.
@@ -160,11 +165,11 @@ SELECT x.source AS source, strftime('%Y-%m-%dT%H:%M:%SZ', x.at, 'unixepoch') AS 
                                           WHERE q.node = d.node AND q.born = g.taken_at AND (q.parent, q.name) < (d.parent, d.name)) END AS pair,
                d.parent AS parent, d.name AS name, d.kind AS kind, d.node AS node, g.taken_at AS path_at,
                (SELECT max(l.taken_at) FROM generation l
-                 WHERE l.source = g.source AND l.taken_at < g.taken_at AND l.status = 'available') AS before_at
+                 WHERE l.source = g.source AND l.taken_at < g.taken_at AND l.status = 'published') AS before_at
           FROM generation g JOIN source s ON s.id = g.source
           CROSS JOIN change c ON c.source = g.source AND c.at = g.taken_at
           CROSS JOIN dirent d INDEXED BY dirent_node ON d.node = c.node AND d.born = g.taken_at
-         WHERE g.status = 'available'
+         WHERE g.status = 'published'
         UNION ALL
         -- Names that are gone and have no partner.
         SELECT s.name, s.root, g.taken_at,
@@ -173,12 +178,12 @@ SELECT x.source AS source, strftime('%Y-%m-%dT%H:%M:%SZ', x.at, 'unixepoch') AS 
                     THEN 'unlinked' ELSE 'deleted' END,
                NULL, d.parent, d.name, d.kind, d.node,
                (SELECT max(l.taken_at) FROM generation l
-                 WHERE l.source = g.source AND l.taken_at < g.taken_at AND l.status = 'available'),
+                 WHERE l.source = g.source AND l.taken_at < g.taken_at AND l.status = 'published'),
                NULL
           FROM generation g JOIN source s ON s.id = g.source
           CROSS JOIN change c ON c.source = g.source AND c.at = g.taken_at AND c.op & 16
           CROSS JOIN dirent d INDEXED BY dirent_node ON d.node = c.node AND d.died = g.taken_at
-         WHERE g.status = 'available'
+         WHERE g.status = 'published'
            AND (NOT (c.op & 8)
                 OR (SELECT count(*) FROM dirent q INDEXED BY dirent_node
                      WHERE q.node = d.node AND q.died = g.taken_at AND (q.parent, q.name) < (d.parent, d.name))
@@ -190,22 +195,22 @@ SELECT x.source AS source, strftime('%Y-%m-%dT%H:%M:%SZ', x.at, 'unixepoch') AS 
           FROM generation g JOIN source s ON s.id = g.source
           CROSS JOIN change c ON c.source = g.source AND c.at = g.taken_at AND c.op & 6 AND NOT (c.op & 1)
           CROSS JOIN dirent d INDEXED BY dirent_node ON d.node = c.node AND d.born <= g.taken_at AND d.died > g.taken_at
-         WHERE g.status = 'available'
+         WHERE g.status = 'published'
         UNION ALL
         -- The top directory, which has no name.
         SELECT s.name, s.root, g.taken_at, CASE WHEN c.op & 2 THEN 'modified' ELSE 'attributes' END,
                NULL, NULL, x'2e', 1, s.root, g.taken_at, NULL
           FROM generation g JOIN source s ON s.id = g.source
           CROSS JOIN change c ON c.source = g.source AND c.at = g.taken_at AND c.node = s.root
-         WHERE g.status = 'available' AND c.op & 6
+         WHERE g.status = 'published' AND c.op & 6
         UNION ALL
         -- All of a first generation.
         SELECT s.name, s.root, g.taken_at, 'created', NULL, d.parent, d.name, d.kind, d.node, g.taken_at, NULL
           FROM generation g JOIN source s ON s.id = g.source
           CROSS JOIN node_block b ON b.source = g.source
           CROSS JOIN dirent d ON d.parent BETWEEN b.block * 65536 AND b.block * 65536 + 65535 AND d.born = g.taken_at
-         WHERE g.status = 'available'
-           AND NOT EXISTS (SELECT 1 FROM generation o WHERE o.source = g.source AND o.taken_at < g.taken_at AND o.status = 'available')
+         WHERE g.status = 'published'
+           AND NOT EXISTS (SELECT 1 FROM generation o WHERE o.source = g.source AND o.taken_at < g.taken_at AND o.status = 'published')
        ) x;
 
 -- One row per name that a generation had and the next one has not: where to get it back from.
@@ -244,11 +249,11 @@ SELECT y.source AS source,
        y.node AS node
   FROM (SELECT s.name AS source, s.root AS root, d.died AS died, d.parent AS parent, d.name AS name_raw, d.node AS node, d.kind AS kind,
                (SELECT max(l.taken_at) FROM generation l
-                 WHERE l.source = g.source AND l.taken_at < g.taken_at AND l.status = 'available') AS last_at
+                 WHERE l.source = g.source AND l.taken_at < g.taken_at AND l.status = 'published') AS last_at
           FROM generation g JOIN source s ON s.id = g.source
           CROSS JOIN change c ON c.source = g.source AND c.at = g.taken_at AND c.op & 16
           CROSS JOIN dirent d INDEXED BY dirent_node ON d.node = c.node AND d.died = g.taken_at
-         WHERE g.status = 'available'
+         WHERE g.status = 'published'
            AND NOT EXISTS (SELECT 1 FROM dirent n WHERE n.parent = d.parent AND n.name = d.name AND n.born = d.died)) y;
 
 -- One row per thing found amiss while a generation was indexed.
@@ -259,17 +264,18 @@ SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch')
        f.path AS path_raw, f.detail AS detail
   FROM generation g JOIN source s ON s.id = g.source
   CROSS JOIN finding f ON f.source = g.source AND f.at = g.taken_at
- WHERE g.status = 'available';
+ WHERE g.status = 'published';
 
 -- One row per generation of a disk: what it holds by itself.
 CREATE VIEW disks AS
 SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch') AS taken_at, g.taken_at AS taken_at_unix,
-       l.size AS size_bytes, l.stored AS stored_bytes, l.format AS format, l.acquire AS acquire,
-       strftime('%Y-%m-%dT%H:%M:%SZ', l.parent, 'unixepoch') AS parent, l.checkpoint AS checkpoint,
+       o.size AS size_bytes, l.stored AS stored_bytes, l.format AS format, l.acquire AS acquire,
+       (SELECT strftime('%Y-%m-%dT%H:%M:%SZ', p.at, 'unixepoch') FROM object p WHERE p.id = o.parent) AS parent, l.checkpoint AS checkpoint,
        g.consistency AS consistency, g.location AS location
   FROM generation g JOIN source s ON s.id = g.source
-  CROSS JOIN disk_layer l ON l.source = g.source AND l.at = g.taken_at
- WHERE g.status = 'available';
+  CROSS JOIN object o ON o.generation = g.id
+  CROSS JOIN disk_layer l ON l.object = o.id
+ WHERE g.status = 'published';
 
 -- One row per generation of a disk and file that its bytes are in; what it rests on has rows of its own.
 CREATE VIEW disk_files AS
@@ -277,8 +283,9 @@ SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch')
        coalesce((SELECT text FROM odd_name o WHERE o.name = f.path), CAST(f.path AS TEXT)) AS path, f.path AS path_raw,
        f.size AS size_bytes, strftime('%Y-%m-%dT%H:%M:%SZ', f.mtime, 'unixepoch') AS mtime, f.mtime AS mtime_unix, f.mtime_ns AS mtime_ns
   FROM generation g JOIN source s ON s.id = g.source
-  CROSS JOIN disk_file f ON f.source = g.source AND f.at = g.taken_at
- WHERE g.status = 'available';
+  CROSS JOIN object o ON o.generation = g.id
+  CROSS JOIN disk_file f ON f.object = o.id
+ WHERE g.status = 'published';
 
 -- One row per generation of a disk and partition, logical volume or file system on it.
 CREATE VIEW volumes AS
@@ -286,5 +293,5 @@ SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch')
        v.name AS volume, v.size AS size_bytes, v.pieces AS pieces, v.kind AS kind, v.browsable AS browsable, v.label AS label,
        v.fs_label AS fs_label, v.uuid AS uuid, nullif(v.state, '') AS state, v.features AS features, nullif(v.note, '') AS note
   FROM generation g JOIN source s ON s.id = g.source
-  CROSS JOIN disk_volume v ON v.source = g.source AND v.at = g.taken_at
- WHERE g.status = 'available';
+  CROSS JOIN disk_volume v ON v.generation = g.id
+ WHERE g.status = 'published';

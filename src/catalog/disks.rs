@@ -3,9 +3,9 @@
 //! Promises: a layer comes back only whole, with all that it rests on, or not at all; a chain of parents ends. Knows no
 //! image format and no file system.
 
-use super::rows::{NODE_COLUMNS, NodeRow};
+use super::rows::{NODE_COLUMN_COUNT, NODE_COLUMNS, NodeRow};
 use super::{Error, GenerationWriter, Place, Reader, Writer};
-use crate::model::{Extent, FileKey, FileMap, ImageFile, Layer, NodeId, SourceId, Time, Timestamp};
+use crate::model::{Extent, FileKey, FileMap, ImageFile, Layer, NodeId, ObjectId, SourceId, Time, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -113,8 +113,8 @@ impl Writer {
     pub fn generation_of_image(&self, source: SourceId, path: &Path) -> Result<Option<Time>, Error> {
         self.sql("finding the generation of an image", |c| {
             c.prepare_cached(
-                "SELECT max(f.at) FROM disk_file f JOIN generation g ON g.source = f.source AND g.taken_at = f.at \
-                 WHERE f.source = ?1 AND f.number = 0 AND f.path = ?2 AND g.status = 'available'",
+                "SELECT max(g.taken_at) FROM generation g JOIN object o ON o.generation = g.id JOIN disk_file f ON f.object = o.id \
+                 WHERE g.source = ?1 AND f.number = 0 AND f.path = ?2 AND g.status = 'published'",
             )?
             .query_row(params![source.0, path.as_os_str().as_bytes()], |r| Ok(r.get::<_, Option<i64>>(0)?.map(Time)))
         })
@@ -125,7 +125,10 @@ impl Writer {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn image_files(&self, source: SourceId, at: Time) -> Result<Vec<ImageFile>, Error> {
-        self.sql("reading the files of a disk", |c| image_files(c, source, at))
+        self.sql("reading the files of a disk", |c| match object_of(c, source, at)? {
+            Some(object) => image_files(c, object),
+            None => Ok(Vec::new()),
+        })
     }
 
     /// Returns the mark of the generation of `source` at `at`, if it is of a disk and has one.
@@ -134,7 +137,7 @@ impl Writer {
     /// [`Error::Sqlite`].
     pub fn checkpoint(&self, source: SourceId, at: Time) -> Result<Option<String>, Error> {
         self.sql("reading the checkpoint of a generation", |c| {
-            let mut statement = c.prepare_cached("SELECT checkpoint FROM disk_layer WHERE source = ?1 AND at = ?2")?;
+            let mut statement = c.prepare_cached("SELECT l.checkpoint FROM object o JOIN disk_layer l ON l.object = o.id WHERE o.source = ?1 AND o.at = ?2")?;
             Ok(statement.query_row([source.0, at.0], |r| r.get(0)).optional()?.flatten())
         })
     }
@@ -146,16 +149,20 @@ impl GenerationWriter<'_> {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn set_disk(&mut self, disk: &DiskRow) -> Result<(), Error> {
-        let (source, at) = (self.source.0, self.at.0);
+        let (object, generation) = (self.object.0, self.generation.0);
+        let parent = match disk.parent {
+            Some(at) => Some(self.sql("finding what a disk is based on", |c| newest_object(c, self.source, at))?),
+            None => None,
+        };
         self.sql("recording a disk", |c| {
             c.execute(
-                "INSERT INTO disk_layer(source, at, parent, size, format, acquire, checkpoint, stored, extents) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "UPDATE object SET kind = 'layer', size = ?2, is_full = ?3, parent = ?4 WHERE id = ?1",
+                params![object, disk.layer.size_bytes as i64, disk.parent.is_none(), parent],
+            )?;
+            c.execute(
+                "INSERT INTO disk_layer(object, format, acquire, checkpoint, stored, extents) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![
-                    source,
-                    at,
-                    disk.parent.map(|parent| parent.0),
-                    disk.layer.size_bytes as i64,
+                    object,
                     disk.format,
                     disk.acquire,
                     disk.checkpoint,
@@ -164,17 +171,17 @@ impl GenerationWriter<'_> {
                 ],
             )?;
             c.execute(
-                "UPDATE generation SET consistency = ?3, location = ?4 WHERE source = ?1 AND taken_at = ?2",
-                params![source, at, disk.consistency, disk.location],
+                "UPDATE generation SET consistency = ?2, location = ?3 WHERE id = ?1",
+                params![generation, disk.consistency, disk.location],
             )?;
             let mut statement = c.prepare(
-                "INSERT INTO disk_file(source, at, number, path, size, mtime, mtime_ns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO disk_file(object, number, path, size, mtime, mtime_ns) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
             for (number, file) in disk.layer.files.iter().enumerate() {
                 let path = file.path.as_os_str().as_bytes();
                 let ImageFile { size_bytes, mtime, .. } = *file;
                 let number = number as i64;
-                statement.execute(params![source, at, number, path, size_bytes as i64, mtime.seconds, mtime.nanos])?;
+                statement.execute(params![object, number, path, size_bytes as i64, mtime.seconds, mtime.nanos])?;
                 super::writer::insert_odd_name(c, path)?;
             }
             Ok(())
@@ -188,12 +195,11 @@ impl GenerationWriter<'_> {
     pub fn add_volume(&mut self, volume: &VolumeRow) -> Result<(), Error> {
         self.sql("recording a volume", |c| {
             c.prepare_cached(
-                "INSERT OR REPLACE INTO disk_volume(source, at, name, size, pieces, kind, browsable, label, fs_label, uuid, state, features, note) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                "INSERT OR REPLACE INTO disk_volume(generation, name, size, pieces, kind, browsable, label, fs_label, uuid, state, features, note) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?
             .execute(params![
-                self.source.0,
-                self.at.0,
+                self.generation.0,
                 volume.name,
                 volume.size_bytes as i64,
                 volume.pieces,
@@ -219,8 +225,8 @@ impl GenerationWriter<'_> {
         let Some(previous) = self.previous else { return Ok(Vec::new()) };
         self.sql("reading the volumes of a disk", |c| {
             let mut statement = c.prepare_cached(
-                "SELECT name, uuid, pieces, state = 'replayed' FROM disk_volume \
-                 WHERE source = ?1 AND at = ?2 AND (browsable OR state = 'lost') ORDER BY name",
+                "SELECT v.name, v.uuid, v.pieces, v.state = 'replayed' FROM generation g JOIN disk_volume v ON v.generation = g.id \
+                 WHERE g.source = ?1 AND g.taken_at = ?2 AND (v.browsable OR v.state = 'lost') ORDER BY v.name",
             )?;
             let volumes = statement.query_map([self.source.0, previous.0], |r| {
                 Ok(PreviousVolume { name: r.get(0)?, uuid: r.get(1)?, pieces: r.get(2)?, was_replayed: r.get(3)? })
@@ -316,14 +322,15 @@ impl GenerationWriter<'_> {
             let mut statement = c.prepare_cached(&sql)?;
             // Of a file whose bytes were in the log only, it is not known which runs they went to.
             let was_replayed: bool = c.query_row(
-                "SELECT EXISTS (SELECT 1 FROM disk_volume WHERE source = ?1 AND at = ?2 AND state = 'replayed')",
+                "SELECT EXISTS (SELECT 1 FROM generation g JOIN disk_volume v ON v.generation = g.id \
+                 WHERE g.source = ?1 AND g.taken_at = ?2 AND v.state = 'replayed')",
                 [self.source.0, previous.0],
                 |r| r.get(0),
             )?;
             let mut rows = statement.query(params![self.source.0, previous.0, was_replayed])?;
             while let Some(row) = rows.next()? {
                 let version = NodeRow::read(row, 1)?;
-                let stored: Option<Vec<u8>> = row.get(11)?;
+                let stored: Option<Vec<u8>> = row.get(1 + NODE_COLUMN_COUNT)?;
                 each(NodeId(row.get(0)?), version, map_of(&version, stored.as_deref())?);
             }
             Ok(())
@@ -454,37 +461,51 @@ fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::E
 
 fn layers(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Vec<Layer>> {
     let mut layers = Vec::new();
-    let mut next = Some(at);
-    while let Some(at) = next {
-        // A parent is older: so a chain ends.
-        let Some((layer, parent)) = layer(c, source, at)? else { return Ok(Vec::new()) };
+    let Some(first) = object_of(c, source, at)? else { return Ok(layers) };
+    let mut next = Some(first);
+    while let Some(object) = next {
+        // A parent was there before: so a chain ends.
+        let Some((layer, parent)) = layer(c, object)? else { return Ok(Vec::new()) };
         layers.push(layer);
-        next = parent.filter(|parent| parent.0 < at.0);
+        next = parent.filter(|parent| *parent < object);
     }
     Ok(layers)
 }
 
-fn layer(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Option<(Layer, Option<Time>)>> {
-    let mut statement =
-        c.prepare_cached("SELECT size, parent, extents FROM disk_layer WHERE source = ?1 AND at = ?2")?;
+/// Returns the object that holds the bytes of the generation of `source` at `at`.
+fn object_of(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Option<ObjectId>> {
+    c.prepare_cached(
+        "SELECT o.id FROM generation g JOIN object o ON o.generation = g.id WHERE g.source = ?1 AND g.taken_at = ?2",
+    )?
+    .query_row([source.0, at.0], |r| r.get(0).map(ObjectId))
+    .optional()
+}
+
+/// Returns the object that was made last for the instant `at` of `source`, whether or not its generation is still there.
+fn newest_object(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<i64> {
+    c.prepare_cached("SELECT max(id) FROM object WHERE source = ?1 AND at = ?2")?
+        .query_row([source.0, at.0], |r| r.get(0))
+}
+
+fn layer(c: &Connection, object: ObjectId) -> rusqlite::Result<Option<(Layer, Option<ObjectId>)>> {
+    let mut statement = c.prepare_cached(
+        "SELECT o.size, o.parent, l.extents FROM object o JOIN disk_layer l ON l.object = o.id WHERE o.id = ?1",
+    )?;
     let found = statement
-        .query_row([source.0, at.0], |r| {
-            Ok((r.get::<_, i64>(0)?, r.get::<_, Option<i64>>(1)?, r.get::<_, Vec<u8>>(2)?))
-        })
+        .query_row([object.0], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, Option<i64>>(1)?, r.get::<_, Vec<u8>>(2)?)))
         .optional()?;
     let Some((size_bytes, parent, extents)) = found else { return Ok(None) };
-    let files = image_files(c, source, at)?;
+    let files = image_files(c, object)?;
     let size_bytes = size_bytes as u64;
     let mut layer = Layer { size_bytes, files, extents: Vec::new() };
     layer.decode_extents(&extents).map_err(damaged)?;
-    Ok(Some((layer, parent.map(Time))))
+    Ok(Some((layer, parent.map(ObjectId))))
 }
 
-fn image_files(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Vec<ImageFile>> {
-    let mut statement = c.prepare_cached(
-        "SELECT path, size, mtime, mtime_ns FROM disk_file WHERE source = ?1 AND at = ?2 ORDER BY number",
-    )?;
-    let files = statement.query_map([source.0, at.0], |r| {
+fn image_files(c: &Connection, object: ObjectId) -> rusqlite::Result<Vec<ImageFile>> {
+    let mut statement =
+        c.prepare_cached("SELECT path, size, mtime, mtime_ns FROM disk_file WHERE object = ?1 ORDER BY number")?;
+    let files = statement.query_map([object.0], |r| {
         let mtime = Timestamp { seconds: r.get(2)?, nanos: r.get(3)? };
         Ok(ImageFile { path: OsString::from_vec(r.get(0)?).into(), size_bytes: r.get::<_, i64>(1)? as u64, mtime })
     })?;

@@ -24,7 +24,7 @@ pub use disks::{DiskRow, PreviousVolume, VolumeRow};
 pub use manifest::{Deed, TellError};
 pub use query::{Column, Query, QueryLimits};
 pub use reader::{DirEntry, GenerationRow, Reader, SourceRow};
-pub use registry::{CopyRow, InstantRow, Registry, RegistrySource};
+pub use registry::{CopyRow, InstantRow, ObjectRow, Registry, RegistrySource};
 pub use rows::{NodeRow, Perm, Place};
 pub use writer::{ChangeOps, Counts, GenerationWriter, NewSource, Resume, Writer};
 

@@ -6,9 +6,9 @@
 //! in it. Never writes, never opens a file of a backup.
 
 use super::rows::{KindNumber, NODE_COLUMNS, NodeRow, Perm};
-use super::{CopyRow, Error, connect};
+use super::{CopyRow, Error, ObjectRow, connect};
 use crate::model::{
-    CopyId, EntryName, FOREVER, GenerationId, Kind, NodeId, RelPath, SourceId, StoreId, Time, XattrSet,
+    CopyId, EntryName, FOREVER, GenerationId, Kind, NodeId, ObjectId, RelPath, SourceId, StoreId, Time, XattrSet,
 };
 use rusqlite::{Connection, OptionalExtension, StatementStatus, params};
 use std::cell::{Cell, RefCell};
@@ -22,7 +22,7 @@ pub(super) const DEPTH_MAX: usize = 65_536;
 
 pub(super) const LOOKUP: &str = "SELECT node, kind, died FROM dirent \
      WHERE parent = ?1 AND name = ?2 AND born <= ?3 ORDER BY born DESC LIMIT 1";
-pub(super) const NODE: &str = "SELECT i.born, i.perm, i.size, i.allocated, i.mtime, i.mtime_ns, i.ctime_ns, i.nlink, i.place, i.content \
+pub(super) const NODE: &str = "SELECT i.born, i.perm, i.size, i.allocated, i.mtime, i.mtime_ns, i.ctime_ns, i.nlink, i.place, i.content, i.bytes \
      FROM inode i WHERE i.node = ?1 AND i.born <= ?2 ORDER BY i.born DESC LIMIT 1";
 pub(super) const NAMES: &str = "SELECT parent, name FROM dirent INDEXED BY dirent_node \
      WHERE node = ?1 AND born <= ?2 AND died > ?2";
@@ -107,7 +107,7 @@ pub struct GenerationRow {
     pub taken_at: Time,
     /// `full` or `incremental`.
     pub level: String,
-    /// `creating` or `available`.
+    /// `creating` or `published`.
     pub status: String,
     /// When it was indexed.
     pub indexed_at: Time,
@@ -330,6 +330,19 @@ impl Reader {
         })
     }
 
+    /// Returns where the bytes of `node` lie in `object`: at the path that is written down, or else at the node's path as of the
+    /// object's generation; none if neither is known.
+    ///
+    /// # Errors
+    /// As [`Reader::path_of`].
+    pub fn path_in(&self, object: ObjectId, root: NodeId, node: NodeId) -> Result<Option<RelPath>, Error> {
+        match (self.pinned(object, node)?, self.object(object)?) {
+            (Some(path), _) => Ok(Some(path)),
+            (None, Some(ObjectRow { at, has_generation: true, .. })) => self.path_of(root, node, at),
+            (None, _) => Ok(None),
+        }
+    }
+
     /// Returns the path of `node` below `root` as of `at`: one query a level. For a hard link the path of one
     /// of its names. None if it has no name then.
     ///
@@ -429,6 +442,31 @@ impl Reader {
         self.run("finding copies", |connection| copies(connection, source, at))
     }
 
+    /// Returns the places where `object` lies, in the order in which they were added.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn copies_of(&self, object: ObjectId) -> Result<Vec<CopyRow>, Error> {
+        self.run("finding copies", |connection| copies_of(connection, object))
+    }
+
+    /// Returns what is known of an object.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn object(&self, id: ObjectId) -> Result<Option<ObjectRow>, Error> {
+        self.run("reading an object", |connection| object(connection, id))
+    }
+
+    /// Returns where the bytes of `node` lie in `object`, if that is written down: else they are at the node's path as of the
+    /// object's generation.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn pinned(&self, object: ObjectId, node: NodeId) -> Result<Option<RelPath>, Error> {
+        self.run("finding a path in an object", |connection| pinned(connection, object, node))
+    }
+
     /// Returns all sources, by name.
     ///
     /// # Errors
@@ -475,7 +513,7 @@ impl Reader {
         self.run("listing generations", |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT id, source, taken_at, level, status, indexed_at, index_ms, entries, size_bytes, changed_nodes, losses, notices \
-                 FROM generation WHERE source = ?1 AND status = 'available' ORDER BY taken_at",
+                 FROM generation WHERE source = ?1 AND status = 'published' ORDER BY taken_at",
             )?;
             statement
                 .query_map([source.0], |row| {
@@ -519,25 +557,47 @@ impl Reader {
 /// See [`Reader::copies`].
 pub(super) fn copies(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Vec<CopyRow>> {
     let mut statement = c.prepare_cached(
-        "SELECT c.id, c.generation, c.store, t.path, c.path FROM generation g \
-         JOIN copy c ON c.generation = g.id JOIN store t ON t.id = c.store \
+        "SELECT c.id, c.object, c.store, t.path, c.path FROM generation g JOIN object o ON o.generation = g.id \
+         JOIN copy c ON c.object = o.id JOIN store t ON t.id = c.store \
          WHERE g.source = ?1 AND g.taken_at = ?2 ORDER BY c.id",
     )?;
-    statement
-        .query_map([source.0, at.0], |row| {
-            let mut path = PathBuf::from(std::ffi::OsString::from_vec(row.get(3)?));
-            let below: Vec<u8> = row.get(4)?;
-            if !below.is_empty() {
-                path.push(std::ffi::OsString::from_vec(below));
-            }
-            Ok(CopyRow {
-                id: CopyId(row.get(0)?),
-                generation: GenerationId(row.get(1)?),
-                store: StoreId(row.get(2)?),
-                path,
-            })
-        })?
-        .collect()
+    statement.query_map([source.0, at.0], copy)?.collect()
+}
+
+/// See [`Reader::copies_of`].
+pub(super) fn copies_of(c: &Connection, object: ObjectId) -> rusqlite::Result<Vec<CopyRow>> {
+    let mut statement = c.prepare_cached(
+        "SELECT c.id, c.object, c.store, t.path, c.path FROM copy c JOIN store t ON t.id = c.store WHERE c.object = ?1 ORDER BY c.id",
+    )?;
+    statement.query_map([object.0], copy)?.collect()
+}
+
+/// Reads a row of copies.
+fn copy(row: &rusqlite::Row<'_>) -> rusqlite::Result<CopyRow> {
+    let mut path = PathBuf::from(std::ffi::OsString::from_vec(row.get(3)?));
+    let below: Vec<u8> = row.get(4)?;
+    if !below.is_empty() {
+        path.push(std::ffi::OsString::from_vec(below));
+    }
+    Ok(CopyRow { id: CopyId(row.get(0)?), object: ObjectId(row.get(1)?), store: StoreId(row.get(2)?), path })
+}
+
+/// See [`Reader::object`].
+pub(super) fn object(c: &Connection, id: ObjectId) -> rusqlite::Result<Option<ObjectRow>> {
+    c.prepare_cached(
+        "SELECT o.source, o.at, EXISTS(SELECT 1 FROM generation g WHERE g.id = o.generation) FROM object o WHERE o.id = ?1",
+    )?
+    .query_row([id.0], |r| Ok(ObjectRow { source: SourceId(r.get(0)?), at: Time(r.get(1)?), has_generation: r.get(2)? }))
+    .optional()
+}
+
+/// See [`Reader::pinned`].
+pub(super) fn pinned(c: &Connection, object: ObjectId, node: NodeId) -> rusqlite::Result<Option<RelPath>> {
+    let path: Option<Vec<u8>> = c
+        .prepare_cached("SELECT path FROM object_path WHERE object = ?1 AND node = ?2")?
+        .query_row([object.0, node.0], |r| r.get(0))
+        .optional()?;
+    path.map(|path| RelPath::parse(&path).map_err(|_| rusqlite::Error::InvalidQuery)).transpose()
 }
 
 /// See [`Reader::perm`].

@@ -4,7 +4,7 @@
 //! with the number of generations, never with the number of files.
 
 use super::{Error, reader::Reader};
-use crate::model::{CopyId, GenerationId, NodeId, SourceId, SourceKind, StoreId, Time, ViewId};
+use crate::model::{CopyId, NodeId, ObjectId, SourceId, SourceKind, StoreId, Time, ViewId};
 use std::path::PathBuf;
 
 /// A source with the instants of its published generations.
@@ -39,17 +39,28 @@ pub struct InstantRow {
     pub at: Time,
 }
 
-/// Where the bytes of a generation lie.
+/// Where an object lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyRow {
     /// Its row.
     pub id: CopyId,
-    /// The generation.
-    pub generation: GenerationId,
+    /// What lies there.
+    pub object: ObjectId,
     /// The store that it lies in.
     pub store: StoreId,
     /// The directory of the copy, absolute.
     pub path: PathBuf,
+}
+
+/// What holds bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectRow {
+    /// The source.
+    pub source: SourceId,
+    /// The instant of the generation that it was made for.
+    pub at: Time,
+    /// Whether that generation is still there.
+    pub has_generation: bool,
 }
 
 /// Sources, instants and view numbers at one moment.
@@ -99,7 +110,7 @@ impl Reader {
             let mut statement = connection.prepare_cached(
                 "SELECT source, taken_at, losses, entries, size_bytes, gaps, \
                  (SELECT count(*) FROM finding f WHERE f.source = g.source AND f.at = g.taken_at AND f.kind = 'unsupported') \
-                 FROM generation g WHERE status = 'available' ORDER BY source, taken_at",
+                 FROM generation g WHERE status = 'published' ORDER BY source, taken_at",
             )?;
             let mut rows = statement.query([])?;
             let mut newest = std::collections::BTreeMap::new();
@@ -118,12 +129,20 @@ impl Reader {
                 registry.entries += entries.unwrap_or(0) as u64;
                 registry.size_bytes += bytes.unwrap_or(0) as u64;
             }
-            let mut statement = connection.prepare_cached("SELECT id, source, at FROM instant ORDER BY source, at")?;
+            let mut statement = connection
+                .prepare_cached("SELECT id, source, taken_at FROM generation WHERE status = 'published' ORDER BY source, taken_at")?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                let source: i64 = row.get(1)?;
-                let source = (source != 0).then_some(SourceId(source));
+                let source = Some(SourceId(row.get(1)?));
                 registry.instants.push(InstantRow { id: ViewId(row.get(0)?), source, at: Time(row.get(2)?) });
+            }
+            let mut statement = connection.prepare_cached(
+                "SELECT max(id), taken_at FROM generation WHERE status = 'published' GROUP BY taken_at ORDER BY taken_at",
+            )?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let id = ViewId((1 << 23) + row.get::<_, i64>(0)?);
+                registry.instants.push(InstantRow { id, source: None, at: Time(row.get(1)?) });
             }
             let mut statement = connection.prepare_cached("SELECT block, source FROM node_block ORDER BY block")?;
             let mut rows = statement.query([])?;

@@ -3,7 +3,7 @@
 //! Promises: what comes out of a row was checked (a kind number that names no kind is an error, not a
 //! guess). Never runs a query.
 
-use crate::model::{Kind, Time, Timestamp};
+use crate::model::{Kind, ObjectId, Timestamp};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 /// Where the bytes of a version are.
@@ -13,8 +13,8 @@ pub enum Place {
     None,
     /// At the entry's own path in the copies of every generation in the version's span.
     OwnPath,
-    /// At the node's path as of this generation, in the copies of this generation.
-    CopyOf(Time),
+    /// In this object: at the path that is pinned there, or else at the node's path as of the object's generation.
+    InObject(ObjectId),
     /// In runs of the disk as of this generation: row of `content` with a map; none: it is a hole from end to end.
     OnDisk(Option<i64>),
     /// In the catalog: row of `content`.
@@ -34,7 +34,7 @@ impl Place {
         match (place, content) {
             (0, _) => Ok(Self::None),
             (1, _) => Ok(Self::OwnPath),
-            (2, Some(at)) => Ok(Self::CopyOf(Time(at))),
+            (2, Some(id)) => Ok(Self::InObject(ObjectId(id))),
             (3, id) => Ok(Self::OnDisk(id)),
             (4, Some(id)) => Ok(Self::Inline(id)),
             (5, Some(number)) => Ok(Self::Device(number as u64)),
@@ -47,7 +47,12 @@ impl Place {
 
     /// Tells whether it is in a copy, where size and mtime tell whether it is the one.
     pub fn is_in_a_copy(self) -> bool {
-        matches!(self, Self::OwnPath | Self::CopyOf(_))
+        matches!(self, Self::OwnPath | Self::InObject(_))
+    }
+
+    /// Tells whether it is in an object that may be another generation's.
+    pub fn is_in_an_object(self) -> bool {
+        matches!(self, Self::InObject(_))
     }
 
     /// Tells whether it is runs of a disk, where the runs and what was written to them tell whether it is the one.
@@ -59,7 +64,7 @@ impl Place {
         match self {
             Self::None => (0, None),
             Self::OwnPath => (1, None),
-            Self::CopyOf(at) => (2, Some(at.0)),
+            Self::InObject(id) => (2, Some(id.0)),
             Self::OnDisk(id) => (3, id),
             Self::Inline(id) => (4, Some(id)),
             Self::Device(number) => (5, Some(number as i64)),
@@ -113,11 +118,16 @@ pub struct NodeRow {
     pub nlink: u32,
     /// Where the bytes are.
     pub place: Place,
+    /// The sequence of the generation that brought them; 0: there are none.
+    pub bytes: i64,
 }
 
 /// The columns that [`NodeRow::read`] reads, of a table called `i`.
 pub(super) const NODE_COLUMNS: &str =
-    "i.born, i.perm, i.size, i.allocated, i.mtime, i.mtime_ns, i.ctime_ns, i.nlink, i.place, i.content";
+    "i.born, i.perm, i.size, i.allocated, i.mtime, i.mtime_ns, i.ctime_ns, i.nlink, i.place, i.content, i.bytes";
+
+/// How many they are.
+pub(super) const NODE_COLUMN_COUNT: usize = 11;
 
 impl NodeRow {
     /// Reads [`NODE_COLUMNS`], the first of which is column `at`.
@@ -133,6 +143,7 @@ impl NodeRow {
             ctime: mtime.plus_ns(row.get(at + 6)?),
             nlink: row.get(at + 7)?,
             place,
+            bytes: row.get::<_, Option<i64>>(at + 10)?.unwrap_or(0),
         })
     }
 

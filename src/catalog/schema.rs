@@ -9,24 +9,25 @@ use rusqlite::Connection;
 use std::path::Path;
 
 /// The format that this program writes, as `PRAGMA user_version`.
-pub(super) const FORMAT: i64 = 4;
+pub(super) const FORMAT: i64 = 5;
 
 /// `PRAGMA application_id` of a catalog: the bytes "asof".
 const APPLICATION_ID: i64 = 0x6173_6f66;
 
 const BASE: &str = include_str!("../../catalog-schema/0001_base.sql");
 /// What brings format N + 1 to format N + 2, at place N.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("../../catalog-schema/0002_own_copies.sql"),
     include_str!("../../catalog-schema/0003_disks.sql"),
     include_str!("../../catalog-schema/0004_places.sql"),
+    include_str!("../../catalog-schema/0005_objects.sql"),
 ];
 const VIEWS: &str = include_str!("../../catalog-schema/views.sql");
 
 /// Creates all tables and views in an empty database.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     // 4 KiB pages: a change dirties whole pages, and at 32 KiB the log of a change is 3.6 times as long.
-    connection.execute_batch("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL;")?;
+    connection.execute_batch("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA foreign_keys = OFF;")?;
     connection.execute_batch(&format!("BEGIN; {BASE} {} {VIEWS} COMMIT;", STEPS.concat()))
 }
 
@@ -63,9 +64,11 @@ pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), Error>
     if steps.is_empty() {
         return Ok(());
     }
-    let migrated = old_views(connection).and_then(|drop| {
-        connection.execute_batch(&format!("BEGIN IMMEDIATE; {} {drop} {VIEWS} COMMIT;", steps.concat()))
-    });
+    // Tables that others refer to are rebuilt, and views that name them are in the way of that.
+    let migrated =
+        connection.execute_batch("PRAGMA foreign_keys = OFF").and_then(|()| old_views(connection)).and_then(|drop| {
+            connection.execute_batch(&format!("BEGIN IMMEDIATE; {drop} {} {VIEWS} COMMIT;", steps.concat()))
+        });
     migrated.map_err(|e| {
         // The error that is told is the first one.
         let _ = connection.execute_batch("ROLLBACK");

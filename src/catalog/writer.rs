@@ -12,8 +12,8 @@
 use super::rows::{KindNumber, NodeRow, Perm, Place};
 use super::{CopyRow, DirEntry, Error, SourceRow, connect, interval, reader};
 use crate::model::{
-    Attrs, EntryName, FOREVER, FileKey, Finding, FindingKind, GenerationId, Kind, Level, NodeId, RelPath, Scan,
-    SourceId, SourceKind, Status, StoreId, Time, escape_bytes,
+    Attrs, EntryName, FOREVER, FileKey, Finding, FindingKind, GenerationId, Kind, Level, NodeId, ObjectId, RelPath,
+    Scan, SourceId, SourceKind, Status, StoreId, Time, escape_bytes,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -225,7 +225,7 @@ impl Writer {
                 let block = next_block(c)?;
                 let root = block << BLOCK_BITS;
                 c.execute(
-                    "INSERT INTO source(name, kind, settings, root, next_node, added_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT INTO source(uuid, name, kind, settings, root, next_node, added_at) VALUES (randomblob(16), ?1, ?2, ?3, ?4, ?5, ?6)",
                     params![new.name, new.kind.word(), new.settings, root, root + 1, new.added_at.0],
                 )?;
                 let id = c.last_insert_rowid();
@@ -254,18 +254,24 @@ impl Writer {
             in_transaction(c, |c| {
                 delete_tree(c, source.0, None)?;
                 c.execute("DELETE FROM identity WHERE source = ?1", [source.0])?;
-                for table in ["change", "finding", "instant", "disk_layer", "disk_file", "disk_volume"] {
+                for table in ["change", "finding", "pin"] {
                     c.execute(&format!("DELETE FROM {table} WHERE source = ?1"), [source.0])?;
                 }
+                for table in ["object_path", "disk_layer", "disk_file", "copy"] {
+                    c.execute(
+                        &format!("DELETE FROM {table} WHERE object IN (SELECT id FROM object WHERE source = ?1)"),
+                        [source.0],
+                    )?;
+                }
+                c.execute("DELETE FROM object WHERE source = ?1", [source.0])?;
                 c.execute(
-                    "DELETE FROM copy WHERE generation IN (SELECT id FROM generation WHERE source = ?1)",
+                    "DELETE FROM disk_volume WHERE generation IN (SELECT id FROM generation WHERE source = ?1)",
                     [source.0],
                 )?;
                 c.execute("DELETE FROM generation WHERE source = ?1", [source.0])?;
                 // Its node numbers are not given out again.
                 c.execute("DELETE FROM node_block WHERE source = ?1", [source.0])?;
-                c.execute("DELETE FROM source WHERE id = ?1", [source.0])?;
-                renumber_all(c, i64::MIN, i64::MAX)
+                c.execute("DELETE FROM source WHERE id = ?1", [source.0]).map(drop)
             })
         })
     }
@@ -285,18 +291,15 @@ impl Writer {
     pub fn move_copy(&mut self, source: SourceId, at: Time, store: StoreId, path: &[u8]) -> Result<(), Error> {
         self.sql("moving a copy", |c| {
             in_transaction(c, |c| {
-                let generation: i64 = c.query_row(
-                    "SELECT id FROM generation WHERE source = ?1 AND taken_at = ?2",
+                let object: i64 = c.query_row(
+                    "SELECT o.id FROM generation g JOIN object o ON o.generation = g.id WHERE g.source = ?1 AND g.taken_at = ?2",
                     [source.0, at.0],
                     |r| r.get(0),
                 )?;
-                c.execute("DELETE FROM copy WHERE generation = ?1", [generation])?;
+                c.execute("DELETE FROM copy WHERE object = ?1", [object])?;
                 insert_odd_name(c, path)?;
-                c.execute(
-                    "INSERT INTO copy(generation, store, path) VALUES (?1, ?2, ?3)",
-                    params![generation, store.0, path],
-                )
-                .map(drop)
+                c.execute("INSERT INTO copy(object, store, path) VALUES (?1, ?2, ?3)", params![object, store.0, path])
+                    .map(drop)
             })
         })
     }
@@ -309,7 +312,7 @@ impl Writer {
         self.sql("finding where a source goes on", |c| {
             c.query_row(
                 "SELECT taken_at, resume, entries, size_bytes FROM generation \
-                 WHERE source = ?1 AND status = 'available' ORDER BY taken_at DESC LIMIT 1",
+                 WHERE source = ?1 AND status = 'published' ORDER BY taken_at DESC LIMIT 1",
                 [source.0],
                 |r| {
                     Ok(Resume {
@@ -331,7 +334,7 @@ impl Writer {
     pub fn instants(&self, source: SourceId) -> Result<Vec<Time>, Error> {
         self.sql("listing generations", |c| {
             let mut statement = c.prepare_cached(
-                "SELECT taken_at FROM generation WHERE source = ?1 AND status = 'available' ORDER BY taken_at",
+                "SELECT taken_at FROM generation WHERE source = ?1 AND status = 'published' ORDER BY taken_at",
             )?;
             statement.query_map([source.0], |r| r.get(0).map(Time))?.collect()
         })
@@ -373,7 +376,7 @@ impl Writer {
         let neighbour = |pick: &str| {
             self.sql(doing, |c| {
                 c.query_row(
-                    &format!("SELECT {pick} FROM generation WHERE source = ?1 AND status = 'available'"),
+                    &format!("SELECT {pick} FROM generation WHERE source = ?1 AND status = 'published'"),
                     [source.id.0, at.0],
                     |r| r.get::<_, Option<i64>>(0),
                 )
@@ -387,21 +390,40 @@ impl Writer {
         self.sql(doing, |c| c.execute_batch("BEGIN IMMEDIATE"))?;
         let begun = self.sql(doing, |c| {
             let first_content: i64 = c.query_row("SELECT coalesce(max(id), 0) + 1 FROM content", [], |r| r.get(0))?;
+            let (number, sequence): (i64, i64) = c.query_row(
+                "UPDATE source SET last_number = last_number + 1, last_sequence = last_sequence + 1 WHERE id = ?1 \
+                 RETURNING last_number, last_sequence",
+                [source.id.0],
+                |r| Ok((r.get(0)?, r.get(1)?)),
+            )?;
             c.execute(
-                "INSERT INTO generation(source, taken_at, level, status, indexed_at, first_content) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![source.id.0, at.0, level.word(), Status::Creating.word(), now.0, first_content],
+                "INSERT INTO generation(source, taken_at, number, sequence, level, status, indexed_at, first_content) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![
+                    source.id.0,
+                    at.0,
+                    number,
+                    sequence,
+                    level.word(),
+                    Status::Creating.word(),
+                    now.0,
+                    first_content
+                ],
             )?;
             let generation = c.last_insert_rowid();
             insert_odd_name(c, copy.1)?;
             c.execute(
-                "INSERT INTO copy(generation, store, path) VALUES (?1, ?2, ?3)",
-                params![generation, copy.0.0, copy.1],
+                "INSERT INTO object(source, at, generation, kind, is_full) VALUES (?1, ?2, ?3, 'tree', ?4)",
+                params![source.id.0, at.0, generation, level == Level::Full],
             )?;
-            let next_node: i64 = c.query_row("SELECT next_node FROM source WHERE id = ?1", [source.id.0], |r| r.get(0))?;
+            let object = c.last_insert_rowid();
+            c.execute("INSERT INTO copy(object, store, path) VALUES (?1, ?2, ?3)", params![object, copy.0.0, copy.1])?;
+            let next_node: i64 =
+                c.query_row("SELECT next_node FROM source WHERE id = ?1", [source.id.0], |r| r.get(0))?;
             let hot = reader::hot_directories(c)?;
-            Ok((generation, next_node, hot))
+            Ok((generation, ObjectId(object), sequence, next_node, hot))
         });
-        let (generation, next_node, hot) = match begun {
+        let (generation, object, sequence, next_node, hot) = match begun {
             Ok(begun) => begun,
             Err(e) => {
                 // The error that is told is the first one.
@@ -415,6 +437,8 @@ impl Writer {
             source: source.id,
             root: source.root,
             generation: GenerationId(generation),
+            object,
+            sequence,
             at,
             previous,
             next,
@@ -442,7 +466,9 @@ pub struct GenerationWriter<'w> {
     pub(super) path: &'w Path,
     pub(super) source: SourceId,
     root: NodeId,
-    generation: GenerationId,
+    pub(super) generation: GenerationId,
+    pub(super) object: ObjectId,
+    sequence: i64,
     pub(super) at: Time,
     pub(super) previous: Option<Time>,
     next: Option<Time>,
@@ -464,6 +490,19 @@ impl GenerationWriter<'_> {
     /// Returns the top directory of the source.
     pub fn root(&self) -> NodeId {
         self.root
+    }
+
+    /// Returns the object that holds the bytes of this generation.
+    pub fn object(&self) -> ObjectId {
+        self.object
+    }
+
+    /// Returns the instant that `object` was made for, if it is there.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn object_at(&self, object: ObjectId) -> Result<Option<Time>, Error> {
+        self.sql("reading an object", |c| Ok(reader::object(c, object)?.map(|row| row.at)))
     }
 
     /// Returns the instant of this generation.
@@ -640,6 +679,7 @@ impl GenerationWriter<'_> {
             ctime: attrs.ctime,
             nlink: attrs.nlink,
             place,
+            bytes: 0,
         })
     }
 
@@ -1090,7 +1130,7 @@ impl GenerationWriter<'_> {
                  WHERE id = ?1",
                 params![
                     self.generation.0,
-                    Status::Available.word(),
+                    Status::Published.word(),
                     counts.index_ms as i64,
                     counts.entries as i64,
                     counts.size_bytes as i64,
@@ -1100,8 +1140,6 @@ impl GenerationWriter<'_> {
                     counts.gaps as i64
                 ],
             )?;
-            c.execute("INSERT INTO instant(source, at) VALUES (?1, ?2)", [self.source.0, self.at.0])?;
-            renumber_all(c, self.at.0, self.next.map_or(i64::MAX, |t| t.0))?;
             let mut statement = c.prepare_cached("INSERT OR IGNORE INTO instant_fork(at, fork) VALUES (?1, ?2)")?;
             let mut forks = Vec::new();
             interval::path(self.at.0, |fork| forks.push(fork));
@@ -1273,8 +1311,8 @@ fn version_at(c: &Connection, node: NodeId, at: Time) -> rusqlite::Result<Option
 fn insert_version(c: &Connection, node: NodeId, row: &NodeRow) -> rusqlite::Result<()> {
     let (place, content) = row.place.columns();
     c.prepare_cached(
-        "INSERT OR REPLACE INTO inode(node, born, perm, size, allocated, mtime, mtime_ns, ctime_ns, nlink, place, content) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT OR REPLACE INTO inode(node, born, perm, size, allocated, mtime, mtime_ns, ctime_ns, nlink, place, content, bytes) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         node.0,
@@ -1287,7 +1325,8 @@ fn insert_version(c: &Connection, node: NodeId, row: &NodeRow) -> rusqlite::Resu
         row.ctime.ns_since(row.mtime),
         row.nlink,
         place,
-        content
+        content,
+        (row.bytes != 0).then_some(row.bytes)
     ])
     .map(drop)
 }
@@ -1416,17 +1455,6 @@ fn recount_changes(
     .map(drop)
 }
 
-/// Gives all-source views from `from` up to (without) `until` new numbers: what they show has changed, and
-/// a number must mean one tree for ever. Instants that no source has any more lose theirs.
-fn renumber_all(c: &Connection, from: i64, until: i64) -> rusqlite::Result<()> {
-    c.execute("DELETE FROM instant WHERE source = 0 AND at >= ?1 AND at < ?2", [from, until])?;
-    c.execute(
-        "INSERT INTO instant(source, at) SELECT DISTINCT 0, at FROM instant WHERE source <> 0 AND at >= ?1 AND at < ?2 ORDER BY at",
-        [from, until],
-    )
-    .map(drop)
-}
-
 fn heat(c: &Connection, dir: i64) -> rusqlite::Result<()> {
     let mut statement = c.prepare_cached("SELECT name, born, died FROM dirent WHERE parent = ?1 AND fork IS NULL")?;
     let rows: Vec<(Vec<u8>, i64, i64)> =
@@ -1463,7 +1491,7 @@ fn delete_tree(c: &Connection, source: i64, first_content: Option<i64>) -> rusql
 /// could not have committed anything, so every name that it closed was alive.
 fn undo(c: &Connection, generation: i64, source: i64, at: i64) -> rusqlite::Result<()> {
     let first: bool = c.query_row(
-        "SELECT NOT EXISTS(SELECT 1 FROM generation WHERE source = ?1 AND status = 'available')",
+        "SELECT NOT EXISTS(SELECT 1 FROM generation WHERE source = ?1 AND status = 'published')",
         [source],
         |r| r.get(0),
     )?;
@@ -1494,10 +1522,18 @@ fn undo(c: &Connection, generation: i64, source: i64, at: i64) -> rusqlite::Resu
         }
     }
     c.execute("DELETE FROM content WHERE id >= ?1", [first_content])?;
-    for table in ["change", "finding", "disk_layer", "disk_file", "disk_volume"] {
+    for table in ["change", "finding"] {
         c.execute(&format!("DELETE FROM {table} WHERE source = ?1 AND at = ?2"), [source, at])?;
     }
-    c.execute("DELETE FROM copy WHERE generation = ?1", [generation])?;
+    for table in ["disk_layer", "disk_file", "copy"] {
+        c.execute(
+            &format!("DELETE FROM {table} WHERE object IN (SELECT id FROM object WHERE generation = ?1)"),
+            [generation],
+        )?;
+    }
+    for table in ["disk_volume", "object"] {
+        c.execute(&format!("DELETE FROM {table} WHERE generation = ?1"), [generation])?;
+    }
     c.execute("DELETE FROM generation WHERE id = ?1", [generation]).map(drop)
 }
 

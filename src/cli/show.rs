@@ -167,12 +167,14 @@ fn bytes(
                 runs => format!("of the disk, byte and length: {}", runs.join(", ")),
             }
         }
-        Place::OwnPath | Place::CopyOf(_) => {
-            let (at, path) = match place {
-                Place::CopyOf(held) => (held, reader.path_of(source.root, node, held)?.unwrap_or_else(|| path.clone())),
-                _ => (at, path.clone()),
+        Place::OwnPath | Place::InObject(_) => {
+            let (copies, path) = match place {
+                Place::InObject(object) => {
+                    let there = reader.path_in(object, source.root, node)?;
+                    (reader.copies_of(object)?, there.unwrap_or_else(|| path.clone()))
+                }
+                _ => (reader.copies(source.id, at)?, path.clone()),
             };
-            let copies = reader.copies(source.id, at)?;
             let paths: Vec<String> = copies.iter().map(|c| format!("{}/{path}", c.path.display())).collect();
             paths.join(", ")
         }

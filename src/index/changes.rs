@@ -252,7 +252,7 @@ impl<'a, 'w> Apply<'a, 'w> {
         if kind == Kind::File {
             let doubt = if state.data { Doubt::IfTouched } else { Doubt::None };
             let what = (path, state.key, state.origin);
-            match keep_file(self.keep, what, &mut state.attrs, base.as_ref(), doubt, self.writer.at())? {
+            match keep_file(self.keep, self.writer, what, &mut state.attrs, base.as_ref(), doubt)? {
                 Outcome::Gone => {
                     self.relinked.insert(node);
                     if lived {

@@ -97,11 +97,11 @@ pub(super) enum Outcome {
 /// Has the bytes of one file taken, or leaves them where `base` has them.
 pub(super) fn keep_file(
     keep: &mut dyn Keep,
+    writer: &GenerationWriter<'_>,
     (path, key, origin): (&RelPath, FileKey, u32),
     attrs: &mut Attrs,
     base: Option<&NodeRow>,
     doubt: Doubt,
-    at: Time,
 ) -> Result<Outcome, Error> {
     debug_assert_eq!(attrs.kind(), Kind::File);
     let same = |row: &NodeRow| {
@@ -110,15 +110,19 @@ pub(super) fn keep_file(
             && (doubt == Doubt::None || row.ctime == attrs.ctime)
     };
     let held = base.filter(|row| same(row)).and_then(|row| match row.place {
-        Place::CopyOf(held) => Some(held),
+        Place::InObject(held) => Some(held),
         _ => None,
     });
-    let kept = keep.file(FileToKeep { path, key, origin, attrs, held }).map_err(Error::Keep)?;
+    let held = match held {
+        Some(object) => writer.object_at(object)?.map(|at| (object, at)),
+        None => None,
+    };
+    let kept = keep.file(FileToKeep { path, key, origin, attrs, held: held.map(|(_, at)| at) }).map_err(Error::Keep)?;
     Ok(match (kept, held) {
-        (Kept::Held, Some(held)) => Outcome::Recorded { place: Place::CopyOf(held), finding: None },
+        (Kept::Held, Some((object, _))) => Outcome::Recorded { place: Place::InObject(object), finding: None },
         (Kept::Copied { moved }, _) => {
             let finding = moved.map(|how| (FindingKind::Changed, how));
-            Outcome::Recorded { place: Place::CopyOf(at), finding }
+            Outcome::Recorded { place: Place::InObject(writer.object()), finding }
         }
         (Kept::Lost(why), _) => Outcome::Recorded { place: Place::Lost, finding: Some((FindingKind::Unreadable, why)) },
         (Kept::Gone, _) => Outcome::Gone,

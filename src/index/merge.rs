@@ -246,7 +246,7 @@ impl<'m, 'w> Merge<'m, 'w> {
         }
         let what = (&path, entry.key, entry.origin);
         let doubt = if self.rules.inode_identity { Doubt::IfTouched } else { Doubt::None };
-        match keep_file(*keep, what, &mut entry.attrs, base, doubt, self.writer.at())? {
+        match keep_file(*keep, self.writer, what, &mut entry.attrs, base, doubt)? {
             Outcome::Gone => Ok(None),
             Outcome::Recorded { place, finding } => {
                 if let Some((kind, detail)) = finding {

@@ -174,7 +174,8 @@ fn write_taken(
 fn keep_again(generation: &GenerationWriter<'_>, keep: &mut dyn Keep, since: Time) -> Result<(), Error> {
     for (node, key) in generation.changed_since(since)? {
         let Some(row) = generation.current_version(node)? else { continue };
-        let Place::CopyOf(held) = row.place else { continue };
+        let Place::InObject(held) = row.place else { continue };
+        let Some(held) = generation.object_at(held)? else { continue };
         if held <= since || held == generation.at() {
             continue;
         }

@@ -80,12 +80,14 @@ words!(
 );
 
 words!(
-    /// Where a generation is in its life; only `available` ones are in views.
+    /// Where a generation is in its life; only `published` ones are in views.
     Status {
         /// An index run works on it, or was killed while it did.
         Creating = "creating",
         /// Complete in the catalog.
-        Available = "available",
+        Published = "published",
+        /// Its rows are being removed.
+        Deleting = "deleting",
     }
 );
 

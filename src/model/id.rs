@@ -34,7 +34,11 @@ id_type!(
     StoreId
 );
 id_type!(
-    /// One generation's bytes in one store.
+    /// What holds bytes: the tree of a copy, a layer of a disk. It may outlive its generation.
+    ObjectId
+);
+id_type!(
+    /// One place in a store where an object lies.
     CopyId
 );
 id_type!(

@@ -59,7 +59,13 @@ pub(super) fn write(
             Deed::Version { row, .. } if about.disk.is_some() => runs(generation, row)?,
             _ => None,
         };
-        line(&mut out, &as_json(&deed, runs, about.disk.is_some()))
+        let held = match &deed {
+            Deed::Version { row: NodeRow { place: Place::InObject(object), .. }, .. } => {
+                generation.object_at(*object).map_err(io::Error::other)?
+            }
+            _ => None,
+        };
+        line(&mut out, &as_json(&deed, runs, held, about.disk.is_some()))
     });
     match told {
         Ok(()) => {}
@@ -113,7 +119,7 @@ fn runs(generation: &GenerationWriter<'_>, row: &NodeRow) -> io::Result<Option<V
     Ok(Some(map.extents.iter().map(run).collect()))
 }
 
-fn as_json(deed: &Deed, runs: Option<Vec<Value>>, is_disk: bool) -> Value {
+fn as_json(deed: &Deed, runs: Option<Vec<Value>>, held: Option<Time>, is_disk: bool) -> Value {
     match deed {
         Deed::Closed { parent, name } => json!({ "close": { "parent": parent.0, "name": escape_bytes(name) } }),
         Deed::Opened { parent, name, node, kind } => {
@@ -124,7 +130,7 @@ fn as_json(deed: &Deed, runs: Option<Vec<Value>>, is_disk: bool) -> Value {
             let (place, number) = match row.place {
                 Place::None => ("none", None),
                 Place::OwnPath => ("own path", None),
-                Place::CopyOf(at) => ("copy", Some(at.0)),
+                Place::InObject(_) => ("copy", held.map(|at| at.0)),
                 Place::Inline(_) => ("target", None),
                 Place::OnDisk(_) | Place::Run(_) => ("runs", None),
                 Place::WholeDisk => ("disk", None),

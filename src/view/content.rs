@@ -6,8 +6,8 @@
 //! a file is open, reading it asks no catalog.
 
 use super::{Content, Error, Ino, Place, Spot, Tree, lock, notes};
-use crate::catalog::{self, CopyRow, NodeRow, Reader};
-use crate::model::{Kind, NodeId, RelPath, SourceId, Time, chain};
+use crate::catalog::{self, CopyRow, NodeRow, ObjectRow, Reader};
+use crate::model::{Kind, NodeId, ObjectId, RelPath, SourceId, Time, chain};
 use crate::store::{self, Identity, OpenFile, Origin, Runs};
 use lru::LruCache;
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ const PATHS_KEPT: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
 /// Where the bytes of the generations are that were read from.
 pub(super) struct Copies {
-    rows: Mutex<HashMap<(SourceId, Time), CopyRows>>,
+    rows: Mutex<HashMap<Holder, CopyRows>>,
     paths: Mutex<LruCache<(SourceId, Time, NodeId), RelPath>>,
 }
 
@@ -31,6 +31,15 @@ impl Default for Copies {
 }
 
 type CopyRows = Arc<Vec<CopyRow>>;
+
+/// What has the bytes of a version for sure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Holder {
+    /// The copies of a generation, at the node's path there.
+    Generation(SourceId, Time),
+    /// An object, which may have outlived its generation.
+    Object(ObjectId),
+}
 
 impl Copies {
     pub(super) fn clear(&self) {
@@ -52,7 +61,7 @@ impl Tree {
                 if let catalog::Place::Inline(id) = row.place {
                     return Ok(Content::Bytes(self.readers.with(|reader| reader.inline(id))?.into()));
                 }
-                match self.copies_of(place.source, holder(&place, &row))?.first() {
+                match self.copies_of(holder(&place, &row))?.first() {
                     Some(copy) => Ok(Content::Stored { store: copy.store }),
                     None => Err(Error::NoBytes {
                         what: self.describe_place(&place),
@@ -100,11 +109,14 @@ impl Tree {
         mut tried: Vec<String>,
     ) -> Result<Arc<OpenFile>, Error> {
         let row = self.file_row(place)?;
-        let first = holder(place, &row);
-        if let Some(file) = self.open_at(place, first, &row, bad, &mut tried)? {
+        let first = match holder(place, &row) {
+            Holder::Object(object) => self.open_in_object(place, object, &row, bad, &mut tried)?,
+            Holder::Generation(_, at) => self.open_at(place, at, &row, bad, &mut tried)?,
+        };
+        if let Some(file) = first {
             return Ok(file);
         }
-        for at in self.same_version(place, &row, first)? {
+        for at in self.same_version(place, &row)? {
             if let Some(file) = self.open_at(place, at, &row, bad, &mut tried)? {
                 tracing::warn!(
                     "{} is read from the copy of {at}, which has the same version: {}",
@@ -115,6 +127,29 @@ impl Tree {
             }
         }
         Err(Error::NoBytes { what: self.describe_place(place), tried: tried.join("; ") })
+    }
+
+    /// Tries the copies of `object` in turn.
+    fn open_in_object(
+        &self,
+        place: &Place,
+        object: ObjectId,
+        row: &NodeRow,
+        bad: Option<Origin<'_>>,
+        tried: &mut Vec<String>,
+    ) -> Result<Option<Arc<OpenFile>>, Error> {
+        let copies = self.copies_of(Holder::Object(object))?;
+        let pinned = self.readers.with(|reader| reader.pinned(object, place.node))?;
+        let known = self.readers.with(|reader| reader.object(object))?;
+        let paths = match (pinned, known) {
+            (Some(path), _) => vec![path],
+            (None, Some(ObjectRow { at, has_generation: true, .. })) => self.paths(place, at)?,
+            (None, _) => Vec::new(),
+        };
+        if copies.is_empty() || paths.is_empty() {
+            tried.push(format!("nothing is known of where object {object} has it"));
+        }
+        Ok(self.open_there(place, &paths, &copies, row, bad, tried))
     }
 
     /// Tries the copies of the generation at `at` in turn.
@@ -129,24 +164,37 @@ impl Tree {
         if row.place.is_on_a_disk() {
             return self.open_on_disk(place, at, row, bad, tried);
         }
-        let identity = Identity { size_bytes: row.size_bytes, mtime: row.mtime };
-        let copies = self.copies_of(place.source, at)?;
+        let copies = self.copies_of(Holder::Generation(place.source, at))?;
         if copies.is_empty() {
             tried.push(format!("the generation of {at} has no copy"));
         }
-        for path in self.paths(place, at)? {
-            for copy in copies.iter() {
+        Ok(self.open_there(place, &self.paths(place, at)?, &copies, row, bad, tried))
+    }
+
+    /// Tries each of `paths` in each of `copies`.
+    fn open_there(
+        &self,
+        place: &Place,
+        paths: &[RelPath],
+        copies: &[CopyRow],
+        row: &NodeRow,
+        bad: Option<Origin<'_>>,
+        tried: &mut Vec<String>,
+    ) -> Option<Arc<OpenFile>> {
+        let identity = Identity { size_bytes: row.size_bytes, mtime: row.mtime };
+        for path in paths {
+            for copy in copies {
                 let there = store::Place { store: copy.store, root: copy.path.clone(), path: path.clone() };
                 if bad == Some(Origin::Copy(&there)) {
                     continue;
                 }
                 match self.store.open(key(place), &there, &identity) {
-                    Ok(file) => return Ok(Some(file)),
+                    Ok(file) => return Some(file),
                     Err(e) => tried.push(chain(&e)),
                 }
             }
         }
-        Ok(None)
+        None
     }
 
     /// Tries the disk of the generation at `at`. Asks no store yet.
@@ -162,7 +210,7 @@ impl Tree {
         if bad == Some(Origin::Disk(disk_key)) {
             return Ok(None);
         }
-        let Some(copy) = self.copies_of(place.source, at)?.first().cloned() else {
+        let Some(copy) = self.copies_of(Holder::Generation(place.source, at))?.first().cloned() else {
             tried.push(format!("the generation of {at} has no copy"));
             return Ok(None);
         };
@@ -216,30 +264,36 @@ impl Tree {
         Ok(path)
     }
 
-    /// Returns the generations but `tried` in which the version holds, nearest first.
-    fn same_version(&self, place: &Place, row: &NodeRow, tried: Time) -> Result<Vec<Time>, Error> {
+    /// Returns the other generations in which the version holds, nearest first.
+    fn same_version(&self, place: &Place, row: &NodeRow) -> Result<Vec<Time>, Error> {
         let until = self.readers.with(|reader| reader.version_until(place.node, row.born))?;
         let snapshot = self.snapshot();
         let instants = snapshot.instants(Some(place.source));
-        let mut others: Vec<Time> =
-            instants.iter().copied().filter(|t| t.0 >= row.born && *t < until && *t != tried).collect();
+        let mut others: Vec<Time> = instants
+            .iter()
+            .copied()
+            .filter(|t| t.0 >= row.born && *t < until && (row.place.is_in_an_object() || *t != place.at))
+            .collect();
         others.sort_by_key(|t| (t.0 - place.at.0).abs());
         Ok(others)
     }
 
-    fn copies_of(&self, source: SourceId, at: Time) -> Result<CopyRows, Error> {
-        if let Some(copies) = lock(&self.copies.rows).get(&(source, at)) {
+    fn copies_of(&self, holder: Holder) -> Result<CopyRows, Error> {
+        if let Some(copies) = lock(&self.copies.rows).get(&holder) {
             return Ok(copies.clone());
         }
-        let copies = Arc::new(self.readers.with(|reader| reader.copies(source, at))?);
-        lock(&self.copies.rows).insert((source, at), copies.clone());
+        let copies = Arc::new(self.readers.with(|reader| match holder {
+            Holder::Generation(source, at) => reader.copies(source, at),
+            Holder::Object(object) => reader.copies_of(object),
+        })?);
+        lock(&self.copies.rows).insert(holder, copies.clone());
         Ok(copies)
     }
 
     fn file_row(&self, place: &Place) -> Result<NodeRow, Error> {
         let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
         match row.place {
-            catalog::Place::OwnPath | catalog::Place::CopyOf(_) | catalog::Place::WholeDisk => Ok(row),
+            catalog::Place::OwnPath | catalog::Place::InObject(_) | catalog::Place::WholeDisk => Ok(row),
             // Directories of a disk have runs too.
             catalog::Place::OnDisk(_) | catalog::Place::Run(_) | catalog::Place::Inline(_) if self.is_file(&row)? => {
                 Ok(row)
@@ -297,9 +351,12 @@ impl Tree {
             // It is no file by itself.
             return Ok(None);
         }
-        let at = holder(place, &row);
-        let copies = self.copies_of(place.source, at)?;
-        let path = self.readers.with(|reader| reader.path_of(place.root, place.node, at))?;
+        let holder = holder(place, &row);
+        let copies = self.copies_of(holder)?;
+        let path = self.readers.with(|reader| match holder {
+            Holder::Generation(_, at) => reader.path_of(place.root, place.node, at),
+            Holder::Object(object) => reader.path_in(object, place.root, place.node),
+        })?;
         Ok(copies.first().zip(path).map(|(copy, path)| {
             let there = store::Place { store: copy.store, root: copy.path.clone(), path };
             there.full_path().as_os_str().as_bytes().to_vec()
@@ -307,11 +364,11 @@ impl Tree {
     }
 }
 
-/// Returns the generation whose copies have the bytes of a version for sure.
-fn holder(place: &Place, row: &NodeRow) -> Time {
+/// Returns what has the bytes of a version for sure.
+fn holder(place: &Place, row: &NodeRow) -> Holder {
     match row.place {
-        catalog::Place::CopyOf(at) => at,
-        _ => place.at,
+        catalog::Place::InObject(object) => Holder::Object(object),
+        _ => Holder::Generation(place.source, place.at),
     }
 }
 
