@@ -38,12 +38,17 @@ CREATE TABLE source_5(
   kind      TEXT NOT NULL,                -- nfs | gluster | block
   settings  TEXT NOT NULL,                -- JSON that only the kind understands
   policy    TEXT NOT NULL DEFAULT '{}',   -- JSON that no kind reads: who may see it, what is kept, what is expected
+  rule      TEXT NOT NULL,                -- when two versions are the same bytes: stamp (size and mtime), digest, write (what the source says)
+  by_inode  INTEGER NOT NULL,             -- 1: its files have an identity for life, and a ctime of their own
   root      INTEGER NOT NULL,             -- node of its top directory, the same in every generation
   next_node INTEGER NOT NULL,             -- the next free node number in its current block
   added_at  INTEGER NOT NULL              -- unix seconds
 ) STRICT;
-INSERT INTO source_5(id, uuid, name, kind, settings, root, next_node, added_at)
-  SELECT id, randomblob(16), name, kind, settings, root, next_node, added_at FROM source ORDER BY id;
+INSERT INTO source_5(id, uuid, name, kind, settings, rule, by_inode, root, next_node, added_at)
+  SELECT id, randomblob(16), name, kind, settings,
+         CASE WHEN kind <> 'nfs' THEN 'write' WHEN json_extract(settings, '$.checksum') THEN 'digest' ELSE 'stamp' END,
+         kind <> 'nfs' OR coalesce(json_extract(settings, '$.identity') = 'inode', 0), root, next_node, added_at
+    FROM source ORDER BY id;
 DROP TABLE source;
 ALTER TABLE source_5 RENAME TO source;
 

@@ -13,7 +13,7 @@ mod disk;
 
 use asof::catalog::{NewSource, Reader, Writer};
 use asof::clock::Fixed;
-use asof::model::{Kind, SourceKind, Time};
+use asof::model::{Kind, Rule, SourceKind, Time};
 use asof::monitor::Collect;
 use asof::source::block::nbd::{Chunk, Client, Options, Uri};
 use asof::source::block::volumes::{self, VolumeDevice};
@@ -452,7 +452,13 @@ impl Bench {
         let mut writer = Writer::open(&self.catalog()).unwrap();
         let settings = Settings { images: self.folder.clone(), ..Settings::default() };
         let settings = settings.to_json().unwrap();
-        let source = NewSource { name: "disk", kind: SourceKind::Block, settings: &settings, added_at: Time(0) };
+        let source = NewSource {
+            name: "disk",
+            kind: SourceKind::Block,
+            settings: &settings,
+            rule: Rule::WRITES,
+            added_at: Time(0),
+        };
         writer.add_source(&source).unwrap();
         if is_increment {
             let monitor = Collect::default();

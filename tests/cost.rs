@@ -2,11 +2,13 @@
 //!
 //! The one test that measures time, `spool_directory`, is ignored here and run by `scripts/bench-spool`.
 
-use asof::catalog::{Column, Counts, GenerationWriter, NewSource, NodeRow, Place, Query, QueryLimits, Reader, Writer};
+use asof::catalog::{
+    Column, GenerationWriter, NewGeneration, NewSource, NodeRow, Place, Query, QueryLimits, Reader, Writer, Written,
+};
 use asof::clock::{Fixed, System};
-use asof::index::{FileToKeep, Keep, KeepError, Kept, NewCopy, Rules, Taken, Told, index_copy, index_taken};
+use asof::index::{FileToKeep, Keep, KeepError, Kept, NewCopy, Taken, Told, index_copy, index_taken};
 use asof::model::{
-    Attrs, Changes, EntryName, FileKey, Kind, Level, ListedEntry, Listing, NodeId, NodeState, RelPath, Scan,
+    Attrs, Changes, EntryName, FileKey, Kind, Level, ListedEntry, Listing, NodeId, NodeState, RelPath, Rule, Scan,
     SourceKind, Time, Timestamp, XattrSet,
 };
 use asof::monitor::Void;
@@ -31,13 +33,13 @@ fn tree(dir: &Path) -> Tree {
     Writer::create(&catalog).unwrap();
     let mut writer = Writer::open(&catalog).unwrap();
     let settings = nfs::Settings::new(dir.join("copies")).to_json().unwrap();
-    let new = NewSource { name: "homes", kind: SourceKind::Nfs, settings: &settings, added_at: AT };
+    let new = NewSource { name: "homes", kind: SourceKind::Nfs, settings: &settings, rule: Rule::COPIES, added_at: AT };
     writer.add_source(&new).unwrap();
     let row = Reader::open(&catalog).unwrap().source("homes").unwrap();
     let copies = source::open(SourceKind::Nfs, &settings, &jiff::tz::TimeZone::UTC).unwrap();
     let found = Found { taken_at: AT, path: copy };
-    let new = NewCopy { source: &row, found: &found, store: &dir.join("copies") };
-    index_copy(&mut writer, &new, &*copies, Rules::default(), &System, &Void).unwrap();
+    let new = NewCopy { source: &row, found: &found, store: &dir.join("copies"), again: false };
+    index_copy(&mut writer, &new, &*copies, &System, &Void).unwrap();
     Tree::over(&catalog, 64, Arc::new(Fixed(Time(AT.0 + 60))), jiff::tz::TimeZone::UTC).unwrap()
 }
 
@@ -151,7 +153,7 @@ fn a_renamed_directory_of_100000_files_is_one_name_closed_and_one_opened() {
     let catalog = dir.path().join("catalog.db");
     Writer::create(&catalog).unwrap();
     let mut writer = Writer::open(&catalog).unwrap();
-    let new = NewSource { name: "gv0", kind: SourceKind::Gluster, settings: "{}", added_at: AT };
+    let new = NewSource { name: "gv0", kind: SourceKind::Gluster, settings: "{}", rule: Rule::WRITES, added_at: AT };
     writer.add_source(&new).unwrap();
     let source = Reader::open(&catalog).unwrap().source("gv0").unwrap();
     let key = |number: u64| FileKey { device: 0, inode: number, born_ns: 1 };
@@ -196,7 +198,6 @@ fn a_renamed_directory_of_100000_files_is_one_name_closed_and_one_opened() {
     };
     take(AT, Level::Full, Told::All(&mut walk));
     let later = Time(AT.0 + 60);
-    let before = asof::catalog::Resume { at: AT, state: None, entries: FILES + 1, size_bytes: 0 };
     let node = |number, names| NodeState {
         key: key(number),
         attrs: attrs(0o040_755),
@@ -211,7 +212,7 @@ fn a_renamed_directory_of_100000_files_is_one_name_closed_and_one_opened() {
         names: vec![(key(1), name("old"), None), (key(1), name("new"), Some(key(2)))],
         ..Changes::default()
     };
-    let told = Told::Changes { changes, before: &before, root: key(1), scan: Scan::Changelog };
+    let told = Told::Changes { changes, root: key(1), scan: Scan::Changelog };
     let done = take(later, Level::Incremental, told);
     assert_eq!((done.counts.entries, done.changed_nodes), (FILES + 1, 1));
     assert_eq!(number(&catalog, &format!("SELECT count(*) FROM dirent WHERE born = {}", later.0)), 1);
@@ -231,7 +232,7 @@ fn spool_directory() {
     let catalog = dir.path().join("catalog.db");
     Writer::create(&catalog).unwrap();
     let mut writer = Writer::open(&catalog).unwrap();
-    let new = NewSource { name: "spool", kind: SourceKind::Nfs, settings: "{}", added_at: AT };
+    let new = NewSource { name: "spool", kind: SourceKind::Nfs, settings: "{}", rule: Rule::COPIES, added_at: AT };
     writer.add_source(&new).unwrap();
     let source = Reader::open(&catalog).unwrap().source("spool").unwrap();
     let store = writer.store_at(Path::new("/nowhere")).unwrap();
@@ -253,25 +254,27 @@ fn spool_directory() {
     let written = Instant::now();
     for generation in 0..generations {
         let at = Time(AT.0 + generation * 86_400);
-        let mut w = writer.begin(&source, at, Level::Full, (store, b""), at).unwrap();
+        let copy = (store, b"".as_slice());
+        let new = NewGeneration { source: &source, at, level: Level::Full, copy, now: at, again: false };
+        let mut w = writer.begin(&new).unwrap();
         let root = w.root();
         if generation == 0 {
             let row = w.encode(&attrs(0o040755), false, None).unwrap();
-            w.set_version(root, row).unwrap();
+            w.put(root, None, row, Written::Unknown).unwrap();
         }
         let (gone, new) = if generation == 0 { (0, 1000) } else { (667, 667) };
         for i in oldest..oldest + gone {
-            w.close_entry(root, &name(i)).unwrap();
+            w.unlink(root, &name(i)).unwrap();
         }
         for i in next..next + new {
             let node = w.new_node().unwrap();
             let row: NodeRow = w.encode(&attrs(0o100644), false, None).unwrap();
             assert_eq!(row.place, Place::OwnPath);
-            w.open_entry(root, &name(i), node, Kind::File).unwrap();
-            w.set_version(node, row).unwrap();
+            w.link(root, &name(i), node, Kind::File).unwrap();
+            w.put(node, None, row, Written::Unknown).unwrap();
         }
         (oldest, next) = (oldest + gone, next + new);
-        w.publish(&Counts::default()).unwrap();
+        w.publish(None, 0).unwrap();
     }
     let rows_s = next as f64 / written.elapsed().as_secs_f64();
     let reader = Reader::open(&catalog).unwrap();

@@ -17,7 +17,7 @@ mod site;
 use asof::catalog::{GenerationWriter, NewSource, Reader, Writer};
 use asof::clock::{Fixed, System};
 use asof::index::{FileToKeep, Keep, KeepError, Kept, NewList, Taken, Told, index_list, index_taken};
-use asof::model::{Attrs, FileKey, Kind, Level, Listing, RelPath, SourceKind, Time, escape_bytes};
+use asof::model::{Attrs, FileKey, Kind, Level, Listing, RelPath, Rule, SourceKind, Time, escape_bytes};
 use asof::monitor::Void;
 use asof::source::gluster::list::{Form, Format};
 use asof::source::gluster::{Settings, State};
@@ -636,8 +636,13 @@ fn whatever_a_list_says_what_was_copied_is_there_and_the_tree_is_whole() {
         Writer::create(&catalog).unwrap();
         let mut writer = Writer::open(&catalog).unwrap();
         let settings = Settings::of_lists().to_json().unwrap();
-        let source =
-            NewSource { name: "gv0", kind: SourceKind::Gluster, settings: &settings, added_at: Time(1_000_000_000) };
+        let source = NewSource {
+            name: "gv0",
+            kind: SourceKind::Gluster,
+            settings: &settings,
+            rule: Rule::WRITES,
+            added_at: Time(1_000_000_000),
+        };
         writer.add_source(&source).unwrap();
         let source = Reader::open(&catalog).unwrap().source("gv0").unwrap();
         let format = Format::new(Form::Encoded, b" ", None).unwrap();

@@ -12,10 +12,10 @@ mod common;
 
 use asof::catalog::{Column, GenerationWriter, NewSource, Query, QueryLimits, Reader, SourceRow, Writer};
 use asof::clock::Fixed;
-use asof::index::{FileToKeep, Keep, KeepError, Kept, NewCopy, Rules, Taken, Told, index_copy, index_taken};
+use asof::index::{FileToKeep, Keep, KeepError, Kept, NewCopy, Taken, Told, index_copy, index_taken};
 use asof::model::{
-    Attrs, Changes, EntryName, FileKey, Kind, Level, ListedEntry, Listing, NodeState, RelPath, Scan, SourceKind, Time,
-    Timestamp, XattrSet, escape_bytes,
+    Attrs, Changes, EntryName, FileKey, Kind, Level, ListedEntry, Listing, NodeState, RelPath, Rule, Scan, SourceKind,
+    Time, Timestamp, XattrSet, escape_bytes,
 };
 use asof::monitor::Void;
 use asof::source::{self, Discovered, Found, ScanStats, Source};
@@ -445,8 +445,8 @@ impl Source for Script {
     }
 
     /// A plain tree in memory has no bytes; size and time stand for them.
-    fn same_bytes(&self, _one: &Path, _other: &Path, _path: &RelPath) -> std::io::Result<bool> {
-        Ok(true)
+    fn digest(&self, _: &Path, _: &RelPath) -> std::io::Result<[u8; 32]> {
+        Err(std::io::Error::other("nothing is stored"))
     }
 }
 
@@ -527,6 +527,17 @@ struct Bench {
     source: SourceRow,
 }
 
+impl Recipe {
+    /// Returns when two versions are the same by this recipe.
+    fn rule(&self) -> Rule {
+        match (self.is_told, self.inode_identity) {
+            (true, _) => Rule::WRITES,
+            (false, true) => Rule::SNAPSHOTS,
+            (false, false) => Rule::COPIES,
+        }
+    }
+}
+
 impl Bench {
     fn new(recipe: Recipe, history: &[Plain]) -> Self {
         // In memory where there is such a place: each generation is synced, and a disk would be waited for.
@@ -536,7 +547,8 @@ impl Bench {
         let path = folder.path().join("catalog.db");
         Writer::create(&path).expect("a new catalog can be made");
         let mut writer = Writer::open(&path).expect("it can be written");
-        let new = NewSource { name: "homes", kind: SourceKind::Nfs, settings: "{}", added_at: Time(0) };
+        let new =
+            NewSource { name: "homes", kind: SourceKind::Nfs, settings: "{}", rule: recipe.rule(), added_at: Time(0) };
         writer.add_source(&new).expect("a source can be added");
         let source = Reader::open(&path).and_then(|reader| reader.source("homes")).expect("it was added");
         let copies = history.iter().enumerate().map(|(n, tree)| (instant(n), tree.clone())).collect();
@@ -552,11 +564,8 @@ impl Bench {
             return self.take(generation);
         }
         let found = Found { taken_at: instant(generation), path: PathBuf::from(format!("/copies/{generation}")) };
-        let copy = NewCopy { source: &self.source, found: &found, store: Path::new("/copies") };
-        let rules = Rules { inode_identity: self.script.recipe.inode_identity, checksum: false };
-        index_copy(&mut self.writer, &copy, &self.script, rules, &Fixed(NOW), &Void)
-            .expect("it can be indexed")
-            .changed_nodes
+        let copy = NewCopy { source: &self.source, found: &found, store: Path::new("/copies"), again: false };
+        index_copy(&mut self.writer, &copy, &self.script, &Fixed(NOW), &Void).expect("it can be indexed").changed_nodes
     }
 
     /// Takes a generation as the source tells it: all of the first, then what changed.
@@ -571,9 +580,9 @@ impl Bench {
         };
         let told = match &before {
             None => Told::All(&mut walk),
-            Some(before) => {
+            Some(_) => {
                 let changes = self.script.changes(instant(generation - 1), at);
-                Told::Changes { changes, before, root: self.script.key(at, ROOT), scan: Scan::Changelog }
+                Told::Changes { changes, root: self.script.key(at, ROOT), scan: Scan::Changelog }
             }
         };
         let mut keep = NoBytes(generation);
@@ -1268,17 +1277,16 @@ fn two_files_with_one_inode_number_on_two_devices_stay_two_files() {
             Ok(ScanStats::default())
         }
 
-        fn same_bytes(&self, _one: &Path, _other: &Path, _path: &RelPath) -> std::io::Result<bool> {
-            Ok(true)
+        fn digest(&self, _: &Path, _: &RelPath) -> std::io::Result<[u8; 32]> {
+            Err(std::io::Error::other("nothing is stored"))
         }
     }
 
     let recipe = small(1, true);
     let mut bench = Bench::new(recipe, &[]);
     let found = Found { taken_at: instant(0), path: PathBuf::from("/copies/0") };
-    let copy = NewCopy { source: &bench.source, found: &found, store: Path::new("/copies") };
-    let rules = Rules { inode_identity: true, checksum: false };
-    index_copy(&mut bench.writer, &copy, &TwoDevices(recipe), rules, &Fixed(NOW), &Void).expect("it can be indexed");
+    let copy = NewCopy { source: &bench.source, found: &found, store: Path::new("/copies"), again: false };
+    index_copy(&mut bench.writer, &copy, &TwoDevices(recipe), &Fixed(NOW), &Void).expect("it can be indexed");
     let tree = bench.tree();
     let files = listing(&tree, root_of(&tree, 0));
     assert_eq!(files.len(), 2);

@@ -30,7 +30,7 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, Error> {
 
 /// Brings a catalog of an older format to the present one, as the first program that opens it has to.
 fn bring_up_to_date(path: &Path) -> Result<(), Error> {
-    let _lock = super::writer::take_lock(path)?;
+    let _lock = super::lock::take_lock(path)?;
     drop(open_writing(path)?);
     Ok(())
 }

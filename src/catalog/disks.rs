@@ -3,9 +3,12 @@
 //! Promises: a layer comes back only whole, with all that it rests on, or not at all; a chain of parents ends. Knows no
 //! image format and no file system.
 
+use super::generation::Ids;
 use super::rows::{NODE_COLUMN_COUNT, NODE_COLUMNS, NodeRow};
 use super::{Error, GenerationWriter, Place, Reader, Writer};
-use crate::model::{Extent, FileKey, FileMap, ImageFile, Layer, NodeId, ObjectId, SourceId, Time, Timestamp};
+use crate::model::{
+    Extent, FileKey, FileMap, GenerationId, ImageFile, Layer, NodeId, ObjectId, SourceId, Time, Timestamp,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -144,17 +147,14 @@ impl Writer {
 }
 
 impl GenerationWriter<'_> {
-    /// Records what this generation holds of its disk.
-    ///
-    /// # Errors
-    /// [`Error::Sqlite`].
-    pub fn set_disk(&mut self, disk: &DiskRow) -> Result<(), Error> {
-        let (object, generation) = (self.object.0, self.generation.0);
+    /// Writes what a generation holds of its disk ([`GenerationWriter::hold`]).
+    pub(super) fn write_disk(&mut self, ids: Ids, disk: &DiskRow) -> Result<(), Error> {
+        let (object, generation) = (ids.object.0, ids.generation.0);
         let parent = match disk.parent {
             Some(at) => Some(self.sql("finding what a disk is based on", |c| newest_object(c, self.source, at))?),
             None => None,
         };
-        self.sql("recording a disk", |c| {
+        self.write("recording a disk", |c| {
             c.execute(
                 "UPDATE object SET kind = 'layer', size = ?2, is_full = ?3, parent = ?4 WHERE id = ?1",
                 params![object, disk.layer.size_bytes as i64, disk.parent.is_none(), parent],
@@ -182,24 +182,21 @@ impl GenerationWriter<'_> {
                 let ImageFile { size_bytes, mtime, .. } = *file;
                 let number = number as i64;
                 statement.execute(params![object, number, path, size_bytes as i64, mtime.seconds, mtime.nanos])?;
-                super::writer::insert_odd_name(c, path)?;
+                super::tables::insert_odd_name(c, path)?;
             }
             Ok(())
         })
     }
 
-    /// Records a volume of this generation's disk.
-    ///
-    /// # Errors
-    /// [`Error::Sqlite`].
-    pub fn add_volume(&mut self, volume: &VolumeRow) -> Result<(), Error> {
-        self.sql("recording a volume", |c| {
+    /// Writes a volume of a generation's disk ([`GenerationWriter::add_volume`]).
+    pub(super) fn write_volume(&mut self, generation: GenerationId, volume: &VolumeRow) -> Result<(), Error> {
+        self.write("recording a volume", |c| {
             c.prepare_cached(
                 "INSERT OR REPLACE INTO disk_volume(generation, name, size, pieces, kind, browsable, label, fs_label, uuid, state, features, note) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?
             .execute(params![
-                self.generation.0,
+                generation.0,
                 volume.name,
                 volume.size_bytes as i64,
                 volume.pieces,
@@ -251,18 +248,6 @@ impl GenerationWriter<'_> {
             _ => None,
         };
         self.intern_bytes(&map.encode(), known).map(|id| Place::OnDisk(Some(id)))
-    }
-
-    /// Returns the place of bytes that are kept in the catalog, that of `base` if they are the same.
-    ///
-    /// # Errors
-    /// [`Error::Sqlite`].
-    pub fn place_inline(&mut self, bytes: &[u8], base: Option<&NodeRow>) -> Result<Place, Error> {
-        let known = match base.map(|base| base.place) {
-            Some(Place::Inline(known)) => Some(known),
-            _ => None,
-        };
-        self.intern_bytes(bytes, known).map(Place::Inline)
     }
 
     /// Calls `each` for every version up to the previous generation that is one run of up to 16 MiB and may have bytes in `length`
@@ -373,29 +358,14 @@ impl GenerationWriter<'_> {
         self.sql("reading the runs of a file", |c| file_map(c, row)).map(Option::unwrap_or_default)
     }
 
-    /// Returns names and content bytes of the previous generation; 0 if there is none.
-    ///
-    /// # Errors
-    /// [`Error::Sqlite`].
-    pub fn previous_totals(&self) -> Result<(i64, i64), Error> {
-        let Some(previous) = self.previous else { return Ok((0, 0)) };
-        self.sql("reading what a generation holds", |c| {
-            c.query_row(
-                "SELECT coalesce(entries, 0), coalesce(size_bytes, 0) FROM generation WHERE source = ?1 AND taken_at = ?2",
-                [self.source.0, previous.0],
-                |r| Ok((r.get(0)?, r.get(1)?)),
-            )
-        })
-    }
-
     /// Returns the identity of `node`, if it has one.
     ///
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn key_of(&self, node: NodeId) -> Result<Option<FileKey>, Error> {
         self.sql("finding out who a node is", |c| {
-            c.prepare_cached("SELECT inode, born_ns FROM identity WHERE node = ?1")?
-                .query_row([node.0], |r| {
+            c.prepare_cached("SELECT inode, born_ns FROM identity WHERE node = ?1 AND born_ns <> ?2")?
+                .query_row([node.0, super::tables::NAMED], |r| {
                     Ok(FileKey { device: 0, inode: r.get::<_, i64>(0)? as u64, born_ns: r.get(1)? })
                 })
                 .optional()

@@ -126,9 +126,9 @@ impl GenerationWriter<'_> {
         let perm = reader::perm(c, row.perm)?;
         let key = c
             .prepare_cached(
-                "SELECT inode, born_ns FROM identity INDEXED BY identity_node WHERE node = ?1 AND source = ?2",
+                "SELECT inode, born_ns FROM identity INDEXED BY identity_node WHERE node = ?1 AND source = ?2 AND born_ns <> ?3",
             )?
-            .query_row([node.0, self.source.0], |r| {
+            .query_row([node.0, self.source.0, super::tables::NAMED], |r| {
                 Ok(FileKey { device: 0, inode: r.get::<_, i64>(0)? as u64, born_ns: r.get(1)? })
             })
             .optional()?;

@@ -11,28 +11,46 @@
 
 mod connect;
 mod disks;
+mod draft;
+mod edit;
+mod forget;
+mod generation;
+mod insert;
+mod intern;
 mod interval;
+mod lock;
 mod manifest;
+mod notes;
+mod past;
+mod proof;
 mod query;
 mod reader;
 mod registry;
 mod rows;
 mod schema;
-mod writer;
+mod sources;
+mod tables;
 
 pub use disks::{DiskRow, PreviousVolume, VolumeRow};
+pub use edit::{NewGeneration, Written};
+pub use forget::Forgotten;
+pub use generation::{Counts, GenerationWriter, Published, Writer};
 pub use manifest::{Deed, TellError};
+pub use notes::ChangeOps;
 pub use query::{Column, Query, QueryLimits};
 pub use reader::{DirEntry, GenerationRow, Reader, SourceRow};
 pub use registry::{CopyRow, InstantRow, ObjectRow, Registry, RegistrySource};
 pub use rows::{NodeRow, Perm, Place};
-pub use writer::{ChangeOps, Counts, GenerationWriter, NewSource, Resume, Writer};
+pub use sources::{NewSource, Resume};
 
 use crate::model::{NodeId, Time};
 use std::path::PathBuf;
 
 /// The `user_version` that this program writes and reads.
 pub const FORMAT: i64 = schema::FORMAT;
+
+/// Node numbers stay below this: the upper bits of an inode number are the view.
+const NODE_MAX: i64 = 1 << 36;
 
 /// What can go wrong with a catalog.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +130,36 @@ pub enum Error {
         source_name: String,
         /// The instant.
         at: Time,
+    },
+    /// A source has no generation at this second.
+    #[error("source {source_name:?} has no generation of {at}")]
+    NoSuchGeneration {
+        /// The source.
+        source_name: String,
+        /// The instant.
+        at: Time,
+    },
+    /// What was told of a generation contradicts itself; it was not published.
+    #[error("the generation of {at} was not published: \"{path}\": {what}")]
+    Unproved {
+        /// Its instant.
+        at: Time,
+        /// Where it contradicts itself.
+        path: String,
+        /// How.
+        what: String,
+    },
+    /// Something went wrong before, and what that left is removed by whoever opens the catalog next.
+    #[error("catalog {path:?} is not written to any more after an error; open it again")]
+    Spent {
+        /// The catalog.
+        path: PathBuf,
+    },
+    /// All numbers for nodes are given out.
+    #[error("catalog {path:?} has no number left for a node: it had 68,719,476,736")]
+    NodesUsedUp {
+        /// The catalog.
+        path: PathBuf,
     },
     /// The disk is full.
     #[error("{doing} in catalog {path:?}: the disk is full")]
@@ -194,3 +242,6 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,9 @@
 //! in it. Never writes, never opens a file of a backup.
 
 use super::rows::{KindNumber, NODE_COLUMNS, NodeRow, Perm};
-use super::{CopyRow, Error, ObjectRow, connect};
+use super::{CopyRow, Error, ObjectRow, connect, notes};
 use crate::model::{
-    CopyId, EntryName, FOREVER, GenerationId, Kind, NodeId, ObjectId, RelPath, SourceId, StoreId, Time, XattrSet,
+    CopyId, EntryName, FOREVER, GenerationId, Kind, NodeId, ObjectId, RelPath, Rule, SourceId, StoreId, Time, XattrSet,
 };
 use rusqlite::{Connection, OptionalExtension, StatementStatus, params};
 use std::cell::{Cell, RefCell};
@@ -92,6 +92,8 @@ pub struct SourceRow {
     pub settings: String,
     /// Its top directory.
     pub root: NodeId,
+    /// When two of its versions are the same.
+    pub rule: Rule,
     /// When it was added.
     pub added_at: Time,
 }
@@ -473,8 +475,9 @@ impl Reader {
     /// [`Error::Sqlite`] if SQLite fails.
     pub fn sources(&self) -> Result<Vec<SourceRow>, Error> {
         self.run("listing sources", |connection| {
-            let mut statement = connection
-                .prepare_cached("SELECT id, name, kind, settings, root, added_at FROM source ORDER BY name")?;
+            let mut statement = connection.prepare_cached(
+                "SELECT id, name, kind, settings, root, added_at, rule, by_inode FROM source ORDER BY name",
+            )?;
             statement
                 .query_map([], |row| {
                     Ok(SourceRow {
@@ -484,6 +487,7 @@ impl Reader {
                         settings: row.get(3)?,
                         root: NodeId(row.get(4)?),
                         added_at: Time(row.get(5)?),
+                        rule: notes::read_rule(row, 6)?,
                     })
                 })?
                 .collect()

@@ -60,6 +60,12 @@ impl Place {
         matches!(self, Self::OnDisk(_) | Self::Run(_) | Self::WholeDisk)
     }
 
+    /// Tells whether it is the bytes of a file, whose number ([`NodeRow::bytes`]) tells whether they are the same; a target that is
+    /// kept in the catalog is compared itself.
+    pub fn holds_a_file(self) -> bool {
+        self.is_in_a_copy() || self.is_on_a_disk()
+    }
+
     pub(super) fn columns(self) -> (i64, Option<i64>) {
         match self {
             Self::None => (0, None),
@@ -145,24 +151,6 @@ impl NodeRow {
             place,
             bytes: row.get::<_, Option<i64>>(at + 10)?.unwrap_or(0),
         })
-    }
-
-    /// Tells whether two versions hold the same bytes: the same place and, for a file in a copy, the same
-    /// size and mtime (rsync's quick check); for one on a disk the same size, if nothing was written to its runs.
-    pub fn same_content(&self, other: &Self) -> bool {
-        self.place == other.place
-            && (!self.place.is_in_a_copy() || self.same_stamp(other))
-            && (!self.place.is_on_a_disk() || self.size_bytes == other.size_bytes)
-    }
-
-    /// Tells whether two versions have the same owner, rights, attributes and link count, and, where
-    /// the mtime says nothing about bytes in a copy, the same mtime.
-    pub fn same_attributes(&self, other: &Self) -> bool {
-        self.perm == other.perm && self.nlink == other.nlink && (self.place.is_in_a_copy() || self.same_stamp(other))
-    }
-
-    fn same_stamp(&self, other: &Self) -> bool {
-        self.size_bytes == other.size_bytes && self.mtime == other.mtime
     }
 }
 

@@ -14,10 +14,10 @@ use super::report::{Failure, Outcome};
 use super::{World, report};
 use crate::catalog::{SourceRow, Writer};
 use crate::clock::Clock;
-use crate::index::{Done, NewCopy, Rules, index_copy};
+use crate::index::{Done, NewCopy, index_copy};
 use crate::model::{Fold, SourceKind, Time, parse_instant};
 use crate::monitor::Monitor;
-use crate::source::nfs::{IdentityRule, InstantFrom, Settings};
+use crate::source::nfs::{InstantFrom, Settings};
 use crate::source::{self, Found, Source};
 use serde_json::json;
 use std::collections::HashMap;
@@ -282,12 +282,10 @@ impl Job<'_> {
     }
 
     fn index(&self, writer: &mut Writer, found: &Found, expected: Option<u64>) -> Result<Done, Failure> {
-        let rules =
-            Rules { inode_identity: self.settings.identity == IdentityRule::Inode, checksum: self.settings.checksum };
         let store = self.store_of(&found.path);
-        let copy = NewCopy { source: self.source, found, store: &store };
+        let copy = NewCopy { source: self.source, found, store: &store, again: false };
         self.monitor.begin(&format!("{} {}", self.source.name, found.taken_at), expected);
-        let done = index_copy(writer, &copy, self.copies, rules, &self.world.clock, &self.monitor);
+        let done = index_copy(writer, &copy, self.copies, &self.world.clock, &self.monitor);
         self.monitor.end();
         done.map_err(|e| {
             let failure = Failure::from(e);

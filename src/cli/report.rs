@@ -72,8 +72,8 @@ impl From<std::io::Error> for Failure {
 impl From<catalog::Error> for Failure {
     fn from(e: catalog::Error) -> Self {
         use catalog::Error::{
-            Busy, Contradiction, Exists, Full, GenerationExists, Io, Missing, NetworkFilesystem, NoSuchSource,
-            NotACatalog, Refused, SourceExists, SourceName, Sqlite, TooNew,
+            Busy, Contradiction, Exists, Full, GenerationExists, Io, Missing, NetworkFilesystem, NoSuchGeneration,
+            NoSuchSource, NodesUsedUp, NotACatalog, Refused, SourceExists, SourceName, Spent, Sqlite, TooNew, Unproved,
         };
         let hint = match &e {
             Missing { .. } => Some("asof init makes it; --catalog FILE or ASOF_CATALOG names another"),
@@ -85,8 +85,11 @@ impl From<catalog::Error> for Failure {
             NoSuchSource { .. } => Some("asof source list shows them, asof source add makes one"),
             SourceExists { .. } => Some("asof source show tells its settings, asof source set changes them"),
             GenerationExists { .. } => Some("give it another second: asof index NAME PATH --at DATE"),
+            NoSuchGeneration { .. } => Some("asof generations NAME lists them"),
+            Unproved { .. } => Some("nothing of it was kept; the copy is untouched: please report this"),
+            NodesUsedUp { .. } => Some("begin another catalog beside it: asof init --catalog FILE"),
             Full { .. } => Some("nothing that was published is lost; make room and run it again"),
-            Io { .. } | SourceName { .. } | Contradiction { .. } | Refused(_) | Sqlite { .. } => None,
+            Io { .. } | SourceName { .. } | Contradiction { .. } | Spent { .. } | Refused(_) | Sqlite { .. } => None,
         };
         let failure = Self::new(chain(&e));
         match hint {

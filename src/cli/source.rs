@@ -10,7 +10,7 @@ use super::report::{Failure, Outcome};
 use super::{World, show};
 use crate::catalog::{NewSource, SourceRow, Writer};
 use crate::clock::Clock;
-use crate::model::{Consistency, SourceKind, chain};
+use crate::model::{Consistency, Rule, SourceKind, chain};
 use crate::source::nfs::{IdentityRule, InstantFrom, Settings};
 use crate::source::{block, gluster};
 use crate::take::hooks;
@@ -41,6 +41,7 @@ fn add_nfs(args: &NfsArgs, world: &World) -> Result<Outcome, Failure> {
         name: &args.name,
         kind: SourceKind::Nfs,
         settings: &settings.to_json()?,
+        rule: settings.rule(),
         added_at: world.clock.now(),
     };
     writer.add_source(&new)?;
@@ -62,7 +63,13 @@ fn add_gluster(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure> {
     settings.check()?;
     let mut writer = world.writer()?;
     let (kind, now) = (SourceKind::Gluster, world.clock.now());
-    writer.add_source(&NewSource { name: &args.name, kind, settings: &settings.to_json()?, added_at: now })?;
+    writer.add_source(&NewSource {
+        name: &args.name,
+        kind,
+        settings: &settings.to_json()?,
+        rule: Rule::WRITES,
+        added_at: now,
+    })?;
     eprintln!("added source \"{}\": volume \"{volume}\", copies below {:?}", args.name, settings.store);
     eprintln!("hint: asof take {} makes the first generation, a full one", args.name);
     Ok(Outcome::Done)
@@ -82,7 +89,7 @@ fn add_block(args: &BlockArgs, world: &World) -> Result<Outcome, Failure> {
     apply_disk(&args.how, &mut settings)?;
     settings.check()?;
     let (kind, now) = (SourceKind::Block, world.clock.now());
-    let new = NewSource { name: &args.name, kind, settings: &settings.to_json()?, added_at: now };
+    let new = NewSource { name: &args.name, kind, settings: &settings.to_json()?, rule: Rule::WRITES, added_at: now };
     world.writer()?.add_source(&new)?;
     eprintln!("added source \"{}\": a disk, images in {:?}", args.name, settings.images);
     match settings.nbd.is_some() || settings.snapshot.is_some() || settings.domain.is_some() {
@@ -95,7 +102,13 @@ fn add_block(args: &BlockArgs, world: &World) -> Result<Outcome, Failure> {
 fn add_lists(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure> {
     let settings = gluster::Settings::of_lists().to_json()?;
     let (kind, now) = (SourceKind::Gluster, world.clock.now());
-    world.writer()?.add_source(&NewSource { name: &args.name, kind, settings: &settings, added_at: now })?;
+    world.writer()?.add_source(&NewSource {
+        name: &args.name,
+        kind,
+        settings: &settings,
+        rule: Rule::WRITES,
+        added_at: now,
+    })?;
     eprintln!("added source \"{}\": a volume of which another tool makes lists and copies", args.name);
     eprintln!("hint: asof index {} --list LIST --data DIR --at DATE indexes the first copy, a full one", args.name);
     Ok(Outcome::Done)

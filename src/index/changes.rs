@@ -8,20 +8,19 @@
 //! the new tree; a renamed directory is one name closed and one opened, whatever is below it. A name in a directory
 //! that nobody knows is an error that asks for a walk, never a name left out.
 
+use super::Error;
 use super::keep::{Doubt, Keep, Outcome, keep_file};
-use super::{Counts, Error};
-use crate::catalog::{ChangeOps, DirEntry, GenerationWriter, NodeRow, Resume};
+use crate::catalog::{GenerationWriter, NodeRow, Written};
 use crate::model::{Changes, EntryName, FileKey, Finding, Kind, NodeId, NodeState, RelPath};
 use crate::monitor::Monitor;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 /// A node that may have changed, and what it was.
 struct Touched {
     state: NodeState,
     node: NodeId,
+    /// What it was, if it lived: had a name, or is the root.
     base: Option<NodeRow>,
-    /// It had a name (or is the root).
-    lived: bool,
 }
 
 /// The names of a node, as a source tells them.
@@ -34,11 +33,6 @@ pub(super) struct Apply<'a, 'w> {
     root: FileKey,
     monitor: &'a dyn Monitor,
     nodes: HashMap<FileKey, Option<NodeId>>,
-    /// Nodes that lost or got a name and may have to be told their new link count.
-    relinked: BTreeSet<NodeId>,
-    counts: Counts,
-    entries: i64,
-    size_bytes: i64,
 }
 
 impl<'a, 'w> Apply<'a, 'w> {
@@ -46,23 +40,12 @@ impl<'a, 'w> Apply<'a, 'w> {
         writer: &'a mut GenerationWriter<'w>,
         keep: &'a mut dyn Keep,
         root: FileKey,
-        before: &Resume,
         monitor: &'a dyn Monitor,
     ) -> Self {
-        Self {
-            writer,
-            keep,
-            root,
-            monitor,
-            nodes: HashMap::new(),
-            relinked: BTreeSet::new(),
-            counts: Counts::default(),
-            entries: before.entries as i64,
-            size_bytes: before.size_bytes as i64,
-        }
+        Self { writer, keep, root, monitor, nodes: HashMap::new() }
     }
 
-    pub(super) fn run(mut self, changes: Changes) -> Result<Counts, Error> {
+    pub(super) fn run(mut self, changes: Changes) -> Result<(), Error> {
         for finding in &changes.findings {
             self.finding(finding)?;
         }
@@ -79,7 +62,7 @@ impl<'a, 'w> Apply<'a, 'w> {
             let Some(kind) = self.writer.known_kind(node)? else { continue };
             moved.push((node, kind, names));
         }
-        for one in touched.iter().filter(|one| one.lived) {
+        for one in touched.iter().filter(|one| one.base.is_some()) {
             self.close_names(one.node, &one.state.names)?;
         }
         for (node, _, names) in &moved {
@@ -90,14 +73,13 @@ impl<'a, 'w> Apply<'a, 'w> {
         }
         for (node, kind, names) in &moved {
             self.open_names(*node, *kind, names)?;
-            self.relinked.insert(*node);
         }
         for key in changes.gone {
             if let Some(node) = self.node_of(key)? {
                 self.close_all(node)?;
             }
         }
-        self.close_below_the_dead()?;
+        self.writer.bury()?;
         // From the top down, so that a copy has its directories before what is in them.
         let mut ordered = Vec::with_capacity(touched.len());
         for one in touched {
@@ -111,10 +93,7 @@ impl<'a, 'w> Apply<'a, 'w> {
             }
             self.monitor.advance(1);
         }
-        self.count_links()?;
-        self.counts.entries = u64::try_from(self.entries).unwrap_or(0);
-        self.counts.size_bytes = u64::try_from(self.size_bytes).unwrap_or(0);
-        Ok(self.counts)
+        Ok(())
     }
 
     /// Returns the node of `key`, if any generation had it or this one has.
@@ -136,11 +115,11 @@ impl<'a, 'w> Apply<'a, 'w> {
     /// Gives a node to every state.
     fn know(&mut self, state: NodeState) -> Result<Touched, Error> {
         let known = self.node_of(state.key)?;
-        let lived = match known {
-            Some(node) => node == self.writer.root() || !self.writer.previous_names(node)?.is_empty(),
-            None => false,
+        let base = match known {
+            Some(node) => self.writer.living(node)?,
+            None => None,
         };
-        if !lived && !state.made && state.attrs.kind() == Kind::Directory {
+        if base.is_none() && !state.made && state.attrs.kind() == Kind::Directory {
             return Err(Error::UntoldDirectory { directory: state.key });
         }
         // A node that lost all its names and has one again goes on where it stopped.
@@ -155,8 +134,7 @@ impl<'a, 'w> Apply<'a, 'w> {
                 node
             }
         };
-        let base = if lived { self.writer.previous_version(node)? } else { None };
-        Ok(Touched { state, node, base, lived })
+        Ok(Touched { state, node, base })
     }
 
     /// Closes `name` in `parent` where it pointed to another node than it does now.
@@ -167,7 +145,7 @@ impl<'a, 'w> Apply<'a, 'w> {
             Some(key) => self.node_of(key)?,
             None => None,
         };
-        if now == Some(before) { Ok(()) } else { self.close(dir, name, before) }
+        if now == Some(before) { Ok(()) } else { self.close(dir, name) }
     }
 
     /// Closes the names that a node no longer has.
@@ -178,7 +156,7 @@ impl<'a, 'w> Apply<'a, 'w> {
         }
         for (dir, name) in self.writer.current_names(node)? {
             if !now.iter().any(|(parent, text)| *parent == Some(dir) && **text == name) {
-                self.close(dir, &name, node)?;
+                self.close(dir, &name)?;
             }
         }
         Ok(())
@@ -193,75 +171,40 @@ impl<'a, 'w> Apply<'a, 'w> {
             match self.writer.lookup_current(dir, name)? {
                 Some((there, _)) if there == node => continue,
                 // What was there was moved over and told of by nobody.
-                Some((there, _)) => self.close(dir, name, there)?,
+                Some(_) => self.close(dir, name)?,
                 None => {}
             }
-            self.writer.open_entry(dir, name, node, kind)?;
-            self.writer.note_change(node, ChangeOps::LINKED)?;
-            self.entries += 1;
+            self.writer.link(dir, name, node, kind)?;
         }
         Ok(())
     }
 
-    fn close(&mut self, dir: NodeId, name: &EntryName, node: NodeId) -> Result<(), Error> {
-        self.writer.close_entry(dir, name)?;
-        self.writer.note_change(node, ChangeOps::UNLINKED)?;
-        self.entries -= 1;
-        self.relinked.insert(node);
+    fn close(&mut self, dir: NodeId, name: &EntryName) -> Result<(), Error> {
+        self.writer.unlink(dir, name)?;
         Ok(())
     }
 
     fn close_all(&mut self, node: NodeId) -> Result<(), Error> {
         for (dir, name) in self.writer.current_names(node)? {
-            self.close(dir, &name, node)?;
-        }
-        Ok(())
-    }
-
-    /// Closes what is left below directories that have no name any more, and takes the bytes of dead files off the sum.
-    fn close_below_the_dead(&mut self) -> Result<(), Error> {
-        let mut dead: Vec<NodeId> = self.relinked.iter().copied().collect();
-        // A file that loses several names with its directory comes here for each, and its bytes count once.
-        let mut buried = BTreeSet::new();
-        while let Some(node) = dead.pop() {
-            if !self.writer.current_names(node)?.is_empty() || !buried.insert(node) {
-                continue;
-            }
-            let Some(row) = self.writer.previous_version(node)? else { continue };
-            match self.writer.known_kind(node)? {
-                Some(Kind::Directory) => {
-                    let mut below: Vec<DirEntry> = Vec::new();
-                    self.writer.list_current(node, |entry| below.push(entry))?;
-                    for entry in below {
-                        self.close(node, &entry.name, entry.node)?;
-                        dead.push(entry.node);
-                    }
-                }
-                Some(Kind::File) => self.size_bytes -= row.size_bytes as i64,
-                _ => {}
-            }
+            self.close(dir, &name)?;
         }
         Ok(())
     }
 
     /// Writes attributes and has the bytes taken.
     fn settle(&mut self, path: &RelPath, one: Touched) -> Result<(), Error> {
-        let Touched { mut state, node, base, lived } = one;
-        let mut place = None;
+        let Touched { mut state, node, base } = one;
+        let (mut place, mut written) = (None, Written::No);
         let kind = state.attrs.kind();
         if kind == Kind::File {
             let doubt = if state.data { Doubt::IfTouched } else { Doubt::None };
             let what = (path, state.key, state.origin);
             match keep_file(self.keep, self.writer, what, &mut state.attrs, base.as_ref(), doubt)? {
                 Outcome::Gone => {
-                    self.relinked.insert(node);
-                    if lived {
-                        self.size_bytes -= base.map_or(0, |row| row.size_bytes as i64);
-                    }
                     return self.close_all(node);
                 }
-                Outcome::Recorded { place: taken, finding } => {
-                    place = Some(taken);
+                Outcome::Recorded { place: taken, written: how, finding } => {
+                    (place, written) = (Some(taken), how);
                     if let Some((kind, detail)) = finding {
                         self.finding(&Finding { kind, path: path.clone(), detail })?;
                     }
@@ -275,8 +218,6 @@ impl<'a, 'w> Apply<'a, 'w> {
                     self.keep.link(&other, state.key).map_err(Error::Keep)?;
                 }
             }
-            let before = if lived { base.map_or(0, |row| row.size_bytes as i64) } else { 0 };
-            self.size_bytes += state.attrs.size_bytes as i64 - before;
         } else if !path.is_root() {
             self.keep.other(path, &state.attrs, base.is_none()).map_err(Error::Keep)?;
         }
@@ -285,47 +226,12 @@ impl<'a, 'w> Apply<'a, 'w> {
         if kind != Kind::Directory {
             row.nlink = u32::try_from(self.writer.current_names(node)?.len()).unwrap_or(u32::MAX);
         }
-        self.relinked.remove(&node);
-        self.write(node, row, base.as_ref())
-    }
-
-    fn write(&mut self, node: NodeId, row: NodeRow, base: Option<&NodeRow>) -> Result<(), Error> {
-        let Some(base) = base else {
-            self.writer.note_change(node, ChangeOps::CREATED)?;
-            return Ok(self.writer.set_version(node, row)?);
-        };
-        let mut ops = ChangeOps::between(base, &row);
-        if base.ctime != row.ctime {
-            ops |= ChangeOps::ATTRIBUTES;
-        }
-        if ops.is_empty() {
-            return Ok(());
-        }
-        self.writer.note_change(node, ops)?;
-        Ok(self.writer.set_version(node, row)?)
-    }
-
-    /// Mends the link count of nodes that lost a name and were not told of: something was moved over them.
-    fn count_links(&mut self) -> Result<(), Error> {
-        for node in std::mem::take(&mut self.relinked) {
-            let names = self.writer.current_names(node)?.len();
-            let Some(row) = self.writer.current_version(node)? else { continue };
-            // That of a directory is not its names.
-            if self.writer.known_kind(node)? == Some(Kind::Directory) {
-                continue;
-            }
-            let nlink = u32::try_from(names).unwrap_or(u32::MAX);
-            if names > 0 && row.nlink != nlink {
-                self.writer.note_change(node, ChangeOps::ATTRIBUTES)?;
-                self.writer.set_version(node, NodeRow { nlink, ..row })?;
-            }
-        }
+        self.writer.put(node, base.as_ref(), row, written)?;
         Ok(())
     }
 
     fn finding(&mut self, finding: &Finding) -> Result<(), Error> {
-        self.counts.count(finding.kind);
         self.monitor.finding(finding);
-        Ok(self.writer.add_finding(finding)?)
+        Ok(self.writer.report(finding)?)
     }
 }

@@ -16,8 +16,8 @@ mod browse;
 mod changed;
 
 use super::run::{Done, end};
-use super::{Counts, Error, KeepError};
-use crate::catalog::{ChangeOps, DirEntry, DiskRow, GenerationWriter, NodeRow, Place, SourceRow, VolumeRow, Writer};
+use super::{Error, KeepError};
+use crate::catalog::{DiskRow, GenerationWriter, NewGeneration, NodeRow, Place, SourceRow, VolumeRow, Writer, Written};
 use crate::clock::Clock;
 use crate::model::{
     Attrs, EntryName, FileKey, Finding, FindingKind, Kind, Level, NodeId, RelPath, Time, Timestamp, XattrSet,
@@ -26,7 +26,7 @@ use crate::monitor::Monitor;
 use crate::source::block::volumes::{self, Volume, VolumeDevice};
 use crate::source::block::{self, Device, FileSystem, State, ext4, xfs};
 use browse::Browse;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -58,6 +58,8 @@ pub struct NewDisk<'a> {
     pub before: Option<DiskBefore>,
     /// What is to be done when all is written and nothing is published yet.
     pub seal: Option<&'a Seal<'a>>,
+    /// Whether it takes the place of the generation of this second.
+    pub again: bool,
 }
 
 /// Is called with a generation that has all its rows; an error keeps it from being published.
@@ -83,13 +85,21 @@ pub fn index_disk(
 ) -> Result<Done, Error> {
     let started = Instant::now();
     let store = writer.store_at(new.store)?;
-    let mut generation = writer.begin(new.source, new.at, new.level, (store, new.below), clock.now())?;
-    let written = DiskIndex::new(&mut generation, new, monitor).and_then(DiskIndex::run);
-    let written = written.and_then(|counts| match new.seal {
-        Some(seal) => seal(&generation).map(|()| counts).map_err(Error::Keep),
-        None => Ok(counts),
+    let begin = NewGeneration {
+        source: new.source,
+        at: new.at,
+        level: new.level,
+        copy: (store, new.below),
+        now: clock.now(),
+        again: new.again,
+    };
+    let mut generation = writer.begin(&begin)?;
+    let written = DiskIndex::new(&mut generation, new, monitor).run();
+    let written = written.and_then(|()| match new.seal {
+        Some(seal) => seal(&generation).map_err(Error::Keep),
+        None => Ok(()),
     });
-    end(generation, written.map(|counts| (counts, false)), started)
+    end(generation, written.map(|()| None), started)
 }
 
 /// The names that a directory has now, with what each points to.
@@ -100,38 +110,20 @@ struct DiskIndex<'a, 'w> {
     writer: &'a mut GenerationWriter<'w>,
     new: &'a NewDisk<'a>,
     monitor: &'a dyn Monitor,
-    counts: Counts,
-    /// Names that there are more than before.
-    entries: i64,
-    /// Bytes of the files of a first generation.
-    size_bytes: u64,
-    /// Sizes of the files of a first generation that have no name yet.
-    nameless: HashMap<NodeId, u64>,
-    /// Files of a later one whose size counts otherwise than before.
-    resized: HashSet<NodeId>,
     /// What is wrong with nodes, to be told when they have their names.
     troubles: Vec<Trouble>,
-    /// Directories that lost a name.
-    lost: Vec<NodeId>,
     /// Directories that got a name, with it.
     named: Vec<(NodeId, EntryName, NodeId)>,
 }
 
 impl<'a, 'w> DiskIndex<'a, 'w> {
-    fn new(
-        writer: &'a mut GenerationWriter<'w>,
-        new: &'a NewDisk<'a>,
-        monitor: &'a dyn Monitor,
-    ) -> Result<Self, Error> {
+    fn new(writer: &'a mut GenerationWriter<'w>, new: &'a NewDisk<'a>, monitor: &'a dyn Monitor) -> Self {
         assert_eq!(writer.previous().is_some(), new.before.is_some(), "the generation before is told, if there is one");
-        let (lost, named, troubles) = (Vec::new(), Vec::new(), Vec::new());
-        let (nameless, resized) = (HashMap::new(), HashSet::new());
-        let counts = Counts::default();
-        Ok(Self { writer, new, monitor, counts, entries: 0, size_bytes: 0, nameless, resized, troubles, lost, named })
+        Self { writer, new, monitor, troubles: Vec::new(), named: Vec::new() }
     }
 
-    fn run(mut self) -> Result<Counts, Error> {
-        self.writer.set_disk(self.new.row)?;
+    fn run(mut self) -> Result<(), Error> {
+        self.writer.hold(self.new.row)?;
         let mut tree: BTreeMap<Vec<EntryName>, Names> = BTreeMap::new();
         tree.insert(Vec::new(), Names::new());
         let disk = self.disk_itself()?;
@@ -161,8 +153,7 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
             nodes.insert(path.clone(), node);
         }
         self.end_names()?;
-        self.tell_troubles()?;
-        self.totals()
+        self.tell_troubles()
     }
 
     /// Adds the volumes that the generation before has and that were not found, as volumes without bytes: something is wrong with a
@@ -198,7 +189,7 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
     fn made_here(&mut self, path: &[EntryName]) -> Result<(NodeId, Option<NodeRow>), Error> {
         if path.is_empty() {
             let root = self.writer.root();
-            return Ok((root, self.writer.previous_version(root)?));
+            return Ok((root, self.writer.living(root)?));
         }
         let mut hasher = blake3::Hasher::new();
         for name in path {
@@ -212,10 +203,9 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
     /// Returns the node of `key`, a new one if none had it, and its version before.
     fn node_of(&mut self, key: FileKey) -> Result<(NodeId, Option<NodeRow>), Error> {
         if let Some(node) = self.writer.identified(key)? {
-            return Ok((node, self.writer.previous_version(node)?));
+            return Ok((node, self.writer.living(node)?));
         }
         let node = self.writer.new_node()?;
-        self.writer.note_change(node, ChangeOps::CREATED)?;
         self.writer.identify(key, node)?;
         Ok((node, None))
     }
@@ -303,7 +293,7 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
         let path = path_of(&volume.name).expect("it was checked");
         let known = self.previous_directory(&path)?;
         let (node, base) = match known {
-            Some(node) => (node, self.writer.previous_version(node)?),
+            Some(node) => (node, self.writer.living(node)?),
             None => self.made_here(&path)?,
         };
         let row = match base {
@@ -335,27 +325,11 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
         Ok(Some(node))
     }
 
-    /// Writes a version of `node`, if it is another one than `base`; `other_bytes`: also if only its bytes are others.
+    /// Says what `node` is; `other_bytes`: its bytes are others than those of `base`, whatever the rest says.
     fn version(&mut self, node: NodeId, row: NodeRow, base: Option<&NodeRow>, other_bytes: bool) -> Result<(), Error> {
-        let Some(base) = base else {
-            self.nameless.insert(node, row.size_bytes);
-            return Ok(self.writer.set_version(node, row)?);
-        };
-        let mut ops = ChangeOps::between(base, &row);
-        if base.ctime != row.ctime {
-            ops |= ChangeOps::ATTRIBUTES;
-        }
-        if other_bytes {
-            ops |= ChangeOps::CONTENT;
-        }
-        if ops.is_empty() {
-            return Ok(());
-        }
-        if base.size_bytes != row.size_bytes {
-            self.resized.insert(node);
-        }
-        self.writer.note_change(node, ops)?;
-        Ok(self.writer.set_version(node, row)?)
+        let written = if other_bytes { Written::Yes } else { Written::No };
+        self.writer.put(node, base, row, written)?;
+        Ok(())
     }
 
     /// Makes the names of `dir` these; `all`: what is not among them is not there.
@@ -365,9 +339,8 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
         for entry in &before {
             match names.get(&entry.name) {
                 Some((node, _)) if *node == entry.node => {}
-                Some(_) => self.gone(dir, entry)?,
-                None if all => self.gone(dir, entry)?,
-                None => {}
+                None if !all => {}
+                _ => drop(self.writer.unlink(dir, &entry.name)?),
             }
         }
         for (name, (node, kind)) in names {
@@ -375,42 +348,21 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
             if known.is_ok_and(|at| before[at].node == *node) {
                 continue;
             }
-            self.writer.open_entry(dir, name, *node, *kind)?;
-            self.writer.note_change(*node, ChangeOps::LINKED)?;
-            self.entries += 1;
-            match kind {
-                Kind::Directory => self.named.push((dir, name.clone(), *node)),
-                Kind::File => self.size_bytes += self.nameless.remove(node).unwrap_or(0),
-                _ => {}
+            if !all && known.is_ok() {
+                // What was there is not told, and something else is.
+                self.writer.unlink(dir, name)?;
             }
-            self.resized.insert(*node);
-        }
-        Ok(())
-    }
-
-    fn gone(&mut self, dir: NodeId, entry: &DirEntry) -> Result<(), Error> {
-        self.writer.close_entry(dir, &entry.name)?;
-        self.writer.note_change(entry.node, ChangeOps::UNLINKED)?;
-        self.entries -= 1;
-        match entry.kind {
-            Kind::Directory => self.lost.push(entry.node),
-            _ => drop(self.resized.insert(entry.node)),
+            self.writer.link(dir, name, *node, *kind)?;
+            if *kind == Kind::Directory {
+                self.named.push((dir, name.clone(), *node));
+            }
         }
         Ok(())
     }
 
     /// Closes what is below directories that are gone, and names of directories that have two or hang in a loop.
     fn end_names(&mut self) -> Result<(), Error> {
-        while let Some(dir) = self.lost.pop() {
-            if self.writer.has_name(dir)? {
-                continue;
-            }
-            let mut below = Vec::new();
-            self.writer.list_current(dir, |entry| below.push(entry))?;
-            for entry in &below {
-                self.gone(dir, entry)?;
-            }
-        }
+        self.writer.bury()?;
         if self.writer.previous().is_none() {
             // All came down from the top, each directory once.
             return Ok(());
@@ -423,8 +375,7 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
             } else {
                 continue;
             };
-            self.writer.drop_entry(dir, &name)?;
-            self.entries -= 1;
+            self.writer.unlink(dir, &name)?;
             self.finding(FindingKind::Unreadable, &String::from_utf8_lossy(name.as_bytes()), why)?;
         }
         Ok(())
@@ -442,36 +393,6 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
         Ok(())
     }
 
-    /// Counts names and bytes: those of the generation before, and what differs.
-    fn totals(mut self) -> Result<Counts, Error> {
-        if self.writer.previous().is_none() {
-            self.counts.entries = self.entries as u64;
-            self.counts.size_bytes = self.size_bytes;
-            return Ok(self.counts);
-        }
-        let (entries, mut size_bytes) = self.writer.previous_totals()?;
-        let mut resized: Vec<NodeId> = self.resized.into_iter().collect();
-        // In the order in which the catalog has them.
-        resized.sort_unstable();
-        for node in resized {
-            let Some(now) = self.writer.current_version(node)? else { continue };
-            if now.place == Place::None || self.writer.known_kind(node)? != Some(Kind::File) {
-                continue;
-            }
-            if self.writer.has_name(node)? {
-                size_bytes += now.size_bytes as i64;
-            }
-            if self.writer.had_name(node)? {
-                let is_new = now.born == self.writer.at().0;
-                let then = if is_new { self.writer.previous_version(node)? } else { Some(now) };
-                size_bytes -= then.map_or(0, |then| then.size_bytes as i64);
-            }
-        }
-        self.counts.entries = u64::try_from(entries + self.entries).unwrap_or(0);
-        self.counts.size_bytes = u64::try_from(size_bytes).unwrap_or(0);
-        Ok(self.counts)
-    }
-
     /// Records something odd that loses nothing.
     fn note(&mut self, place: &str, what: &str) -> Result<(), Error> {
         self.finding(FindingKind::Unsupported, place, what)
@@ -485,9 +406,8 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
 
     fn finding_at(&mut self, kind: FindingKind, path: RelPath, detail: &str) -> Result<(), Error> {
         let finding = Finding { kind, path, detail: detail.to_owned() };
-        self.counts.count(kind);
         self.monitor.finding(&finding);
-        Ok(self.writer.add_finding(&finding)?)
+        Ok(self.writer.report(&finding)?)
     }
 }
 

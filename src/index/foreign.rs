@@ -104,7 +104,7 @@ pub fn index_list(
             // What was asked is not asked again; a reader that stays would keep the log from being folded back.
             reader.rest()?;
             let root = FileKey::of_node(new.source.root);
-            let told = Told::Changes { changes, before, root, scan: Scan::List };
+            let told = Told::Changes { changes, root, scan: Scan::List };
             index_taken(writer, &taken, told, &mut keep, clock, monitor)?
         }
         _ => {

@@ -5,7 +5,7 @@
 //! is or how it is written: whoever implements [`Keep`] does.
 
 use super::Error;
-use crate::catalog::{GenerationWriter, NodeRow, Place};
+use crate::catalog::{GenerationWriter, NodeRow, Place, Written};
 use crate::model::{Attrs, FileKey, FindingKind, Kind, RelPath, Time};
 
 /// The origin of a file that the source did not tell of in this run.
@@ -90,14 +90,14 @@ pub(super) enum Doubt {
 
 /// What is to be recorded of a file.
 pub(super) enum Outcome {
-    Recorded { place: Place, finding: Option<(FindingKind, String)> },
+    Recorded { place: Place, written: Written, finding: Option<(FindingKind, String)> },
     Gone,
 }
 
 /// Has the bytes of one file taken, or leaves them where `base` has them.
 pub(super) fn keep_file(
     keep: &mut dyn Keep,
-    writer: &GenerationWriter<'_>,
+    writer: &mut GenerationWriter<'_>,
     (path, key, origin): (&RelPath, FileKey, u32),
     attrs: &mut Attrs,
     base: Option<&NodeRow>,
@@ -117,14 +117,21 @@ pub(super) fn keep_file(
         Some(object) => writer.object_at(object)?.map(|at| (object, at)),
         None => None,
     };
+    // A copy may take long: whoever waits for the catalog comes in.
+    writer.let_go()?;
     let kept = keep.file(FileToKeep { path, key, origin, attrs, held: held.map(|(_, at)| at) }).map_err(Error::Keep)?;
     Ok(match (kept, held) {
-        (Kept::Held, Some((object, _))) => Outcome::Recorded { place: Place::InObject(object), finding: None },
+        (Kept::Held, Some((object, _))) => {
+            Outcome::Recorded { place: Place::InObject(object), written: Written::No, finding: None }
+        }
         (Kept::Copied { moved }, _) => {
             let finding = moved.map(|how| (FindingKind::Changed, how));
-            Outcome::Recorded { place: Place::InObject(writer.object()), finding }
+            Outcome::Recorded { place: Place::InObject(writer.object()), written: Written::Yes, finding }
         }
-        (Kept::Lost(why), _) => Outcome::Recorded { place: Place::Lost, finding: Some((FindingKind::Unreadable, why)) },
+        (Kept::Lost(why), _) => {
+            let finding = Some((FindingKind::Unreadable, why));
+            Outcome::Recorded { place: Place::Lost, written: Written::Yes, finding }
+        }
         (Kept::Gone, _) => Outcome::Gone,
         (Kept::Held, None) => unreachable!("nobody holds the bytes of \"{path}\""),
     })

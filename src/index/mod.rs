@@ -15,10 +15,8 @@ mod run;
 pub use disk::{DiskBefore, NewDisk, Seal, index_disk};
 pub use foreign::{Listed, NewList, index_list};
 pub use keep::{FileToKeep, Keep, KeepError, Kept, UNKNOWN_ORIGIN};
-pub use merge::Rules;
 pub use run::{Done, NewCopy, Taken, Told, Walk, index_copy, index_taken};
 
-use crate::catalog::Counts;
 use crate::model::{EntryName, FileKey, Time};
 use crate::source::gluster::list;
 use crate::{catalog, source};

@@ -3,11 +3,11 @@
 //! Promises: on any error the generation is removed again (or, where the disk is too full even for that, by
 //! the next run); the error that is told is the first one. Never decides which copies there are.
 
+use super::Error;
 use super::changes::Apply;
 use super::keep::{FileToKeep, Keep, UNKNOWN_ORIGIN};
-use super::merge::{Merge, SameBytes};
-use super::{Error, Rules};
-use crate::catalog::{Counts, GenerationWriter, Place, Resume, SourceRow, Writer};
+use super::merge::{Digest, Merge};
+use crate::catalog::{Counts, GenerationWriter, NewGeneration, Place, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::model::{Changes, FileKey, Level, Listing, RelPath, Scan, Time};
 use crate::monitor::Monitor;
@@ -26,6 +26,8 @@ pub struct NewCopy<'a> {
     pub found: &'a Found,
     /// The directory that is recorded as its store: one of its parents, or itself.
     pub store: &'a Path,
+    /// Whether it takes the place of the generation of this second.
+    pub again: bool,
 }
 
 /// What a run did.
@@ -49,7 +51,6 @@ pub fn index_copy(
     writer: &mut Writer,
     copy: &NewCopy<'_>,
     reader: &dyn Source,
-    rules: Rules,
     clock: &dyn Clock,
     monitor: &dyn Monitor,
 ) -> Result<Done, Error> {
@@ -58,37 +59,44 @@ pub fn index_copy(
     let store = writer.store_at(copy.store)?;
     let at = copy.found.taken_at;
     let started = Instant::now();
-    let mut generation =
-        writer.begin(copy.source, at, Level::Full, (store, below.as_os_str().as_bytes()), clock.now())?;
-    let base = generation.previous_copy()?;
-    let same_bytes = |base: &Path| {
-        let base = base.to_owned();
-        move |path: &RelPath| reader.same_bytes(&base, &copy.found.path, path)
+    let new = NewGeneration {
+        source: copy.source,
+        at,
+        level: Level::Full,
+        copy: (store, below.as_os_str().as_bytes()),
+        now: clock.now(),
+        again: copy.again,
     };
-    let compare = base.as_deref().filter(|_| rules.checksum).map(same_bytes);
-    let compare = compare.as_ref().map(|c| c as &SameBytes<'_>);
-    let merged = merge_copy(Merge::new(&mut generation, rules, compare, None, monitor), copy.found, reader);
-    end(generation, merged, started)
+    let mut generation = writer.begin(&new)?;
+    let digest = |path: &RelPath| reader.digest(&copy.found.path, path);
+    let digest = generation.needs_digests().then_some(&digest as &Digest<'_>);
+    let merged =
+        merge_copy(Merge::new(&mut generation, copy.source.rule.by_inode, digest, None, monitor), copy.found, reader);
+    let (walked, unstable) = match merged {
+        Ok((walked, unstable)) => (Ok(Some(walked)), unstable),
+        Err(e) => (Err(e), false),
+    };
+    Ok(Done { unstable, ..end(generation, walked, started)? })
 }
 
-/// Publishes what was written, or removes it: counts, and whether the copy changed while it was walked.
+/// Publishes what was written, or removes it. `written`: the entries that a full walk saw.
 pub(super) fn end(
     generation: GenerationWriter<'_>,
-    written: Result<(Counts, bool), Error>,
+    written: Result<Option<u64>, Error>,
     started: Instant,
 ) -> Result<Done, Error> {
     let at = generation.at();
-    let (mut counts, unstable) = match written {
-        Ok(written) => written,
+    let walked = match written {
+        Ok(walked) => walked,
         Err(e) => {
-            // The first error is the one that matters; what this one leaves, the next run removes.
+            // The first error is the one that matters; what this one leaves, the next writer removes.
             let _ = generation.abandon();
             return Err(e);
         }
     };
-    counts.index_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let changed_nodes = generation.publish(&counts)?;
-    Ok(Done { at, counts, changed_nodes, unstable })
+    let index_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let published = generation.publish(walked, index_ms)?;
+    Ok(Done { at, counts: published.counts, changed_nodes: published.changed_nodes, unstable: false })
 }
 
 /// A generation that is taken now: its bytes go to a copy of its own.
@@ -119,8 +127,6 @@ pub enum Told<'a> {
     Changes {
         /// What changed.
         changes: Changes,
-        /// The newest generation.
-        before: &'a Resume,
         /// The key of the top directory.
         root: FileKey,
         /// How it was found out.
@@ -143,10 +149,13 @@ pub fn index_taken(
 ) -> Result<Done, Error> {
     let store = writer.store_at(taken.store)?;
     let started = Instant::now();
-    let mut generation = writer.begin(taken.source, taken.at, taken.level, (store, taken.below), clock.now())?;
-    assert!(!generation.is_late(), "what is taken now is the newest");
+    let copy = (store, taken.below);
+    let (source, at, level) = (taken.source, taken.at, taken.level);
+    let new = NewGeneration { source, at, level, copy, now: clock.now(), again: false };
+    let mut generation = writer.begin(&new)?;
+    assert!(generation.is_newest(), "what is taken now is the newest");
     let written = write_taken(&mut generation, told, keep, monitor);
-    end(generation, written.map(|counts| (counts, false)), started)
+    end(generation, written, started)
 }
 
 fn write_taken(
@@ -154,24 +163,29 @@ fn write_taken(
     told: Told<'_>,
     keep: &mut dyn Keep,
     monitor: &dyn Monitor,
-) -> Result<Counts, Error> {
-    let (counts, scan) = match told {
-        Told::All(walk) => (merge_walk(generation, walk, true, keep, monitor)?, Scan::Walk),
-        Told::Copy(walk) => (merge_walk(generation, walk, false, keep, monitor)?, Scan::Walk),
-        Told::Changes { changes, before, root, scan } => {
-            (Apply::new(generation, &mut *keep, root, before, monitor).run(changes)?, scan)
+) -> Result<Option<u64>, Error> {
+    let (walked, scan) = match told {
+        Told::All(walk) => (Some(merge_walk(generation, walk, true, keep, monitor)?), Scan::Walk),
+        Told::Copy(walk) => {
+            generation.leave_ctimes();
+            (Some(merge_walk(generation, walk, false, keep, monitor)?), Scan::Walk)
+        }
+        Told::Changes { changes, root, scan } => {
+            Apply::new(generation, &mut *keep, root, monitor).run(changes)?;
+            (None, scan)
         }
     };
     if let Some(since) = keep.wants_again_since() {
         keep_again(generation, keep, since)?;
     }
+    generation.let_go()?;
     let resume = keep.seal(generation).map_err(Error::Keep)?;
-    generation.set_resume(scan, &resume)?;
-    Ok(counts)
+    generation.resume(scan, &resume)?;
+    Ok(walked)
 }
 
 /// Offers files to `keep` whose bytes changed after `since` and before this generation.
-fn keep_again(generation: &GenerationWriter<'_>, keep: &mut dyn Keep, since: Time) -> Result<(), Error> {
+fn keep_again(generation: &mut GenerationWriter<'_>, keep: &mut dyn Keep, since: Time) -> Result<(), Error> {
     for (node, key) in generation.changed_since(since)? {
         let Some(row) = generation.current_version(node)? else { continue };
         let Place::InObject(held) = row.place else { continue };
@@ -182,6 +196,7 @@ fn keep_again(generation: &GenerationWriter<'_>, keep: &mut dyn Keep, since: Tim
         let Some(path) = generation.current_path(node)? else { continue };
         let mut attrs = generation.decode(&row)?;
         let file = FileToKeep { path: &path, key, origin: UNKNOWN_ORIGIN, attrs: &mut attrs, held: Some(held) };
+        generation.let_go()?;
         // It is recorded already: what could not be taken again is where it was.
         keep.file(file).map_err(Error::Keep)?;
     }
@@ -191,25 +206,24 @@ fn keep_again(generation: &GenerationWriter<'_>, keep: &mut dyn Keep, since: Tim
 fn merge_walk(
     generation: &mut GenerationWriter<'_>,
     walk: &mut Walk<'_>,
-    inode_identity: bool,
+    by_inode: bool,
     keep: &mut dyn Keep,
     monitor: &dyn Monitor,
-) -> Result<Counts, Error> {
-    let rules = Rules { inode_identity, checksum: false };
-    let merge = Merge::new(generation, rules, None, Some(keep), monitor);
+) -> Result<u64, Error> {
+    let merge = Merge::new(generation, by_inode, None, Some(keep), monitor);
     Ok(merge_all(merge, |each| walk(each))?.0)
 }
 
-fn merge_copy(merge: Merge<'_, '_>, found: &Found, reader: &dyn Source) -> Result<(Counts, bool), Error> {
-    let (counts, stats) = merge_all(merge, |each| reader.scan(found, each))?;
-    Ok((counts, stats.changed))
+fn merge_copy(merge: Merge<'_, '_>, found: &Found, reader: &dyn Source) -> Result<(u64, bool), Error> {
+    let (walked, stats) = merge_all(merge, |each| reader.scan(found, each))?;
+    Ok((walked, stats.changed))
 }
 
 /// Merges every listing that `walk` tells, and returns what was counted and what the walk says at its end.
 fn merge_all<T>(
     mut merge: Merge<'_, '_>,
     walk: impl FnOnce(&mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<T, crate::source::Error>,
-) -> Result<(Counts, T), Error> {
+) -> Result<(u64, T), Error> {
     let mut trouble = None;
     let told = walk(&mut |listing| match merge.listing(listing) {
         Ok(()) => ControlFlow::Continue(()),

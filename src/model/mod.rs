@@ -12,6 +12,7 @@ mod id;
 mod listing;
 mod name;
 mod node;
+mod rule;
 mod time;
 
 pub use cause::chain;
@@ -22,4 +23,5 @@ pub use id::{CopyId, GenerationId, NodeId, ObjectId, SourceId, StoreId, ViewId};
 pub use listing::{Changes, FileKey, ListedEntry, Listing, NodeState};
 pub use name::{EntryName, NameError, RelPath, escape_bytes, unescape_bytes};
 pub use node::{Attrs, Kind, XattrSet};
+pub use rule::{Key, Rule};
 pub use time::{FOREVER, Time, Timestamp};

@@ -144,12 +144,12 @@ pub trait Source: Send {
     /// [`Error::Copy`] if the root cannot be opened as a directory.
     fn scan(&self, found: &Found, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<ScanStats, Error>;
 
-    /// Tells whether the regular file `path` holds the same bytes in two copies. Reads both to the first
-    /// difference.
+    /// Returns the digest of the regular file `path` in a copy: the same for the same bytes, whatever lies in holes. Reads all
+    /// that is not a hole.
     ///
     /// # Errors
-    /// That of opening or reading either.
-    fn same_bytes(&self, one: &Path, other: &Path, path: &RelPath) -> io::Result<bool>;
+    /// That of opening or reading it.
+    fn digest(&self, copy: &Path, path: &RelPath) -> io::Result<[u8; 32]>;
 
     /// Returns the instant that the directory `path` tells of itself, when the admin gave none.
     ///

@@ -13,7 +13,7 @@ mod scan;
 mod tests;
 
 use super::{Discovered, Error, Found, ScanStats, Source, instant};
-use crate::model::{Listing, RelPath, Time};
+use crate::model::{Key, Listing, RelPath, Rule, Time};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -83,6 +83,12 @@ impl Settings {
             identity: IdentityRule::default(),
             checksum: false,
         }
+    }
+
+    /// Returns when two versions of a file of this source are the same.
+    pub fn rule(&self) -> Rule {
+        let key = if self.checksum { Key::Digest } else { Key::Stamp };
+        Rule { key, by_inode: self.identity == IdentityRule::Inode }
     }
 
     /// Returns the form that the catalog keeps.
@@ -211,8 +217,8 @@ impl Source for Nfs {
         scan::scan(&found.path, each)
     }
 
-    fn same_bytes(&self, one: &Path, other: &Path, path: &RelPath) -> io::Result<bool> {
-        bytes::same(one, other, path)
+    fn digest(&self, copy: &Path, path: &RelPath) -> io::Result<[u8; 32]> {
+        bytes::digest(copy, path)
     }
 
     fn instant_of(&self, path: &Path) -> Result<Time, Error> {

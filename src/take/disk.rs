@@ -208,8 +208,19 @@ fn index_row(
         let failed = |source| store::Error::CannotWrite { path: path.to_owned(), source };
         manifest::write(path, &about, generation, None).map_err(|e| failed(e).into())
     };
-    let new =
-        NewDisk { source, at, level, store, below, row, device: disk, allocated_bytes, before, seal: Some(&seal) };
+    let new = NewDisk {
+        source,
+        at,
+        level,
+        store,
+        below,
+        row,
+        device: disk,
+        allocated_bytes,
+        before,
+        seal: Some(&seal),
+        again: false,
+    };
     Ok(index_disk(writer, &new, clock, monitor)?)
 }
 

@@ -373,7 +373,9 @@ const DEPTH_MAX: usize = 65_536;
 fn is_modified(before: &NodeRow, after: &NodeRow, kind: Kind) -> bool {
     let content = || match kind {
         Kind::Directory => false,
-        Kind::File => !before.same_content(after),
+        Kind::File => {
+            before.bytes != after.bytes || before.size_bytes != after.size_bytes || before.mtime != after.mtime
+        }
         _ => before.place != after.place || (before.size_bytes, before.mtime) != (after.size_bytes, after.mtime),
     };
     before.perm != after.perm || content()

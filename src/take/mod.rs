@@ -410,9 +410,9 @@ impl Job<'_> {
     ) -> Result<Done, Error> {
         let root: FileKey = Gfid::ROOT.key();
         match (collected.take_changes(), before) {
-            (Some(mut changes), Some(before)) => {
+            (Some(mut changes), Some(_)) => {
                 changes.findings.splice(0..0, collected.findings.iter().cloned());
-                let told = Told::Changes { changes, before, root, scan: Scan::Changelog };
+                let told = Told::Changes { changes, root, scan: Scan::Changelog };
                 Ok(index_taken(writer, taken, told, taking, self.clock, self.monitor)?)
             }
             _ => {

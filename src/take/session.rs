@@ -18,7 +18,7 @@ use super::{Report, Wish, load_started, take_bare};
 use crate::catalog::{self, GenerationWriter, NewSource, Reader, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::index::{FileToKeep, Keep, KeepError, Kept};
-use crate::model::{Attrs, FileKey, RelPath, SourceKind, Time};
+use crate::model::{Attrs, FileKey, RelPath, Rule, SourceKind, Time};
 use crate::monitor::Monitor;
 use crate::source;
 use crate::source::gluster::{Settings, State};
@@ -172,8 +172,13 @@ impl Sessions {
         }
         let added = Writer::open(&path).and_then(|mut writer| {
             let settings = settings_of(about);
-            let new =
-                NewSource { name: &about.scan.volume, kind: SourceKind::Gluster, settings: &settings, added_at: now };
+            let new = NewSource {
+                name: &about.scan.volume,
+                kind: SourceKind::Gluster,
+                settings: &settings,
+                rule: Rule::WRITES,
+                added_at: now,
+            };
             writer.add_source(&new)
         });
         if let Err(e) = added {
@@ -411,7 +416,13 @@ mod tests {
         let path = sessions.path_of(name);
         Writer::create(&path).unwrap();
         let settings = settings_of(&about(name));
-        let new = NewSource { name: "gv0", kind: SourceKind::Gluster, settings: &settings, added_at: Time(7) };
+        let new = NewSource {
+            name: "gv0",
+            kind: SourceKind::Gluster,
+            settings: &settings,
+            rule: Rule::WRITES,
+            added_at: Time(7),
+        };
         Writer::open(&path).unwrap().add_source(&new).unwrap();
     }
 

@@ -48,6 +48,13 @@ impl Default for Listings {
 }
 
 impl Listings {
+    /// Forgets all windows: something was published, and a generation that was put in before one may lend it its rows.
+    pub(super) fn clear(&self) {
+        let mut kept = lock(&self.0);
+        kept.windows.clear();
+        kept.names = 0;
+    }
+
     pub(super) fn get(&self, key: Key) -> Option<Window> {
         lock(&self.0).windows.get(&key).cloned()
     }

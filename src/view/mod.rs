@@ -314,6 +314,7 @@ impl Tree {
         // Not earlier: after an error it is looked for again.
         watcher.1 = version;
         self.xattrs.clear();
+        self.listings.clear();
         self.copies.clear();
         let refreshed = self.stale(&old, &new);
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = new;

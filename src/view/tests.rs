@@ -4,9 +4,9 @@
 use super::*;
 use crate::catalog::{NewSource, Writer};
 use crate::clock::Fixed;
-use crate::index::{NewCopy, Rules, index_copy};
+use crate::index::{NewCopy, index_copy};
 use crate::model::{
-    Attrs, EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, RelPath, SourceKind, XattrSet,
+    Attrs, EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, RelPath, Rule, SourceKind, XattrSet,
 };
 use crate::monitor::Void;
 use crate::source::nfs::{Nfs, Settings};
@@ -38,7 +38,7 @@ impl World {
     }
 
     fn with_source(self, name: &str) -> Self {
-        let new = NewSource { name, kind: SourceKind::Nfs, settings: "{}", added_at: WEDNESDAY };
+        let new = NewSource { name, kind: SourceKind::Nfs, settings: "{}", rule: Rule::COPIES, added_at: WEDNESDAY };
         self.writer().add_source(&new).unwrap();
         fs::create_dir_all(self.copies(name)).unwrap();
         self
@@ -70,8 +70,8 @@ impl World {
     fn index(&self, source: &str, at: Time, reader: &dyn Source) {
         let row = Reader::open(&self.catalog()).unwrap().source(source).unwrap();
         let found = Found { taken_at: at, path: self.copies(source).join(at.view_name()) };
-        let copy = NewCopy { source: &row, found: &found, store: &self.copies(source) };
-        index_copy(&mut self.writer(), &copy, reader, Rules::default(), &Fixed(NOW), &Void).unwrap();
+        let copy = NewCopy { source: &row, found: &found, store: &self.copies(source), again: false };
+        index_copy(&mut self.writer(), &copy, reader, &Fixed(NOW), &Void).unwrap();
     }
 
     fn tree(&self) -> Tree {
@@ -96,8 +96,8 @@ impl Source for Told {
         Ok(ScanStats::default())
     }
 
-    fn same_bytes(&self, _: &Path, _: &Path, _: &RelPath) -> std::io::Result<bool> {
-        Ok(true)
+    fn digest(&self, _: &Path, _: &RelPath) -> std::io::Result<[u8; 32]> {
+        Err(std::io::Error::other("nothing is stored"))
     }
 }
 

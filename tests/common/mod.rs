@@ -18,8 +18,8 @@ pub mod dice;
 
 use asof::catalog::{NewSource, Reader, SourceRow, Writer};
 use asof::clock::Fixed;
-use asof::index::{Done, NewCopy, Rules, index_copy};
-use asof::model::{Kind, SourceKind, Time, escape_bytes};
+use asof::index::{Done, NewCopy, index_copy};
+use asof::model::{Kind, Rule, SourceKind, Time, escape_bytes};
 use asof::monitor::Collect;
 use asof::source::nfs::{Nfs, Settings};
 use asof::source::{Found, Source};
@@ -309,7 +309,13 @@ impl World {
         Writer::create(&world.catalog()).expect("a new catalog can be made");
         let mut writer = world.writer();
         let settings = Settings::new(world.copies()).to_json().expect("a temporary path is UTF-8");
-        let source = NewSource { name: "homes", kind: SourceKind::Nfs, settings: &settings, added_at: Time(0) };
+        let source = NewSource {
+            name: "homes",
+            kind: SourceKind::Nfs,
+            settings: &settings,
+            rule: Rule::COPIES,
+            added_at: Time(0),
+        };
         writer.add_source(&source).expect("a source can be added");
         world
     }
@@ -386,7 +392,7 @@ impl World {
     /// If that fails, or if something was found amiss.
     pub fn index(&self, name: &str) -> Done {
         let monitor = Collect::default();
-        let done = self.index_with(name, Rules::default(), &monitor).expect("a copy can be indexed");
+        let done = self.index_with(name, &monitor).expect("a copy can be indexed");
         let findings = monitor.findings.into_inner().expect("nobody panicked");
         assert_eq!(findings, [], "nothing is amiss with copy {name}");
         done
@@ -396,14 +402,14 @@ impl World {
     ///
     /// # Errors
     /// As [`index_copy`].
-    pub fn index_with(&self, name: &str, rules: Rules, monitor: &Collect) -> Result<Done, asof::index::Error> {
+    pub fn index_with(&self, name: &str, monitor: &Collect) -> Result<Done, asof::index::Error> {
         let copies = self.copies();
         let reader = Nfs::new(Settings::new(copies.clone()), &jiff::tz::TimeZone::UTC).expect("the settings hold");
         let path = copies.join(name);
         let found = Found { taken_at: reader.instant_of(&path).expect("the name tells a date"), path };
         let source = self.source();
-        let copy = NewCopy { source: &source, found: &found, store: &copies };
-        index_copy(&mut self.writer(), &copy, &reader, rules, &Fixed(NOW), monitor)
+        let copy = NewCopy { source: &source, found: &found, store: &copies, again: false };
+        index_copy(&mut self.writer(), &copy, &reader, &Fixed(NOW), monitor)
     }
 
     /// Runs the program with the world's catalog and `args`, in UTC.

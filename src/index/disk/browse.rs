@@ -5,7 +5,7 @@
 
 use super::changed::{Changed, Runs, parts};
 use super::{DiskIndex, Names, Trouble};
-use crate::catalog::{ChangeOps, NodeRow, Place, VolumeRow};
+use crate::catalog::{NodeRow, Place, VolumeRow};
 use crate::index::Error;
 use crate::model::{EntryName, Extent, FileKey, FileMap, FindingKind, Kind, NodeId, RelPath, Timestamp, chain};
 use crate::source::block::volumes::{Volume, VolumeDevice};
@@ -164,7 +164,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         let (row, runs) = self.row(&inode, kind, base.as_ref())?;
         // Where the generation before could not read the file system, what was written to it meanwhile is not known.
         let other_bytes = kind == Kind::File
-            && base.is_some_and(|base| base.same_content(&row))
+            && base.is_some_and(|base| base.place == row.place && base.size_bytes == row.size_bytes)
             && (!self.was_there || self.differ(&runs, row.size_bytes));
         self.index.version(node, row, base.as_ref(), other_bytes)?;
         if kind == Kind::Directory {
@@ -181,20 +181,14 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
 
     fn node_of(&mut self, inode: &Inode, kind: Kind) -> Result<(NodeId, Option<NodeRow>), Error> {
         let key = self.key(inode);
-        let is_first = self.index.writer.previous().is_none() && !self.index.writer.is_late();
-        if !is_first
+        if !self.index.writer.is_only()
             && let Some(node) = self.index.writer.identified(key)?
             && self.index.writer.known_kind(node)? == Some(kind)
         {
-            if self.index.writer.had_name(node)? {
-                return Ok((node, self.index.writer.previous_version(node)?));
-            }
-            // It came back: what was written to it meanwhile is not known.
-            self.index.writer.note_change(node, ChangeOps::CREATED)?;
-            return Ok((node, None));
+            // Of one that came back it is not known what was written to it meanwhile.
+            return Ok((node, self.index.writer.living(node)?));
         }
         let node = self.index.writer.new_node()?;
-        self.index.writer.note_change(node, ChangeOps::CREATED)?;
         self.index.writer.identify(key, node)?;
         Ok((node, None))
     }
@@ -452,8 +446,9 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
     }
 
     fn lose_listing(&mut self, dir: NodeId) -> Result<(), Error> {
+        self.index.writer.keep_unknown();
         let Some(row) = self.index.writer.current_version(dir)? else { return Ok(()) };
-        self.index.version(dir, NodeRow { place: Place::Lost, ..row }, Some(&row), false)
+        Ok(self.index.writer.amend(dir, NodeRow { place: Place::Lost, ..row })?)
     }
 
     /// Returns what an inode number is in this generation; `before` is what the name pointed to that leads to it.

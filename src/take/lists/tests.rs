@@ -4,8 +4,8 @@
 use super::*;
 use crate::catalog::{NewSource, Writer};
 use crate::clock::Fixed;
-use crate::index::{NewCopy, Rules, index_copy};
-use crate::model::{SourceKind, escape_bytes};
+use crate::index::{NewCopy, index_copy};
+use crate::model::{Rule, SourceKind, escape_bytes};
 use crate::monitor::Void;
 use crate::source::Found;
 use crate::source::nfs::{IdentityRule, Nfs, Settings};
@@ -23,7 +23,8 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("tree")).unwrap();
         Writer::create(&dir.path().join("catalog.db")).unwrap();
-        let new = NewSource { name: "gv", kind: SourceKind::Nfs, settings: "{}", added_at: Time(0) };
+        let new =
+            NewSource { name: "gv", kind: SourceKind::Nfs, settings: "{}", rule: Rule::SNAPSHOTS, added_at: Time(0) };
         Writer::open(&dir.path().join("catalog.db")).unwrap().add_source(&new).unwrap();
         Self { dir }
     }
@@ -76,10 +77,9 @@ impl World {
         let (reader, source) = self.tree();
         drop(reader);
         let found = Found { taken_at: Time(at), path: tree.clone() };
-        let copy = NewCopy { source: &source, found: &found, store: &tree };
-        let rules = Rules { inode_identity: true, checksum: false };
+        let copy = NewCopy { source: &source, found: &found, store: &tree, again: false };
         let mut writer = Writer::open(&self.dir.path().join("catalog.db")).unwrap();
-        index_copy(&mut writer, &copy, &nfs, rules, &Fixed(Time(at)), &Void).unwrap();
+        index_copy(&mut writer, &copy, &nfs, &Fixed(Time(at)), &Void).unwrap();
         self
     }
 

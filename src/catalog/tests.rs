@@ -2,13 +2,17 @@
 //! told by reading it back at every instant.
 
 use super::*;
-use crate::catalog::Reader;
 use crate::clock::Fixed;
-use crate::index::{NewCopy, Rules, index_copy};
-use crate::model::{FindingKind, ListedEntry, Listing, RelPath, Timestamp, XattrSet};
+use crate::index::{NewCopy, index_copy};
+use crate::model::{
+    Attrs, EntryName, FileKey, Finding, FindingKind, Kind, Level, ListedEntry, Listing, RelPath, Rule, SourceKind,
+    Timestamp, XattrSet, escape_bytes,
+};
 use crate::monitor::Void;
 use crate::source::{Discovered, Found, ScanStats, Source};
+use rusqlite::{Connection, params};
 use std::ops::ControlFlow;
+use std::path::Path;
 
 /// 2026-11-18T02:00:00Z; generation `n` is taken `n` days later.
 const FIRST: i64 = 1_794_967_200;
@@ -26,9 +30,13 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(Rule::COPIES)
+    }
+
+    fn with(rule: Rule) -> Self {
         let world = Self { folder: tempfile::tempdir().unwrap() };
         Writer::create(&world.path()).unwrap();
-        let new = NewSource { name: "homes", kind: SourceKind::Nfs, settings: "{}", added_at: at(0) };
+        let new = NewSource { name: "homes", kind: SourceKind::Nfs, settings: "{}", rule, added_at: at(0) };
         world.writer().add_source(&new).unwrap();
         world
     }
@@ -55,18 +63,18 @@ impl World {
         let mut generation = begin(&mut writer, &self.source(), n);
         if generation.previous().is_none() {
             let top = generation.encode(&attrs(Kind::Directory, 4096), false, None).unwrap();
-            generation.set_version(generation.root(), top).unwrap();
+            generation.put(generation.root(), None, top, Written::Unknown).unwrap();
         }
         write(&mut generation);
-        generation.publish(&Counts::default()).unwrap()
+        generation.publish(None, 0).unwrap().changed_nodes
     }
 
     /// Indexes a told tree as generation `n`.
-    fn index(&self, n: i64, told: &Told, rules: Rules) {
+    fn index(&self, n: i64, told: &Told) {
         let found = Found { taken_at: at(n), path: PathBuf::from(format!("/copies/{n}")) };
         let source = self.source();
-        let copy = NewCopy { source: &source, found: &found, store: Path::new("/copies") };
-        index_copy(&mut self.writer(), &copy, told, rules, &Fixed(at(0)), &Void).unwrap();
+        let copy = NewCopy { source: &source, found: &found, store: Path::new("/copies"), again: false };
+        index_copy(&mut self.writer(), &copy, told, &Fixed(at(0)), &Void).unwrap();
     }
 
     fn names(&self, n: i64) -> Vec<String> {
@@ -122,7 +130,7 @@ impl World {
             "generation",
             "copy",
             "finding",
-            "instant",
+            "object",
             "dirent",
             "inode",
             "content",
@@ -150,7 +158,8 @@ impl World {
 
 fn begin<'w>(writer: &'w mut Writer, source: &SourceRow, n: i64) -> GenerationWriter<'w> {
     let store = writer.store_at(Path::new("/copies")).unwrap();
-    writer.begin(source, at(n), Level::Full, (store, b"x"), at(0)).unwrap()
+    let copy = (store, b"x".as_slice());
+    writer.begin(&NewGeneration { source, at: at(n), level: Level::Full, copy, now: at(0), again: false }).unwrap()
 }
 
 fn name(text: &str) -> EntryName {
@@ -177,20 +186,20 @@ fn attrs(kind: Kind, size_bytes: u64) -> Attrs {
 /// Writes a new file in the root.
 fn create(generation: &mut GenerationWriter<'_>, file: &str, size_bytes: u64) -> NodeId {
     let node = generation.new_node().unwrap();
-    generation.note_change(node, ChangeOps::CREATED | ChangeOps::LINKED).unwrap();
-    generation.open_entry(generation.root(), &name(file), node, Kind::File).unwrap();
+    generation.link(generation.root(), &name(file), node, Kind::File).unwrap();
     resize(generation, node, size_bytes);
     node
 }
 
 fn resize(generation: &mut GenerationWriter<'_>, node: NodeId, size_bytes: u64) {
-    let row = generation.encode(&attrs(Kind::File, size_bytes), false, None).unwrap();
-    generation.set_version(node, row).unwrap();
+    let base = generation.living(node).unwrap();
+    let mut row = generation.encode(&attrs(Kind::File, size_bytes), false, base.as_ref()).unwrap();
+    row.nlink = generation.current_names(node).unwrap().len() as u32;
+    generation.put(node, base.as_ref(), row, Written::Unknown).unwrap();
 }
 
 fn remove(generation: &mut GenerationWriter<'_>, file: &str, node: NodeId) {
-    generation.note_change(node, ChangeOps::UNLINKED).unwrap();
-    generation.close_entry(generation.root(), &name(file)).unwrap();
+    assert_eq!(generation.unlink(generation.root(), &name(file)).unwrap(), Some((node, Kind::File)));
 }
 
 /// A copy that is told and not walked.
@@ -210,8 +219,8 @@ impl Source for Told {
         Ok(ScanStats::default())
     }
 
-    fn same_bytes(&self, _: &Path, _: &Path, _: &RelPath) -> std::io::Result<bool> {
-        Ok(true)
+    fn digest(&self, _: &Path, _: &RelPath) -> std::io::Result<[u8; 32]> {
+        Err(std::io::Error::other("nothing is stored"))
     }
 }
 
@@ -262,18 +271,26 @@ fn a_newer_generation_opens_and_closes_rows_and_touches_no_other() {
 fn a_generation_put_in_between_splits_rows_and_leaves_its_neighbours_as_they_were() {
     let world = World::new();
     let file = |size| listings(vec![entry("a", Kind::File, 10, size), entry("b", Kind::File, 11, 1)], None);
-    world.index(0, &file(1), Rules::default());
-    world.index(2, &file(1), Rules::default());
+    world.index(0, &file(1));
+    world.index(2, &file(1));
     assert_eq!(world.dirents(), ["a node 1 day 0 open", "b node 2 day 0 open"]);
     let between = listings(vec![entry("a", Kind::File, 10, 9), entry("c", Kind::File, 12, 1)], None);
-    world.index(1, &between, Rules::default());
+    world.index(1, &between);
     assert_eq!(
         world.dirents(),
         ["a node 1 day 0 open", "b node 2 day 0 day 1", "b node 2 day 2 open", "c node 3 day 1 day 2"]
     );
     assert_eq!(
         world.versions(),
-        ["node 0 day 0 4096", "node 1 day 0 1", "node 1 day 1 9", "node 1 day 2 1", "node 2 day 0 1", "node 3 day 1 1"]
+        [
+            "node 0 day 0 4096",
+            "node 1 day 0 1",
+            "node 1 day 1 9",
+            "node 1 day 2 1",
+            "node 2 day 0 1",
+            "node 2 day 2 1",
+            "node 3 day 1 1"
+        ]
     );
     assert_eq!(
         world.changes(),
@@ -286,21 +303,20 @@ fn a_generation_put_in_between_splits_rows_and_leaves_its_neighbours_as_they_wer
 fn a_version_put_in_before_a_gap_does_not_reach_over_it() {
     let world = World::new();
     let with = |size| listings(vec![entry("a", Kind::File, 10, size)], None);
-    world.index(0, &with(1), Rules::default());
-    world.index(3, &with(1), Rules::default());
-    world.index(2, &listings(vec![], None), Rules::default());
-    world.index(1, &with(9), Rules::default());
+    world.index(0, &with(1));
+    world.index(3, &with(1));
+    world.index(2, &listings(vec![], None));
+    world.index(1, &with(9));
     assert_eq!(world.versions(), ["node 0 day 0 4096", "node 1 day 0 1", "node 1 day 1 9", "node 1 day 3 1"]);
 }
 
 #[test]
 fn a_renamed_directory_writes_as_many_rows_with_ten_thousand_entries_below_as_with_ten() {
-    let rules = Rules { inode_identity: true, checksum: false };
     let rows = |count| {
-        let world = World::new();
-        world.index(0, &one_directory("old", count), rules);
+        let world = World::with(Rule::SNAPSHOTS);
+        world.index(0, &one_directory("old", count));
         let before = world.count_of_rows();
-        world.index(1, &one_directory("renamed", count), rules);
+        world.index(1, &one_directory("renamed", count));
         world.count_of_rows() - before
     };
     // The name opened and the change noted; the name closed is an update.
@@ -318,18 +334,17 @@ fn a_killed_run_is_undone_row_by_row_when_the_catalog_is_next_opened() {
     let (mut writer, source) = (world.writer(), world.source());
     let mut generation = begin(&mut writer, &source, 2);
     remove(&mut generation, "a", nodes[0]);
-    generation.commit_if_unseen().unwrap();
+    generation.let_go().unwrap();
     let root = generation.root();
     let link = create(&mut generation, "a", 3);
     let target = generation.encode(&attrs(Kind::Symlink, 6), false, None).unwrap();
-    generation.set_version(link, target).unwrap();
+    generation.amend(link, target).unwrap();
     generation.identify(FileKey { device: 1, inode: 5, born_ns: 5 }, link).unwrap();
-    generation.open_entry(root, &name("odd\n"), nodes[1], Kind::File).unwrap();
-    generation.note_change(nodes[1], ChangeOps::LINKED | ChangeOps::CONTENT).unwrap();
+    generation.link(root, &name("odd\n"), nodes[1], Kind::File).unwrap();
     resize(&mut generation, nodes[1], 99);
     let finding = Finding { kind: FindingKind::Unreadable, path: RelPath::root(), detail: "no".into() };
-    generation.add_finding(&finding).unwrap();
-    generation.commit_if_unseen().unwrap();
+    generation.report(&finding).unwrap();
+    generation.let_go().unwrap();
     create(&mut generation, "never committed", 1);
     drop(generation);
     drop(writer);
@@ -349,12 +364,12 @@ fn a_killed_first_run_leaves_an_empty_source() {
     let (mut writer, source) = (world.writer(), world.source());
     let mut generation = begin(&mut writer, &source, 0);
     create(&mut generation, "a", 1);
-    generation.commit_if_unseen().unwrap();
+    generation.let_go().unwrap();
     drop(generation);
     drop(writer);
     world.writer();
     assert_eq!(world.dump(), before);
-    assert_eq!(world.generation(0, |g| _ = create(g, "a", 1)), 0);
+    assert_eq!(world.generation(0, |g| _ = create(g, "a", 1)), 1);
     assert_eq!(world.dirents(), ["a node 1 day 0 open"], "numbers begin anew");
 }
 
@@ -362,14 +377,14 @@ fn a_killed_first_run_leaves_an_empty_source() {
 fn an_abandoned_generation_leaves_nothing_newest_or_in_between() {
     let world = World::new();
     for n in [0, 2] {
-        world.index(n, &listings(vec![entry("a", Kind::File, 10, 1)], None), Rules::default());
+        world.index(n, &listings(vec![entry("a", Kind::File, 10, 1)], None));
     }
     let before = world.dump();
     for n in [1, 3] {
         let (mut writer, source) = (world.writer(), world.source());
         let mut generation = begin(&mut writer, &source, n);
         create(&mut generation, "b", 1);
-        generation.commit_if_unseen().unwrap();
+        generation.let_go().unwrap();
         generation.abandon().unwrap();
         assert_eq!(world.dump(), before, "day {n}");
     }
@@ -387,10 +402,10 @@ fn a_generation_is_seen_when_it_is_published_and_not_before() {
     let (mut writer, source) = (world.writer(), world.source());
     let mut generation = begin(&mut writer, &source, 0);
     create(&mut generation, "a", 1);
-    generation.commit_if_unseen().unwrap();
+    generation.let_go().unwrap();
     assert_eq!(seen(), []);
     assert_eq!(reader.registry().unwrap().instants, []);
-    generation.publish(&Counts::default()).unwrap();
+    generation.publish(None, 0).unwrap();
     assert_eq!(seen(), [at(0)]);
 }
 
@@ -425,12 +440,8 @@ fn a_hot_directory_lists_alike_by_both_plans_at_every_instant() {
     world.generation(3, |g| brief = create(g, "brief", 1));
     world.generation(5, |g| remove(g, "brief", brief));
     // Late ones, before, between and after what died.
-    world.index(
-        2,
-        &listings(vec![entry("dead0005", Kind::File, 10, 1), entry("keep", Kind::File, 11, 1)], None),
-        Rules::default(),
-    );
-    world.index(4, &listings(vec![entry("keep", Kind::File, 11, 1)], None), Rules::default());
+    world.index(2, &listings(vec![entry("dead0005", Kind::File, 10, 1), entry("keep", Kind::File, 11, 1)], None));
+    world.index(4, &listings(vec![entry("keep", Kind::File, 11, 1)], None));
     let root = world.source().root;
     let connection = Connection::open(world.path()).unwrap();
     let by = |sql: &str, n| -> Vec<Vec<u8>> {
@@ -555,7 +566,7 @@ fn what_cannot_be_added_is_refused_with_the_reason() {
     let world = World::new();
     let mut writer = world.writer();
     let mut add = |name| {
-        let new = NewSource { name, kind: SourceKind::Nfs, settings: "{}", added_at: at(0) };
+        let new = NewSource { name, kind: SourceKind::Nfs, settings: "{}", rule: Rule::COPIES, added_at: at(0) };
         writer.add_source(&new).unwrap_err().to_string()
     };
     assert_eq!(add("homes"), "there is a source \"homes\" already");
@@ -572,7 +583,10 @@ fn what_cannot_be_added_is_refused_with_the_reason() {
     world.generation(0, |_| {});
     let mut writer = world.writer();
     let store = writer.store_at(Path::new("/copies")).unwrap();
-    let again = writer.begin(&world.source(), at(0), Level::Full, (store, b"x"), at(0)).err().expect("it is taken");
+    let source = world.source();
+    let copy = (store, b"x".as_slice());
+    let new = NewGeneration { source: &source, at: at(0), level: Level::Full, copy, now: at(0), again: false };
+    let again = writer.begin(&new).err().expect("it is taken");
     assert_eq!(again.to_string(), "source \"homes\" has a generation of 2026-11-18T02:00:00Z already");
 }
 

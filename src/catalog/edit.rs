@@ -1,0 +1,474 @@
+//! The edits: all that can be said of a generation. Whoever indexes says these and nothing else.
+//!
+//! | edit | before | after |
+//! |---|---|---|
+//! | `link(dir, name, node)` | the name is free | the name points to the node |
+//! | `unlink(dir, name)` | the name is there | the name is free |
+//! | `put(node, base, version)` | `base` is what the node is at the base, if it lives there | the node is this version |
+//! | `identify(key, node)` | | the source knows the node by this key, for ever |
+//! | `report(finding)` | | the finding is one of this generation |
+//! | `hold(disk)`, `add_volume` | | the object holds this layer |
+//! | `resume(scan, state)` | | the next generation goes on from there |
+//!
+//! An edit is one call that writes its rows, its note and its counts together; a chunk is committed only between edits. A generation newer
+//! than all others of its source is written as it is told, born at an instant that no reader asks for; the edits of any other are kept in
+//! a [`Draft`](super::draft) and put in by one transaction ([`super::insert`]).
+//!
+//! Promises: what changed is worked out here: an edit that changes nothing leaves no row and no note. Names and versions may be told in
+//! any order; what was told last counts.
+
+use super::disks::{DiskRow, VolumeRow};
+use super::draft::Draft;
+use super::notes::{self, ChangeOps};
+use super::rows::{KindNumber, NodeRow};
+use super::tables::{self, NameRow, Slot};
+use super::{Error, GenerationWriter, SourceRow};
+use crate::model::{
+    EntryName, FOREVER, FileKey, Finding, FindingKind, Key, Kind, Level, NodeId, Rule, Scan, StoreId, Time,
+};
+use rusqlite::{Connection, params};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// Rows between two commits of a generation that nobody can see yet.
+const CHUNK_ROWS: u32 = 50_000;
+
+/// A generation that is to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct NewGeneration<'a> {
+    /// Its source.
+    pub source: &'a SourceRow,
+    /// Its instant.
+    pub at: Time,
+    /// How much of the source its object holds.
+    pub level: Level,
+    /// Where its bytes lie: a store, and the path below it.
+    pub copy: (StoreId, &'a [u8]),
+    /// Now.
+    pub now: Time,
+    /// Whether it takes the place of the published generation of this second, which is forgotten in the same transaction.
+    pub again: bool,
+}
+
+/// What a source says of a file's bytes against those at the base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Nothing: size and mtime decide.
+    Unknown,
+    /// Nothing was written.
+    No,
+    /// Something was, or may have been.
+    Yes,
+    /// The digest of all of them.
+    Digest([u8; 32]),
+}
+
+/// How edits reach the rows of others.
+pub(super) enum Mode {
+    /// As they are told.
+    Append,
+    /// All at once, at the end.
+    Aside(Draft),
+}
+
+/// What is known of the edits so far, for the proof before the generation is published.
+#[derive(Default)]
+pub(super) struct Ledger {
+    /// Names that there are more than at the base.
+    pub(super) names: i64,
+    /// Nodes of which only a name or only a version was told.
+    pub(super) half: HashMap<NodeId, Half>,
+    /// Nodes whose link count has to be compared with their names.
+    pub(super) linked: HashSet<NodeId>,
+    /// Nodes of which something was told that was taken back or told again.
+    pub(super) again: BTreeSet<NodeId>,
+    /// Directories that got a name.
+    pub(super) parents: HashSet<NodeId>,
+    /// Whether names are kept that nobody saw.
+    pub(super) keeps_unknown: bool,
+    /// Bytes of regular files that there are more than at the base.
+    pub(super) size_bytes: i64,
+    /// Directories that lost a name.
+    lost: Vec<NodeId>,
+    /// What was found amiss.
+    pub(super) losses: u64,
+    pub(super) notices: u64,
+    pub(super) gaps: u64,
+}
+
+/// What was told of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Half {
+    Name,
+    Version,
+}
+
+impl Ledger {
+    fn linked(&mut self, dir: NodeId, node: NodeId) {
+        self.names += 1;
+        self.parents.insert(dir);
+        match self.half.remove(&node) {
+            Some(Half::Version) => {}
+            None => drop(self.half.insert(node, Half::Name)),
+            Some(Half::Name) => {
+                self.half.insert(node, Half::Name);
+                self.linked.insert(node);
+            }
+        }
+    }
+
+    fn put(&mut self, node: NodeId, nlink: u32, is_new: bool) {
+        if nlink != 1 {
+            self.linked.insert(node);
+        }
+        match self.half.remove(&node) {
+            Some(Half::Name) => {}
+            // A node of the base has its names.
+            None if !is_new => {}
+            None | Some(Half::Version) => drop(self.half.insert(node, Half::Version)),
+        }
+    }
+}
+
+impl GenerationWriter<'_> {
+    /// Says that `name` in `dir`, which is free, points to `node`.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`], also where the name is not free.
+    pub fn link(&mut self, dir: NodeId, name: &EntryName, node: NodeId, kind: Kind) -> Result<(), Error> {
+        let kind = KindNumber(kind);
+        self.ledger.linked(dir, node);
+        if let Mode::Aside(draft) = &self.mode {
+            let done = draft.point(dir, name, Some((node, kind)));
+            return self.noted_aside(done);
+        }
+        let slot = Slot { dir, name: name.as_bytes() };
+        let (at, hot, previous, source) = (self.at, self.hot.contains(&dir.0), self.previous, self.source);
+        let back = self.write("adding a name", |c| {
+            if previous.is_some()
+                && let Some(closed) = tables::name_died(c, slot, at.0)?
+                && closed.node == node
+            {
+                // It was taken away in this generation, and is as it was.
+                tables::end_name(c, slot, closed.born, FOREVER.0, hot)?;
+                return Ok(true);
+            }
+            tables::insert_name(c, slot, NameRow { born: at.0, died: FOREVER.0, node, kind }, hot)?;
+            tables::insert_odd_name(c, slot.name)?;
+            if previous.is_some() {
+                tables::add_note(c, source, at, node, ChangeOps::LINKED)?;
+            }
+            Ok(false)
+        })?;
+        if back {
+            self.ledger.again.insert(node);
+        }
+        self.wrote(2)
+    }
+
+    /// Says that `name` in `dir` points to nothing any more, and returns what it pointed to; none if it pointed to nothing.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn unlink(&mut self, dir: NodeId, name: &EntryName) -> Result<Option<(NodeId, Kind)>, Error> {
+        let Some((node, kind)) = self.lookup_current(dir, name)? else { return Ok(None) };
+        self.ledger.names -= 1;
+        self.ledger.linked.insert(node);
+        if kind == Kind::Directory {
+            self.ledger.lost.push(node);
+        }
+        if let Mode::Aside(draft) = &self.mode {
+            let done = draft.point(dir, name, None);
+            self.noted_aside(done)?;
+            return Ok(Some((node, kind)));
+        }
+        let slot = Slot { dir, name: name.as_bytes() };
+        let (at, hot, source) = (self.at, self.hot.contains(&dir.0), self.source);
+        let taken_back = self.write("closing a name", |c| {
+            if tables::name_born(c, slot, at.0)?.is_some() {
+                tables::delete_name(c, slot, at.0)?;
+                return Ok(true);
+            }
+            let row = tables::lookup(c, slot, at)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            tables::end_name(c, slot, row.born, at.0, hot)?;
+            tables::add_note(c, source, at, node, ChangeOps::UNLINKED)?;
+            Ok(false)
+        })?;
+        if taken_back {
+            self.ledger.again.insert(node);
+        } else {
+            *self.dead.entry(dir.0).or_default() += 1;
+        }
+        self.wrote(2)?;
+        Ok(Some((node, kind)))
+    }
+
+    /// Says that what is left below directories that lost their names is gone with them. After the last name was told.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn bury(&mut self) -> Result<(), Error> {
+        while let Some(dir) = self.ledger.lost.pop() {
+            if self.has_name(dir)? {
+                continue;
+            }
+            for name in self.names_in(dir)? {
+                self.unlink(dir, &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the link counts of what got or lost a name the number of its names. A disk says itself how many names its files have.
+    pub(super) fn count_links(&mut self) -> Result<(), Error> {
+        if self.disk.is_some() {
+            return Ok(());
+        }
+        let named = self.ledger.half.iter().filter(|(_, half)| **half == Half::Name).map(|(node, _)| *node);
+        let mut nodes: Vec<NodeId> = named.chain(self.ledger.linked.iter().copied()).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        for node in nodes {
+            let names = self.current_names(node)?.len();
+            let Some(row) = self.current_version(node)? else { continue };
+            let nlink = u32::try_from(names).unwrap_or(u32::MAX);
+            // That of a directory is not its names.
+            if names > 0 && row.nlink != nlink && self.kind_of(&row)? != Some(Kind::Directory) {
+                self.amend(node, NodeRow { nlink, ..row })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that `node` is this version, and returns whether it is another one than `base`: what the node is at the base, if it
+    /// lives there ([`GenerationWriter::living`]).
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn put(&mut self, node: NodeId, base: Option<&NodeRow>, row: NodeRow, written: Written) -> Result<bool, Error> {
+        let row = NodeRow { born: self.at.0, bytes: if row.place.holds_a_file() { self.sequence } else { 0 }, ..row };
+        let (row, ops) = match base {
+            Some(base) => self.against(node, base, row, written)?,
+            None => (row, ChangeOps::CREATED),
+        };
+        let is_new = base.is_none() && node != self.root;
+        self.ledger.put(node, row.nlink, is_new);
+        if self.interned.is_file(row.perm) {
+            self.ledger.size_bytes += row.size_bytes as i64 - base.map_or(0, |base| base.size_bytes as i64);
+        }
+        let other_digest = match written {
+            Written::Digest(digest) if row.bytes == self.sequence => Some(digest),
+            _ => None,
+        };
+        if ops.is_empty() {
+            return Ok(false);
+        }
+        self.put_row(node, row, if base.is_some() { ops } else { ChangeOps::default() })?;
+        if let Some(digest) = other_digest {
+            self.put_digest(node, &digest)?;
+        }
+        Ok(true)
+    }
+
+    /// Returns `row` with the number of its bytes, and what differs from `base`.
+    fn against(
+        &self,
+        node: NodeId,
+        base: &NodeRow,
+        row: NodeRow,
+        written: Written,
+    ) -> Result<(NodeRow, ChangeOps), Error> {
+        self.sql("comparing versions", |c| {
+            let same_place = notes::same_place(c, base.place, row.place)?;
+            let same_bytes = match written {
+                Written::Unknown | Written::No => true,
+                Written::Yes => false,
+                Written::Digest(digest) => notes::digest(c, node, base.bytes)? == Some(digest),
+            };
+            let same_bytes = same_bytes || !row.place.holds_a_file();
+            let ops = notes::between(base, &row, self.compares(), same_place, same_bytes);
+            let is_same = row.place.holds_a_file() && ops.0 & ChangeOps::CONTENT.0 == 0;
+            Ok((NodeRow { bytes: if is_same { base.bytes } else { row.bytes }, ..row }, ops))
+        })
+    }
+
+    /// Says again what `node` is, after something was put: what follows from the rest of the walk (a link count, a listing that is
+    /// lost). `row` is what [`GenerationWriter::current_version`] gave, changed.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn amend(&mut self, node: NodeId, row: NodeRow) -> Result<(), Error> {
+        let row = NodeRow { born: self.at.0, bytes: if row.place.holds_a_file() { row.bytes } else { 0 }, ..row };
+        self.ledger.linked.insert(node);
+        self.ledger.again.insert(node);
+        self.put_row(node, row, ChangeOps::default())
+    }
+
+    fn put_row(&mut self, node: NodeId, row: NodeRow, ops: ChangeOps) -> Result<(), Error> {
+        let (at, source) = (self.at, self.source);
+        let noted = self.previous.is_some() && !ops.is_empty();
+        // What may have attributes is known before any row says so: an answer "none" may be given from memory.
+        let xattrs = self.interned.has_xattrs(row.perm);
+        if let Mode::Aside(draft) = &self.mode {
+            let done = draft.put(node, &row);
+            self.noted_aside(done)?;
+        }
+        let aside = matches!(self.mode, Mode::Aside(_));
+        if aside && !xattrs {
+            return Ok(());
+        }
+        self.write("writing attributes", |c| {
+            if xattrs {
+                c.prepare_cached("INSERT OR IGNORE INTO xattr_node(node) VALUES (?1)")?.execute([node.0])?;
+            }
+            if aside {
+                return Ok(());
+            }
+            tables::put_version(c, node, &row)?;
+            if noted {
+                tables::add_note(c, source, at, node, ops)?;
+            }
+            Ok(())
+        })?;
+        self.wrote(2)
+    }
+
+    fn put_digest(&mut self, node: NodeId, digest: &[u8; 32]) -> Result<(), Error> {
+        if let Mode::Aside(draft) = &self.mode {
+            let done = draft.put_digest(node, digest);
+            return self.noted_aside(done);
+        }
+        let (bytes, seen_at) = (self.sequence, self.now);
+        self.write("recording a digest", |c| insert_digest(c, node, bytes, digest, seen_at))?;
+        self.wrote(1)
+    }
+
+    /// Records that `key` is `node`.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn identify(&mut self, key: FileKey, node: NodeId) -> Result<(), Error> {
+        let source = self.source;
+        self.write("recording an inode number", |c| {
+            c.prepare_cached("INSERT OR REPLACE INTO identity(source, inode, born_ns, node) VALUES (?1, ?2, ?3, ?4)")?
+                .execute([source.0, key.inode as i64, key.born_ns, node.0])
+                .map(drop)
+        })?;
+        self.wrote(1)
+    }
+
+    /// Records that of the names of `node`, which has several, `name` in `dir` is the first in the order of the walk.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn define(&mut self, dir: NodeId, name: &EntryName, kind: Kind, node: NodeId) -> Result<(), Error> {
+        let key = tables::name_key(Slot { dir, name: name.as_bytes() }, KindNumber(kind));
+        let source = self.source;
+        self.write("recording which name defines a file", |c| tables::define(c, source, key, node))?;
+        self.wrote(1)
+    }
+
+    /// Records one thing that was found amiss.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn report(&mut self, finding: &Finding) -> Result<(), Error> {
+        if finding.kind.is_loss() {
+            self.ledger.losses += 1;
+        } else {
+            self.ledger.notices += 1;
+        }
+        self.ledger.gaps += u64::from(finding.kind == FindingKind::Gap);
+        self.findings += 1;
+        let number = self.findings;
+        if let Mode::Aside(draft) = &self.mode {
+            let done = draft.report(number, finding);
+            return self.noted_aside(done);
+        }
+        let (source, at) = (self.source.0, self.at.0);
+        self.write("recording a finding", |c| insert_finding(c, (source, at), number, finding))?;
+        self.wrote(1)
+    }
+
+    /// Records what this generation holds of its disk.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn hold(&mut self, disk: &DiskRow) -> Result<(), Error> {
+        self.disk = Some(disk.clone());
+        Ok(())
+    }
+
+    /// Records a volume of this generation's disk.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn add_volume(&mut self, volume: &VolumeRow) -> Result<(), Error> {
+        self.volumes.push(volume.clone());
+        Ok(())
+    }
+
+    /// Leaves `state` for the next generation of this source; what it says is the source's own.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn resume(&mut self, scan: Scan, state: &str) -> Result<(), Error> {
+        self.resume = Some((scan, state.to_owned()));
+        Ok(())
+    }
+
+    /// Says that the ctimes of this generation are those of a copy, though the source's files have their own.
+    pub fn leave_ctimes(&mut self) {
+        self.ctimes_count = false;
+    }
+
+    /// Says that names are kept as the base has them, though nobody could see whether they are there.
+    pub fn keep_unknown(&mut self) {
+        self.ledger.keeps_unknown = true;
+    }
+
+    fn compares(&self) -> Rule {
+        let rule = self.subject.rule;
+        Rule { by_inode: rule.by_inode && self.ctimes_count, ..rule }
+    }
+
+    /// Tells whether versions of this source need a digest to be compared.
+    pub fn needs_digests(&self) -> bool {
+        self.subject.rule.key == Key::Digest
+    }
+
+    fn noted_aside<T>(&self, done: rusqlite::Result<T>) -> Result<T, Error> {
+        done.map_err(|e| Error::sqlite("keeping a generation aside in SQLite's temporary folder", self.path, e))
+    }
+
+    fn wrote(&mut self, rows: u32) -> Result<(), Error> {
+        self.chunk_rows += rows;
+        if self.chunk_rows >= CHUNK_ROWS { self.commit_chunk() } else { Ok(()) }
+    }
+}
+
+/// Adds the digest of the bytes that `node` has under the number `bytes`.
+pub(super) fn insert_digest(
+    c: &Connection,
+    node: NodeId,
+    bytes: i64,
+    digest: &[u8; 32],
+    seen_at: Time,
+) -> rusqlite::Result<()> {
+    c.prepare_cached("INSERT OR REPLACE INTO digest(node, bytes, blake3, seen_at) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![node.0, bytes, digest, seen_at.0])
+        .map(drop)
+}
+
+/// Adds a finding of the generation of a source at an instant.
+pub(super) fn insert_finding(
+    c: &Connection,
+    (source, at): (i64, i64),
+    number: i64,
+    finding: &Finding,
+) -> rusqlite::Result<()> {
+    let path = finding.path.as_bytes();
+    tables::insert_odd_name(c, path)?;
+    c.prepare_cached("INSERT INTO finding(source, at, number, kind, path, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![source, at, number, finding.kind.word(), path, finding.detail])
+        .map(drop)
+}

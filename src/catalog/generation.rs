@@ -1,0 +1,713 @@
+//! The life of a generation: begun, told, proved, published; or abandoned, and nothing of it kept.
+//!
+//! Promises: [`Writer::open`] first removes what killed runs left. A generation is invisible until
+//! [`GenerationWriter::publish`] has committed its last transaction, which is synced to disk; it is not published if what was told does
+//! not hold together ([`super::proof`]). A writer that met an error is spent: nothing else can be begun on it, so nothing is built on
+//! what it may have left. Never reads a file of a backup.
+
+use super::disks::{DiskRow, VolumeRow};
+use super::draft::Draft;
+use super::edit::{Half, Ledger, Mode, NewGeneration};
+use super::forget;
+use super::insert::{Insertion, replace_object};
+use super::intern::Interned;
+use super::lock::CatalogLock;
+use super::notes::Subject;
+use super::tables::BLOCK_BITS;
+use super::{Error, connect, interval, proof, reader, tables};
+use crate::model::{GenerationId, Kind, Level, NodeId, ObjectId, Scan, SourceId, Status, StoreId, Time};
+use rusqlite::{Connection, OptionalExtension, params};
+use std::cell::Cell;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+/// A directory turns hot when its dead names outnumber the living `HOT_RATIO` times and by `HOT_MIN` more:
+/// a dead row costs a scan 48 ns and a living one an inode seek of about 1.5 us, so up to there an index
+/// would not pay.
+const HOT_RATIO: i64 = 32;
+const HOT_MIN: i64 = 1024;
+
+/// What an index run counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Names, without the root.
+    pub entries: u64,
+    /// Bytes of regular files, hard links counted once.
+    pub size_bytes: u64,
+    /// Findings that make the generation partial.
+    pub losses: u64,
+    /// Other findings.
+    pub notices: u64,
+    /// Those of them that are gaps.
+    pub gaps: u64,
+    /// How long it took, in milliseconds.
+    pub index_ms: u64,
+}
+
+/// What was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// What it holds.
+    pub counts: Counts,
+    /// Nodes that differ from the generation before; of a first one: entries.
+    pub changed_nodes: u64,
+}
+
+/// The one writer of a catalog.
+pub struct Writer {
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
+    cleaned: Vec<(String, Time)>,
+    /// Whether something went wrong after which nothing else may be begun.
+    spent: Cell<bool>,
+    /// Locked while the writer lives.
+    _lock: CatalogLock,
+}
+
+impl Writer {
+    /// Makes a new, empty catalog at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::NetworkFilesystem`], [`Error::Io`], [`Error::Sqlite`].
+    pub fn create(path: &Path) -> Result<(), Error> {
+        connect::create(path)
+    }
+
+    /// Opens the catalog at `path` for writing and removes what killed runs left in it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if another process writes; as [`super::Reader::open`] otherwise.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        // Before anything is made beside it: what is not a catalog gets no lock file.
+        drop(connect::open_read_only(path)?);
+        let lock = super::lock::take_lock(path)?;
+        let connection = connect::open_writing(path)?;
+        let spent = Cell::new(false);
+        let mut writer = Self { connection, path: path.to_owned(), cleaned: Vec::new(), spent, _lock: lock };
+        writer.clean_up()?;
+        Ok(writer)
+    }
+
+    /// Returns the unfinished generations that [`Writer::open`] removed: source and instant.
+    pub fn cleaned(&self) -> &[(String, Time)] {
+        &self.cleaned
+    }
+
+    fn clean_up(&mut self) -> Result<(), Error> {
+        let doing = "removing an unfinished generation";
+        let unfinished: Vec<(i64, i64, i64, String)> = self.sql(doing, |c| {
+            let mut statement = c.prepare(
+                "SELECT g.id, g.source, g.taken_at, s.name FROM generation g JOIN source s ON s.id = g.source WHERE g.status <> 'published'",
+            )?;
+            statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?.collect()
+        })?;
+        for (generation, source, at, name) in unfinished {
+            let subject = self.subject(SourceId(source))?;
+            let ids = (GenerationId(generation), Time(at));
+            self.sql(doing, |c| in_transaction(c, |c| forget::undo(c, &subject, ids)))?;
+            self.cleaned.push((name, Time(at)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn sql<T>(
+        &self,
+        doing: &'static str,
+        act: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        act(&self.connection).map_err(|e| Error::sqlite(doing, &self.path, e))
+    }
+
+    /// Returns what the algebra needs to know of a source.
+    pub(super) fn subject(&self, source: SourceId) -> Result<Subject, Error> {
+        self.sql("reading a source", |c| {
+            c.query_row("SELECT root, rule, by_inode FROM source WHERE id = ?1", [source.0], |r| {
+                Ok(Subject { source, root: NodeId(r.get(0)?), rule: super::notes::read_rule(r, 1)? })
+            })
+        })
+    }
+
+    /// Refuses to go on after an error.
+    pub(super) fn check_unspent(&self) -> Result<(), Error> {
+        if self.spent.get() { Err(Error::Spent { path: self.path.clone() }) } else { Ok(()) }
+    }
+
+    /// Begins a generation. It may lie before, between or after those that are there.
+    ///
+    /// # Errors
+    /// [`Error::GenerationExists`] if the source has one of this second and it is not to be told again; [`Error::NoSuchGeneration`] if it
+    /// is and there is none; [`Error::Spent`] after an error; [`Error::Sqlite`].
+    pub fn begin(&mut self, new: &NewGeneration<'_>) -> Result<GenerationWriter<'_>, Error> {
+        self.check_unspent()?;
+        let doing = "beginning a generation";
+        let (source, at) = (new.source.id, new.at);
+        let there = self.sql(doing, |c| {
+            c.query_row(
+                "SELECT EXISTS(SELECT 1 FROM generation WHERE source = ?1 AND taken_at = ?2)",
+                [source.0, at.0],
+                |r| r.get::<_, bool>(0),
+            )
+        })?;
+        match (there, new.again) {
+            (true, false) => return Err(Error::GenerationExists { source_name: new.source.name.clone(), at }),
+            (false, true) => return Err(Error::NoSuchGeneration { source_name: new.source.name.clone(), at }),
+            _ => {}
+        }
+        let (previous, next) = self.sql(doing, |c| neighbours(c, source, at))?;
+        let subject = self.subject(source)?;
+        let is_append = next.is_none() && !new.again;
+        let mode = if is_append {
+            Mode::Append
+        } else {
+            Mode::Aside(self.sql("making a temporary file for a generation", |_| Draft::new())?)
+        };
+        // Chunked commits of the append are not synced one by one; what must not be torn is synced whole.
+        self.sql(doing, |c| {
+            c.execute_batch(if is_append { "PRAGMA synchronous = NORMAL" } else { "PRAGMA synchronous = FULL" })
+        })?;
+        let begun = self.sql(doing, |c| in_transaction(c, |c| begin_rows(c, new, is_append)))?;
+        Ok(GenerationWriter {
+            connection: &self.connection,
+            path: &self.path,
+            spent: &self.spent,
+            source,
+            root: new.source.root,
+            subject,
+            at,
+            previous,
+            next,
+            now: new.now,
+            level: new.level,
+            copy: (new.copy.0, new.copy.1.to_owned()),
+            again: new.again,
+            ids: begun.ids,
+            sequence: begun.sequence,
+            next_node: begun.next_node,
+            first_content: begun.first_content,
+            hot: begun.hot,
+            mode,
+            list_sql: reader::list_sql(),
+            chunk_rows: 0,
+            in_transaction: Cell::new(false),
+            dead: HashMap::new(),
+            interned: Interned::default(),
+            ledger: Ledger::default(),
+            findings: 0,
+            disk: None,
+            volumes: Vec::new(),
+            resume: None,
+            ctimes_count: true,
+            ended: false,
+        })
+    }
+}
+
+/// What [`Writer::begin`] wrote and read.
+struct Begun {
+    ids: Option<Ids>,
+    sequence: i64,
+    next_node: i64,
+    first_content: i64,
+    hot: HashSet<i64>,
+}
+
+/// Rows of a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ids {
+    pub(super) generation: GenerationId,
+    pub(super) object: ObjectId,
+}
+
+fn begin_rows(c: &Connection, new: &NewGeneration<'_>, is_append: bool) -> rusqlite::Result<Begun> {
+    let source = new.source.id;
+    let first_content: i64 = c.query_row("SELECT coalesce(max(id), 0) + 1 FROM content", [], |r| r.get(0))?;
+    let (sequence, next_node): (i64, i64) = c.query_row(
+        "UPDATE source SET last_sequence = last_sequence + 1 WHERE id = ?1 RETURNING last_sequence, next_node",
+        [source.0],
+        |r| Ok((r.get(0)?, r.get(1)?)),
+    )?;
+    let ids = match is_append {
+        true => {
+            let NewGeneration { at, level, copy, now, .. } = *new;
+            let rows = NewRows { source, at, level, copy, now, sequence, first_content, number: None };
+            Some(insert_generation(c, &rows)?)
+        }
+        false => None,
+    };
+    Ok(Begun { ids, sequence, next_node, first_content, hot: reader::hot_directories(c)? })
+}
+
+/// The rows of a generation itself.
+struct NewRows<'r> {
+    source: SourceId,
+    at: Time,
+    level: Level,
+    copy: (StoreId, &'r [u8]),
+    now: Time,
+    sequence: i64,
+    first_content: i64,
+    /// Its number, if it takes the place of another; none: the next one.
+    number: Option<i64>,
+}
+
+/// Adds a generation that nobody sees yet, its object, and where that lies.
+fn insert_generation(c: &Connection, new: &NewRows<'_>) -> rusqlite::Result<Ids> {
+    let (source, at) = (new.source.0, new.at.0);
+    let number = new.number;
+    let number = match number {
+        Some(number) => number,
+        None => c.query_row(
+            "UPDATE source SET last_number = last_number + 1 WHERE id = ?1 RETURNING last_number",
+            [source],
+            |r| r.get(0),
+        )?,
+    };
+    c.execute(
+        "INSERT INTO generation(source, taken_at, number, sequence, level, status, indexed_at, first_content) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            source,
+            at,
+            number,
+            new.sequence,
+            new.level.word(),
+            Status::Creating.word(),
+            new.now.0,
+            new.first_content
+        ],
+    )?;
+    let generation = GenerationId(c.last_insert_rowid());
+    c.execute(
+        "INSERT INTO object(source, at, generation, kind, is_full) VALUES (?1, ?2, ?3, 'tree', ?4)",
+        params![source, at, generation.0, new.level == Level::Full],
+    )?;
+    let object = ObjectId(c.last_insert_rowid());
+    let (store, path) = new.copy;
+    tables::insert_odd_name(c, path)?;
+    c.execute(
+        "INSERT INTO copy(object, store, path, state_since, looked_at) VALUES (?1, ?2, ?3, ?4, ?4)",
+        params![object.0, store.0, path, new.now.0],
+    )?;
+    Ok(Ids { generation, object })
+}
+
+/// Returns the published generations of a source right before and right after an instant.
+pub(super) fn neighbours(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<(Option<Time>, Option<Time>)> {
+    c.prepare_cached(
+        "SELECT max(CASE WHEN taken_at < ?2 THEN taken_at END), min(CASE WHEN taken_at > ?2 THEN taken_at END) \
+         FROM generation WHERE source = ?1 AND status = 'published'",
+    )?
+    .query_row([source.0, at.0], |r| Ok((r.get::<_, Option<i64>>(0)?.map(Time), r.get::<_, Option<i64>>(1)?.map(Time))))
+}
+
+/// Writes one generation. It is told the state at its instant, as edits against the generation before.
+pub struct GenerationWriter<'w> {
+    pub(super) connection: &'w Connection,
+    pub(super) path: &'w Path,
+    spent: &'w Cell<bool>,
+    pub(super) source: SourceId,
+    pub(super) root: NodeId,
+    pub(super) subject: Subject,
+    pub(super) at: Time,
+    pub(super) previous: Option<Time>,
+    pub(super) next: Option<Time>,
+    pub(super) now: Time,
+    level: Level,
+    copy: (StoreId, Vec<u8>),
+    again: bool,
+    pub(super) ids: Option<Ids>,
+    pub(super) sequence: i64,
+    next_node: i64,
+    first_content: i64,
+    pub(super) hot: HashSet<i64>,
+    pub(super) mode: Mode,
+    pub(super) list_sql: String,
+    pub(super) chunk_rows: u32,
+    in_transaction: Cell<bool>,
+    pub(super) dead: HashMap<i64, i64>,
+    pub(super) interned: Interned,
+    pub(super) ledger: Ledger,
+    pub(super) findings: i64,
+    pub(super) disk: Option<DiskRow>,
+    pub(super) volumes: Vec<VolumeRow>,
+    pub(super) resume: Option<(Scan, String)>,
+    pub(super) ctimes_count: bool,
+    ended: bool,
+}
+
+impl GenerationWriter<'_> {
+    /// Reads; what fails spends the writer.
+    pub(super) fn sql<T>(
+        &self,
+        doing: &'static str,
+        act: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        act(self.connection).map_err(|e| {
+            self.spent.set(true);
+            Error::sqlite(doing, self.path, e)
+        })
+    }
+
+    /// Writes, inside the transaction of the present chunk.
+    pub(super) fn write<T>(
+        &self,
+        doing: &'static str,
+        act: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        self.sql(doing, |c| {
+            if !self.in_transaction.get() {
+                c.execute_batch("BEGIN IMMEDIATE")?;
+                self.in_transaction.set(true);
+            }
+            act(c)
+        })
+    }
+
+    /// Commits what was written so far: rows that no reader sees, and parts that versions share.
+    pub(super) fn commit_chunk(&mut self) -> Result<(), Error> {
+        self.chunk_rows = 0;
+        self.flush()?;
+        self.sql("committing a chunk", |c| c.execute_batch("COMMIT"))?;
+        self.in_transaction.set(false);
+        Ok(())
+    }
+
+    /// Lets the catalog go before something that may take long: whatever was written is committed, and whoever waits comes in.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Sqlite`].
+    pub fn let_go(&mut self) -> Result<(), Error> {
+        if self.in_transaction.get() { self.commit_chunk() } else { Ok(()) }
+    }
+
+    /// Writes the counters that are kept in memory between commits.
+    fn flush(&mut self) -> Result<(), Error> {
+        let dead = std::mem::take(&mut self.dead);
+        let (source, next_node) = (self.source.0, self.next_node);
+        self.write("counting dead names", |c| {
+            c.prepare_cached("UPDATE source SET next_node = ?2 WHERE id = ?1")?.execute([source, next_node])?;
+            let mut statement = c.prepare_cached(
+                "INSERT INTO directory_history(dir, dead) VALUES (?1, ?2) ON CONFLICT(dir) DO UPDATE SET dead = dead + excluded.dead",
+            )?;
+            for (dir, count) in dead {
+                statement.execute([dir, count])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Returns a number for a node that no generation has had.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn new_node(&mut self) -> Result<NodeId, Error> {
+        if self.next_node & ((1 << BLOCK_BITS) - 1) == 0 {
+            // The block is used up (its first number is the root's or was given out when it was taken).
+            let source = self.source.0;
+            self.next_node = self.write("numbering nodes", |c| {
+                let block = next_block(c)?;
+                c.execute("INSERT INTO node_block(block, source) VALUES (?1, ?2)", [block, source])?;
+                Ok(block << BLOCK_BITS)
+            })?;
+        }
+        let node = self.next_node;
+        if node >= super::NODE_MAX {
+            return Err(Error::NodesUsedUp { path: self.path.to_owned() });
+        }
+        self.next_node += 1;
+        Ok(NodeId(node))
+    }
+
+    /// Proves the generation and makes it visible and durable. `walked`: the entries that a full walk saw; `index_ms`: how long it took.
+    ///
+    /// # Errors
+    /// [`Error::Unproved`] if what was told does not hold together; [`Error::Full`] or [`Error::Sqlite`]. Then nothing of the
+    /// generation can be seen, and the writer is spent.
+    pub fn publish(mut self, walked: Option<u64>, index_ms: u64) -> Result<Published, Error> {
+        let published = self.publish_rows(walked, index_ms);
+        match published {
+            Ok(published) => {
+                self.ended = true;
+                Ok(published)
+            }
+            Err(e) => {
+                // The error that is told is the first one; what this one leaves, the next writer removes.
+                self.spent.set(true);
+                let _ = self.abandon();
+                Err(e)
+            }
+        }
+    }
+
+    fn publish_rows(&mut self, walked: Option<u64>, index_ms: u64) -> Result<Published, Error> {
+        self.count_links()?;
+        self.flush()?;
+        match std::mem::replace(&mut self.mode, Mode::Append) {
+            Mode::Append => {
+                self.drop_nameless()?;
+                proof::prove(self, walked)?;
+                self.commit_chunk()?;
+                self.sql("publishing a generation", |c| c.execute_batch("PRAGMA synchronous = FULL"))?;
+                self.correct_notes()?;
+            }
+            Mode::Aside(draft) => {
+                self.commit_chunk()?;
+                self.put_in(&draft)?;
+                self.drop_nameless()?;
+                proof::prove(self, walked)?;
+            }
+        }
+        let ids = self.ids.expect("a generation has its rows when it is published");
+        self.heat_directories()?;
+        self.write_details(ids)?;
+        let published = self.finish_rows(ids, index_ms)?;
+        self.sql("publishing a generation", |c| c.execute_batch("COMMIT; PRAGMA synchronous = NORMAL"))?;
+        self.in_transaction.set(false);
+        Ok(published)
+    }
+
+    /// Puts in what was kept aside: one transaction, which is still open afterwards.
+    fn put_in(&mut self, draft: &Draft) -> Result<(), Error> {
+        let mut new = NewRows {
+            source: self.source,
+            at: self.at,
+            level: self.level,
+            copy: (self.copy.0, &self.copy.1),
+            now: self.now,
+            sequence: self.sequence,
+            first_content: self.first_content,
+            number: None,
+        };
+        let (subject, previous, next) = (self.subject, self.previous, self.next);
+        let (again, hot) = (self.again, &self.hot);
+        let ids = self.write("putting a generation in", |c| {
+            let replaced = if again { Some(forget::generation(c, &subject, new.at, hot)?) } else { None };
+            new.number = replaced.as_ref().map(|replaced| replaced.number);
+            let ids = insert_generation(c, &new)?;
+            if let Some(old) = replaced.and_then(|replaced| replaced.object) {
+                replace_object(c, old.0, ids.object.0)?;
+            }
+            let (at, sequence, seen_at) = (new.at, new.sequence, new.now);
+            Insertion { c, subject, at, previous, next, sequence, seen_at, hot, draft }.run()?;
+            Ok(ids)
+        })?;
+        self.ids = Some(ids);
+        Ok(())
+    }
+
+    /// Returns how many names the generation has by its rows, and how many bytes: those of the base, and what was told.
+    pub(super) fn totals(&self) -> Result<(i64, i64), Error> {
+        let (names, size_bytes) = (self.ledger.names, self.ledger.size_bytes);
+        let Some(previous) = self.previous else { return Ok((names, size_bytes)) };
+        self.sql("counting names", |c| {
+            c.query_row(
+                "SELECT coalesce(entries, 0), coalesce(size_bytes, 0) FROM generation WHERE source = ?1 AND taken_at = ?2",
+                [self.source.0, previous.0],
+                |r| Ok((r.get::<_, i64>(0)? + names, r.get::<_, i64>(1)? + size_bytes)),
+            )
+        })
+    }
+
+    /// Removes versions of nodes that no name leads to, which nobody can see, and takes the bytes of dead files off the sum.
+    fn drop_nameless(&mut self) -> Result<(), Error> {
+        let only_put = self.ledger.half.iter().filter(|(_, half)| **half == Half::Version).map(|(node, _)| *node);
+        // One of the base may have lost its last name after something was put.
+        let nameless: BTreeSet<NodeId> =
+            only_put.chain(self.ledger.linked.iter().copied()).filter(|node| *node != self.root).collect();
+        let (at, previous, subject) = (self.at, self.previous, self.subject);
+        for node in nameless {
+            let dead_bytes = self.write("removing what no name leads to", |c| {
+                if tables::has_name_at(c, node, at)? {
+                    return Ok(0);
+                }
+                let Some(row) = tables::version_at(c, node, at)? else { return Ok(0) };
+                let is_counted = row.born == at.0 || subject.living(c, node, previous)?.is_some();
+                let is_file = Kind::from_mode(reader::perm(c, row.perm)?.mode) == Some(Kind::File);
+                if row.born == at.0 {
+                    tables::delete_version(c, node, at.0)?;
+                    tables::drop_content(c, node, row.place)?;
+                }
+                Ok(if is_counted && is_file { row.size_bytes as i64 } else { 0 })
+            })?;
+            self.ledger.size_bytes -= dead_bytes;
+            if self.ledger.half.remove(&node) == Some(Half::Version) {
+                self.ledger.again.insert(node);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the notes of an appended generation the difference between the one before and it.
+    fn correct_notes(&mut self) -> Result<(), Error> {
+        let Some(previous) = self.previous else { return Ok(()) };
+        let again = std::mem::take(&mut self.ledger.again);
+        let (subject, at) = (self.subject, self.at);
+        self.write("publishing a generation", |c| {
+            // A node that an older or a newer generation knows, and the previous one has not, is new here; and what is new differs
+            // from none.
+            c.execute(
+                "UPDATE change SET op = (op | 1) & ~6 WHERE source = ?1 AND at = ?2 AND op & 8 \
+                 AND NOT EXISTS (SELECT 1 FROM dirent d INDEXED BY dirent_node \
+                 WHERE d.node = change.node AND d.born <= ?3 AND d.died > ?3)",
+                [subject.source.0, at.0, previous.0],
+            )?;
+            // One that lost its last name has only lost it.
+            c.execute(
+                "UPDATE change SET op = 16 WHERE source = ?1 AND at = ?2 AND op & 16 AND op <> 16 AND node <> ?3 \
+                 AND NOT EXISTS (SELECT 1 FROM dirent d INDEXED BY dirent_node \
+                 WHERE d.node = change.node AND d.born <= ?2 AND d.died > ?2)",
+                [subject.source.0, at.0, subject.root.0],
+            )?;
+            for node in again {
+                // What was told again may be what the base says.
+                if let (Some(then), Some(now)) =
+                    (subject.living(c, node, Some(previous))?, tables::version_at(c, node, at)?)
+                    && now.born == at.0
+                    && then.born != at.0
+                    && super::notes::differ(c, node, &then, &now, subject.rule)?.is_empty()
+                {
+                    tables::delete_version(c, node, at.0)?;
+                    tables::drop_content(c, node, now.place)?;
+                }
+                subject.note(c, node, previous, at)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes what was told of the generation itself.
+    fn write_details(&mut self, ids: Ids) -> Result<(), Error> {
+        if let Some(disk) = self.disk.take() {
+            self.write_disk(ids, &disk)?;
+        }
+        for volume in std::mem::take(&mut self.volumes) {
+            self.write_volume(ids.generation, &volume)?;
+        }
+        if let Some((scan, state)) = self.resume.take() {
+            self.write("recording where the next generation goes on", |c| {
+                c.execute(
+                    "UPDATE generation SET scan = ?2, resume = ?3 WHERE id = ?1",
+                    params![ids.generation.0, scan.word(), state],
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Counts, and makes the generation one that is asked for.
+    fn finish_rows(&mut self, ids: Ids, index_ms: u64) -> Result<Published, Error> {
+        let (source, at, previous) = (self.source, self.at, self.previous);
+        let (entries, size_bytes) = self.totals()?;
+        let counts = Counts {
+            entries: u64::try_from(entries).unwrap_or(0),
+            size_bytes: u64::try_from(size_bytes).unwrap_or(0),
+            losses: self.ledger.losses,
+            notices: self.ledger.notices,
+            gaps: self.ledger.gaps,
+            index_ms,
+        };
+        self.write("publishing a generation", |c| {
+            let changed: i64 = match previous {
+                None => entries,
+                Some(_) => c.query_row("SELECT count(*) FROM change WHERE source = ?1 AND at = ?2", [source.0, at.0], |r| r.get(0))?,
+            };
+            c.execute(
+                "UPDATE generation SET status = ?2, index_ms = ?3, entries = ?4, size_bytes = ?5, changed_nodes = ?6, losses = ?7, notices = ?8, gaps = ?9 \
+                 WHERE id = ?1",
+                params![
+                    ids.generation.0,
+                    Status::Published.word(),
+                    counts.index_ms as i64,
+                    counts.entries as i64,
+                    counts.size_bytes as i64,
+                    changed,
+                    counts.losses as i64,
+                    counts.notices as i64,
+                    counts.gaps as i64
+                ],
+            )?;
+            let mut statement = c.prepare_cached("INSERT OR IGNORE INTO instant_fork(at, fork) VALUES (?1, ?2)")?;
+            let mut forks = Vec::new();
+            interval::path(at.0, |fork| forks.push(fork));
+            forks.into_iter().try_for_each(|fork| statement.execute([at.0, fork]).map(drop))?;
+            Ok(Published { counts, changed_nodes: changed as u64 })
+        })
+    }
+
+    /// Removes everything that was written of this generation.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Sqlite`]; then the next [`Writer::open`] does it, and this writer is spent.
+    pub fn abandon(mut self) -> Result<(), Error> {
+        self.ended = true;
+        // In an error SQLite may have rolled back by itself; a second ROLLBACK says so and is harmless.
+        let _ = self.connection.execute_batch("ROLLBACK");
+        self.in_transaction.set(false);
+        let Some(ids) = self.ids else { return Ok(()) };
+        let (subject, at) = (self.subject, self.at);
+        self.sql("removing an unfinished generation", |c| {
+            in_transaction(c, |c| {
+                // Of one that was kept aside the roll-back left nothing.
+                let is_there = c.query_row(
+                    "SELECT EXISTS(SELECT 1 FROM generation WHERE id = ?1 AND status <> 'published')",
+                    [ids.generation.0],
+                    |r| r.get::<_, bool>(0),
+                )?;
+                if is_there { forget::undo(c, &subject, (ids.generation, at)) } else { Ok(()) }
+            })
+        })
+    }
+
+    /// Turns directories hot whose dead names outnumber the living too much.
+    fn heat_directories(&mut self) -> Result<(), Error> {
+        self.write("indexing churning directories", |c| {
+            let mut statement = c.prepare_cached("SELECT dir FROM directory_history WHERE NOT hot AND dead > ?1")?;
+            let candidates: Vec<i64> =
+                statement.query_map([HOT_MIN], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;
+            for dir in candidates {
+                let (rows, live): (i64, i64) = c
+                    .prepare_cached("SELECT count(*), coalesce(sum(died = ?2), 0) FROM dirent WHERE parent = ?1")?
+                    .query_row([dir, crate::model::FOREVER.0], |r| Ok((r.get(0)?, r.get(1)?)))?;
+                if rows - live > HOT_RATIO * live + HOT_MIN {
+                    tables::heat(c, dir)?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Drop for GenerationWriter<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            // Chunks of it may be there: only the next writer removes them.
+            self.spent.set(true);
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+/// Returns the number of the next block of node numbers; the caller inserts it.
+pub(super) fn next_block(c: &Connection) -> rusqlite::Result<i64> {
+    // SQLite keeps the highest number ever used of an AUTOINCREMENT table, those of deleted rows included.
+    let highest: Option<i64> = c
+        .query_row("SELECT max(seq) FROM sqlite_sequence WHERE name = 'node_block'", [], |r| r.get(0))
+        .optional()?
+        .flatten();
+    Ok(highest.unwrap_or(0) + 1)
+}
+
+/// Runs `act` in a transaction of its own; on an error nothing of it stays.
+pub(super) fn in_transaction<T>(
+    c: &Connection,
+    act: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    c.execute_batch("BEGIN IMMEDIATE")?;
+    match act(c).and_then(|value| c.execute_batch("COMMIT").map(|()| value)) {
+        Ok(value) => Ok(value),
+        Err(e) => {
+            let _ = c.execute_batch("ROLLBACK");
+            Err(e)
+        }
+    }
+}
