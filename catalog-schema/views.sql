@@ -63,7 +63,8 @@ SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch')
        CASE WHEN i.place = 4 THEN (SELECT coalesce((SELECT text FROM odd_name o WHERE o.name = t.bytes), CAST(t.bytes AS TEXT))
                                      FROM content t WHERE t.id = i.content) END AS link_target,
        i.place = 9 OR p.xattr = -1 AS unreadable,
-       strftime('%Y-%m-%dT%H:%M:%SZ', i.born, 'unixepoch') AS version_since,
+       strftime('%Y-%m-%dT%H:%M:%SZ', max(i.born, (SELECT min(o.taken_at) FROM generation o WHERE o.source = s.id AND o.status = 'published')),
+                'unixepoch') AS version_since,
        d.node AS node, d.parent AS parent
   FROM generation g
   JOIN source s ON s.id = g.source
@@ -94,7 +95,8 @@ SELECT s.name AS source,
         SELECT path FROM up WHERE node = s.root) AS path,
        coalesce((SELECT text FROM odd_name o WHERE o.name = d.name), CAST(d.name AS TEXT)) AS name,
        d.name AS name_raw,
-       strftime('%Y-%m-%dT%H:%M:%SZ', max(d.born, i.born), 'unixepoch') AS since,
+       strftime('%Y-%m-%dT%H:%M:%SZ', max(d.born, i.born, (SELECT min(o.taken_at) FROM generation o WHERE o.source = s.id AND o.status = 'published')),
+                'unixepoch') AS since,
        strftime('%Y-%m-%dT%H:%M:%SZ', nullif(min(
          CASE WHEN EXISTS (SELECT 1 FROM generation g WHERE g.source = s.id AND g.taken_at = d.died AND g.status = 'published')
               THEN d.died ELSE 253402300799 END,
@@ -114,7 +116,7 @@ SELECT s.name AS source,
   CROSS JOIN inode i ON i.node = d.node AND i.born < d.died
                     AND i.born >= coalesce((SELECT max(v.born) FROM inode v WHERE v.node = d.node AND v.born <= d.born), d.born)
   CROSS JOIN perm p ON p.id = i.perm
- WHERE EXISTS (SELECT 1 FROM generation g WHERE g.source = s.id AND g.taken_at = max(d.born, i.born) AND g.status = 'published');
+ WHERE max(d.born, i.born) <= (SELECT max(g.taken_at) FROM generation g WHERE g.source = s.id AND g.status = 'published');
 
 -- One row per thing that a generation changed against the one before it. `what` is created, deleted,
 -- renamed, linked, unlinked, modified (content) or attributes. The first generation of a source: all created.
@@ -208,7 +210,8 @@ SELECT x.source AS source, strftime('%Y-%m-%dT%H:%M:%SZ', x.at, 'unixepoch') AS 
         SELECT s.name, s.root, g.taken_at, 'created', NULL, d.parent, d.name, d.kind, d.node, g.taken_at, NULL
           FROM generation g JOIN source s ON s.id = g.source
           CROSS JOIN node_block b ON b.source = g.source
-          CROSS JOIN dirent d ON d.parent BETWEEN b.block * 65536 AND b.block * 65536 + 65535 AND d.born = g.taken_at
+          CROSS JOIN dirent d ON d.parent BETWEEN b.block * 65536 AND b.block * 65536 + 65535
+                             AND d.born <= g.taken_at AND d.died > g.taken_at
          WHERE g.status = 'published'
            AND NOT EXISTS (SELECT 1 FROM generation o WHERE o.source = g.source AND o.taken_at < g.taken_at AND o.status = 'published')
        ) x;

@@ -121,8 +121,9 @@ impl Ledger {
             self.linked.insert(node);
         }
         match self.half.remove(&node) {
+            // A node of the base has other names already.
+            Some(Half::Name) if !is_new => drop(self.linked.insert(node)),
             Some(Half::Name) => {}
-            // A node of the base has its names.
             None if !is_new => {}
             None | Some(Half::Version) => drop(self.half.insert(node, Half::Version)),
         }

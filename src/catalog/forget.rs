@@ -50,19 +50,32 @@ impl Writer {
         self.sql(doing, |c| c.execute_batch("PRAGMA synchronous = FULL"))?;
         let forgotten = self.sql(doing, |c| {
             let hot = reader::hot_directories(c)?;
-            in_transaction(c, |c| generation(c, &subject, at, &hot))
+            in_transaction(c, |c| {
+                let (forgotten, left) = generation(c, &subject, at, &hot)?;
+                tidy(c, &subject, left)?;
+                Ok(forgotten)
+            })
         })?;
         Ok(forgotten)
     }
 }
 
-/// Forgets the published generation of a source at an instant.
+/// Nodes of which rows were removed.
+pub(super) enum Left {
+    /// These.
+    Nodes(Vec<NodeId>),
+    /// All of the source.
+    All,
+}
+
+/// Forgets the published generation of a source at an instant. What may be left of nodes ([`tidy`]) is for the caller: one that is told
+/// again may have them.
 pub(super) fn generation(
     c: &Connection,
     subject: &Subject,
     at: Time,
     hot: &HashSet<i64>,
-) -> rusqlite::Result<Forgotten> {
+) -> rusqlite::Result<(Forgotten, Left)> {
     let (id, number): (i64, i64) = c.query_row(
         "SELECT id, number FROM generation WHERE source = ?1 AND taken_at = ?2",
         [subject.source.0, at.0],
@@ -74,15 +87,66 @@ pub(super) fn generation(
     if let Some(object) = object {
         forget.pin(object)?;
     }
-    match (previous, next) {
+    let left = match (previous, next) {
         (None, None) => forget.all()?,
         (Some(_), None) => forget.newest()?,
         (None, Some(next)) => forget.oldest(next)?,
         (Some(previous), Some(next)) => forget.middle(previous, next)?,
-    }
+    };
     forget.generation_itself(id)?;
     let copies = object.map_or(Ok(Vec::new()), |object| reader::copies_of(c, object))?;
-    Ok(Forgotten { number, object, copies })
+    Ok((Forgotten { number, object, copies }, left))
+}
+
+/// Removes what is left of nodes that have no version any more: who they are, that they had attributes; and digests that no version
+/// names.
+pub(super) fn tidy(c: &Connection, subject: &Subject, left: Left) -> rusqlite::Result<()> {
+    match left {
+        Left::Nodes(nodes) => nodes.into_iter().try_for_each(|node| tidy_node(c, subject.root, node)),
+        Left::All => {
+            c.execute(
+                "DELETE FROM identity WHERE source = ?1 AND NOT EXISTS (SELECT 1 FROM inode i WHERE i.node = identity.node)",
+                [subject.source.0],
+            )?;
+            for (first, last) in tables::blocks(c, subject.source)? {
+                for (table, node) in
+                    [("xattr_node", "node"), ("directory_history", "dir"), ("doubt", "node"), ("digest", "node")]
+                {
+                    c.execute(
+                        &format!(
+                            "DELETE FROM {table} WHERE {node} BETWEEN ?1 AND ?2 AND NOT EXISTS (SELECT 1 FROM inode i WHERE i.node = {table}.{node})"
+                        ),
+                        [first, last],
+                    )?;
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+fn tidy_node(c: &Connection, root: NodeId, node: NodeId) -> rusqlite::Result<()> {
+    c.prepare_cached(
+        "DELETE FROM digest WHERE node = ?1 AND bytes NOT IN (SELECT i.bytes FROM inode i WHERE i.node = ?1 AND i.bytes IS NOT NULL)",
+    )?
+    .execute([node.0])?;
+    let is_known: bool = c
+        .prepare_cached(
+            "SELECT EXISTS(SELECT 1 FROM inode WHERE node = ?1) OR EXISTS(SELECT 1 FROM dirent INDEXED BY dirent_node WHERE node = ?1)",
+        )?
+        .query_row([node.0], |r| r.get(0))?;
+    if is_known || node == root {
+        return Ok(());
+    }
+    for statement in [
+        "DELETE FROM identity WHERE node = ?1",
+        "DELETE FROM xattr_node WHERE node = ?1",
+        "DELETE FROM directory_history WHERE dir = ?1",
+        "DELETE FROM doubt WHERE node = ?1",
+    ] {
+        c.prepare_cached(statement)?.execute([node.0])?;
+    }
+    Ok(())
 }
 
 /// Removes a generation that was never published. It is newer than all others of its source.
@@ -92,9 +156,9 @@ pub(super) fn undo(c: &Connection, subject: &Subject, (id, at): (GenerationId, T
     let forget = Forget { c, subject, at, hot: &hot };
     let (previous, _) = neighbours(c, subject.source, at)?;
     match previous {
-        Some(_) => forget.newest()?,
+        Some(_) => tidy(c, subject, forget.newest()?)?,
         None => {
-            forget.all()?;
+            tidy(c, subject, forget.all()?)?;
             forget.begin_numbers_anew()?;
         }
     }
@@ -172,9 +236,9 @@ impl Forget<'_> {
     }
 
     /// The only generation: all rows of the source go.
-    fn all(&self) -> rusqlite::Result<()> {
-        tables::delete_tree(self.c, self.subject.source)?;
-        self.c.execute("DELETE FROM identity WHERE source = ?1", [self.subject.source.0]).map(drop)
+    fn all(&self) -> rusqlite::Result<Left> {
+        tables::delete_versions(self.c, self.subject.source)?;
+        Ok(Left::All)
     }
 
     /// Gives the node numbers of a source back: nobody ever saw one of them.
@@ -190,8 +254,9 @@ impl Forget<'_> {
     }
 
     /// The newest: what it opened goes, what it closed is open.
-    fn newest(&self) -> rusqlite::Result<()> {
-        for node in tables::noted(self.c, self.subject.source, self.at)? {
+    fn newest(&self) -> rusqlite::Result<Left> {
+        let nodes = tables::noted(self.c, self.subject.source, self.at)?;
+        for node in nodes.iter().copied() {
             for FullName { dir, name, row } in tables::names_ever(self.c, node)? {
                 let slot = Slot { dir, name: name.as_bytes() };
                 if row.born == self.at.0 {
@@ -201,14 +266,14 @@ impl Forget<'_> {
                 }
             }
             self.drop_version(node, self.at.0)?;
-            self.tidy(node)?;
         }
-        Ok(())
+        Ok(Left::Nodes(nodes))
     }
 
     /// The oldest: what `n` has not any more goes; births stay, and mean "since the oldest".
-    fn oldest(&self, next: Time) -> rusqlite::Result<()> {
-        for node in tables::noted(self.c, self.subject.source, next)? {
+    fn oldest(&self, next: Time) -> rusqlite::Result<Left> {
+        let nodes = tables::noted(self.c, self.subject.source, next)?;
+        for node in nodes.iter().copied() {
             for FullName { dir, name, row } in tables::names_ever(self.c, node)? {
                 if row.died <= next.0 {
                     tables::delete_name(self.c, Slot { dir, name: name.as_bytes() }, row.born)?;
@@ -221,20 +286,18 @@ impl Forget<'_> {
                     self.drop_version(node, born)?;
                 }
             }
-            self.tidy(node)?;
         }
         // All of the oldest is new.
         self.c.execute("DELETE FROM change WHERE source = ?1 AND at = ?2", [self.subject.source.0, next.0])?;
-        self.c
-            .execute(
-                "UPDATE generation SET changed_nodes = entries WHERE source = ?1 AND taken_at = ?2",
-                [self.subject.source.0, next.0],
-            )
-            .map(drop)
+        self.c.execute(
+            "UPDATE generation SET changed_nodes = entries WHERE source = ?1 AND taken_at = ?2",
+            [self.subject.source.0, next.0],
+        )?;
+        Ok(Left::Nodes(nodes))
     }
 
     /// One in between.
-    fn middle(&self, previous: Time, next: Time) -> rusqlite::Result<()> {
+    fn middle(&self, previous: Time, next: Time) -> rusqlite::Result<Left> {
         let nodes = tables::noted(self.c, self.subject.source, self.at)?;
         let mut slots = BTreeSet::new();
         for node in &nodes {
@@ -257,9 +320,9 @@ impl Forget<'_> {
         for (node, then, later) in around {
             self.middle_version(node, next, then, later)?;
             self.subject.note(self.c, node, previous, next)?;
-            self.tidy(node)?;
         }
-        self.subject.count_notes(self.c, next)
+        self.subject.count_notes(self.c, next)?;
+        Ok(Left::Nodes(nodes))
     }
 
     /// Makes the rows of one name before and after `g` meet at `n`.
@@ -317,29 +380,6 @@ impl Forget<'_> {
         };
         tables::delete_version(self.c, node, born)?;
         tables::drop_content(self.c, node, row.place)
-    }
-
-    /// Removes what is left of a node that has no version any more, and digests that no version names.
-    fn tidy(&self, node: NodeId) -> rusqlite::Result<()> {
-        self.c
-            .prepare_cached("DELETE FROM digest WHERE node = ?1 AND bytes NOT IN (SELECT i.bytes FROM inode i WHERE i.node = ?1 AND i.bytes IS NOT NULL)")?
-            .execute([node.0])?;
-        let is_known: bool = self
-            .c
-            .prepare_cached("SELECT EXISTS(SELECT 1 FROM inode WHERE node = ?1) OR EXISTS(SELECT 1 FROM dirent INDEXED BY dirent_node WHERE node = ?1)")?
-            .query_row([node.0], |r| r.get(0))?;
-        if is_known || node == self.subject.root {
-            return Ok(());
-        }
-        for statement in [
-            "DELETE FROM identity WHERE node = ?1",
-            "DELETE FROM xattr_node WHERE node = ?1",
-            "DELETE FROM directory_history WHERE dir = ?1",
-            "DELETE FROM doubt WHERE node = ?1",
-        ] {
-            self.c.prepare_cached(statement)?.execute([node.0])?;
-        }
-        Ok(())
     }
 
     /// Removes the rows that are the generation's own.

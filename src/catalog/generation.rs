@@ -482,13 +482,16 @@ impl GenerationWriter<'_> {
         let (again, hot) = (self.again, &self.hot);
         let ids = self.write("putting a generation in", |c| {
             let replaced = if again { Some(forget::generation(c, &subject, new.at, hot)?) } else { None };
-            new.number = replaced.as_ref().map(|replaced| replaced.number);
+            new.number = replaced.as_ref().map(|(old, _)| old.number);
             let ids = insert_generation(c, &new)?;
-            if let Some(old) = replaced.and_then(|replaced| replaced.object) {
+            if let Some(old) = replaced.as_ref().and_then(|(old, _)| old.object) {
                 replace_object(c, old.0, ids.object.0)?;
             }
             let (at, sequence, seen_at) = (new.at, new.sequence, new.now);
             Insertion { c, subject, at, previous, next, sequence, seen_at, hot, draft }.run()?;
+            if let Some((_, left)) = replaced {
+                forget::tidy(c, &subject, left)?;
+            }
             Ok(ids)
         })?;
         self.ids = Some(ids);

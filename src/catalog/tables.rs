@@ -333,8 +333,21 @@ pub(super) fn any_in(c: &Connection, dir: NodeId, at: Time) -> rusqlite::Result<
         .optional()
 }
 
-/// Removes every name and version of a source.
+/// Removes every row of the nodes of a source.
 pub(super) fn delete_tree(c: &Connection, source: SourceId) -> rusqlite::Result<()> {
+    delete_versions(c, source)?;
+    for (first, last) in blocks(c, source)? {
+        let range = [first, last];
+        for table in ["xattr_node", "digest", "doubt"] {
+            c.execute(&format!("DELETE FROM {table} WHERE node BETWEEN ?1 AND ?2"), range)?;
+        }
+        c.execute("DELETE FROM directory_history WHERE dir BETWEEN ?1 AND ?2", range)?;
+    }
+    Ok(())
+}
+
+/// Removes every name and version of a source.
+pub(super) fn delete_versions(c: &Connection, source: SourceId) -> rusqlite::Result<()> {
     for (first, last) in blocks(c, source)? {
         let range = [first, last];
         c.execute(
@@ -342,10 +355,7 @@ pub(super) fn delete_tree(c: &Connection, source: SourceId) -> rusqlite::Result<
             range,
         )?;
         c.execute("DELETE FROM dirent WHERE parent BETWEEN ?1 AND ?2", range)?;
-        for table in ["inode", "xattr_node", "digest", "doubt"] {
-            c.execute(&format!("DELETE FROM {table} WHERE node BETWEEN ?1 AND ?2"), range)?;
-        }
-        c.execute("DELETE FROM directory_history WHERE dir BETWEEN ?1 AND ?2", range)?;
+        c.execute("DELETE FROM inode WHERE node BETWEEN ?1 AND ?2", range)?;
     }
     Ok(())
 }
