@@ -116,9 +116,12 @@ impl Ledger {
         }
     }
 
-    fn put(&mut self, node: NodeId, nlink: u32, is_new: bool) {
-        if nlink != 1 {
+    fn put(&mut self, node: NodeId, has_links: bool, is_new: bool) {
+        if has_links && is_new {
             self.linked.insert(node);
+        }
+        if !is_new && self.half.is_empty() {
+            return;
         }
         match self.half.remove(&node) {
             // A node of the base has other names already.
@@ -252,7 +255,8 @@ impl GenerationWriter<'_> {
             None => (row, ChangeOps::CREATED),
         };
         let is_new = base.is_none() && node != self.root;
-        self.ledger.put(node, row.nlink, is_new);
+        let has_links = row.nlink != 1 && !self.interned.is_directory(row.perm);
+        self.ledger.put(node, has_links, is_new);
         if self.interned.is_file(row.perm) {
             self.ledger.size_bytes += row.size_bytes as i64 - base.map_or(0, |base| base.size_bytes as i64);
         }
@@ -357,13 +361,22 @@ impl GenerationWriter<'_> {
         self.wrote(1)
     }
 
-    /// Records that of the names of `node`, which has several, `name` in `dir` is the first in the order of the walk.
+    /// Says that `node`, which a walk by paths met under another name before, has the name `name` in `dir` too: so from now on it has to be
+    /// known which of its names defines it, the first in the order of the walk.
     ///
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn define(&mut self, dir: NodeId, name: &EntryName, kind: Kind, node: NodeId) -> Result<(), Error> {
-        let key = tables::name_key(Slot { dir, name: name.as_bytes() }, KindNumber(kind));
         let source = self.source;
+        if self.sql("asking which name defines a file", |c| tables::is_defined(c, source, node))? {
+            return Ok(());
+        }
+        // It never had two names before: what else it has is the first.
+        let names = self.current_names(node)?;
+        let Some((first_dir, first)) = names.iter().find(|(other, text)| (*other, text) != (dir, name)) else {
+            return Ok(());
+        };
+        let key = tables::name_key(Slot { dir: *first_dir, name: first.as_bytes() }, KindNumber(kind));
         self.write("recording which name defines a file", |c| tables::define(c, source, key, node))?;
         self.wrote(1)
     }

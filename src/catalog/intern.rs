@@ -17,6 +17,8 @@ pub(super) struct Interned {
     perms_with_xattrs: HashSet<i64>,
     /// Those of regular files.
     files: HashSet<i64>,
+    /// Those of directories, whose link count is not the number of their names.
+    directories: HashSet<i64>,
     xattrs: HashMap<[u8; 32], i64>,
 }
 
@@ -25,6 +27,11 @@ impl Interned {
     /// rights that this run may not have met; then its node is known already.
     pub(super) fn has_xattrs(&self, perm: i64) -> bool {
         self.perms_with_xattrs.contains(&perm)
+    }
+
+    /// Tells whether versions with these rights are directories; as [`Interned::is_file`].
+    pub(super) fn is_directory(&self, perm: i64) -> bool {
+        self.directories.contains(&perm)
     }
 
     /// Tells whether versions with these rights are regular files; this run met them, since it made the version.
@@ -101,8 +108,10 @@ impl GenerationWriter<'_> {
             Ok(c.last_insert_rowid())
         })?;
         self.interned.perms.insert(perm, id);
-        if Kind::from_mode(perm.mode) == Some(Kind::File) {
-            self.interned.files.insert(id);
+        match Kind::from_mode(perm.mode) {
+            Some(Kind::File) => drop(self.interned.files.insert(id)),
+            Some(Kind::Directory) => drop(self.interned.directories.insert(id)),
+            _ => {}
         }
         if perm.xattr != 0 {
             self.interned.perms_with_xattrs.insert(id);

@@ -38,8 +38,6 @@ struct Pending {
 /// The names of one inode inside the copy.
 struct Link {
     node: NodeId,
-    /// The first name that the walk came to.
-    first: (NodeId, EntryName),
     names: u32,
 }
 
@@ -271,8 +269,7 @@ impl<'m, 'w> Merge<'m, 'w> {
         if linked && let Some(link) = self.links.get_mut(&entry.key) {
             link.names += 1;
             if link.names == 2 && !by_inode {
-                let (first_dir, first_name) = link.first.clone();
-                self.writer.define(first_dir, &first_name, kind, node)?;
+                self.writer.define(dir, &entry.name, kind, node)?;
             }
             return Ok(());
         }
@@ -285,8 +282,7 @@ impl<'m, 'w> Merge<'m, 'w> {
         let written = if kind == Kind::File { self.written(&entry.name, kept.written) } else { Written::No };
         self.writer.put(node, base.as_ref(), row, written)?;
         if linked {
-            let first = (dir, entry.name.clone());
-            self.links.insert(entry.key, Link { node, first, names: 1 });
+            self.links.insert(entry.key, Link { node, names: 1 });
         }
         Ok(())
     }
