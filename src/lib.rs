@@ -23,7 +23,7 @@
 //!
 //! # Three trips, each passing every room once
 //!
-//! 1. **Index a generation.** [`cli`] takes the writer's lock and calls [`index::index_copy`]; the
+//! 1. **Index a generation.** [`cli`] locks the source, then the catalog, and calls [`index::index_copy`]; the
 //!    [`source`] walks a copy and hands over one [`model::Listing`] per directory; [`index`] merges it
 //!    with the directory as of the previous generation; [`catalog::GenerationWriter`] writes what
 //!    changed and publishes it in one small transaction.

@@ -712,7 +712,7 @@ fn a_command_that_may_hold_the_guest_ends_with_a_run_that_is_killed() {
     for (source, pre, snapshot) in [("pre", &*begins, "true"), ("snapshot", "true", &*begins)] {
         let _ = std::fs::remove_file(&number);
         let images = site.path(source).display().to_string();
-        sh(&site.path(""), &format!("mkdir {source}; rm -f catalog.db*"));
+        sh(&site.path(""), &format!("mkdir {source}; rm -rf catalog.db*"));
         site.ok(&["init"]);
         let commands = ["--pre", pre, "--snapshot", snapshot, "--post", "true"];
         site.ok(&[&["source", "add", "block", source, "--images", &images][..], &commands].concat());

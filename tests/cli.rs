@@ -12,7 +12,7 @@ use serde_json::Value;
 use site::{Site, said, sh, shell};
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// A session of commands on a site.
@@ -100,10 +100,6 @@ fn masked(text: &str, site: &Path) -> String {
                 key,
                 line[key.len()..].chars().map_while(|c| (c == ' ').then_some(c)).collect::<String>()
             ) + "MASKED";
-        }
-        if line.ends_with(|c: char| c.is_ascii_digit()) && line.contains("by process ") {
-            line.truncate(line.rfind(' ').unwrap());
-            line.push_str(" PID");
         }
         masked.push_str(&line);
         masked.push('\n');
@@ -663,25 +659,4 @@ fn man_pages_and_completions_come_for_every_verb_and_shell() {
     sh(&site.path(""), "bash -n asof.bash");
     let refused = site.run(&["completions", "csh"], 2);
     assert!(said(&refused).contains("possible values: bash"), "{}", said(&refused));
-}
-
-#[test]
-fn a_second_writer_is_told_who_holds_the_catalog() {
-    let site = Site::with_source();
-    two_copies(&site);
-    // The lock is a plain flock(2) on a file beside the catalog, with the number of its holder in it.
-    let mut lock = std::fs::File::options().write(true).create(true).truncate(true).open(lock_of(&site)).unwrap();
-    lock.lock().unwrap();
-    std::io::Write::write_all(&mut lock, b"4711\n").unwrap();
-    let output = site.run(&["index", "homes"], 2);
-    assert_eq!(
-        masked(&said(&output), &site.path("")),
-        "\nasof: catalog \"/site/catalog.db\" is being written by process 4711\nhint: wait until it ends; reading and mounting go on meanwhile\n"
-            .replace("4711", "PID")
-    );
-    assert_eq!(site.ok(&["ls"]), "homes\n", "reading goes on");
-}
-
-fn lock_of(site: &Site) -> PathBuf {
-    site.path("catalog.db.lock")
 }

@@ -4,10 +4,10 @@
 //! statements are planned once (`SQLITE_DBCONFIG_ENABLE_QPSG`: without it SQLite's STAT4 plans a range
 //! query anew at every use, 4.0 us instead of 0.5).
 
-use super::{Error, schema};
+use super::{CatalogLock, Error, LockWait, beside, schema};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// How many statements a connection keeps prepared; all of the reader's and the writer's fit.
@@ -30,7 +30,7 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, Error> {
 
 /// Brings a catalog of an older format to the present one, as the first program that opens it has to.
 fn bring_up_to_date(path: &Path) -> Result<(), Error> {
-    let _lock = super::lock::take_lock(path)?;
+    let _lock = CatalogLock::acquire(path, &LockWait::refuse(""))?;
     drop(open_writing(path)?);
     Ok(())
 }
@@ -97,12 +97,6 @@ fn remove_draft(draft: &Path) {
     for file in [draft, &beside(draft, "-wal"), &beside(draft, "-shm")] {
         let _ = std::fs::remove_file(file);
     }
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
 }
 
 /// Refuses what cannot be a database, in words that SQLite has not.

@@ -11,7 +11,7 @@ use super::edit::{Half, Ledger, Mode, NewGeneration};
 use super::forget;
 use super::insert::{Insertion, replace_object};
 use super::intern::Interned;
-use super::lock::CatalogLock;
+use super::lock::{CatalogLock, LockWait};
 use super::notes::Subject;
 use super::tables::BLOCK_BITS;
 use super::{Error, connect, interval, proof, reader, tables};
@@ -73,14 +73,22 @@ impl Writer {
         connect::create(path)
     }
 
-    /// Opens the catalog at `path` for writing and removes what killed runs left in it.
+    /// Opens the catalog at `path` for writing and removes what killed runs left in it; does not wait for another writer.
     ///
     /// # Errors
-    /// [`Error::Busy`] if another process writes; as [`super::Reader::open`] otherwise.
+    /// As [`Writer::open_waiting`].
     pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::open_waiting(path, &LockWait::refuse(""))
+    }
+
+    /// Opens the catalog at `path` for writing, once nobody else writes it, and removes what killed runs left in it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if another process writes for longer than is waited; as [`super::Reader::open`] otherwise.
+    pub fn open_waiting(path: &Path, how: &LockWait<'_>) -> Result<Self, Error> {
         // Before anything is made beside it: what is not a catalog gets no lock file.
         drop(connect::open_read_only(path)?);
-        let lock = super::lock::take_lock(path)?;
+        let lock = CatalogLock::acquire(path, how)?;
         let connection = connect::open_writing(path)?;
         let spent = Cell::new(false);
         let mut writer = Self { connection, path: path.to_owned(), cleaned: Vec::new(), spent, _lock: lock };

@@ -4,7 +4,7 @@
 //! killed leaves nothing that a reader can see, and [`Writer::open`] cleans up after it. Readers ask only
 //! at instants of published generations. Statements are prepared once a connection (QPSG is on, so a
 //! bound parameter never makes SQLite plan again) and reads happen inside a read transaction that the
-//! owner renews ([`Reader::rest`]).
+//! owner renews ([`Reader::rest`]). Writers wait for each other ([`LockWait`]).
 //! The only room that speaks SQL to base tables; never opens a file of a backup.
 //!
 //! The schema, table by table, is in `catalog-schema/`.
@@ -35,6 +35,7 @@ pub use disks::{DiskRow, PreviousVolume, VolumeRow};
 pub use edit::{NewGeneration, Written};
 pub use forget::Forgotten;
 pub use generation::{Counts, GenerationWriter, Published, Writer};
+pub use lock::{Busy, CatalogLock, CatalogLockFile, Held, Holder, LockWait, Locked, SourceLock};
 pub use manifest::{Deed, TellError};
 pub use notes::ChangeOps;
 pub use query::{Column, Query, QueryLimits};
@@ -44,7 +45,8 @@ pub use rows::{NodeRow, Perm, Place};
 pub use sources::{NewSource, Resume};
 
 use crate::model::{NodeId, Time};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The `user_version` that this program writes and reads.
 pub const FORMAT: i64 = schema::FORMAT;
@@ -93,13 +95,13 @@ pub enum Error {
         /// The kind of file system.
         filesystem: String,
     },
-    /// Another process writes.
-    #[error("catalog {path:?} is being written by process {holder}")]
+    /// Another process writes the catalog, or uses the source.
+    #[error("{busy}{}", after(*.waited))]
     Busy {
-        /// The catalog.
-        path: PathBuf,
-        /// Its process id, or `?`.
-        holder: String,
+        /// What is locked, and by whom.
+        busy: Busy,
+        /// How long it was waited for.
+        waited: Duration,
     },
     /// No such source.
     #[error("there is no source {name:?}{}", there_are(.known))]
@@ -225,9 +227,46 @@ fn there_are(names: &[String]) -> String {
     }
 }
 
+fn after(waited: Duration) -> String {
+    match (waited.as_secs(), waited.subsec_millis()) {
+        (0, 0) => String::new(),
+        (0, ms) => format!(", also after a wait of {ms} ms"),
+        (seconds, _) => format!(", also after a wait of {seconds} s"),
+    }
+}
+
+/// Returns the path of a file beside the catalog, whose name is that of the catalog and `ending`.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Something that is done with a whole catalog, in the words of errors.
+#[derive(Clone, Copy)]
+struct Doing {
+    /// Before "catalog".
+    with: &'static str,
+    /// Before "in catalog".
+    inside: &'static str,
+}
+
+impl Doing {
+    /// Returns the error of a file as ours: a full disk by its name.
+    fn io(self, path: &Path, source: std::io::Error) -> Error {
+        let path = path.to_owned();
+        match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Error::Full { doing: self.inside, path }
+            }
+            _ => Error::Io { doing: self.with, path, source },
+        }
+    }
+}
+
 impl Error {
     /// Returns the error of SQLite as ours: a full disk and a busy file by their names.
-    fn sqlite(doing: &'static str, path: &std::path::Path, source: rusqlite::Error) -> Self {
+    fn sqlite(doing: &'static str, path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         // The index of the log, 32 KiB of shared memory beside the catalog, is made by whoever opens it first.
         if source.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) {

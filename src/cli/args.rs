@@ -7,6 +7,7 @@ use crate::model::Consistency;
 use crate::source::block::Method;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Every backup generation of every source in one catalog; any moment of the past as a directory.
 #[derive(Debug, Parser)]
@@ -18,8 +19,20 @@ pub(super) struct Cli {
     /// The catalog [default: /var/lib/asof/catalog.db for root, else in the XDG state folder]
     #[arg(long, value_name = "FILE", env = "ASOF_CATALOG", global = true)]
     pub(super) catalog: Option<PathBuf>,
+    /// How long to wait for another run that uses the source or writes the catalog: 30s, 10m, 2h; 0 refuses at once
+    #[arg(long, value_name = "DURATION", global = true, default_value = "10m", value_parser = duration)]
+    pub(super) wait: Duration,
     #[command(subcommand)]
     pub(super) verb: Verb,
+}
+
+/// Reads a length of time: a number and a unit, or 0.
+fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let length = text.parse::<jiff::SignedDuration>().ok().and_then(|length| Duration::try_from(length).ok());
+    length.ok_or_else(|| "write a number and a unit, as in 30s, 10m or 2h".to_owned())
 }
 
 #[derive(Debug, Subcommand)]

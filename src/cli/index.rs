@@ -11,7 +11,7 @@ use super::args::IndexArgs;
 use super::output::{self, grouped, human_bytes};
 use super::progress::Terminal;
 use super::report::{Failure, Outcome};
-use super::{World, report};
+use super::{SourceRun, World, report};
 use crate::catalog::{SourceRow, Writer};
 use crate::clock::Clock;
 use crate::index::{Done, NewCopy, index_copy};
@@ -32,8 +32,7 @@ struct Known {
 }
 
 pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {
-    let mut writer = world.writer()?;
-    let source = world.reader()?.source(&args.name)?;
+    let SourceRun { lock: _lock, source, mut writer } = world.source_run("index", &args.name)?;
     let kind = SourceKind::from_word(&source.kind).ok_or_else(|| super::unknown_kind(&source))?;
     match (kind, &args.foreign.list) {
         (SourceKind::Gluster, Some(list)) => return foreign::run(&mut writer, &source, list, args, world),

@@ -23,12 +23,15 @@ mod sql;
 mod take;
 mod target;
 
+use crate::catalog::{LockWait, Reader, SourceLock, SourceRow, Writer};
+use crate::clock::Clock;
 use args::{Cli, Verb};
 use clap::Parser;
 use report::{Failure, Outcome};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// What every verb is given from outside.
 struct World {
@@ -37,6 +40,16 @@ struct World {
     /// The zone of dates without one.
     zone: jiff::tz::TimeZone,
     clock: crate::clock::System,
+    /// How long locks are waited for.
+    wait: Duration,
+}
+
+/// A source that this run alone changes, and its catalog.
+struct SourceRun {
+    source: SourceRow,
+    writer: Writer,
+    /// Let go after the catalog's.
+    lock: SourceLock,
 }
 
 /// Runs the program with `args`, the first of which is its name.
@@ -51,7 +64,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let world = match World::new(cli.catalog) {
+    let world = match World::new(cli.catalog, cli.wait) {
         Ok(world) => world,
         Err(failure) => return report::end(Err(failure)),
     };
@@ -78,28 +91,47 @@ fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
 }
 
 impl World {
-    fn new(catalog: Option<PathBuf>) -> Result<Self, Failure> {
+    fn new(catalog: Option<PathBuf>, wait: Duration) -> Result<Self, Failure> {
         let catalog = match catalog {
             Some(path) => path,
             None => default_catalog()?,
         };
-        Ok(Self { catalog, zone: jiff::tz::TimeZone::system(), clock: crate::clock::System })
+        Ok(Self { catalog, zone: jiff::tz::TimeZone::system(), clock: crate::clock::System, wait })
     }
 
-    fn reader(&self) -> Result<crate::catalog::Reader, Failure> {
-        Ok(crate::catalog::Reader::open(&self.catalog)?)
+    fn reader(&self) -> Result<Reader, Failure> {
+        Ok(Reader::open(&self.catalog)?)
     }
 
-    fn writer(&self) -> Result<crate::catalog::Writer, Failure> {
-        let writer = crate::catalog::Writer::open(&self.catalog)?;
+    /// Opens the catalog for writing, for what others read as `asof VERB`.
+    fn writer(&self, verb: &str) -> Result<Writer, Failure> {
+        let writer = Writer::open_waiting(&self.catalog, &self.lock_wait(verb))?;
         for (source, at) in writer.cleaned() {
             eprintln!("removed what an interrupted run had left of generation {at} of \"{source}\"");
         }
         Ok(writer)
     }
+
+    /// Locks the source `name`, then opens the catalog for writing, for what others read as `asof VERB NAME`.
+    fn source_run(&self, verb: &str, name: &str) -> Result<SourceRun, Failure> {
+        let verb = &format!("{verb} {name}");
+        loop {
+            let found = self.reader()?.source(name)?;
+            let lock = SourceLock::acquire(&self.catalog, &found, &self.lock_wait(verb))?;
+            // It may have been changed while it was waited for, or removed and added anew.
+            let source = self.reader()?.source(name)?;
+            if source.id == found.id {
+                return Ok(SourceRun { source, writer: self.writer(verb)?, lock });
+            }
+        }
+    }
+
+    fn lock_wait<'w>(&self, verb: &'w str) -> LockWait<'w> {
+        LockWait { wait: self.wait, verb, now: Some(self.clock.now()), report: &|busy| eprintln!("waiting: {busy}") }
+    }
 }
 
-fn unknown_kind(source: &crate::catalog::SourceRow) -> Failure {
+fn unknown_kind(source: &SourceRow) -> Failure {
     Failure::new(format!("source {:?} is of kind {:?}, which this asof does not know", source.name, source.kind))
 }
 

@@ -81,7 +81,10 @@ impl From<catalog::Error> for Failure {
             NotACatalog { .. } => Some("nothing was changed; --catalog FILE or ASOF_CATALOG names another"),
             TooNew { .. } => Some("use the asof that wrote it, or a newer one; nothing was changed"),
             NetworkFilesystem { .. } => Some("keep the catalog on a local disk; the copies may lie anywhere"),
-            Busy { .. } => Some("wait until it ends; reading and mounting go on meanwhile"),
+            Busy { waited, .. } if waited.is_zero() => {
+                Some("--wait 10m waits until it ends; reading and mounting go on meanwhile")
+            }
+            Busy { .. } => Some("--wait DURATION waits longer; reading and mounting go on meanwhile"),
             NoSuchSource { .. } => Some("asof source list shows them, asof source add makes one"),
             SourceExists { .. } => Some("asof source show tells its settings, asof source set changes them"),
             GenerationExists { .. } => Some("give it another second: asof index NAME PATH --at DATE"),

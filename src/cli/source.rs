@@ -7,7 +7,7 @@ use super::args::{
 };
 use super::output::{self, grouped};
 use super::report::{Failure, Outcome};
-use super::{World, show};
+use super::{SourceRun, World, show};
 use crate::catalog::{NewSource, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::model::{Consistency, Rule, SourceKind, chain};
@@ -36,7 +36,7 @@ fn add_nfs(args: &NfsArgs, world: &World) -> Result<Outcome, Failure> {
     settings.zone = zone.map(str::to_owned);
     apply(&args.how, &mut settings);
     settings.check()?;
-    let mut writer = world.writer()?;
+    let mut writer = world.writer(&adding(&args.name))?;
     let new = NewSource {
         name: &args.name,
         kind: SourceKind::Nfs,
@@ -61,7 +61,7 @@ fn add_gluster(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure> {
     };
     apply_scan(&args.how, &mut settings)?;
     settings.check()?;
-    let mut writer = world.writer()?;
+    let mut writer = world.writer(&adding(&args.name))?;
     let (kind, now) = (SourceKind::Gluster, world.clock.now());
     writer.add_source(&NewSource {
         name: &args.name,
@@ -90,7 +90,7 @@ fn add_block(args: &BlockArgs, world: &World) -> Result<Outcome, Failure> {
     settings.check()?;
     let (kind, now) = (SourceKind::Block, world.clock.now());
     let new = NewSource { name: &args.name, kind, settings: &settings.to_json()?, rule: Rule::WRITES, added_at: now };
-    world.writer()?.add_source(&new)?;
+    world.writer(&adding(&args.name))?.add_source(&new)?;
     eprintln!("added source \"{}\": a disk, images in {:?}", args.name, settings.images);
     match settings.nbd.is_some() || settings.snapshot.is_some() || settings.domain.is_some() {
         true => eprintln!("hint: asof take {} takes a generation", args.name),
@@ -99,10 +99,15 @@ fn add_block(args: &BlockArgs, world: &World) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
+/// What others read that we do.
+fn adding(name: &str) -> String {
+    format!("source add {name}")
+}
+
 fn add_lists(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure> {
     let settings = gluster::Settings::of_lists().to_json()?;
     let (kind, now) = (SourceKind::Gluster, world.clock.now());
-    world.writer()?.add_source(&NewSource {
+    world.writer(&adding(&args.name))?.add_source(&NewSource {
         name: &args.name,
         kind,
         settings: &settings,
@@ -115,8 +120,7 @@ fn add_lists(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure> {
 }
 
 fn set(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
-    let mut writer = world.writer()?;
-    let source = world.reader()?.source(&args.name)?;
+    let SourceRun { lock: _lock, source, mut writer } = world.source_run("source set", &args.name)?;
     if source.kind == SourceKind::Gluster.word() {
         return set_gluster(args, &source, &mut writer);
     }
@@ -421,10 +425,8 @@ fn list(as_json: bool, world: &World) -> Result<Outcome, Failure> {
 }
 
 fn remove(args: &RemoveArgs, world: &World) -> Result<Outcome, Failure> {
-    let mut writer = world.writer()?;
-    let reader = world.reader()?;
-    let source = reader.source(&args.name)?;
-    let generations = reader.generations(source.id)?.len();
+    let SourceRun { lock, source, mut writer } = world.source_run("source remove", &args.name)?;
+    let generations = world.reader()?.generations(source.id)?.len();
     if generations > 0 && !args.force {
         return Err(Failure::new(format!(
             "source {:?} has {generations} generations; nothing was removed",
@@ -433,6 +435,8 @@ fn remove(args: &RemoveArgs, world: &World) -> Result<Outcome, Failure> {
         .hint("--force forgets them; their copies stay where they are and can be indexed again"));
     }
     writer.remove_source(source.id)?;
+    drop(writer);
+    lock.remove();
     eprintln!("forgot source \"{}\" and {generations} generations; no copy was touched", source.name);
     Ok(Outcome::Done)
 }

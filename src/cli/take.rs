@@ -5,11 +5,11 @@
 
 pub(super) mod disk;
 
-use super::World;
 use super::args::TakeArgs;
 use super::output::{self, grouped, human_bytes};
 use super::progress::Terminal;
 use super::report::{Failure, Outcome};
+use super::{SourceRun, World};
 use crate::catalog::{SourceRow, Writer};
 use crate::model::{SourceKind, chain};
 use crate::source::gluster::Settings;
@@ -19,8 +19,7 @@ use serde_json::json;
 use std::path::PathBuf;
 
 pub(super) fn run(args: &TakeArgs, world: &World) -> Result<Outcome, Failure> {
-    let mut writer = world.writer()?;
-    let source = world.reader()?.source(&args.name)?;
+    let SourceRun { lock: _lock, source, mut writer } = world.source_run("take", &args.name)?;
     match SourceKind::from_word(&source.kind) {
         Some(SourceKind::Gluster) => {}
         Some(SourceKind::Block) => return disk::run(&mut writer, &source, args, world),

@@ -15,7 +15,7 @@
 use super::hooks;
 use super::lists::Window;
 use super::{Report, Wish, load_started, take_bare};
-use crate::catalog::{self, GenerationWriter, NewSource, Reader, SourceRow, Writer};
+use crate::catalog::{self, GenerationWriter, LockWait, NewSource, Reader, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::index::{FileToKeep, Keep, KeepError, Kept};
 use crate::model::{Attrs, FileKey, RelPath, Rule, SourceKind, Time};
@@ -218,10 +218,10 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::NoSuch`]; the catalog's `Busy` while a run of it goes on.
-    pub fn unregister(&self, name: &str) -> Result<(), Error> {
+    pub fn unregister(&self, name: &str, how: &LockWait<'_>) -> Result<(), Error> {
         let path = self.existing(name)?;
         // Held until the files are gone. What is no catalog any more cannot be in use.
-        let held = match Writer::open(&path) {
+        let held = match Writer::open_waiting(&path, how) {
             Err(e @ catalog::Error::Busy { .. }) => return Err(e.into()),
             held => held,
         };
@@ -234,9 +234,9 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::NoSuch`]; the catalog's `Busy` while another run of it goes on.
-    pub fn open(&self, name: &str) -> Result<Session, Error> {
+    pub fn open(&self, name: &str, how: &LockWait<'_>) -> Result<Session, Error> {
         let path = self.existing(name)?;
-        let writer = Writer::open(&path)?;
+        let writer = Writer::open_waiting(&path, how)?;
         let (reader, source, about) = load(&path)?;
         Ok(Session { writer, reader, source, about, folder: work_folder(&path) })
     }
@@ -458,10 +458,10 @@ mod tests {
         assert_eq!((names, troubles.len()), (vec!["B2", &long, "nightly"], 0));
         assert_eq!(listed[0].registered_at, Time(7));
         for name in ["nightly", &long] {
-            sessions.unregister(name).unwrap();
+            sessions.unregister(name, &LockWait::refuse("")).unwrap();
         }
         assert_eq!(
-            sessions.unregister("nightly").unwrap_err().to_string(),
+            sessions.unregister("nightly", &LockWait::refuse("")).unwrap_err().to_string(),
             "there is no session \"nightly\"; known are B2"
         );
         let left: Vec<_> = fs::read_dir(&sessions.folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -473,14 +473,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let sessions = Sessions::beside(&dir.path().join("catalog.db"));
         made(&sessions, "nightly");
-        let mut session = sessions.open("nightly").unwrap();
+        let mut session = sessions.open("nightly", &LockWait::refuse("")).unwrap();
         assert_eq!(session.again().unwrap_err().to_string(), "session \"nightly\" has told no list yet");
         session.told(Window { from: None, until: Time(100) }).unwrap();
         session.told(Window { from: Some(Time(100)), until: Time(200) }).unwrap();
-        assert!(sessions.open("nightly").is_err_and(|e| matches!(e, Error::Catalog(catalog::Error::Busy { .. }))));
-        assert!(matches!(sessions.unregister("nightly"), Err(Error::Catalog(catalog::Error::Busy { .. }))));
+        assert!(
+            sessions
+                .open("nightly", &LockWait::refuse(""))
+                .is_err_and(|e| matches!(e, Error::Catalog(catalog::Error::Busy { .. })))
+        );
+        assert!(matches!(
+            sessions.unregister("nightly", &LockWait::refuse("")),
+            Err(Error::Catalog(catalog::Error::Busy { .. }))
+        ));
         drop(session);
-        let again = sessions.open("nightly").unwrap().again().unwrap();
+        let again = sessions.open("nightly", &LockWait::refuse("")).unwrap().again().unwrap();
         assert_eq!(again, Window { from: Some(Time(100)), until: Time(200) });
     }
 
@@ -492,7 +499,7 @@ mod tests {
         fs::write(sessions.path_of("bad"), "rubbish").unwrap();
         let (listed, troubles) = sessions.list().unwrap();
         assert_eq!((listed.len(), troubles.len()), (1, 1));
-        sessions.unregister("bad").unwrap();
+        sessions.unregister("bad", &LockWait::refuse("")).unwrap();
         assert!(sessions.list().unwrap().1.is_empty());
     }
 }

@@ -75,13 +75,15 @@ pub(super) fn list(args: &JsonArgs, world: &World) -> Result<Outcome, Failure> {
 }
 
 pub(super) fn unregister(args: &SessionArgs, world: &World) -> Result<Outcome, Failure> {
-    sessions(world)?.unregister(&args.session)?;
+    let verb = format!("gluster unregister {}", args.session);
+    sessions(world)?.unregister(&args.session, &world.lock_wait(&verb))?;
     eprintln!("forgot session \"{}\"", args.session);
     Ok(Outcome::Done)
 }
 
 pub(super) fn changes(args: &ChangesArgs, world: &World) -> Result<Outcome, Failure> {
-    let mut session = sessions(world)?.open(&args.session)?;
+    let verb = format!("gluster changes {}", args.session);
+    let mut session = sessions(world)?.open(&args.session, &world.lock_wait(&verb))?;
     let mut list = List::begin(&args.list)?;
     let told = session.about().window();
     // What the list will tell; `--again` fails before anything is run if there is nothing.
