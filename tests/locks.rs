@@ -159,7 +159,7 @@ fn users_without_permission_cannot_hold_a_lock() {
     // As programs before this one left it.
     fs::set_permissions(site.path("catalog.db.lock"), PermissionsExt::from_mode(0o644)).unwrap();
     site.ok(&["index", "homes"]);
-    for lock in ["catalog.db.lock", "catalog.db-locks", "catalog.db-locks/1"] {
+    for lock in ["catalog.db.lock", "catalog.db-locks", "catalog.db-locks/1", "catalog.db"] {
         let held = as_nobody(&site.path(""), &format!("flock --nonblock --shared {lock} true"));
         assert!(said(&held).contains("Permission denied"), "{lock}: {}", said(&held));
     }

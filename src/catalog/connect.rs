@@ -1,118 +1,268 @@
-//! Opens SQLite the way the catalog needs it: read-only or writing, with planning fixed.
+//! Opens SQLite the way the catalog needs it: read-only or writing, with planning fixed. Makes catalogs.
 //!
-//! Promises: a reader never creates or changes a file; a catalog on a network file system is refused;
-//! statements are planned once (`SQLITE_DBCONFIG_ENABLE_QPSG`: without it SQLite's STAT4 plans a range
-//! query anew at every use, 4.0 us instead of 0.5).
+//! Promises: a new catalog is whole and on the disk before it has its name. What is made beside a catalog is closed to other users,
+//! whatever the umask. A catalog on a network file system is refused. Statements are planned once
+//! (`SQLITE_DBCONFIG_ENABLE_QPSG`: without it SQLite's STAT4 plans a range query anew at every use, 4.0 us instead
+//! of 0.5). Never opens a catalog but through SQLite: closing another descriptor of it would end SQLite's locks.
 
-use super::{CatalogLock, Error, LockWait, beside, schema};
+use super::{CatalogLock, Doing, Error, LockWait, OPENING, beside, schema};
+use crate::sys::filesystem::{self, Writable};
+use crate::sys::{lock, process};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
-use std::path::Path;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How many statements a connection keeps prepared; all of the reader's and the writer's fit.
 const STATEMENTS: usize = 96;
 
+/// What SQLite has beside a database.
+const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+const CREATING: Doing = Doing { with: "creating", inside: "creating tables" };
+
 /// Opens an existing catalog for reading; brings an older format up to date.
 pub(super) fn open_read_only(path: &Path) -> Result<Connection, Error> {
-    check_file(path)?;
-    let sqlite = |doing| move |e| Error::sqlite(doing, path, e);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(sqlite("opening"))?;
-    set_up(&connection).map_err(sqlite("opening"))?;
-    if schema::check(&connection, path)? < schema::FORMAT {
-        drop(connection);
-        bring_up_to_date(path)?;
-        return open_read_only(path);
+    match open_any_format(path)? {
+        (connection, schema::FORMAT) => Ok(connection),
+        (connection, _) => {
+            drop(connection);
+            bring_up_to_date(path)?;
+            open_read_only(path)
+        }
     }
-    Ok(connection)
 }
 
 /// Brings a catalog of an older format to the present one, as the first program that opens it has to.
 fn bring_up_to_date(path: &Path) -> Result<(), Error> {
     let _lock = CatalogLock::acquire(path, &LockWait::refuse(""))?;
-    drop(open_writing(path)?);
-    Ok(())
+    open_writing(path).map(drop)
+}
+
+/// Refuses a catalog that cannot be written, before anything is made beside it.
+pub(super) fn check_writable(path: &Path) -> Result<(), Error> {
+    check_file(path)?;
+    match folder_is(path)? {
+        Writable::NotHere | Writable::Nowhere => return Err(Error::ReadOnly { path: path.to_owned() }),
+        Writable::Yes | Writable::NotByUs => {}
+    }
+    open_any_format(path).map(drop)
 }
 
 /// Opens an existing catalog for writing; brings an older format up to date.
 pub(super) fn open_writing(path: &Path) -> Result<Connection, Error> {
     check_file(path)?;
-    let sqlite = |doing| move |e| Error::sqlite(doing, path, e);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(sqlite("opening"))?;
-    set_up(&connection).map_err(sqlite("opening"))?;
+    let sqlite = |e| OPENING.sqlite(path, e);
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sqlite)?;
     schema::check(&connection, path)?;
     schema::migrate(&connection, path)?;
     // 16,384 pages of 4 KiB: the log is folded back every 64 MiB and not every 4.
     connection
         .execute_batch("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 16384; PRAGMA cache_size = -65536; PRAGMA foreign_keys = ON;")
-        .map_err(sqlite("opening"))?;
+        .map_err(sqlite)?;
     Ok(connection)
 }
 
 /// Makes a new catalog.
 pub(super) fn create(path: &Path) -> Result<(), Error> {
-    if path.exists() {
-        return Err(Error::Exists { path: path.to_owned() });
-    }
+    let io = |e| CREATING.io(path, e);
+    refuse_taken(path)?;
     // SQLite would take the log of a catalog that was here for that of the new one. It may hold the last generations
     // of it, so it is for the admin to move away.
     let log = beside(path, "-wal");
-    if log.exists() {
-        let source = std::io::Error::other(format!("{log:?} is still there, of a catalog that was here; move it away"));
-        return Err(Error::Io { doing: "creating", path: path.to_owned(), source });
+    if is_there(&log).map_err(io)? {
+        return Err(io(io::Error::other(format!("{log:?} is still there, of a catalog that was here; move it away"))));
     }
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if let Some(filesystem) = crate::sys::filesystem::network_filesystem(folder).map_err(|source| Error::Io {
-        doing: "creating",
-        path: path.to_owned(),
-        source,
-    })? {
+    if let Some(filesystem) = filesystem::network_filesystem(folder_of(path)).map_err(io)? {
         return Err(Error::NetworkFilesystem { path: path.to_owned(), filesystem });
     }
     // Built under another name: a killed `init` leaves no half catalog behind.
     let draft = beside(path, ".new");
-    remove_draft(&draft);
-    let made = create_draft(&draft, path);
+    let ours = hold_draft(&draft).map_err(io)?;
+    // Somebody else may have been faster.
+    let made = refuse_taken(path).and_then(|()| create_draft(&draft, &ours, path));
     if made.is_err() {
-        remove_draft(&draft);
+        // The error that is told is the first one.
+        let _ = remove_with_side_files(&draft);
     }
     made
 }
 
-fn create_draft(draft: &Path, path: &Path) -> Result<(), Error> {
-    let io = |source| Error::Io { doing: "creating", path: path.to_owned(), source };
-    let sqlite = |e| Error::sqlite("creating tables", path, e);
-    // Not by SQLite, whose "unable to open database file" does not say why.
-    drop(std::fs::File::create_new(draft).map_err(io)?);
-    let connection = Connection::open(draft).map_err(sqlite)?;
-    schema::create(&connection).map_err(sqlite)?;
-    connection.close().map_err(|(_, e)| sqlite(e))?;
-    std::fs::rename(draft, path).map_err(io)
+/// Refuses a path at which there is something.
+fn refuse_taken(path: &Path) -> Result<(), Error> {
+    let io = |e| CREATING.io(path, e);
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Err(Error::Exists { path: path.to_owned() }),
+        Ok(metadata) => Err(not_a_catalog(path, lock::kind_of(metadata.file_type()))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && is_there(path).map_err(io)? => {
+            Err(io(io::Error::other("it is a symbolic link to something that is not there")))
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(io(e)),
+    }
 }
 
-/// Removes what an `init` left that was killed or failed; what cannot be removed shows when it is made anew.
-fn remove_draft(draft: &Path) {
-    for file in [draft, &beside(draft, "-wal"), &beside(draft, "-shm")] {
-        let _ = std::fs::remove_file(file);
+/// Makes the empty file `draft`, locked: of two that make one catalog at once the second is refused.
+fn hold_draft(draft: &Path) -> io::Result<File> {
+    let taken = || io::Error::other("somebody else makes it at this moment");
+    let file = lock::open_private_file(draft, process::effective_ids().0)?;
+    match file.try_lock() {
+        Err(fs::TryLockError::WouldBlock) => return Err(taken()),
+        locked => locked?,
     }
+    // It may be the catalog by now, or removed.
+    if !lock::is_still_at(&file, draft)? {
+        return Err(taken());
+    }
+    for ending in SIDE_FILES {
+        remove_if_there(&beside(draft, ending))?;
+    }
+    file.set_len(0)?;
+    Ok(file)
+}
+
+fn create_draft(draft: &Path, file: &File, path: &Path) -> Result<(), Error> {
+    let io = |e| CREATING.io(path, e);
+    let sqlite = |e| CREATING.sqlite(path, e);
+    let connection = connect(draft, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sqlite)?;
+    schema::create(&connection).map_err(sqlite)?;
+    // Closing the connection does this too, and says nothing when there is no room for it.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(sqlite)?;
+    connection.close().map_err(|(_, e)| sqlite(e))?;
+    file.sync_all().map_err(io)?;
+    // Whoever opens it needs room for SQLite's shared memory, too.
+    let connection = connect(draft, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sqlite)?;
+    schema::check(&connection, path)?;
+    let words: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(sqlite)?;
+    connection.close().map_err(|(_, e)| sqlite(e))?;
+    if words != "ok" {
+        return Err(io(io::Error::other(format!("what was written is damaged: {words}"))));
+    }
+    if is_there(&beside(draft, "-wal")).map_err(io)? {
+        return Err(io(io::Error::other("its log was not written back")));
+    }
+    fs::rename(draft, path).map_err(io)?;
+    sync_folder(path).map_err(|e| {
+        let _ = fs::remove_file(path);
+        io(e)
+    })
+}
+
+fn remove_with_side_files(path: &Path) -> io::Result<()> {
+    for ending in SIDE_FILES {
+        remove_if_there(&beside(path, ending))?;
+    }
+    remove_if_there(path)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Tells whether there is anything at `path`, were it a link to nothing.
+fn is_there(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes the names in the folder of `path` durable.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// Opens an existing catalog of any format that can be brought up to date, for reading, and returns its format.
+fn open_any_format(path: &Path) -> Result<(Connection, i64), Error> {
+    check_file(path)?;
+    let connection = match connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        Err(e) if is_refused_beside(&e) => open_where_nothing_can_be_made(path, e)?,
+        opened => opened.map_err(|e| OPENING.sqlite(path, e))?,
+    };
+    let format = schema::check(&connection, path)?;
+    Ok((connection, format))
+}
+
+/// Tells whether SQLite could not make its shared memory, which it needs while nobody else has the catalog open.
+fn is_refused_beside(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+fn open_where_nothing_can_be_made(path: &Path, error: rusqlite::Error) -> Result<Connection, Error> {
+    let refuse = |why| Err(Error::Unreadable { path: path.to_owned(), why });
+    match folder_is(path)? {
+        Writable::Yes => Err(OPENING.sqlite(path, error)),
+        Writable::NotByUs => refuse("nobody has it open, and this user may not make files beside it"),
+        Writable::NotHere => {
+            refuse("nobody has it open, and its file system, which can be written elsewhere, is mounted read-only here")
+        }
+        Writable::Nowhere => {
+            let real = fs::canonicalize(path).map_err(|e| OPENING.io(path, e))?;
+            // Only the log is of interest: shared memory is made from it.
+            match fs::metadata(beside(&real, "-wal")) {
+                Ok(log) if log.len() > 0 => {
+                    refuse("its file system is read-only, and a part of it is in its log (-wal) only")
+                }
+                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(OPENING.io(path, e)),
+                _ => open_immutable(&real).map_err(|e| OPENING.sqlite(path, e)),
+            }
+        }
+    }
+}
+
+fn folder_is(path: &Path) -> Result<Writable, Error> {
+    let io = |e| OPENING.io(path, e);
+    let real = fs::canonicalize(path).map_err(io)?;
+    filesystem::writable(folder_of(&real)).map_err(io)
+}
+
+/// Opens a catalog that nobody changes, without its log, locks or shared memory.
+fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let mut uri = b"file:".to_vec();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => uri.push(*byte),
+            byte if byte.is_ascii_alphanumeric() => uri.push(*byte),
+            byte => uri.extend(format!("%{byte:02X}").bytes()),
+        }
+    }
+    uri.extend(b"?immutable=1");
+    let uri = PathBuf::from(std::ffi::OsString::from_vec(uri));
+    connect(&uri, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
 }
 
 /// Refuses what cannot be a database, in words that SQLite has not.
 fn check_file(path: &Path) -> Result<(), Error> {
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => {
-            Err(Error::NotACatalog { path: path.to_owned(), found: "a directory".to_owned() })
-        }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::Missing { path: path.to_owned() }),
-        Err(source) => Err(Error::Io { doing: "opening", path: path.to_owned(), source }),
-        Ok(_) => Ok(()),
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => filesystem::may_read(path).map_err(|e| OPENING.io(path, e)),
+        Ok(metadata) => Err(not_a_catalog(path, lock::kind_of(metadata.file_type()))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::Missing { path: path.to_owned() }),
+        Err(e) => Err(OPENING.io(path, e)),
     }
 }
 
-fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+fn not_a_catalog(path: &Path, found: &str) -> Error {
+    Error::NotACatalog { path: path.to_owned(), found: found.to_owned() }
+}
+
+/// Opens a database that is there, and reads from it.
+fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.busy_timeout(Duration::from_secs(10))
+    connection.busy_timeout(Duration::from_secs(10))?;
+    // SQLite opens nothing before the first question.
+    connection.query_row("PRAGMA application_id", [], |_| Ok(()))?;
+    Ok(connection)
 }

@@ -84,10 +84,11 @@ impl Writer {
     /// Opens the catalog at `path` for writing, once nobody else writes it, and removes what killed runs left in it.
     ///
     /// # Errors
-    /// [`Error::Busy`] if another process writes for longer than is waited; as [`super::Reader::open`] otherwise.
+    /// [`Error::Busy`] if another process writes for longer than is waited; [`Error::ReadOnly`]; as [`super::Reader::open`]
+    /// otherwise.
     pub fn open_waiting(path: &Path, how: &LockWait<'_>) -> Result<Self, Error> {
         // Before anything is made beside it: what is not a catalog gets no lock file.
-        drop(connect::open_read_only(path)?);
+        connect::check_writable(path)?;
         let lock = CatalogLock::acquire(path, how)?;
         let connection = connect::open_writing(path)?;
         let spent = Cell::new(false);

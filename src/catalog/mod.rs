@@ -87,6 +87,20 @@ pub enum Error {
         /// The newest that can be read.
         supported: i64,
     },
+    /// SQLite cannot make what it needs beside it.
+    #[error("catalog {path:?} cannot be read where it is: {why}")]
+    Unreadable {
+        /// The catalog.
+        path: PathBuf,
+        /// What hinders.
+        why: &'static str,
+    },
+    /// On a read-only file system.
+    #[error("catalog {path:?} cannot be written: its file system is read-only")]
+    ReadOnly {
+        /// The catalog.
+        path: PathBuf,
+    },
     /// On a file system where SQLite's shared memory does not work.
     #[error("catalog {path:?} would lie on {filesystem}, where its lock and shared memory do not work")]
     NetworkFilesystem {
@@ -251,16 +265,23 @@ struct Doing {
     inside: &'static str,
 }
 
+const OPENING: Doing = Doing { with: "opening", inside: "reading the format" };
+
 impl Doing {
-    /// Returns the error of a file as ours: a full disk by its name.
+    /// Returns the error of a file as ours: a full disk and a read-only one by their names.
     fn io(self, path: &Path, source: std::io::Error) -> Error {
         let path = path.to_owned();
         match source.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 Error::Full { doing: self.inside, path }
             }
+            std::io::ErrorKind::ReadOnlyFilesystem => Error::ReadOnly { path },
             _ => Error::Io { doing: self.with, path, source },
         }
+    }
+
+    fn sqlite(self, path: &Path, source: rusqlite::Error) -> Error {
+        Error::sqlite(self.inside, path, source)
     }
 }
 

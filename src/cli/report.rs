@@ -73,13 +73,18 @@ impl From<catalog::Error> for Failure {
     fn from(e: catalog::Error) -> Self {
         use catalog::Error::{
             Busy, Contradiction, Exists, Full, GenerationExists, Io, Missing, NetworkFilesystem, NoSuchGeneration,
-            NoSuchSource, NodesUsedUp, NotACatalog, Refused, SourceExists, SourceName, Spent, Sqlite, TooNew, Unproved,
+            NoSuchSource, NodesUsedUp, NotACatalog, ReadOnly, Refused, SourceExists, SourceName, Spent, Sqlite, TooNew,
+            Unproved, Unreadable,
         };
         let hint = match &e {
             Missing { .. } => Some("asof init makes it; --catalog FILE or ASOF_CATALOG names another"),
             Exists { .. } => Some("asof source add goes on with it; nothing was changed"),
             NotACatalog { .. } => Some("nothing was changed; --catalog FILE or ASOF_CATALOG names another"),
             TooNew { .. } => Some("use the asof that wrote it, or a newer one; nothing was changed"),
+            Unreadable { .. } => {
+                Some("copy it, and its log if there is one, to where files can be made; --catalog FILE names the copy")
+            }
+            ReadOnly { .. } => Some("reading and mounting work; mount the file system writable to change anything"),
             NetworkFilesystem { .. } => Some("keep the catalog on a local disk; the copies may lie anywhere"),
             Busy { waited, .. } if waited.is_zero() => {
                 Some("--wait 10m waits until it ends; reading and mounting go on meanwhile")

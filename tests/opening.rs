@@ -1,0 +1,247 @@
+//! How a catalog is made and opened: on full disks, on read-only ones, and what is none.
+//!
+//! Needs root (tmpfs, bind mounts) and the sqlite3 tool.
+
+#[path = "common/site.rs"]
+mod site;
+
+use site::{Site, as_nobody, said, sh};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn names_in(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Runs asof on the catalog `name`; it has to come to an end.
+fn on(site: &Site, name: &str, args: &[&str]) -> Output {
+    let mut command = Command::new("timeout");
+    command.args(["20", env!("CARGO_BIN_EXE_asof"), "--catalog", name]).args(args);
+    command.current_dir(site.path("")).env("TZ", "UTC").output().expect("timeout is installed")
+}
+
+#[track_caller]
+fn ok(site: &Site, name: &str, args: &[&str]) -> String {
+    let output = on(site, name, args);
+    assert!(output.status.success(), "{args:?}: {}", said(&output));
+    said(&output).trim().to_owned()
+}
+
+#[track_caller]
+fn refused(site: &Site, name: &str, args: &[&str]) -> String {
+    let output = on(site, name, args);
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {}", said(&output));
+    said(&output).trim().to_owned()
+}
+
+#[test]
+fn init_on_a_nearly_full_disk_makes_a_whole_catalog_or_says_that_the_disk_is_full() {
+    let site = Site::new();
+    sh(&site.path(""), "mkdir small");
+    let (mut refusals, mut made) = (0, 0);
+    for size_kib in (8..640).step_by(16) {
+        sh(&site.path(""), &format!("mount -t tmpfs -o size={size_kib}k none small"));
+        let output = on(&site, "small/folder/catalog.db", &["init"]);
+        match output.status.code() {
+            Some(0) => {
+                made += 1;
+                assert_eq!(names_in(&site.path("small/folder")), ["catalog.db"], "{size_kib} KiB");
+                assert_eq!(ok(&site, "small/folder/catalog.db", &["ls"]), "", "{size_kib} KiB");
+                let check = "sqlite3 -readonly small/folder/catalog.db 'PRAGMA integrity_check'";
+                assert_eq!(sh(&site.path(""), check), "ok\n", "{size_kib} KiB");
+            }
+            code => {
+                refusals += 1;
+                assert_eq!(code, Some(2), "{size_kib} KiB");
+                let text = said(&output);
+                assert_eq!(
+                    text.trim(),
+                    "asof: creating tables in catalog \"small/folder/catalog.db\": the disk is full\n\
+                     hint: nothing that was published is lost; make room and run it again",
+                    "{size_kib} KiB"
+                );
+                assert_eq!(names_in(&site.path("small")), Vec::<String>::new(), "{size_kib} KiB");
+            }
+        }
+        sh(&site.path(""), "umount small");
+    }
+    assert!(refusals > 10 && made > 5, "{refusals} refused, {made} made");
+}
+
+#[test]
+fn init_makes_nothing_in_place_of_what_is_there() {
+    let site = Site::new();
+    sh(&site.path(""), "ln -s elsewhere.db link.db; mkfifo fifo");
+    assert_eq!(
+        refused(&site, "link.db", &["init"]),
+        "asof: creating catalog \"link.db\": it is a symbolic link to something that is not there"
+    );
+    assert!(refused(&site, "fifo", &["init"]).starts_with("asof: \"fifo\" is not a catalog of asof: a fifo\n"));
+    // Another one is being made at this moment.
+    let draft = fs::File::create(site.path("new.db.new")).unwrap();
+    draft.lock().unwrap();
+    assert_eq!(
+        refused(&site, "new.db", &["init"]),
+        "asof: creating catalog \"new.db\": somebody else makes it at this moment"
+    );
+    assert!(site.path("new.db.new").exists() && !site.path("new.db").exists());
+    drop(draft);
+    ok(&site, "new.db", &["init"]);
+    assert!(!site.path("new.db.new").exists());
+}
+
+#[test]
+fn what_is_made_beside_a_catalog_is_closed_to_others_whatever_the_umask() {
+    for umask in ["000", "022", "377"] {
+        let site = Site::new();
+        let run = |args: &str| {
+            let script = format!("umask {umask}; exec {} {args}", env!("CARGO_BIN_EXE_asof"));
+            let mut command = Command::new("bash");
+            command.args(["-c", &script]).current_dir(site.path("")).env("ASOF_CATALOG", site.path("catalog.db"));
+            let output = command.output().expect("bash starts");
+            assert!(output.status.success(), "{args}: {}", said(&output));
+        };
+        run("init");
+        run("source add nfs homes --copies copies");
+        run("index homes");
+        let _live = site.mount(&[]);
+        run("index homes");
+        let mode = |path: PathBuf| fs::metadata(&path).unwrap_or_else(|e| panic!("{path:?}: {e}")).permissions().mode();
+        for name in ["", "-wal", "-shm", ".lock", "-locks/1"] {
+            assert_eq!(mode(site.path(&format!("catalog.db{name}"))) & 0o7777, 0o600, "{name:?}, umask {umask}");
+        }
+        assert_eq!(mode(site.path("catalog.db-locks")) & 0o7777, 0o700, "umask {umask}");
+        site.umount();
+    }
+}
+
+#[test]
+fn what_is_no_file_is_refused_at_once_by_what_it_is() {
+    let site = Site::new();
+    sh(&site.path(""), "mkfifo fifo; mknod block b 7 0");
+    let _socket = UnixListener::bind(site.path("socket")).unwrap();
+    for (name, what) in [
+        ("fifo", "a fifo"),
+        ("socket", "a socket"),
+        ("/dev/null", "a character device"),
+        ("block", "a block device"),
+        ("out", "a directory"),
+    ] {
+        for args in [&["ls"][..], &["index", "homes"], &["sql", "SELECT 1"], &["mount", "mnt"]] {
+            assert_eq!(
+                refused(&site, name, args),
+                format!(
+                    "asof: {name:?} is not a catalog of asof: {what}\n\
+                     hint: nothing was changed; --catalog FILE or ASOF_CATALOG names another"
+                ),
+                "{args:?}"
+            );
+        }
+    }
+}
+
+/// Makes `disk/catalog.db` with one generation of `homes` on a file system in memory.
+fn catalog_on_a_disk_of_its_own(site: &Site) {
+    sh(
+        &site.path(""),
+        "mkdir disk seen; mount -t tmpfs none disk; mkdir copies/2024-11-18; echo one > copies/2024-11-18/a",
+    );
+    ok(site, "disk/catalog.db", &["init"]);
+    ok(site, "disk/catalog.db", &["source", "add", "nfs", "homes", "--copies", "copies"]);
+    ok(site, "disk/catalog.db", &["index", "homes"]);
+}
+
+#[test]
+fn on_a_read_only_file_system_readers_work_and_writers_say_why_not() {
+    let site = Site::new();
+    catalog_on_a_disk_of_its_own(&site);
+    sh(&site.path("disk"), "cp catalog.db '%41 odd?name#.db'; mount -o remount,ro .");
+    for name in ["disk/catalog.db", "disk/%41 odd?name#.db"] {
+        assert_eq!(ok(&site, name, &["ls", "homes"]), "a");
+        assert_eq!(ok(&site, name, &["sql", "SELECT entries FROM generations"]), "entries\n1");
+        ok(&site, name, &["mount", "mnt", "--log-file", "log"]);
+        assert_eq!(fs::read(site.path("mnt/homes/@latest/a")).unwrap(), b"one\n");
+        site.umount();
+    }
+    for args in
+        [&["index", "homes"][..], &["source", "remove", "homes"], &["source", "add", "nfs", "x", "--copies", "copies"]]
+    {
+        assert_eq!(
+            refused(&site, "disk/catalog.db", args),
+            "asof: catalog \"disk/catalog.db\" cannot be written: its file system is read-only\n\
+             hint: reading and mounting work; mount the file system writable to change anything",
+            "{args:?}"
+        );
+    }
+    let init = refused(&site, "disk/new.db", &["init"]);
+    assert!(
+        init.starts_with("asof: catalog \"disk/new.db\" cannot be written: its file system is read-only"),
+        "{init}"
+    );
+}
+
+#[test]
+fn a_log_that_cannot_be_read_on_a_read_only_file_system_is_not_left_out() {
+    let site = Site::new();
+    catalog_on_a_disk_of_its_own(&site);
+    // A generation is in the log only: something had the catalog open when this was copied.
+    fs::write(
+        site.path("statements"),
+        "UPDATE source SET name = 'users';\n.shell mkdir log; cp catalog.db catalog.db-wal log\n",
+    )
+    .unwrap();
+    sh(&site.path("disk"), "sqlite3 catalog.db < ../statements; test -s log/catalog.db-wal; mount -o remount,ro .");
+    for args in [&["ls"][..], &["sql", "SELECT source FROM sources"], &["mount", "mnt"]] {
+        assert_eq!(
+            refused(&site, "disk/log/catalog.db", args),
+            "asof: catalog \"disk/log/catalog.db\" cannot be read where it is: its file system is read-only, and a part of it is \
+             in its log (-wal) only\n\
+             hint: copy it, and its log if there is one, to where files can be made; --catalog FILE names the copy",
+            "{args:?}"
+        );
+    }
+    // As the hint says.
+    sh(&site.path(""), "cp disk/log/catalog.db* out");
+    assert_eq!(ok(&site, "out/catalog.db", &["ls"]), "users");
+}
+
+/// A container that is given the folder of the catalog read-only: somebody else writes it.
+#[test]
+fn through_a_read_only_mount_a_catalog_is_read_while_somebody_has_it_open_and_else_refused() {
+    let site = Site::new();
+    catalog_on_a_disk_of_its_own(&site);
+    sh(&site.path(""), "mount --bind disk seen; mount -o remount,bind,ro seen");
+    assert_eq!(
+        refused(&site, "seen/catalog.db", &["ls"]),
+        "asof: catalog \"seen/catalog.db\" cannot be read where it is: nobody has it open, and its file system, which can be written \
+         elsewhere, is mounted read-only here\n\
+         hint: copy it, and its log if there is one, to where files can be made; --catalog FILE names the copy"
+    );
+    ok(&site, "disk/catalog.db", &["mount", "mnt", "--log-file", "log"]);
+    assert_eq!(ok(&site, "seen/catalog.db", &["ls"]), "homes");
+    site.umount();
+}
+
+#[test]
+fn a_user_who_may_not_read_the_catalog_is_told_so() {
+    let site = Site::new();
+    site.let_everybody_pass();
+    let program = site.path("asof");
+    fs::copy(env!("CARGO_BIN_EXE_asof"), &program).unwrap();
+    ok(&site, "catalog.db", &["init"]);
+    let read = |name: &str| said(&as_nobody(&site.path(""), &format!("./asof --catalog {name} ls"))).trim().to_owned();
+    assert_eq!(read("catalog.db"), "asof: opening catalog \"catalog.db\": Permission denied (os error 13)");
+    // One that the admin has opened to others, while nobody else reads it.
+    sh(&site.path(""), "chmod 644 catalog.db; rm -f catalog.db-*");
+    assert_eq!(
+        read("catalog.db"),
+        "asof: catalog \"catalog.db\" cannot be read where it is: nobody has it open, and this user may not make files beside it\n\
+         hint: copy it, and its log if there is one, to where files can be made; --catalog FILE names the copy"
+    );
+}
