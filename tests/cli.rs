@@ -632,6 +632,7 @@ fn man_pages_and_completions_come_for_every_verb_and_shell() {
     pages.sort();
     for verb in [
         "init",
+        "migrate",
         "source",
         "index",
         "generations",

@@ -1,16 +1,36 @@
-//! How a catalog is made and opened: on full disks, on read-only ones, and what is none.
+//! How a catalog is made and opened: on full disks, on read-only ones, in older formats, and what is none.
 //!
 //! Needs root (tmpfs, bind mounts) and the sqlite3 tool.
 
 #[path = "common/site.rs"]
 mod site;
 
+use asof::catalog::FORMAT;
 use site::{Site, as_nobody, said, sh};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+/// Makes the catalog `name` as an asof of format 3 made it, with a row in it.
+fn catalog_of_format_3(site: &Site, name: &str) {
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("catalog-schema");
+    let script = format!(
+        "(echo 'PRAGMA page_size = 4096; PRAGMA journal_mode = WAL;'; cat {}/000[123]_*.sql
+          echo \"INSERT INTO store(path) VALUES (x'2f61');\") | sqlite3 {name} > out/journal",
+        schema.display()
+    );
+    sh(&site.path(""), &script);
+}
+
+fn dump(site: &Site, name: &str) -> String {
+    sh(&site.path(""), &format!("sqlite3 -readonly {name} .dump; sqlite3 -readonly {name} 'PRAGMA user_version'"))
+}
+
+fn format_of(site: &Site, name: &str) -> i64 {
+    sh(&site.path(""), &format!("sqlite3 -readonly {name} 'PRAGMA user_version'")).trim().parse().expect("a number")
+}
 
 fn names_in(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
@@ -38,6 +58,142 @@ fn refused(site: &Site, name: &str, args: &[&str]) -> String {
     let output = on(site, name, args);
     assert_eq!(output.status.code(), Some(2), "{args:?}: {}", said(&output));
     said(&output).trim().to_owned()
+}
+
+#[test]
+fn a_reader_refuses_an_older_format_by_both_numbers_and_changes_nothing() {
+    let site = Site::new();
+    catalog_of_format_3(&site, "old.db");
+    let bytes = fs::read(site.path("old.db")).unwrap();
+    let readers: [&[&str]; 8] = [
+        &["ls"],
+        &["show", "homes"],
+        &["generations"],
+        &["resolve", "latest"],
+        &["sql", "SELECT 1"],
+        &["source", "list"],
+        &["source", "show", "homes"],
+        &["mount", "mnt"],
+    ];
+    for args in readers {
+        assert_eq!(
+            refused(&site, "old.db", args),
+            format!(
+                "asof: catalog \"old.db\" has format 3, and this asof reads format {FORMAT}\n\
+                 hint: asof --catalog \"old.db\" migrate brings it up to date, and keeps a copy of it as it is"
+            ),
+            "{args:?}"
+        );
+    }
+    assert!(fs::read(site.path("old.db")).unwrap() == bytes);
+    let made: Vec<String> = names_in(&site.path("")).into_iter().filter(|name| name.contains("format")).collect();
+    assert_eq!(made, Vec::<String>::new());
+}
+
+#[test]
+fn migrate_keeps_the_catalog_as_it_was_and_does_nothing_a_second_time() {
+    let site = Site::new();
+    catalog_of_format_3(&site, "old.db");
+    let before = dump(&site, "old.db");
+    fs::write(site.path("old.db.format3"), "of somebody else").unwrap();
+    let copy = site.path("old.db.format3.2");
+    assert_eq!(
+        ok(&site, "old.db", &["migrate"]),
+        format!("brought the catalog \"old.db\" from format 3 to {FORMAT}; as it was it is kept in {copy:?}")
+    );
+    assert_eq!(dump(&site, "old.db.format3.2"), before);
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o7777, 0o600);
+    assert_eq!(fs::read(site.path("old.db.format3")).unwrap(), b"of somebody else");
+    assert_eq!(ok(&site, "old.db", &["migrate"]), format!("the catalog \"old.db\" has format {FORMAT} already"));
+    assert_eq!(ok(&site, "old.db", &["ls"]), "");
+    assert_eq!(sh(&site.path(""), "sqlite3 -readonly old.db 'SELECT hex(path) FROM store'"), "2F61\n");
+    let left = names_in(&site.path(""));
+    assert!(!left.iter().any(|name| name.contains(".new") || name.ends_with(".3")), "{left:?}");
+}
+
+#[test]
+fn whatever_writes_brings_an_older_format_up_to_date_and_says_so() {
+    let site = Site::new();
+    for (name, args) in [
+        ("add.db", &["source", "add", "nfs", "homes", "--copies", "copies"][..]),
+        ("index.db", &["index", "homes"]),
+        ("take.db", &["take", "homes"]),
+        ("set.db", &["source", "set", "homes", "--checksum"]),
+        ("remove.db", &["source", "remove", "homes"]),
+    ] {
+        catalog_of_format_3(&site, name);
+        let text = said(&on(&site, name, args));
+        let copy = site.path(name).with_extension("db.format3");
+        let line =
+            format!("brought the catalog {name:?} from format 3 to {FORMAT}; as it was it is kept in {copy:?}\n");
+        assert!(text.trim_start().starts_with(&line), "{text}");
+        assert_eq!((format_of(&site, name), copy.exists()), (FORMAT, true), "{name}");
+    }
+}
+
+/// The log has rows that are not in the file yet: another program has the catalog open.
+#[test]
+fn the_copy_of_an_older_format_has_what_is_only_in_the_log() {
+    let site = Site::new();
+    catalog_of_format_3(&site, "source.db");
+    fs::write(
+        site.path("statements"),
+        "INSERT INTO store(path) VALUES (x'2f62');\n.shell cp source.db old.db; cp source.db-wal old.db-wal\n",
+    )
+    .unwrap();
+    sh(&site.path(""), "sqlite3 source.db < statements; test -s old.db-wal");
+    ok(&site, "old.db", &["migrate"]);
+    for name in ["old.db.format3", "old.db"] {
+        assert_eq!(
+            sh(&site.path(""), &format!("sqlite3 -readonly {name} 'SELECT hex(path) FROM store'")),
+            "2F61\n2F62\n"
+        );
+    }
+}
+
+#[test]
+fn without_room_for_the_copy_or_the_change_nothing_is_changed() {
+    let site = Site::new();
+    catalog_of_format_3(&site, "old.db");
+    sh(&site.path(""), "mkdir small");
+    let before = dump(&site, "old.db");
+    let catalog_kib = fs::metadata(site.path("old.db")).unwrap().len() / 1024;
+    let (mut refusals, mut done) = (0, 0);
+    // The folder, the lock, shared memory and the file itself fit; then the copy does, then the change does.
+    for more_kib in (48..catalog_kib * 4).step_by(16) {
+        let size_kib = catalog_kib + more_kib;
+        sh(&site.path(""), &format!("mount -t tmpfs -o size={size_kib}k none small; cp old.db small/old.db"));
+        let output = on(&site, "small/old.db", &["migrate"]);
+        let (text, names) = (said(&output), names_in(&site.path("small")));
+        match output.status.code() {
+            Some(0) => {
+                done += 1;
+                // Where there is no room to write the log back it stays, and is read.
+                let made = names.iter().filter(|name| !["old.db-wal", "old.db-shm"].contains(&name.as_str()));
+                assert!(made.eq(["old.db", "old.db.format3", "old.db.lock"]), "{size_kib} KiB: {names:?}");
+            }
+            _ => {
+                refusals += 1;
+                assert!(
+                    text.contains("in catalog \"small/old.db\": the disk is full\nhint: "),
+                    "{size_kib} KiB: {text}"
+                );
+                assert!(!names.iter().any(|name| name.contains("format")), "{size_kib} KiB: {names:?}");
+            }
+        }
+        // Looked at where there is room for what SQLite makes beside it.
+        sh(&site.path(""), "cp small/old.db* out; umount small");
+        match output.status.success() {
+            true => {
+                assert_eq!(dump(&site, "out/old.db.format3"), before, "{size_kib} KiB");
+                assert_eq!(format_of(&site, "out/old.db"), FORMAT, "{size_kib} KiB");
+                assert_eq!(ok(&site, "out/old.db", &["ls"]), "", "{size_kib} KiB");
+            }
+            false => assert_eq!(dump(&site, "out/old.db"), before, "{size_kib} KiB"),
+        }
+        sh(&site.path(""), "rm out/*");
+    }
+    assert!(refusals > 3 && done > 0, "{refusals} refused, {done} done");
 }
 
 #[test]
@@ -133,7 +289,7 @@ fn what_is_no_file_is_refused_at_once_by_what_it_is() {
         ("block", "a block device"),
         ("out", "a directory"),
     ] {
-        for args in [&["ls"][..], &["index", "homes"], &["sql", "SELECT 1"], &["mount", "mnt"]] {
+        for args in [&["ls"][..], &["index", "homes"], &["migrate"], &["sql", "SELECT 1"], &["mount", "mnt"]] {
             assert_eq!(
                 refused(&site, name, args),
                 format!(

@@ -81,7 +81,8 @@ impl Writer {
         Self::open_waiting(path, &LockWait::refuse(""))
     }
 
-    /// Opens the catalog at `path` for writing, once nobody else writes it, and removes what killed runs left in it.
+    /// Opens the catalog at `path` for writing, once nobody else writes it, and removes what killed runs left in it. One of an
+    /// older format is brought up to date ([`super::migrate`]).
     ///
     /// # Errors
     /// [`Error::Busy`] if another process writes for longer than is waited; [`Error::ReadOnly`]; as [`super::Reader::open`]
@@ -90,7 +91,7 @@ impl Writer {
         // Before anything is made beside it: what is not a catalog gets no lock file.
         connect::check_writable(path)?;
         let lock = CatalogLock::acquire(path, how)?;
-        let connection = connect::open_writing(path)?;
+        let (connection, _) = connect::open_writing(path, &lock)?;
         let spent = Cell::new(false);
         let mut writer = Self { connection, path: path.to_owned(), cleaned: Vec::new(), spent, _lock: lock };
         writer.clean_up()?;

@@ -4,7 +4,7 @@
 //! killed leaves nothing that a reader can see, and [`Writer::open`] cleans up after it. Readers ask only
 //! at instants of published generations. Statements are prepared once a connection (QPSG is on, so a
 //! bound parameter never makes SQLite plan again) and reads happen inside a read transaction that the
-//! owner renews ([`Reader::rest`]). Writers wait for each other ([`LockWait`]).
+//! owner renews ([`Reader::rest`]). A reader never changes the file; writers wait for each other ([`LockWait`]).
 //! The only room that speaks SQL to base tables; never opens a file of a backup.
 //!
 //! The schema, table by table, is in `catalog-schema/`.
@@ -31,6 +31,7 @@ mod schema;
 mod sources;
 mod tables;
 
+pub use connect::{Migrated, migrate, remove};
 pub use disks::{DiskRow, PreviousVolume, VolumeRow};
 pub use edit::{NewGeneration, Written};
 pub use forget::Forgotten;
@@ -86,6 +87,16 @@ pub enum Error {
         found: i64,
         /// The newest that can be read.
         supported: i64,
+    },
+    /// Written by an older program.
+    #[error("catalog {path:?} has format {found}, and this asof reads format {wanted}")]
+    TooOld {
+        /// The catalog.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The one that is read.
+        wanted: i64,
     },
     /// SQLite cannot make what it needs beside it.
     #[error("catalog {path:?} cannot be read where it is: {why}")]

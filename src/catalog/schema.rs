@@ -1,7 +1,7 @@
 //! The tables of the catalog and their versions.
 //!
 //! Promises: a catalog of another format is told from a broken one; a newer one is refused with both
-//! versions named; an older one is brought up to date in one transaction. The text of the tables is in
+//! versions named; an older one is brought up to date in one transaction, by whoever asks for it. The text of the tables is in
 //! `catalog-schema/`, nowhere else.
 
 use super::Error;
@@ -31,7 +31,7 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!("BEGIN; {BASE} {} {VIEWS} COMMIT;", STEPS.concat()))
 }
 
-/// Tells a catalog of a format that can be read from everything else, and returns its format.
+/// Tells a catalog of a format that can be read, or brought up to date, from everything else, and returns its format.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<i64, Error> {
     let pragma = |name: &str| {
         connection
@@ -44,10 +44,14 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<i64, Error> 
         return Err(Error::NotACatalog { path: path.to_owned(), found });
     }
     let found = pragma("user_version")?;
-    if found > FORMAT {
-        return Err(Error::TooNew { path: path.to_owned(), found, supported: FORMAT });
+    match found {
+        1..=FORMAT => Ok(found),
+        ..1 => {
+            let found = format!("its format is {found}, and the first is 1");
+            Err(Error::NotACatalog { path: path.to_owned(), found })
+        }
+        _ => Err(Error::TooNew { path: path.to_owned(), found, supported: FORMAT }),
     }
-    Ok(found)
 }
 
 /// Brings an older catalog to [`FORMAT`], views included, in one transaction.

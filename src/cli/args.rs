@@ -39,6 +39,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub(super) enum Verb {
     /// Make a new, empty catalog
     Init,
+    /// Bring a catalog of an older format up to date, and keep a copy of it as it was
+    Migrate,
     /// Add, list, show, change or remove sources
     #[command(subcommand)]
     Source(SourceVerb),

@@ -11,6 +11,7 @@ mod gluster;
 mod index;
 mod init;
 mod ls;
+mod migrate;
 mod mount;
 mod output;
 mod pages;
@@ -23,7 +24,7 @@ mod sql;
 mod take;
 mod target;
 
-use crate::catalog::{LockWait, Reader, SourceLock, SourceRow, Writer};
+use crate::catalog::{self, LockWait, Migrated, Reader, SourceLock, SourceRow, Writer};
 use crate::clock::Clock;
 use args::{Cli, Verb};
 use clap::Parser;
@@ -74,6 +75,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
     match verb {
         Verb::Init => init::run(world),
+        Verb::Migrate => migrate::run(world),
         Verb::Source(args) => source::run(args, world),
         Verb::Index(args) => index::run(&args, world),
         Verb::Take(args) => take::run(&args, world),
@@ -105,6 +107,11 @@ impl World {
 
     /// Opens the catalog for writing, for what others read as `asof VERB`.
     fn writer(&self, verb: &str) -> Result<Writer, Failure> {
+        self.bring_up_to_date(verb)?;
+        self.open_writer(verb)
+    }
+
+    fn open_writer(&self, verb: &str) -> Result<Writer, Failure> {
         let writer = Writer::open_waiting(&self.catalog, &self.lock_wait(verb))?;
         for (source, at) in writer.cleaned() {
             eprintln!("removed what an interrupted run had left of generation {at} of \"{source}\"");
@@ -115,15 +122,27 @@ impl World {
     /// Locks the source `name`, then opens the catalog for writing, for what others read as `asof VERB NAME`.
     fn source_run(&self, verb: &str, name: &str) -> Result<SourceRun, Failure> {
         let verb = &format!("{verb} {name}");
+        self.bring_up_to_date(verb)?;
         loop {
             let found = self.reader()?.source(name)?;
             let lock = SourceLock::acquire(&self.catalog, &found, &self.lock_wait(verb))?;
             // It may have been changed while it was waited for, or removed and added anew.
             let source = self.reader()?.source(name)?;
             if source.id == found.id {
-                return Ok(SourceRun { source, writer: self.writer(verb)?, lock });
+                return Ok(SourceRun { source, writer: self.open_writer(verb)?, lock });
             }
         }
+    }
+
+    fn bring_up_to_date(&self, verb: &str) -> Result<Option<Migrated>, Failure> {
+        let migrated = catalog::migrate(&self.catalog, &self.lock_wait(verb))?;
+        if let Some(Migrated { from, to, copy }) = &migrated {
+            eprintln!(
+                "brought the catalog {:?} from format {from} to {to}; as it was it is kept in {copy:?}",
+                self.catalog
+            );
+        }
+        Ok(migrated)
     }
 
     fn lock_wait<'w>(&self, verb: &'w str) -> LockWait<'w> {

@@ -74,13 +74,19 @@ impl From<catalog::Error> for Failure {
         use catalog::Error::{
             Busy, Contradiction, Exists, Full, GenerationExists, Io, Missing, NetworkFilesystem, NoSuchGeneration,
             NoSuchSource, NodesUsedUp, NotACatalog, ReadOnly, Refused, SourceExists, SourceName, Spent, Sqlite, TooNew,
-            Unproved, Unreadable,
+            TooOld, Unproved, Unreadable,
         };
+        let migrate;
         let hint = match &e {
             Missing { .. } => Some("asof init makes it; --catalog FILE or ASOF_CATALOG names another"),
             Exists { .. } => Some("asof source add goes on with it; nothing was changed"),
             NotACatalog { .. } => Some("nothing was changed; --catalog FILE or ASOF_CATALOG names another"),
             TooNew { .. } => Some("use the asof that wrote it, or a newer one; nothing was changed"),
+            TooOld { path, .. } => {
+                migrate =
+                    format!("asof --catalog {path:?} migrate brings it up to date, and keeps a copy of it as it is");
+                Some(migrate.as_str())
+            }
             Unreadable { .. } => {
                 Some("copy it, and its log if there is one, to where files can be made; --catalog FILE names the copy")
             }

@@ -297,20 +297,14 @@ fn work_folder(path: &Path) -> PathBuf {
     path.with_extension("work")
 }
 
-/// Removes a catalog, what SQLite and its lock have beside it, and what a killed run left. The catalog goes first:
-/// without it there is no session.
+/// Removes a catalog with all that is beside it, and what a killed run left. The catalog goes first: without it there is
+/// no session.
 fn remove_files(path: &Path) -> io::Result<()> {
-    fs::remove_file(path)?;
-    let there = |result: io::Result<()>| match result {
+    catalog::remove(path)?;
+    match fs::remove_dir_all(work_folder(path)) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
-    };
-    for end in ["-wal", "-shm", "-journal", ".lock"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(end);
-        there(fs::remove_file(name))?;
     }
-    there(fs::remove_dir_all(work_folder(path)))
 }
 
 /// A session in a run.
