@@ -10,7 +10,7 @@ use asof::clock::Fixed;
 use asof::index::{NewCopy, index_copy};
 use asof::model::{
     Attrs, EntryName, FileKey, Key, Kind, Level, ListedEntry, Listing, RelPath, Rule, SourceKind, Time, Timestamp,
-    XattrSet,
+    Walked, XattrSet,
 };
 use asof::monitor::Void;
 use asof::source::{self, Discovered, Found, ScanStats, Source};
@@ -223,7 +223,7 @@ impl Source for Told<'_> {
         Ok(Discovered::default())
     }
 
-    fn scan(&self, _: &Found, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<ScanStats, source::Error> {
+    fn scan(&self, _: &Found, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, source::Error> {
         for (number, (dir, path)) in self.plain.directories().into_iter().enumerate() {
             let names = self.plain.names.range((dir, "")..(dir + 1, ""));
             let entries = names.map(|((_, name), node)| ListedEntry {
@@ -241,7 +241,7 @@ impl Source for Told<'_> {
                 complete: true,
                 findings: Vec::new(),
             };
-            if each(listing).is_break() {
+            if each(Walked::Listing(listing)).is_break() {
                 break;
             }
         }

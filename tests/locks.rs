@@ -218,3 +218,17 @@ fn a_wait_that_is_no_length_of_time_is_refused() {
         site.ok(&["index", "homes", "--wait", wait]);
     }
 }
+
+#[test]
+fn while_one_source_waits_in_a_command_another_publishes() {
+    let site = site_with_a_gate();
+    let mut first = take_at_the_gate(&site);
+    sh(&site.copy("2024-11-18"), "echo 1 > f");
+    let text = said(&site.run(&["--wait", "0", "index", "homes"], 0));
+    assert!(text.contains("indexed 2024-11-18T00:00:00Z of \"homes\""), "{text}");
+    assert_eq!(site.ok(&["sql", "SELECT source FROM generations"]).trim(), "source\nhomes", "the first is still held");
+    open_the_gate(&site);
+    let (status, text) = first.end();
+    assert!(status.success() && text.contains("took "), "{text}");
+    assert_eq!(site.ok(&["sql", "SELECT source FROM generations ORDER BY source"]).trim(), "source\ndisk\nhomes");
+}

@@ -15,7 +15,7 @@ use asof::clock::Fixed;
 use asof::index::{FileToKeep, Keep, KeepError, Kept, NewCopy, Taken, Told, index_copy, index_taken};
 use asof::model::{
     Attrs, Changes, EntryName, FileKey, Kind, Level, ListedEntry, Listing, NodeState, RelPath, Rule, Scan, SourceKind,
-    Time, Timestamp, XattrSet, escape_bytes,
+    Time, Timestamp, Walked, XattrSet, escape_bytes,
 };
 use asof::monitor::Void;
 use asof::source::{self, Discovered, Found, ScanStats, Source};
@@ -407,11 +407,7 @@ impl Source for Script {
         Ok(Discovered::default())
     }
 
-    fn scan(
-        &self,
-        found: &Found,
-        each: &mut dyn FnMut(Listing) -> ControlFlow<()>,
-    ) -> Result<ScanStats, source::Error> {
+    fn scan(&self, found: &Found, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, source::Error> {
         let tree = &self.copies[&found.taken_at];
         let told = |number: u64| {
             let attrs = tree.nodes[&number].attrs.clone();
@@ -437,7 +433,7 @@ impl Source for Script {
                 complete: true,
                 findings: Vec::new(),
             };
-            if each(listing).is_break() {
+            if each(Walked::Listing(listing)).is_break() {
                 break;
             }
         }
@@ -576,6 +572,10 @@ impl Bench {
         let before = self.writer.resume(self.source.id).expect("the catalog can be read");
         let mut walk = |each: &mut dyn FnMut(Listing) -> ControlFlow<()>| {
             let found = Found { taken_at: at, path: PathBuf::from("/volume") };
+            let each = &mut |walked| match walked {
+                Walked::Listing(listing) => each(listing),
+                Walked::Waiting => ControlFlow::Continue(()),
+            };
             self.script.scan(&found, each).map(drop)
         };
         let told = match &before {
@@ -1249,11 +1249,7 @@ fn two_files_with_one_inode_number_on_two_devices_stay_two_files() {
             Ok(Discovered::default())
         }
 
-        fn scan(
-            &self,
-            _: &Found,
-            each: &mut dyn FnMut(Listing) -> ControlFlow<()>,
-        ) -> Result<ScanStats, source::Error> {
+        fn scan(&self, _: &Found, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, source::Error> {
             let mut maker = Maker {
                 dice: Dice::new(self.0.seed),
                 tree: Plain { nodes: BTreeMap::new() },
@@ -1272,8 +1268,14 @@ fn two_files_with_one_inode_number_on_two_devices_stay_two_files() {
             let entries = vec![file(1, b"a"), file(2, b"b")];
             let attrs = maker.attrs(Kind::Directory);
             let root = Some((FileKey { device: 1, inode: 256, born_ns: 1 }, attrs));
-            let _ =
-                each(Listing { number: 0, path: RelPath::root(), root, entries, complete: true, findings: Vec::new() });
+            let _ = each(Walked::Listing(Listing {
+                number: 0,
+                path: RelPath::root(),
+                root,
+                entries,
+                complete: true,
+                findings: Vec::new(),
+            }));
             Ok(ScanStats::default())
         }
 

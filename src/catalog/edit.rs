@@ -450,13 +450,15 @@ impl GenerationWriter<'_> {
         self.subject.rule.key == Key::Digest
     }
 
-    fn noted_aside<T>(&self, done: rusqlite::Result<T>) -> Result<T, Error> {
-        done.map_err(|e| Error::sqlite("keeping a generation aside in SQLite's temporary folder", self.path, e))
+    fn noted_aside(&mut self, done: rusqlite::Result<()>) -> Result<(), Error> {
+        done.map_err(|e| Error::sqlite("keeping a generation aside in SQLite's temporary folder", self.path, e))?;
+        // Parts that versions share may have been written to the catalog.
+        if self.is_long() { self.commit_chunk() } else { Ok(()) }
     }
 
     fn wrote(&mut self, rows: u32) -> Result<(), Error> {
         self.chunk_rows += rows;
-        if self.chunk_rows >= CHUNK_ROWS { self.commit_chunk() } else { Ok(()) }
+        if self.chunk_rows >= CHUNK_ROWS || self.is_long() { self.commit_chunk() } else { Ok(()) }
     }
 }
 

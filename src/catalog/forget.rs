@@ -7,7 +7,7 @@
 //! Promises: what every other generation shows stays as it was, and rows are as if `g` had never been. Cost: what `g` changed (of the
 //! oldest: what `n` changed), and one row for each version that others read from its object. One transaction, which is the caller's.
 
-use super::generation::{Writer, in_transaction, neighbours};
+use super::generation::{Writer, neighbours};
 use super::insert::{checked_name, object_of_generation};
 use super::notes::{self, Subject};
 use super::rows::NodeRow;
@@ -35,6 +35,7 @@ impl Writer {
     /// [`Error::NoSuchGeneration`]; [`Error::Spent`]; [`Error::Sqlite`], and then nothing of it was done.
     pub fn forget(&mut self, source: &SourceRow, at: Time) -> Result<Forgotten, Error> {
         self.check_unspent()?;
+        self.clean_up(source.id)?;
         let doing = "forgetting a generation";
         let known = self.sql(doing, |c| {
             c.query_row(
@@ -48,15 +49,12 @@ impl Writer {
         }
         let subject = self.subject(source.id)?;
         self.sql(doing, |c| c.execute_batch("PRAGMA synchronous = FULL"))?;
-        let forgotten = self.sql(doing, |c| {
+        self.change(doing, |c| {
             let hot = reader::hot_directories(c)?;
-            in_transaction(c, |c| {
-                let (forgotten, left) = generation(c, &subject, at, &hot)?;
-                tidy(c, &subject, left)?;
-                Ok(forgotten)
-            })
-        })?;
-        Ok(forgotten)
+            let (forgotten, left) = generation(c, &subject, at, &hot)?;
+            tidy(c, &subject, left)?;
+            Ok(forgotten)
+        })
     }
 }
 
@@ -151,7 +149,6 @@ fn tidy_node(c: &Connection, root: NodeId, node: NodeId) -> rusqlite::Result<()>
 
 /// Removes a generation that was never published. It is newer than all others of its source.
 pub(super) fn undo(c: &Connection, subject: &Subject, (id, at): (GenerationId, Time)) -> rusqlite::Result<()> {
-    let first_content: i64 = c.query_row("SELECT first_content FROM generation WHERE id = ?1", [id.0], |r| r.get(0))?;
     let hot = reader::hot_directories(c)?;
     let forget = Forget { c, subject, at, hot: &hot };
     let (previous, _) = neighbours(c, subject.source, at)?;
@@ -162,11 +159,6 @@ pub(super) fn undo(c: &Connection, subject: &Subject, (id, at): (GenerationId, T
             forget.begin_numbers_anew()?;
         }
     }
-    // What no version got to name: a version is committed together with its content.
-    c.execute(
-        "DELETE FROM content WHERE id >= ?1 AND id NOT IN (SELECT content FROM inode WHERE place IN (3, 4) AND content >= ?1)",
-        [first_content],
-    )?;
     if let Some(object) = object_of_generation(c, id.0)? {
         for table in ["disk_layer", "disk_file", "object_path", "copy"] {
             c.execute(&format!("DELETE FROM {table} WHERE object = ?1"), [object])?;

@@ -11,21 +11,24 @@ use super::edit::{Half, Ledger, Mode, NewGeneration};
 use super::forget;
 use super::insert::{Insertion, replace_object};
 use super::intern::Interned;
-use super::lock::{CatalogLock, LockWait};
+use super::lock::{Busy, CatalogLock, CatalogLockFile, LockWait, Locking};
 use super::notes::Subject;
 use super::tables::BLOCK_BITS;
 use super::{Error, connect, interval, proof, reader, tables};
 use crate::model::{GenerationId, Kind, Level, NodeId, ObjectId, Scan, SourceId, Status, StoreId, Time};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A directory turns hot when its dead names outnumber the living `HOT_RATIO` times and by `HOT_MIN` more:
 /// a dead row costs a scan 48 ns and a living one an inode seek of about 1.5 us, so up to there an index
 /// would not pay.
 const HOT_RATIO: i64 = 32;
 const HOT_MIN: i64 = 1024;
+/// How long a chunk holds the catalog's lock; whoever waits for it looks every 20 ms.
+const CHUNK_LONGEST: Duration = Duration::from_millis(500);
 
 /// What an index run counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,8 +63,7 @@ pub struct Writer {
     cleaned: Vec<(String, Time)>,
     /// Whether something went wrong after which nothing else may be begun.
     spent: Cell<bool>,
-    /// Locked while the writer lives.
-    _lock: CatalogLock,
+    pub(super) locking: Locking,
 }
 
 impl Writer {
@@ -81,7 +83,7 @@ impl Writer {
         Self::open_waiting(path, &LockWait::refuse(""))
     }
 
-    /// Opens the catalog at `path` for writing, once nobody else writes it, and removes what killed runs left in it. One of an
+    /// Opens the catalog at `path` for writing by this process alone, once nobody else writes it, and removes what killed runs left in it. One of an
     /// older format is brought up to date ([`super::migrate`]).
     ///
     /// # Errors
@@ -92,32 +94,78 @@ impl Writer {
         connect::check_writable(path)?;
         let lock = CatalogLock::acquire(path, how)?;
         let (connection, _) = connect::open_writing(path, &lock)?;
-        let spent = Cell::new(false);
-        let mut writer = Self { connection, path: path.to_owned(), cleaned: Vec::new(), spent, _lock: lock };
-        writer.clean_up()?;
+        let mut writer = Self::new(connection, path, Locking::Whole { _lock: lock });
+        for source in writer.sources_with_leftovers()? {
+            writer.clean_up(source)?;
+        }
         Ok(writer)
     }
 
-    /// Returns the unfinished generations that [`Writer::open`] removed: source and instant.
+    /// Opens the catalog at `path` for writing beside others: its lock is held for one transaction at a time, and `report` is told
+    /// for whom a turn is waited for. Whoever writes rows of a source holds that source's lock.
+    ///
+    /// # Errors
+    /// As [`Writer::open_waiting`].
+    pub fn open_by_turns(path: &Path, how: &LockWait<'_>, report: fn(&Busy)) -> Result<Self, Error> {
+        connect::check_writable(path)?;
+        let file = CatalogLockFile::open(path)?;
+        let lock = file.lock(how)?;
+        let (connection, _) = connect::open_writing(path, &lock)?;
+        drop(lock);
+        let (wait, verb, now) = (how.wait, how.verb.to_owned(), how.now);
+        Ok(Self::new(
+            connection,
+            path,
+            Locking::ByTurns { file, wait, verb, now, report, reported: RefCell::default() },
+        ))
+    }
+
+    fn new(connection: Connection, path: &Path, locking: Locking) -> Self {
+        Self { connection, path: path.to_owned(), cleaned: Vec::new(), spent: Cell::new(false), locking }
+    }
+
+    /// Returns the unfinished generations that were removed: source and instant.
     pub fn cleaned(&self) -> &[(String, Time)] {
         &self.cleaned
     }
 
-    fn clean_up(&mut self) -> Result<(), Error> {
+    fn sources_with_leftovers(&self) -> Result<Vec<SourceId>, Error> {
+        self.sql("looking for unfinished generations", |c| {
+            let mut statement = c.prepare("SELECT DISTINCT source FROM generation WHERE status <> 'published'")?;
+            statement.query_map([], |r| r.get(0).map(SourceId))?.collect()
+        })
+    }
+
+    /// Removes what killed runs left of a source, whose lock is held.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Sqlite`].
+    pub fn clean_up(&mut self, source: SourceId) -> Result<(), Error> {
         let doing = "removing an unfinished generation";
-        let unfinished: Vec<(i64, i64, i64, String)> = self.sql(doing, |c| {
+        let unfinished: Vec<(i64, i64, String)> = self.sql(doing, |c| {
             let mut statement = c.prepare(
-                "SELECT g.id, g.source, g.taken_at, s.name FROM generation g JOIN source s ON s.id = g.source WHERE g.status <> 'published'",
+                "SELECT g.id, g.taken_at, s.name FROM generation g JOIN source s ON s.id = g.source \
+                 WHERE g.source = ?1 AND g.status <> 'published'",
             )?;
-            statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?.collect()
+            statement.query_map([source.0], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?.collect()
         })?;
-        for (generation, source, at, name) in unfinished {
-            let subject = self.subject(SourceId(source))?;
+        for (generation, at, name) in unfinished {
+            let subject = self.subject(source)?;
             let ids = (GenerationId(generation), Time(at));
-            self.sql(doing, |c| in_transaction(c, |c| forget::undo(c, &subject, ids)))?;
+            self.change(doing, |c| forget::undo(c, &subject, ids))?;
             self.cleaned.push((name, Time(at)));
         }
         Ok(())
+    }
+
+    /// Changes the catalog in a transaction of its own; on an error nothing of it stays.
+    pub(super) fn change<T>(
+        &self,
+        doing: &'static str,
+        act: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let _turn = self.locking.take()?;
+        self.sql(doing, |c| in_transaction(c, act))
     }
 
     pub(super) fn sql<T>(
@@ -149,6 +197,7 @@ impl Writer {
     /// is and there is none; [`Error::Spent`] after an error; [`Error::Sqlite`].
     pub fn begin(&mut self, new: &NewGeneration<'_>) -> Result<GenerationWriter<'_>, Error> {
         self.check_unspent()?;
+        self.clean_up(new.source.id)?;
         let doing = "beginning a generation";
         let (source, at) = (new.source.id, new.at);
         let there = self.sql(doing, |c| {
@@ -175,11 +224,14 @@ impl Writer {
         self.sql(doing, |c| {
             c.execute_batch(if is_append { "PRAGMA synchronous = NORMAL" } else { "PRAGMA synchronous = FULL" })
         })?;
-        let begun = self.sql(doing, |c| in_transaction(c, |c| begin_rows(c, new, is_append)))?;
+        let begun = self.change(doing, |c| begin_rows(c, new, is_append))?;
         Ok(GenerationWriter {
             connection: &self.connection,
             path: &self.path,
             spent: &self.spent,
+            locking: &self.locking,
+            turn: None,
+            began: Instant::now(),
             source,
             root: new.source.root,
             subject,
@@ -198,7 +250,7 @@ impl Writer {
             mode,
             list_sql: reader::list_sql(),
             chunk_rows: 0,
-            in_transaction: Cell::new(false),
+            in_transaction: false,
             dead: HashMap::new(),
             interned: Interned::default(),
             ledger: Ledger::default(),
@@ -315,6 +367,11 @@ pub struct GenerationWriter<'w> {
     pub(super) connection: &'w Connection,
     pub(super) path: &'w Path,
     spent: &'w Cell<bool>,
+    locking: &'w Locking,
+    /// The lock of the catalog, while a transaction is open.
+    turn: Option<CatalogLock>,
+    /// When that was begun.
+    began: Instant,
     pub(super) source: SourceId,
     pub(super) root: NodeId,
     pub(super) subject: Subject,
@@ -333,7 +390,7 @@ pub struct GenerationWriter<'w> {
     pub(super) mode: Mode,
     pub(super) list_sql: String,
     pub(super) chunk_rows: u32,
-    in_transaction: Cell<bool>,
+    in_transaction: bool,
     pub(super) dead: HashMap<i64, i64>,
     pub(super) interned: Interned,
     pub(super) ledger: Ledger,
@@ -360,26 +417,37 @@ impl GenerationWriter<'_> {
 
     /// Writes, inside the transaction of the present chunk.
     pub(super) fn write<T>(
-        &self,
+        &mut self,
         doing: &'static str,
         act: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Error> {
-        self.sql(doing, |c| {
-            if !self.in_transaction.get() {
-                c.execute_batch("BEGIN IMMEDIATE")?;
-                self.in_transaction.set(true);
-            }
-            act(c)
-        })
+        if !self.in_transaction {
+            self.turn = self.locking.take().inspect_err(|_| self.spent.set(true))?;
+            self.sql(doing, |c| c.execute_batch("BEGIN IMMEDIATE"))?;
+            self.in_transaction = true;
+            self.began = Instant::now();
+        }
+        self.sql(doing, act)
+    }
+
+    /// Ends the transaction of the present chunk.
+    fn commit(&mut self, doing: &'static str, sql: &str) -> Result<(), Error> {
+        self.sql(doing, |c| c.execute_batch(sql))?;
+        self.in_transaction = false;
+        self.turn = None;
+        Ok(())
+    }
+
+    /// Tells whether the present chunk has been open for so long that others should have a turn.
+    pub(super) fn is_long(&self) -> bool {
+        self.in_transaction && self.began.elapsed() > CHUNK_LONGEST
     }
 
     /// Commits what was written so far: rows that no reader sees, and parts that versions share.
     pub(super) fn commit_chunk(&mut self) -> Result<(), Error> {
         self.chunk_rows = 0;
         self.flush()?;
-        self.sql("committing a chunk", |c| c.execute_batch("COMMIT"))?;
-        self.in_transaction.set(false);
-        Ok(())
+        self.commit("committing a chunk", "COMMIT")
     }
 
     /// Lets the catalog go before something that may take long: whatever was written is committed, and whoever waits comes in.
@@ -387,7 +455,7 @@ impl GenerationWriter<'_> {
     /// # Errors
     /// [`Error::Full`] or [`Error::Sqlite`].
     pub fn let_go(&mut self) -> Result<(), Error> {
-        if self.in_transaction.get() { self.commit_chunk() } else { Ok(()) }
+        if self.in_transaction { self.commit_chunk() } else { Ok(()) }
     }
 
     /// Writes the counters that are kept in memory between commits.
@@ -471,34 +539,35 @@ impl GenerationWriter<'_> {
         self.heat_directories()?;
         self.write_details(ids)?;
         let published = self.finish_rows(ids, index_ms)?;
-        self.sql("publishing a generation", |c| c.execute_batch("COMMIT; PRAGMA synchronous = NORMAL"))?;
-        self.in_transaction.set(false);
+        self.commit("publishing a generation", "COMMIT; PRAGMA synchronous = NORMAL")?;
         Ok(published)
     }
 
     /// Puts in what was kept aside: one transaction, which is still open afterwards.
     fn put_in(&mut self, draft: &Draft) -> Result<(), Error> {
+        // Away from `self`, which is written to.
+        let (path, hot) = (std::mem::take(&mut self.copy.1), std::mem::take(&mut self.hot));
         let mut new = NewRows {
             source: self.source,
             at: self.at,
             level: self.level,
-            copy: (self.copy.0, &self.copy.1),
+            copy: (self.copy.0, &path),
             now: self.now,
             sequence: self.sequence,
             first_content: self.first_content,
             number: None,
         };
         let (subject, previous, next) = (self.subject, self.previous, self.next);
-        let (again, hot) = (self.again, &self.hot);
+        let again = self.again;
         let ids = self.write("putting a generation in", |c| {
-            let replaced = if again { Some(forget::generation(c, &subject, new.at, hot)?) } else { None };
+            let replaced = if again { Some(forget::generation(c, &subject, new.at, &hot)?) } else { None };
             new.number = replaced.as_ref().map(|(old, _)| old.number);
             let ids = insert_generation(c, &new)?;
             if let Some(old) = replaced.as_ref().and_then(|(old, _)| old.object) {
                 replace_object(c, old.0, ids.object.0)?;
             }
             let (at, sequence, seen_at) = (new.at, new.sequence, new.now);
-            Insertion { c, subject, at, previous, next, sequence, seen_at, hot, draft }.run()?;
+            Insertion { c, subject, at, previous, next, sequence, seen_at, hot: &hot, draft }.run()?;
             if let Some((_, left)) = replaced {
                 forget::tidy(c, &subject, left)?;
             }
@@ -655,9 +724,11 @@ impl GenerationWriter<'_> {
         self.ended = true;
         // In an error SQLite may have rolled back by itself; a second ROLLBACK says so and is harmless.
         let _ = self.connection.execute_batch("ROLLBACK");
-        self.in_transaction.set(false);
+        self.in_transaction = false;
+        self.turn = None;
         let Some(ids) = self.ids else { return Ok(()) };
         let (subject, at) = (self.subject, self.at);
+        let _turn = self.locking.take()?;
         self.sql("removing an unfinished generation", |c| {
             in_transaction(c, |c| {
                 // Of one that was kept aside the roll-back left nothing.

@@ -62,6 +62,43 @@ impl<'a> LockWait<'a> {
     }
 }
 
+/// How the lock of a catalog is held by a writer.
+pub(super) enum Locking {
+    /// From its opening to its end.
+    Whole {
+        /// The lock.
+        _lock: CatalogLock,
+    },
+    /// For one transaction after the other; between them others write.
+    ByTurns {
+        /// The file of the lock.
+        file: CatalogLockFile,
+        /// For how long each turn is waited for.
+        wait: Duration,
+        /// See [`LockWait::verb`].
+        verb: String,
+        /// See [`LockWait::now`].
+        now: Option<Time>,
+        /// See [`LockWait::report`]; the same holder is reported once.
+        report: fn(&Busy),
+        /// Who was reported last.
+        reported: std::cell::RefCell<Option<Busy>>,
+    },
+}
+
+impl Locking {
+    /// Takes the lock for one transaction; nothing where it is held anyway.
+    pub(super) fn take(&self) -> Result<Option<CatalogLock>, Error> {
+        let Self::ByTurns { file, wait, verb, now, report, reported } = self else { return Ok(None) };
+        let report = |busy: &Busy| {
+            if reported.replace(Some(busy.clone())).as_ref() != Some(busy) {
+                report(busy);
+            }
+        };
+        file.lock(&LockWait { wait: *wait, verb, now: *now, report: &report }).map(Some)
+    }
+}
+
 /// A lock that somebody else holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Busy {

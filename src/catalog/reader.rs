@@ -109,7 +109,7 @@ pub struct GenerationRow {
     pub taken_at: Time,
     /// `full` or `incremental`.
     pub level: String,
-    /// `creating` or `published`.
+    /// Whether its bytes were there when they were last looked at: `available`, `degraded`, `unreachable`, `gone`.
     pub status: String,
     /// When it was indexed.
     pub indexed_at: Time,
@@ -516,8 +516,10 @@ impl Reader {
     pub fn generations(&self, source: SourceId) -> Result<Vec<GenerationRow>, Error> {
         self.run("listing generations", |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, source, taken_at, level, status, indexed_at, index_ms, entries, size_bytes, changed_nodes, losses, notices \
-                 FROM generation WHERE source = ?1 AND status = 'published' ORDER BY taken_at",
+                "SELECT g.id, g.source, g.taken_at, g.level, v.status, g.indexed_at, g.index_ms, g.entries, g.size_bytes, \
+                 g.changed_nodes, g.losses, g.notices \
+                 FROM generation g JOIN source s ON s.id = g.source JOIN generations v ON v.source = s.name AND v.taken_at_unix = g.taken_at \
+                 WHERE g.source = ?1 AND g.status = 'published' ORDER BY g.taken_at",
             )?;
             statement
                 .query_map([source.0], |row| {

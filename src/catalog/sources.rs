@@ -3,7 +3,7 @@
 //! Promises: a source that is added, changed or removed is so in one transaction; what is removed leaves no row. Ids and blocks of
 //! node numbers are never given out again. Never touches a file of a backup.
 
-use super::generation::{Writer, in_transaction, next_block};
+use super::generation::{Writer, next_block};
 use super::tables::{self, BLOCK_BITS, insert_odd_name};
 use super::{CopyRow, Error, reader};
 use crate::model::{Rule, SourceId, SourceKind, StoreId, Time};
@@ -52,28 +52,26 @@ impl Writer {
         if taken {
             return Err(Error::SourceExists { name: new.name.to_owned() });
         }
-        self.sql("adding a source", |c| {
-            in_transaction(c, |c| {
-                let block = next_block(c)?;
-                let root = block << BLOCK_BITS;
-                c.execute(
-                    "INSERT INTO source(uuid, name, kind, settings, rule, by_inode, root, next_node, added_at) \
+        self.change("adding a source", |c| {
+            let block = next_block(c)?;
+            let root = block << BLOCK_BITS;
+            c.execute(
+                "INSERT INTO source(uuid, name, kind, settings, rule, by_inode, root, next_node, added_at) \
                      VALUES (randomblob(16), ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                    params![
-                        new.name,
-                        new.kind.word(),
-                        new.settings,
-                        new.rule.key.word(),
-                        new.rule.by_inode,
-                        root,
-                        root + 1,
-                        new.added_at.0
-                    ],
-                )?;
-                let id = c.last_insert_rowid();
-                c.execute("INSERT INTO node_block(block, source) VALUES (?1, ?2)", [block, id])?;
-                Ok(SourceId(id))
-            })
+                params![
+                    new.name,
+                    new.kind.word(),
+                    new.settings,
+                    new.rule.key.word(),
+                    new.rule.by_inode,
+                    root,
+                    root + 1,
+                    new.added_at.0
+                ],
+            )?;
+            let id = c.last_insert_rowid();
+            c.execute("INSERT INTO node_block(block, source) VALUES (?1, ?2)", [block, id])?;
+            Ok(SourceId(id))
         })
     }
 
@@ -82,7 +80,7 @@ impl Writer {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn set_settings(&mut self, source: SourceId, settings: &str) -> Result<(), Error> {
-        self.sql("changing a source", |c| {
+        self.change("changing a source", |c| {
             c.execute("UPDATE source SET settings = ?2 WHERE id = ?1", params![source.0, settings]).map(drop)
         })
     }
@@ -92,7 +90,7 @@ impl Writer {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn set_rule(&mut self, source: SourceId, rule: Rule) -> Result<(), Error> {
-        self.sql("changing a source", |c| {
+        self.change("changing a source", |c| {
             c.execute(
                 "UPDATE source SET rule = ?2, by_inode = ?3 WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM generation WHERE source = ?1)",
                 params![source.0, rule.key.word(), rule.by_inode],
@@ -106,29 +104,28 @@ impl Writer {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn remove_source(&mut self, source: SourceId) -> Result<(), Error> {
-        self.sql("removing a source", |c| {
-            in_transaction(c, |c| {
-                tables::delete_tree(c, source)?;
-                for table in ["identity", "change", "finding", "pin"] {
-                    c.execute(&format!("DELETE FROM {table} WHERE source = ?1"), [source.0])?;
-                }
-                for table in ["object_path", "disk_layer", "disk_file", "copy"] {
-                    c.execute(
-                        &format!("DELETE FROM {table} WHERE object IN (SELECT id FROM object WHERE source = ?1)"),
-                        [source.0],
-                    )?;
-                }
-                c.execute("DELETE FROM object WHERE source = ?1", [source.0])?;
+        self.check_unspent()?;
+        self.change("removing a source", |c| {
+            tables::delete_tree(c, source)?;
+            for table in ["identity", "change", "finding", "pin"] {
+                c.execute(&format!("DELETE FROM {table} WHERE source = ?1"), [source.0])?;
+            }
+            for table in ["object_path", "disk_layer", "disk_file", "copy"] {
                 c.execute(
-                    "DELETE FROM disk_volume WHERE generation IN (SELECT id FROM generation WHERE source = ?1)",
+                    &format!("DELETE FROM {table} WHERE object IN (SELECT id FROM object WHERE source = ?1)"),
                     [source.0],
                 )?;
-                c.execute("DELETE FROM generation WHERE source = ?1", [source.0])?;
-                c.execute("DELETE FROM instant_fork WHERE at NOT IN (SELECT taken_at FROM generation)", [])?;
-                // Its node numbers are not given out again.
-                c.execute("DELETE FROM node_block WHERE source = ?1", [source.0])?;
-                c.execute("DELETE FROM source WHERE id = ?1", [source.0]).map(drop)
-            })
+            }
+            c.execute("DELETE FROM object WHERE source = ?1", [source.0])?;
+            c.execute(
+                "DELETE FROM disk_volume WHERE generation IN (SELECT id FROM generation WHERE source = ?1)",
+                [source.0],
+            )?;
+            c.execute("DELETE FROM generation WHERE source = ?1", [source.0])?;
+            c.execute("DELETE FROM instant_fork WHERE at NOT IN (SELECT taken_at FROM generation)", [])?;
+            // Its node numbers are not given out again.
+            c.execute("DELETE FROM node_block WHERE source = ?1", [source.0])?;
+            c.execute("DELETE FROM source WHERE id = ?1", [source.0]).map(drop)
         })
     }
 
@@ -137,7 +134,7 @@ impl Writer {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn store_at(&mut self, path: &Path) -> Result<StoreId, Error> {
-        self.sql("adding a store", |c| store_at(c, path))
+        self.change("adding a store", |c| store_at(c, path))
     }
 
     /// Records that the copy of the generation of `source` at `at` now lies at `path` in `store` and nowhere else.
@@ -145,8 +142,7 @@ impl Writer {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn move_copy(&mut self, source: SourceId, at: Time, store: StoreId, path: &[u8]) -> Result<(), Error> {
-        self.sql("moving a copy", |c| {
-            in_transaction(c, |c| {
+        self.change("moving a copy", |c| {
                 let object: i64 = c.query_row(
                     "SELECT o.id FROM generation g JOIN object o ON o.generation = g.id WHERE g.source = ?1 AND g.taken_at = ?2",
                     [source.0, at.0],
@@ -156,7 +152,6 @@ impl Writer {
                 insert_odd_name(c, path)?;
                 c.execute("INSERT INTO copy(object, store, path) VALUES (?1, ?2, ?3)", params![object, store.0, path])
                     .map(drop)
-            })
         })
     }
 

@@ -6,7 +6,7 @@ use crate::clock::Fixed;
 use crate::index::{NewCopy, index_copy};
 use crate::model::{
     Attrs, EntryName, FileKey, Finding, FindingKind, Kind, Level, ListedEntry, Listing, RelPath, Rule, SourceKind,
-    Timestamp, XattrSet, escape_bytes,
+    Timestamp, Walked, XattrSet, escape_bytes,
 };
 use crate::monitor::Void;
 use crate::source::{Discovered, Found, ScanStats, Source};
@@ -213,9 +213,9 @@ impl Source for Told {
     fn scan(
         &self,
         _: &Found,
-        each: &mut dyn FnMut(Listing) -> ControlFlow<()>,
+        each: &mut dyn FnMut(Walked) -> ControlFlow<()>,
     ) -> Result<ScanStats, crate::source::Error> {
-        let _ = self.0.iter().try_for_each(|listing| each(listing.clone()));
+        let _ = self.0.iter().try_for_each(|listing| each(Walked::Listing(listing.clone())));
         Ok(ScanStats::default())
     }
 

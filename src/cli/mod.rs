@@ -112,11 +112,7 @@ impl World {
     }
 
     fn open_writer(&self, verb: &str) -> Result<Writer, Failure> {
-        let writer = Writer::open_waiting(&self.catalog, &self.lock_wait(verb))?;
-        for (source, at) in writer.cleaned() {
-            eprintln!("removed what an interrupted run had left of generation {at} of \"{source}\"");
-        }
-        Ok(writer)
+        Ok(Writer::open_by_turns(&self.catalog, &self.lock_wait(verb), |busy| eprintln!("waiting: {busy}"))?)
     }
 
     /// Locks the source `name`, then opens the catalog for writing, for what others read as `asof VERB NAME`.
@@ -129,7 +125,12 @@ impl World {
             // It may have been changed while it was waited for, or removed and added anew.
             let source = self.reader()?.source(name)?;
             if source.id == found.id {
-                return Ok(SourceRun { source, writer: self.open_writer(verb)?, lock });
+                let mut writer = self.open_writer(verb)?;
+                writer.clean_up(source.id)?;
+                for (source, at) in writer.cleaned() {
+                    eprintln!("removed what an interrupted run had left of generation {at} of \"{source}\"");
+                }
+                return Ok(SourceRun { source, writer, lock });
             }
         }
     }

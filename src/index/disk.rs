@@ -95,7 +95,7 @@ pub fn index_disk(
     };
     let mut generation = writer.begin(&begin)?;
     let written = DiskIndex::new(&mut generation, new, monitor).run();
-    let written = written.and_then(|()| match new.seal {
+    let written = written.and_then(|()| Ok(generation.let_go()?)).and_then(|()| match new.seal {
         Some(seal) => seal(&generation).map_err(Error::Keep),
         None => Ok(()),
     });

@@ -104,6 +104,11 @@ impl<'m, 'w> Merge<'m, 'w> {
         }
     }
 
+    /// Lets the catalog go while nothing is to be merged.
+    pub(super) fn let_go(&mut self) -> Result<(), Error> {
+        Ok(self.writer.let_go()?)
+    }
+
     /// Merges one directory.
     pub(super) fn listing(&mut self, listing: Listing) -> Result<(), Error> {
         let here = match &listing.root {

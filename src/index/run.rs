@@ -9,7 +9,7 @@ use super::keep::{FileToKeep, Keep, UNKNOWN_ORIGIN};
 use super::merge::{Digest, Merge};
 use crate::catalog::{Counts, GenerationWriter, NewGeneration, Place, SourceRow, Writer};
 use crate::clock::Clock;
-use crate::model::{Changes, FileKey, Level, Listing, RelPath, Scan, Time};
+use crate::model::{Changes, FileKey, Level, Listing, RelPath, Scan, Time, Walked};
 use crate::monitor::Monitor;
 use crate::source::{Found, Source};
 use std::ops::ControlFlow;
@@ -211,7 +211,7 @@ fn merge_walk(
     monitor: &dyn Monitor,
 ) -> Result<u64, Error> {
     let merge = Merge::new(generation, by_inode, None, Some(keep), monitor);
-    Ok(merge_all(merge, |each| walk(each))?.0)
+    Ok(merge_all(merge, |each| walk(&mut |listing| each(Walked::Listing(listing))))?.0)
 }
 
 fn merge_copy(merge: Merge<'_, '_>, found: &Found, reader: &dyn Source) -> Result<(u64, bool), Error> {
@@ -219,17 +219,24 @@ fn merge_copy(merge: Merge<'_, '_>, found: &Found, reader: &dyn Source) -> Resul
     Ok((walked, stats.changed))
 }
 
-/// Merges every listing that `walk` tells, and returns what was counted and what the walk says at its end.
+/// Merges all that `walk` hands over, and returns the entries that were seen and what the walk says at its end.
 fn merge_all<T>(
     mut merge: Merge<'_, '_>,
-    walk: impl FnOnce(&mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<T, crate::source::Error>,
+    walk: impl FnOnce(&mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<T, crate::source::Error>,
 ) -> Result<(u64, T), Error> {
     let mut trouble = None;
-    let told = walk(&mut |listing| match merge.listing(listing) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(e) => {
-            trouble = Some(e);
-            ControlFlow::Break(())
+    let told = walk(&mut |walked| {
+        let merged = match walked {
+            Walked::Listing(listing) => merge.listing(listing),
+            // Whoever waits for the catalog comes in while the disk is waited for.
+            Walked::Waiting => merge.let_go(),
+        };
+        match merged {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(e) => {
+                trouble = Some(e);
+                ControlFlow::Break(())
+            }
         }
     })?;
     match trouble {

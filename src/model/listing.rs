@@ -101,6 +101,15 @@ pub struct Changes {
     pub findings: Vec<Finding>,
 }
 
+/// What a walk hands over.
+#[derive(Clone, Debug)]
+pub enum Walked {
+    /// The next directory.
+    Listing(Listing),
+    /// Nothing now: it waits for the disk. Whoever holds something that others wait for lets it go.
+    Waiting,
+}
+
 /// All that one directory of a copy holds.
 #[derive(Clone, Debug)]
 pub struct Listing {

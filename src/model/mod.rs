@@ -20,7 +20,7 @@ pub use date::{AsOf, DateError, Fold, parse_date, parse_instant};
 pub use disk::{BadMap, Extent, FileMap, ImageFile, Layer, LayerBytes, LayerExtent, Packing};
 pub use generation::{Consistency, Finding, FindingKind, Level, Scan, SourceKind, Status};
 pub use id::{CopyId, GenerationId, NodeId, ObjectId, SourceId, StoreId, ViewId};
-pub use listing::{Changes, FileKey, ListedEntry, Listing, NodeState};
+pub use listing::{Changes, FileKey, ListedEntry, Listing, NodeState, Walked};
 pub use name::{EntryName, NameError, RelPath, escape_bytes, unescape_bytes};
 pub use node::{Attrs, Kind, XattrSet};
 pub use rule::{Key, Rule};

@@ -10,7 +10,7 @@ pub mod gluster;
 mod instant;
 pub mod nfs;
 
-use crate::model::{Listing, RelPath, SourceKind, Time};
+use crate::model::{RelPath, SourceKind, Time, Walked};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -142,7 +142,7 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// [`Error::Copy`] if the root cannot be opened as a directory.
-    fn scan(&self, found: &Found, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<ScanStats, Error>;
+    fn scan(&self, found: &Found, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, Error>;
 
     /// Returns the digest of the regular file `path` in a copy: the same for the same bytes, whatever lies in holes. Reads all
     /// that is not a hole.

@@ -13,7 +13,7 @@ mod scan;
 mod tests;
 
 use super::{Discovered, Error, Found, ScanStats, Source, instant};
-use crate::model::{Key, Listing, RelPath, Rule, Time};
+use crate::model::{Key, Listing, RelPath, Rule, Time, Walked};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -183,7 +183,10 @@ impl Nfs {
 /// # Errors
 /// [`Error::Copy`] if it cannot be opened as a directory.
 pub fn scan_tree(path: &Path, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<ScanStats, Error> {
-    scan::scan(path, each)
+    scan::scan(path, &mut |walked| match walked {
+        Walked::Listing(listing) => each(listing),
+        Walked::Waiting => ControlFlow::Continue(()),
+    })
 }
 
 impl Source for Nfs {
@@ -213,7 +216,7 @@ impl Source for Nfs {
         Ok(discovered)
     }
 
-    fn scan(&self, found: &Found, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<ScanStats, Error> {
+    fn scan(&self, found: &Found, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, Error> {
         scan::scan(&found.path, each)
     }
 

@@ -6,7 +6,8 @@ use crate::catalog::{NewSource, Writer};
 use crate::clock::Fixed;
 use crate::index::{NewCopy, index_copy};
 use crate::model::{
-    Attrs, EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, RelPath, Rule, SourceKind, XattrSet,
+    Attrs, EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, RelPath, Rule, SourceKind, Walked,
+    XattrSet,
 };
 use crate::monitor::Void;
 use crate::source::nfs::{Nfs, Settings};
@@ -90,9 +91,9 @@ impl Source for Told {
     fn scan(
         &self,
         _: &Found,
-        each: &mut dyn FnMut(Listing) -> ControlFlow<()>,
+        each: &mut dyn FnMut(Walked) -> ControlFlow<()>,
     ) -> Result<ScanStats, crate::source::Error> {
-        let _ = self.0.iter().try_for_each(|listing| each(listing.clone()));
+        let _ = self.0.iter().try_for_each(|listing| each(Walked::Listing(listing.clone())));
         Ok(ScanStats::default())
     }
 

@@ -6,7 +6,7 @@
 //! panics the threads stop. Never skips a directory that a listing has named.
 
 use super::directory::{Copy, Mark, Read, Reader};
-use crate::model::{Kind, Listing, RelPath, Timestamp};
+use crate::model::{Kind, RelPath, Timestamp, Walked};
 use crate::source::{Error, ScanStats};
 use crate::sys::walk as sys;
 use std::collections::VecDeque;
@@ -29,7 +29,7 @@ const WAKE_AT: usize = 1024;
 const BATCH: usize = 4096;
 
 /// See [`crate::source::Source::scan`].
-pub(super) fn scan(path: &Path, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<ScanStats, Error> {
+pub(super) fn scan(path: &Path, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, Error> {
     let fail = |source| Error::Copy { path: path.to_owned(), source };
     let began = next_stamp();
     let root = sys::open_root(path).map_err(fail)?;
@@ -67,10 +67,16 @@ fn next_stamp() -> Timestamp {
     called
 }
 
-fn deliver(queue: &Queue, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> ScanStats {
+fn deliver(queue: &Queue, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> ScanStats {
     let mut stats = ScanStats::default();
     loop {
-        let batch = queue.take_ready();
+        let mut batch = queue.take_ready();
+        if batch.is_empty() {
+            if each(Walked::Waiting).is_break() {
+                return stats;
+            }
+            batch = queue.wait_ready();
+        }
         if batch.is_empty() {
             return stats;
         }
@@ -79,7 +85,7 @@ fn deliver(queue: &Queue, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> S
             stats.entries += read.listing.entries.len() as u64;
             stats.findings += read.listing.findings.len() as u64;
             stats.changed |= read.changed;
-            if each(read.listing).is_break() {
+            if each(Walked::Listing(read.listing)).is_break() {
                 return stats;
             }
         }
@@ -255,15 +261,23 @@ impl Queue {
         }
     }
 
-    /// Returns the next listings in order, waits for them, or returns none when all were handed over.
+    /// Returns the listings that are ready, in order.
     fn take_ready(&self) -> Vec<Read> {
+        self.take_batch(&mut self.lock())
+    }
+
+    /// Returns the next listings in order, waits for them, or returns none when all were handed over.
+    fn wait_ready(&self) -> Vec<Read> {
         let mut guard = self.lock();
         while guard.ready.is_empty() && !guard.stopped && !guard.is_all_read() {
             guard.caller_waits = true;
             guard = self.to_deliver.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
-        let state = &mut *guard;
-        state.caller_waits = false;
+        guard.caller_waits = false;
+        self.take_batch(&mut guard)
+    }
+
+    fn take_batch(&self, state: &mut State) -> Vec<Read> {
         let mut batch = Vec::new();
         let mut taken = 0;
         while taken < BATCH

@@ -20,7 +20,7 @@ fn new_copy() -> TempDir {
 
 fn scan_all(path: &Path) -> (Vec<Listing>, ScanStats) {
     let mut listings = Vec::new();
-    let stats = scan::scan(path, &mut |listing| {
+    let stats = scan_tree(path, &mut |listing| {
         listings.push(listing);
         ControlFlow::Continue(())
     });
@@ -424,7 +424,7 @@ fn a_walk_that_is_broken_off_ends_with_what_was_handed_over() {
         fs::create_dir(copy.path().join(format!("{number:03}"))).unwrap();
     }
     let mut seen = 0;
-    let stats = scan::scan(copy.path(), &mut |_| {
+    let stats = scan_tree(copy.path(), &mut |_| {
         seen += 1;
         if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -438,7 +438,7 @@ fn a_panic_of_the_caller_ends_the_walk_and_is_passed_on() {
     fs::create_dir(copy.path().join("d")).unwrap();
     let path = copy.path().to_owned();
     let panicked = std::thread::spawn(move || {
-        let _ = scan::scan(&path, &mut |_| panic!("on purpose"));
+        let _ = scan_tree(&path, &mut |_| panic!("on purpose"));
     });
     assert!(panicked.join().is_err());
 }
@@ -459,7 +459,7 @@ fn a_copy_that_is_no_directory_cannot_be_walked() {
     let file = copy.path().join("file");
     fs::write(&file, b"").unwrap();
     symlink("/", copy.path().join("link")).unwrap();
-    let fail = |path: &Path| text(&scan::scan(path, &mut |_| ControlFlow::Continue(())).unwrap_err());
+    let fail = |path: &Path| text(&scan_tree(path, &mut |_| ControlFlow::Continue(())).unwrap_err());
     assert_eq!(fail(&file), format!("cannot open the copy {file:?}: Not a directory (os error 20)"));
     let link = copy.path().join("link");
     assert_eq!(fail(&link), format!("cannot open the copy {link:?}: Not a directory (os error 20)"));
