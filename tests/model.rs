@@ -5,6 +5,8 @@
 
 #[path = "model/mod.rs"]
 mod model;
+#[path = "model/recorded.rs"]
+mod recorded;
 
 use model::*;
 use std::time::Duration;
@@ -59,6 +61,18 @@ fn node(catalog: &Catalog, at: Instant, name: char) -> Node {
 }
 
 // Histories.
+
+#[test]
+fn histories_recorded_of_another_implementation_come_out_row_by_row() {
+    let recorded = match std::env::var("ASOF_HISTORIES") {
+        Ok(path) => std::fs::read(&path).unwrap_or_else(|e| panic!("cannot read {path}: {e}")),
+        Err(_) => zstd::decode_all(&include_bytes!("data/model/histories.jsonl.zst")[..]).expect("it is whole"),
+    };
+    let lines = String::from_utf8(recorded).expect("JSON is UTF-8");
+    let states: usize = lines.lines().map(recorded::replay).sum();
+    println!("{} histories, {states} states", lines.lines().count());
+    assert!(lines.lines().count() >= 300, "{} histories", lines.lines().count());
+}
 
 #[test]
 fn any_history_leaves_the_rows_of_indexing_what_is_left_in_order() {
