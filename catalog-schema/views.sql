@@ -91,7 +91,9 @@ SELECT s.name AS source,
           UNION ALL
           SELECT e.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = e.name), CAST(e.name AS TEXT)) || '/' || up.path
             FROM up JOIN dirent e INDEXED BY dirent_node
-              ON e.node = up.node AND e.born <= max(d.born, i.born) AND e.died > max(d.born, i.born))
+              ON e.node = up.node
+             AND e.born <= max(d.born, i.born, (SELECT min(o.taken_at) FROM generation o WHERE o.source = s.id AND o.status = 'published'))
+             AND e.died > max(d.born, i.born, (SELECT min(o.taken_at) FROM generation o WHERE o.source = s.id AND o.status = 'published')))
         SELECT path FROM up WHERE node = s.root) AS path,
        coalesce((SELECT text FROM odd_name o WHERE o.name = d.name), CAST(d.name AS TEXT)) AS name,
        d.name AS name_raw,

@@ -3,7 +3,8 @@
 //! Random histories of shares, told in memory: copies are indexed in any order, forgotten (the newest, the oldest, one in between),
 //! indexed again with what they hold now, and runs are killed half way and followed by another input. After every step the
 //! public views must be those of a catalog in which the copies that are left were indexed alone, in the order of time; and every tree
-//! must be the one that was told. `ASOF_SEED=N` runs one history, `ASOF_LAW=N` runs N of each kind.
+//! must be the one that was told. `ASOF_SEED=N` plays one history, `ASOF_LAW=N` plays N of each kind, from
+//! `ASOF_LAW_FIRST` on (scripts/soak).
 
 use asof::catalog::{Column, NewGeneration, NewSource, Query, QueryLimits, Reader, SourceRow, Writer, Written};
 use asof::clock::Fixed;
@@ -504,9 +505,10 @@ fn play_all(rule: Rule) {
         play(seed, rule);
         return;
     }
-    let count = std::env::var("ASOF_LAW").ok().and_then(|count| count.parse().ok()).unwrap_or(12);
-    let states: usize = (0..count).map(|seed| play(seed, rule)).sum();
-    println!("{rule:?}: {count} histories, {states} states");
+    let number = |name, default| std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(default);
+    let (first, count): (u64, u64) = (number("ASOF_LAW_FIRST", 0), number("ASOF_LAW", 12));
+    let states: usize = (first..first + count).map(|seed| play(seed, rule)).sum();
+    println!("{rule:?}: {count} histories from {first} on, {states} states");
 }
 
 #[test]

@@ -381,7 +381,7 @@ pub struct GenerationWriter<'w> {
     pub(super) now: Time,
     level: Level,
     copy: (StoreId, Vec<u8>),
-    again: bool,
+    pub(super) again: bool,
     pub(super) ids: Option<Ids>,
     pub(super) sequence: i64,
     next_node: i64,

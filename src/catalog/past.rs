@@ -54,9 +54,9 @@ impl GenerationWriter<'_> {
         matches!(self.mode, Mode::Append)
     }
 
-    /// Tells whether the source has no other generation.
+    /// Tells whether the source has no other generation, nor one whose place this one takes.
     pub fn is_only(&self) -> bool {
-        self.previous.is_none() && self.next.is_none()
+        self.previous.is_none() && self.next.is_none() && !self.again
     }
 
     /// Returns the directory of the first copy of the previous generation.

@@ -72,7 +72,7 @@ pub(super) fn name_key(slot: Slot<'_>, kind: KindNumber) -> i64 {
 
 /// Writes down which of its names defines a node that has several.
 pub(super) fn define(c: &Connection, source: SourceId, key: i64, node: NodeId) -> rusqlite::Result<()> {
-    c.prepare_cached("INSERT OR IGNORE INTO identity(source, inode, born_ns, node) VALUES (?1, ?2, ?3, ?4)")?
+    c.prepare_cached("INSERT OR REPLACE INTO identity(source, inode, born_ns, node) VALUES (?1, ?2, ?3, ?4)")?
         .execute([source.0, key, NAMED, node.0])
         .map(drop)
 }
