@@ -11,5 +11,7 @@ mod damage;
 mod fidelity;
 #[path = "mount/lifecycle.rs"]
 mod lifecycle;
+#[path = "mount/numbers.rs"]
+mod numbers;
 #[path = "mount/tree.rs"]
 mod tree;

@@ -297,6 +297,50 @@ fn a_file_tells_which_backup_it_is_from_and_copies_do_not_carry_that() {
     site.umount();
 }
 
+/// > An inode number never means another tree, and is the same in every mount and after a restart. A generation that is indexed
+/// > late gives new numbers to the views of all sources that show something else now; who is inside an old one stays there for an
+/// > hour. Dates that are not listed have numbers that hold for one mount.
+#[test]
+fn an_inode_number_never_means_another_tree() {
+    let site = Site::with_source();
+    sh(&site.path(""), "mkdir -p other more/2026-11-20; printf m > more/2026-11-20/file");
+    site.ok(&["source", "add", "nfs", "more", "--copies", site.path("more").to_str().expect("a plain path")]);
+    for day in ["18", "21"] {
+        sh(&site.path("live"), &format!("printf {day} > day"));
+        site.copy(&format!("2026-11-{day}"));
+    }
+    site.ok(&["index", "homes"]);
+    site.ok(&["index", "more"]);
+    let mount = site.mount(&[]);
+    site.ok(&["mount", "other"]);
+    let numbers = |dir: &str| sh(&site.path(dir), "find . -printf '%i %p\\n'");
+    let before = numbers("mnt");
+    assert_eq!(numbers("other"), before);
+    site.ok(&["umount", "other"]);
+    site.umount();
+    site.mount(&[]);
+    assert_eq!(numbers("mnt"), before);
+    let inside = std::fs::File::open(mount.join("@2026-11-20T000000Z")).expect("a directory");
+    let named_by_date = sh(&mount, "stat -c %i @2026-11-20");
+
+    sh(&site.path("live"), "printf 19 > day");
+    site.copy("2026-11-19");
+    site.ok(&["index", "homes"]);
+    wait_until("the late one is seen", || sh(&mount, "cat @2026-11-20T000000Z/homes/day") == "19");
+
+    let day = format!("/proc/self/fd/{}/homes/day", std::os::fd::AsRawFd::as_raw_fd(&inside));
+    assert_eq!(std::fs::read_to_string(day).expect("he is still inside"), "18");
+    let after = numbers("mnt");
+    let is_changed = |line: &&str| !after.lines().any(|l| l == *line);
+    let changed: Vec<&str> =
+        before.lines().filter(is_changed).map(|line| line.split_once(' ').expect("two").1).collect();
+    let below = ["", "/homes", "/homes/day", "/more", "/more/file"];
+    assert_eq!(changed, below.map(|below| format!("./@2026-11-20T000000Z{below}")));
+    assert_ne!(sh(&mount, "stat -c %i @2026-11-20"), named_by_date);
+    drop(inside);
+    site.umount();
+}
+
 /// > A generation is there whole or not at all. A killed `asof index` leaves nothing behind; the next one cleans up.
 #[test]
 fn a_generation_is_there_whole_or_not_at_all() {

@@ -13,6 +13,7 @@ use super::insert::{Insertion, replace_object};
 use super::intern::Interned;
 use super::lock::{Busy, CatalogLock, CatalogLockFile, LockWait, Locking};
 use super::notes::Subject;
+use super::numbers::{check_generation, check_node};
 use super::tables::BLOCK_BITS;
 use super::{Error, connect, interval, proof, reader, tables};
 use crate::model::{GenerationId, Kind, Level, NodeId, ObjectId, Scan, SourceId, Status, StoreId, Time};
@@ -212,6 +213,7 @@ impl Writer {
             (false, true) => return Err(Error::NoSuchGeneration { source_name: new.source.name.clone(), at }),
             _ => {}
         }
+        check_generation(&self.path, self.sql(doing, |c| next_id(c, "generation"))?)?;
         let (previous, next) = self.sql(doing, |c| neighbours(c, source, at))?;
         let subject = self.subject(source)?;
         let is_append = next.is_none() && !new.again;
@@ -477,7 +479,7 @@ impl GenerationWriter<'_> {
     /// Returns a number for a node that no generation has had.
     ///
     /// # Errors
-    /// [`Error::Sqlite`].
+    /// [`Error::NumbersUsedUp`], [`Error::Sqlite`].
     pub fn new_node(&mut self) -> Result<NodeId, Error> {
         if self.next_node & ((1 << BLOCK_BITS) - 1) == 0 {
             // The block is used up (its first number is the root's or was given out when it was taken).
@@ -488,12 +490,9 @@ impl GenerationWriter<'_> {
                 Ok(block << BLOCK_BITS)
             })?;
         }
-        let node = self.next_node;
-        if node >= super::NODE_MAX {
-            return Err(Error::NodesUsedUp { path: self.path.to_owned() });
-        }
+        let node = check_node(self.path, self.next_node)?;
         self.next_node += 1;
-        Ok(NodeId(node))
+        Ok(node)
     }
 
     /// Proves the generation and makes it visible and durable. `walked`: the entries that a full walk saw; `index_ms`: how long it took.
@@ -773,9 +772,14 @@ impl Drop for GenerationWriter<'_> {
 
 /// Returns the number of the next block of node numbers; the caller inserts it.
 pub(super) fn next_block(c: &Connection) -> rusqlite::Result<i64> {
+    next_id(c, "node_block")
+}
+
+/// Returns the number that the next row of a table will have.
+fn next_id(c: &Connection, table: &str) -> rusqlite::Result<i64> {
     // SQLite keeps the highest number ever used of an AUTOINCREMENT table, those of deleted rows included.
     let highest: Option<i64> = c
-        .query_row("SELECT max(seq) FROM sqlite_sequence WHERE name = 'node_block'", [], |r| r.get(0))
+        .query_row("SELECT max(seq) FROM sqlite_sequence WHERE name = ?1", [table], |r| r.get(0))
         .optional()?
         .flatten();
     Ok(highest.unwrap_or(0) + 1)

@@ -21,6 +21,7 @@ mod interval;
 mod lock;
 mod manifest;
 mod notes;
+pub mod numbers;
 mod past;
 mod proof;
 mod query;
@@ -41,7 +42,7 @@ pub use manifest::{Deed, TellError};
 pub use notes::ChangeOps;
 pub use query::{Column, Query, QueryLimits};
 pub use reader::{DirEntry, GenerationRow, Reader, SourceRow};
-pub use registry::{CopyRow, InstantRow, ObjectRow, Registry, RegistrySource};
+pub use registry::{CopyRow, ObjectRow, Registry, RegistrySource};
 pub use rows::{NodeRow, Perm, Place};
 pub use sources::{NewSource, Resume};
 
@@ -51,9 +52,6 @@ use std::time::Duration;
 
 /// The `user_version` that this program writes and reads.
 pub const FORMAT: i64 = schema::FORMAT;
-
-/// Node numbers stay below this: the upper bits of an inode number are the view.
-const NODE_MAX: i64 = 1 << 36;
 
 /// What can go wrong with a catalog.
 #[derive(Debug, thiserror::Error)]
@@ -182,11 +180,15 @@ pub enum Error {
         /// The catalog.
         path: PathBuf,
     },
-    /// All numbers for nodes are given out.
-    #[error("catalog {path:?} has no number left for a node: it had 68,719,476,736")]
-    NodesUsedUp {
+    /// A number that does not fit into an inode number would be needed.
+    #[error("catalog {path:?} has used up the numbers of {of}, of which there are 2^{bits}")]
+    NumbersUsedUp {
         /// The catalog.
         path: PathBuf,
+        /// What they are numbers of.
+        of: &'static str,
+        /// How many bits they have.
+        bits: u32,
     },
     /// The disk is full.
     #[error("{doing} in catalog {path:?}: the disk is full")]

@@ -1,10 +1,12 @@
-//! The short lists that a mount keeps in memory: sources, their instants, and the numbers of views.
+//! The short lists that a mount keeps in memory: sources and their generations.
 //!
 //! Promises: one consistent picture of one moment; only published generations are in it. Its size grows
 //! with the number of generations, never with the number of files.
 
+use super::numbers::{CatalogId, Vector, check_generation};
 use super::{Error, reader::Reader};
-use crate::model::{CopyId, NodeId, ObjectId, SourceId, SourceKind, StoreId, Time, ViewId};
+use crate::model::{CopyId, GenerationId, NodeId, ObjectId, SourceId, SourceKind, StoreId, Time};
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// A source with the instants of its published generations.
@@ -20,23 +22,14 @@ pub struct RegistrySource {
     pub root: NodeId,
     /// Published instants, oldest first.
     pub instants: Vec<Time>,
+    /// The generation of each of them.
+    pub generations: Vec<GenerationId>,
     /// Losses of the generation at the same place in `instants`; 0 is complete.
     pub losses: Vec<i64>,
     /// For each of them, the spans in which the source did not record what changed.
     pub gaps: Vec<i64>,
     /// For each of them, the parts of a disk that are not read.
     pub unsupported: Vec<i64>,
-}
-
-/// A tree that can be shown: of one source, or of all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InstantRow {
-    /// The upper part of its inode numbers.
-    pub id: ViewId,
-    /// The source, or none for all.
-    pub source: Option<SourceId>,
-    /// As of when.
-    pub at: Time,
 }
 
 /// Where an object lies.
@@ -63,13 +56,13 @@ pub struct ObjectRow {
     pub has_generation: bool,
 }
 
-/// Sources, instants and view numbers at one moment.
+/// Sources and generations at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
+    /// Which catalog this is.
+    pub catalog: CatalogId,
     /// Sources by name.
     pub sources: Vec<RegistrySource>,
-    /// Every view, by source (all first) and instant.
-    pub instants: Vec<InstantRow>,
     /// Blocks of node numbers and the source that owns each, by block.
     pub blocks: Vec<(i64, SourceId)>,
     /// Entries and bytes of the newest generations together.
@@ -88,10 +81,13 @@ impl Reader {
     /// Five queries; proportional to the number of generations and node blocks.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] if SQLite fails.
+    /// [`Error::NumbersUsedUp`] if a generation has a number that no view can have; [`Error::Sqlite`] if SQLite fails.
     pub fn registry(&self) -> Result<Registry, Error> {
-        self.run("reading the registry", |connection| {
-            let mut registry = Registry::default();
+        let registry = self.run("reading the registry", |connection| {
+            let catalog = connection
+                .prepare_cached("SELECT uuid, incarnation FROM catalog")?
+                .query_row([], |row| Ok(CatalogId { uuid: row.get(0)?, incarnation: row.get(1)? }))?;
+            let mut registry = Registry { catalog, ..Registry::default() };
             let mut statement = connection.prepare_cached("SELECT id, name, kind, root FROM source ORDER BY name")?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
@@ -102,6 +98,7 @@ impl Reader {
                     kind: SourceKind::from_word(&kind).ok_or(rusqlite::Error::InvalidQuery)?,
                     root: NodeId(row.get(3)?),
                     instants: Vec::new(),
+                    generations: Vec::new(),
                     losses: Vec::new(),
                     gaps: Vec::new(),
                     unsupported: Vec::new(),
@@ -109,7 +106,7 @@ impl Reader {
             }
             let mut statement = connection.prepare_cached(
                 "SELECT source, taken_at, losses, entries, size_bytes, gaps, \
-                 (SELECT count(*) FROM finding f WHERE f.source = g.source AND f.at = g.taken_at AND f.kind = 'unsupported') \
+                 (SELECT count(*) FROM finding f WHERE f.source = g.source AND f.at = g.taken_at AND f.kind = 'unsupported'), id \
                  FROM generation g WHERE status = 'published' ORDER BY source, taken_at",
             )?;
             let mut rows = statement.query([])?;
@@ -121,6 +118,7 @@ impl Reader {
                     source.losses.push(row.get::<_, Option<i64>>(2)?.unwrap_or(0));
                     source.gaps.push(row.get(5)?);
                     source.unsupported.push(row.get(6)?);
+                    source.generations.push(GenerationId(row.get(7)?));
                 }
                 let sizes: (Option<i64>, Option<i64>) = (row.get(3)?, row.get(4)?);
                 newest.insert(id, sizes);
@@ -128,21 +126,6 @@ impl Reader {
             for (entries, bytes) in newest.into_values() {
                 registry.entries += entries.unwrap_or(0) as u64;
                 registry.size_bytes += bytes.unwrap_or(0) as u64;
-            }
-            let mut statement = connection
-                .prepare_cached("SELECT id, source, taken_at FROM generation WHERE status = 'published' ORDER BY source, taken_at")?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                let source = Some(SourceId(row.get(1)?));
-                registry.instants.push(InstantRow { id: ViewId(row.get(0)?), source, at: Time(row.get(2)?) });
-            }
-            let mut statement = connection.prepare_cached(
-                "SELECT max(id), taken_at FROM generation WHERE status = 'published' GROUP BY taken_at ORDER BY taken_at",
-            )?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                let id = ViewId((1 << 23) + row.get::<_, i64>(0)?);
-                registry.instants.push(InstantRow { id, source: None, at: Time(row.get(1)?) });
             }
             let mut statement = connection.prepare_cached("SELECT block, source FROM node_block ORDER BY block")?;
             let mut rows = statement.query([])?;
@@ -154,17 +137,57 @@ impl Reader {
             )?;
             (registry.has_xattrs, registry.has_acls) = statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(registry)
-        })
+        })?;
+        let generations = registry.sources.iter().flat_map(|source| &source.generations);
+        generations.into_iter().try_for_each(|id| check_generation(self.path(), id.0).map(drop))?;
+        Ok(registry)
+    }
+}
+
+impl RegistrySource {
+    /// Returns which of its generations is the newest at or before `at`, as a place in `instants`.
+    pub fn newest(&self, at: Time) -> Option<usize> {
+        self.instants.partition_point(|t| *t <= at).checked_sub(1)
     }
 }
 
 impl Registry {
     /// Tells whether two registries show the same views of the same sources.
     pub fn same_views(&self, other: &Self) -> bool {
-        let name = |s: &RegistrySource| (s.id, s.name.clone(), s.losses.clone(), s.gaps.clone());
-        self.instants == other.instants
+        type Shown<'a> = (SourceId, &'a str, &'a [GenerationId], &'a [i64], &'a [i64]);
+        fn shown(s: &RegistrySource) -> Shown<'_> {
+            (s.id, &s.name, &s.generations, &s.losses, &s.gaps)
+        }
+        self.catalog == other.catalog
             && self.has_xattrs == other.has_xattrs
             && self.has_acls == other.has_acls
-            && self.sources.iter().map(name).eq(other.sources.iter().map(name))
+            && self.sources.iter().map(shown).eq(other.sources.iter().map(shown))
+    }
+
+    /// Returns every instant at which some source has a generation, oldest first, with the generations that it resolves
+    /// to. They all differ.
+    pub fn vectors(&self) -> Vec<(Time, Vector)> {
+        let of_source = |s: &RegistrySource| -> Vec<(Time, SourceId, GenerationId)> {
+            s.instants.iter().zip(&s.generations).map(|(at, generation)| (*at, s.id, *generation)).collect()
+        };
+        let mut events: Vec<_> = self.sources.iter().flat_map(of_source).collect();
+        events.sort_unstable();
+        let mut newest: HashMap<SourceId, [u8; 8]> = HashMap::new();
+        // In ascending order: as bytes, the highest first, they sort as numbers do.
+        let mut ids: Vec<[u8; 8]> = Vec::with_capacity(self.sources.len());
+        let mut vectors = Vec::new();
+        for instant in events.chunk_by(|a, b| a.0 == b.0) {
+            for (_, source, generation) in instant {
+                let id = generation.0.to_be_bytes();
+                if let Some(place) = newest.insert(*source, id).and_then(|old| ids.binary_search(&old).ok()) {
+                    ids.remove(place);
+                }
+                if let Err(place) = ids.binary_search(&id) {
+                    ids.insert(place, id);
+                }
+            }
+            vectors.push((instant[0].0, Vector::of(&ids)));
+        }
+        vectors
     }
 }

@@ -4,7 +4,7 @@
 //! versions named; an older one is brought up to date in one transaction, by whoever asks for it. The text of the tables is in
 //! `catalog-schema/`, nowhere else.
 
-use super::Error;
+use super::{Error, numbers};
 use rusqlite::Connection;
 use std::path::Path;
 
@@ -54,7 +54,7 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<i64, Error> 
     }
 }
 
-/// Brings an older catalog to [`FORMAT`], views included, in one transaction.
+/// Brings an older catalog to [`FORMAT`], views included, in one transaction. One with too large numbers stays as it is.
 pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), Error> {
     let doing = "bringing the format up to date";
     let found: i64 = connection
@@ -68,6 +68,7 @@ pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), Error>
     if steps.is_empty() {
         return Ok(());
     }
+    check_numbers(connection, path)?;
     // Tables that others refer to are rebuilt, and views that name them are in the way of that.
     let migrated =
         connection.execute_batch("PRAGMA foreign_keys = OFF").and_then(|()| old_views(connection)).and_then(|drop| {
@@ -78,6 +79,22 @@ pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), Error>
         let _ = connection.execute_batch("ROLLBACK");
         Error::sqlite(doing, path, e)
     })
+}
+
+/// Refuses a catalog of an older format whose nodes or views have numbers for which format 5 has no room: they had 40
+/// bits, and the views were not counted.
+fn check_numbers(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let highest = |sql: &str| {
+        connection
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .map_err(|e| Error::sqlite("looking at its numbers", path, e))
+    };
+    // Blocks of 2^16 nodes.
+    numbers::check_node(path, highest("SELECT coalesce(max(block), 0) << 16 FROM node_block")?)?;
+    // Generations are numbered anew above all views, beginning with this one (0005_objects.sql).
+    let views =
+        "SELECT coalesce(max(seq), 0) + (SELECT count(*) FROM generation) FROM sqlite_sequence WHERE name = 'instant'";
+    numbers::check_generation(path, highest(views)?).map(drop)
 }
 
 /// Returns the statements that drop the views of an older format.
@@ -111,5 +128,31 @@ mod tests {
         assert_eq!((version(&old), version(&new)), (FORMAT, FORMAT));
         assert_eq!(old.query_row("SELECT count(*) FROM store", [], |r| r.get::<_, i64>(0)).unwrap(), 1);
         migrate(&old, Path::new("old")).unwrap();
+    }
+
+    /// They had 40 bits for nodes, and views were not counted.
+    #[test]
+    fn a_catalog_of_format_4_with_numbers_that_are_too_large_is_refused_and_stays_as_it_is() {
+        let cases = [
+            ("INSERT INTO node_block(block, source) VALUES ((1 << 20) - 1, 1)", None),
+            ("INSERT INTO node_block(block, source) VALUES (1 << 20, 1)", Some("nodes, of which there are 2^36")),
+            ("INSERT INTO instant(id, source, at) VALUES ((1 << 26) - 2, 1, 5)", None),
+            (
+                "INSERT INTO instant(id, source, at) VALUES ((1 << 26) - 1, 1, 5)",
+                Some("generations, of which there are 2^26"),
+            ),
+        ];
+        for (sql, expected) in cases {
+            let old = Connection::open_in_memory().unwrap();
+            old.execute_batch(&format!("{BASE} {}", STEPS[..3].concat())).unwrap();
+            let one = "INSERT INTO source(id, name, kind, settings, root, next_node, added_at) VALUES (1, 's', 'nfs', '{}', 65536, 65537, 0); \
+                       INSERT INTO generation(source, taken_at, level, status, first_content) VALUES (1, 5, 'full', 'available', 1)";
+            old.execute_batch(&format!("{one}; {sql}")).unwrap();
+            let refused = migrate(&old, Path::new("old")).err().map(|e| e.to_string());
+            let text = |what| format!("catalog \"old\" has used up the numbers of {what}");
+            assert_eq!(refused, expected.map(text), "{sql}");
+            let version = old.query_row("PRAGMA user_version", [], |r| r.get::<_, i64>(0)).unwrap();
+            assert_eq!(version, if expected.is_some() { 4 } else { FORMAT }, "{sql}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! node numbers are never given out again. Never touches a file of a backup.
 
 use super::generation::{Writer, next_block};
+use super::numbers::check_node;
 use super::tables::{self, BLOCK_BITS, insert_odd_name};
 use super::{CopyRow, Error, reader};
 use crate::model::{Rule, SourceId, SourceKind, StoreId, Time};
@@ -52,6 +53,8 @@ impl Writer {
         if taken {
             return Err(Error::SourceExists { name: new.name.to_owned() });
         }
+        let next = self.sql("adding a source", next_block)?;
+        check_node(&self.path, next << BLOCK_BITS)?;
         self.change("adding a source", |c| {
             let block = next_block(c)?;
             let root = block << BLOCK_BITS;

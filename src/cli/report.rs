@@ -73,8 +73,8 @@ impl From<catalog::Error> for Failure {
     fn from(e: catalog::Error) -> Self {
         use catalog::Error::{
             Busy, Contradiction, Exists, Full, GenerationExists, Io, Missing, NetworkFilesystem, NoSuchGeneration,
-            NoSuchSource, NodesUsedUp, NotACatalog, ReadOnly, Refused, SourceExists, SourceName, Spent, Sqlite, TooNew,
-            TooOld, Unproved, Unreadable,
+            NoSuchSource, NotACatalog, NumbersUsedUp, ReadOnly, Refused, SourceExists, SourceName, Spent, Sqlite,
+            TooNew, TooOld, Unproved, Unreadable,
         };
         let migrate;
         let hint = match &e {
@@ -101,7 +101,7 @@ impl From<catalog::Error> for Failure {
             GenerationExists { .. } => Some("give it another second: asof index NAME PATH --at DATE"),
             NoSuchGeneration { .. } => Some("asof generations NAME lists them"),
             Unproved { .. } => Some("nothing of it was kept; the copy is untouched: please report this"),
-            NodesUsedUp { .. } => Some("begin another catalog beside it: asof init --catalog FILE"),
+            NumbersUsedUp { .. } => Some("nothing was changed; a new catalog over the same copies begins anew"),
             Full { .. } => Some("nothing that was published is lost; make room and run it again"),
             Io { .. } | SourceName { .. } | Contradiction { .. } | Spent { .. } | Refused(_) | Sqlite { .. } => None,
         };

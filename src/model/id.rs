@@ -26,7 +26,7 @@ id_type!(
     GenerationId
 );
 id_type!(
-    /// A file, directory, symlink or device; unique over the whole catalog, below 2^40.
+    /// A file, directory, symlink or device; unique over the whole catalog, below 2^36.
     NodeId
 );
 id_type!(
@@ -42,6 +42,6 @@ id_type!(
     CopyId
 );
 id_type!(
-    /// A tree of one instant, below 2^24; the upper part of an inode number.
+    /// A tree that a mount shows, below 2^27; the upper part of an inode number.
     ViewId
 );

@@ -1,18 +1,18 @@
 //! Inode numbers: which tree, and which node in it.
 //!
-//! `number = view << 40 | node`. The number is a pure function of the catalog: it is the same after a restart
-//! of the daemon, so that a new one can take over a live mount. Names of one node (hard links) share a
-//! number inside a view; no number is shared by two views. View 0 is the top that no source has; nodes
-//! below [`FIRST_NODE`] are directories and files that the mount makes up.
+//! `number = view << 36 | node`, bit 63 stays 0. Which tree a view is, and for how long, is said in
+//! [`crate::catalog::numbers`]. Names of one node (hard links) share a number inside a view; no number is
+//! shared by two views. View 0 is the top that no source has: its nodes are the sources. In the other views
+//! nodes below [`FIRST_NODE`] are directories and files that the mount makes up.
 
+use crate::catalog::numbers::{NODE_BITS, VIEW_BITS};
 use crate::model::{NodeId, SourceId, ViewId};
 
-/// Bits of a number that tell the node.
-const NODE_BITS: u32 = 40;
 /// Numbers of real nodes begin here (`catalog` gives out block 1 and up).
 const FIRST_NODE: i64 = 1 << 16;
-/// The largest view number; views of ad-hoc dates are given out downward from here.
-pub(super) const VIEW_MAX: i64 = (1 << 24) - 1;
+const NODE_MAX: i64 = (1 << NODE_BITS) - 1;
+/// How many numbers of views there are.
+const VIEWS: i64 = 1 << VIEW_BITS;
 
 const ROOT: i64 = 1;
 const NOTES: i64 = 2;
@@ -28,6 +28,7 @@ impl Ino {
     pub const ROOT: Self = Self(ROOT as u64);
 
     fn new(view: ViewId, node: i64) -> Self {
+        debug_assert!((0..VIEWS).contains(&view.0) && (0..=NODE_MAX).contains(&node));
         Self((view.0 << NODE_BITS | node) as u64)
     }
 
@@ -42,10 +43,10 @@ impl Ino {
         Self::new(view, 0)
     }
 
-    /// Returns the number of the directory that holds the instants of a source; none beyond 65,280 sources.
-    pub(super) fn of_source(source: SourceId) -> Option<Self> {
-        let node = FIRST_SOURCE + source.0;
-        (node < FIRST_NODE).then(|| Self::new(ViewId(0), node))
+    /// Returns the number of the directory that holds the instants of a source. There are fewer sources than blocks of
+    /// nodes, so they fit.
+    pub(super) fn of_source(source: SourceId) -> Self {
+        Self::new(ViewId(0), FIRST_SOURCE + source.0)
     }
 
     /// Returns the number of the `.asof` directory of a view (of the top: view 0).
@@ -61,11 +62,12 @@ impl Ino {
     /// Returns what the number says, before anybody knows whether that exists.
     pub(super) fn decode(self) -> Decoded {
         let view = ViewId((self.0 >> NODE_BITS) as i64);
-        let node = (self.0 & ((1 << NODE_BITS) - 1)) as i64;
+        let node = self.0 as i64 & NODE_MAX;
         match (view.0, node) {
-            (_, FIRST_NODE..) => Decoded::Node(view, NodeId(node)),
+            (VIEWS.., _) => Decoded::Nothing,
             (0, ROOT) => Decoded::Root,
             (0, FIRST_SOURCE..) => Decoded::Source(SourceId(node - FIRST_SOURCE)),
+            (_, FIRST_NODE..) => Decoded::Node(view, NodeId(node)),
             (_, NOTES) => Decoded::Notes(view),
             (_, FIRST_NOTE..FIRST_SOURCE) => Decoded::Note(view, (node - FIRST_NOTE) as usize),
             (1.., 0) => Decoded::View(view),
@@ -99,15 +101,17 @@ mod tests {
 
     #[test]
     fn every_number_says_what_it_was_made_of() {
-        let view = ViewId(VIEW_MAX);
+        let view = ViewId((1 << 27) - 1);
         assert_eq!(Ino::ROOT.decode(), Decoded::Root);
-        assert_eq!(Ino::of_source(SourceId(7)).unwrap().decode(), Decoded::Source(SourceId(7)));
-        assert_eq!(Ino::of_source(SourceId(70_000)), None);
+        assert_eq!(Ino::of_source(SourceId(7)).decode(), Decoded::Source(SourceId(7)));
+        assert_eq!(Ino::of_source(SourceId(1 << 20)).decode(), Decoded::Source(SourceId(1 << 20)));
         assert_eq!(Ino::of_view(view).decode(), Decoded::View(view));
         assert_eq!(Ino::of_notes(ViewId(0)).decode(), Decoded::Notes(ViewId(0)));
         assert_eq!(Ino::of_note(view, 3).decode(), Decoded::Note(view, 3));
-        let node = NodeId((1 << 40) - 1);
+        let node = NodeId((1 << 36) - 1);
         assert_eq!(Ino::of_node(view, node).decode(), Decoded::Node(view, node));
+        assert_eq!(Ino::of_node(view, node), Ino((1 << 63) - 1), "the largest one, as a positive number");
         assert_eq!(Ino(5).decode(), Decoded::Nothing);
+        assert_eq!(Ino(1 << 63 | 65_536).decode(), Decoded::Nothing);
     }
 }

@@ -103,12 +103,10 @@ impl Tree {
         match spot {
             Spot::Node(place) => self.list_node(&place, offset.saturating_sub(DOTS), each),
             top => {
-                let mut number = DOTS;
-                self.list_top(&top, |name, ino| {
+                let mut number = offset.max(DOTS);
+                let skip = usize::try_from(number - DOTS).unwrap_or(usize::MAX);
+                self.list_top(&top, skip, |name, ino| {
                     number += 1;
-                    if number <= offset {
-                        return Ok(true);
-                    }
                     // A source whose root cannot be shown must not be left out: the listing fails.
                     let (stat, ttl) = self.stat(ino)?;
                     let ttl = if matches!(top, Spot::View(..)) { ttl } else { Ttl::Short };

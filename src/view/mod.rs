@@ -3,7 +3,8 @@
 //! Promises: what is below a generation never changes ([`Ttl::Forever`]); only the top does, when
 //! something is published. Look-ups and listings ask the local catalog and memory, never a store. A listing
 //! that was not complete when it was indexed fails; a file whose bytes are not to be had as they were
-//! indexed fails; nothing is ever shortened or made up. Numbers and offsets mean the same after a restart.
+//! indexed fails; nothing is ever shortened or made up. Numbers mean the same after a restart and in every mount
+//! ([`catalog::numbers`]), those of dates that are not listed apart; offsets mean the same after a restart.
 //!
 //! ```text
 //! /                  one directory per instant of any source, one per source, `.asof`; any date can be looked up
@@ -11,9 +12,10 @@
 //! /SOURCE/@INSTANT   the tree of that generation
 //! ```
 //!
-//! Never writes, never knows which kind a source is of.
+//! Writes nothing but numbers of views; never knows which kind a source is of.
 
 mod content;
+mod dates;
 mod ino;
 mod list_ahead;
 mod listing;
@@ -29,6 +31,7 @@ pub use listing::EachEntry;
 pub use stat::Stat;
 pub use xattr::XattrNeed;
 
+use crate::catalog::numbers::{Numbered, Numbers, numbered};
 use crate::catalog::{self, Reader};
 use crate::clock::Clock;
 use crate::model::{NodeId, SourceId, Time, Timestamp, ViewId};
@@ -43,6 +46,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 /// A file of a copy is closed when nobody has read it between so many calls of [`Tree::rest`], so that a store
 /// can be unmounted a minute after its last reader.
 const RESTS_OPEN: u64 = 60;
+
+/// How long a view of all sources is served on after a publication gave its instant another one, in seconds. Nobody can
+/// know who is inside: the kernel opens and closes by itself.
+const GRACE_S: i64 = 3600;
 
 /// How long an answer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,15 +208,26 @@ enum Spot {
     Node(Place),
 }
 
+/// A view that is not there any more.
+struct Retired {
+    /// The last one that had it.
+    snapshot: Arc<Snapshot>,
+    /// As of when.
+    at: Time,
+    /// From then on it is stale.
+    until: Time,
+}
+
 /// The tree of everything. Shared by all threads.
 pub struct Tree {
     catalog: PathBuf,
     readers: Readers,
     watcher: Mutex<(Reader, i64)>,
     now: RwLock<Arc<Snapshot>>,
-    /// Views that the snapshot of now no longer has, with the last one that had them.
-    retired: RwLock<HashMap<ViewId, Arc<Snapshot>>>,
-    dates: top::Dates,
+    numbers: Numbers,
+    /// Views of all sources that the snapshot of now no longer has, though it has all their generations.
+    retired: RwLock<HashMap<ViewId, Retired>>,
+    dates: dates::Dates,
     listings: Arc<listing::Listings>,
     list_ahead: list_ahead::ListAhead,
     /// Readers of its own: what it asks is no trip's cost.
@@ -240,13 +258,15 @@ impl Tree {
         let registry = watcher.registry()?;
         watcher.rest()?;
         let read_at = Timestamp { seconds: clock.now().0, nanos: 0 };
+        let numbers = Numbers::of(path, registry.catalog);
         Ok(Self {
             catalog: path.to_owned(),
             readers: Readers::new(path.to_owned()),
             watcher: Mutex::new((watcher, version)),
             now: RwLock::new(Arc::new(Snapshot::new(registry, read_at))),
+            numbers,
             retired: RwLock::default(),
-            dates: top::Dates::default(),
+            dates: dates::Dates::default(),
             listings: Arc::default(),
             list_ahead: list_ahead::ListAhead::default(),
             ahead_readers: Arc::new(Readers::new(path.to_owned())),
@@ -279,7 +299,8 @@ impl Tree {
         Usage { bytes: snapshot.registry.size_bytes, entries: snapshot.registry.entries }
     }
 
-    /// Ends read transactions that are older than the last call; to be called each second.
+    /// Ends read transactions that are older than the last call, and views that were dropped long ago; to be called each
+    /// second.
     ///
     /// A reader whose transaction cannot be ended says so in the log; it is tried again when it is next used.
     pub fn rest(&self) {
@@ -287,6 +308,8 @@ impl Tree {
             tracing::error!("{}", crate::model::chain(&e));
         }
         self.store.rest(RESTS_OPEN);
+        let now = self.clock.now();
+        self.retired.write().unwrap_or_else(PoisonError::into_inner).retain(|_, retired| now < retired.until);
     }
 
     /// Sees what was published since the last call. Cheap when nothing was: one pragma.
@@ -316,29 +339,50 @@ impl Tree {
         self.xattrs.clear();
         self.listings.clear();
         self.copies.clear();
+        self.numbers.go_on_with(new.registry.catalog);
         let refreshed = self.stale(&old, &new);
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(Some(refreshed))
     }
 
-    /// Keeps what `new` no longer has and tells what a kernel must forget.
+    /// Keeps what `new` no longer has and can still be shown, and tells what a kernel must forget.
     fn stale(&self, old: &Arc<Snapshot>, new: &Snapshot) -> Refreshed {
         let mut refreshed = Refreshed { inodes: vec![Ino::ROOT], names: Vec::new() };
-        let mut retired = self.retired.write().unwrap_or_else(PoisonError::into_inner);
-        for (id, key) in old.view_ids().filter(|(id, _)| new.view(*id).is_none()) {
-            retired.insert(id, old.clone());
-            let name = format!("@{}", key.at.view_name()).into_bytes();
-            let parent = key.source.map_or(Some(Ino::ROOT), Ino::of_source);
-            refreshed.names.extend(parent.map(|parent| (parent, name)));
+        let is_other_catalog = old.registry.catalog != new.registry.catalog;
+        let gone = old.generations().filter(|(id, _)| is_other_catalog || new.generation(*id).is_none());
+        for key in gone.map(|(_, key)| key) {
+            refreshed.names.extend(key.source.map(|id| (Ino::of_source(id), top::instant_name(key.at))));
         }
+        self.retire(old, new, &mut refreshed);
         for source in old.sources().iter().chain(new.sources()) {
-            refreshed.inodes.extend(Ino::of_source(source.id));
+            refreshed.inodes.push(Ino::of_source(source.id));
         }
         refreshed.inodes.extend(notes::all_inodes());
         refreshed.inodes.sort_unstable();
         refreshed.inodes.dedup();
-        refreshed.names.extend(self.dates.names());
+        refreshed.names.extend(self.moved_dates(new));
         refreshed
+    }
+
+    /// Keeps the views of all sources that `new` no longer has, for a time, and forgets the numbers that nobody needs.
+    ///
+    /// One of which a generation is gone is stale at once: its rows are gone as well, and what is left would be
+    /// another tree.
+    fn retire(&self, old: &Arc<Snapshot>, new: &Snapshot, refreshed: &mut Refreshed) {
+        let until = Time(self.clock.now().0.saturating_add(GRACE_S));
+        let mut retired = self.retired.write().unwrap_or_else(PoisonError::into_inner);
+        for (view, vector) in self.numbers.all_known() {
+            match old.instant_of(vector) {
+                _ if new.instant_of(vector).is_some() => drop(retired.remove(&view)),
+                Some(at) => {
+                    refreshed.names.push((Ino::ROOT, top::instant_name(at)));
+                    retired.insert(view, Retired { snapshot: Arc::clone(old), at, until });
+                }
+                None => {}
+            }
+        }
+        retired.retain(|_, retired| retired.snapshot.is_kept_by(retired.at, new));
+        self.numbers.keep(|view, vector| new.instant_of(vector).is_some() || retired.contains_key(&view));
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -347,13 +391,25 @@ impl Tree {
 
     /// Returns what `view` shows and the snapshot in which it does.
     fn view(&self, ino: Ino, view: ViewId) -> Result<(Arc<Snapshot>, ViewKey), Error> {
-        let target = self.dates.target(view).unwrap_or(view);
         let snapshot = self.snapshot();
-        if let Some(key) = snapshot.view(target) {
+        let target = match numbered(view) {
+            Numbered::Passing => self.dates.target(view, self.clock.now()),
+            Numbered::Generation(_) | Numbered::Vector => Some(view),
+        };
+        let key = target.and_then(|target| match numbered(target) {
+            Numbered::Generation(id) => snapshot.generation(id),
+            Numbered::Vector => {
+                let at = self.numbers.vector(target).and_then(|vector| snapshot.instant_of(vector));
+                at.map(|at| ViewKey { source: None, at })
+            }
+            Numbered::Passing => None,
+        });
+        if let Some(key) = key {
             return Ok((snapshot, key));
         }
         let retired = self.retired.read().unwrap_or_else(PoisonError::into_inner);
-        let kept = retired.get(&target).and_then(|old| old.view(target).map(|key| (old.clone(), key)));
+        let kept = target.and_then(|target| retired.get(&target));
+        let kept = kept.map(|kept| (Arc::clone(&kept.snapshot), ViewKey { source: None, at: kept.at }));
         kept.ok_or(Error::NoSuchView { ino: ino.0, view })
     }
 
@@ -376,9 +432,8 @@ impl Tree {
         let (snapshot, key) = self.view(ino, view)?;
         let missing = || Error::NoSuchNode { ino: ino.0, at: key.at };
         let source = snapshot.owner(node).ok_or_else(missing)?;
-        let at = snapshot.resolve(key, source).ok_or_else(missing)?;
-        let generation = source.instants.binary_search(&at).map_err(|_| missing())?;
-        let has_losses = source.losses[generation] > 0;
+        let place = snapshot.resolve(key, source).ok_or_else(missing)?;
+        let (at, has_losses) = (source.instants[place], source.losses[place] > 0);
         Ok(Place { view, source: source.id, root: source.root, node, at, has_losses })
     }
 

@@ -12,8 +12,10 @@ use crate::model::{
 use crate::monitor::Void;
 use crate::source::nfs::{Nfs, Settings};
 use crate::source::{Discovered, Found, ScanStats, Source};
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// 2026-11-21T12:00:00Z, a Saturday.
 const NOW: Time = Time(1_795_262_400);
@@ -76,7 +78,40 @@ impl World {
     }
 
     fn tree(&self) -> Tree {
-        Tree::over(&self.catalog(), 16, Arc::new(Fixed(NOW)), jiff::tz::TimeZone::UTC).unwrap()
+        self.tree_at(Arc::new(Fixed(NOW)))
+    }
+
+    fn tree_at(&self, clock: Arc<dyn Clock>) -> Tree {
+        Tree::over(&self.catalog(), 16, clock, jiff::tz::TimeZone::UTC).unwrap()
+    }
+
+    /// Changes the catalog as a program does that is not here yet.
+    fn sql(&self, text: &str) {
+        rusqlite::Connection::open(self.catalog()).unwrap().execute_batch(text).unwrap();
+    }
+
+    /// Returns how many views of all sources were given a number, in all mounts.
+    fn given(&self) -> u64 {
+        fs::metadata(self.folder.path().join("catalog.db-views")).map_or(0, |file| file.len() / 32 - 1)
+    }
+}
+
+/// A clock that is set by hand.
+struct Hands(AtomicI64);
+
+impl Hands {
+    fn at(now: Time) -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(now.0)))
+    }
+
+    fn advance(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Hands {
+    fn now(&self) -> Time {
+        Time(self.0.load(Ordering::Relaxed))
     }
 }
 
@@ -171,6 +206,17 @@ fn names_after(tree: &Tree, dir: Ino, offset: u64) -> Vec<(String, u64)> {
 
 fn names(tree: &Tree, dir: Ino) -> Vec<String> {
     names_after(tree, dir, 0).into_iter().map(|(name, _)| name).collect()
+}
+
+/// Returns all that the top lists, the dots included, with the number of each.
+fn listed(tree: &Tree) -> Vec<(String, Ino)> {
+    let mut all = Vec::new();
+    let mut each = |name: &[u8], stat: &Stat, _, _| {
+        all.push((String::from_utf8(name.to_vec()).unwrap(), stat.ino));
+        ControlFlow::Continue(())
+    };
+    tree.list(Ino::ROOT, 0, &mut each).unwrap();
+    all
 }
 
 fn note(tree: &Tree, path: &str) -> String {
@@ -296,24 +342,202 @@ fn what_is_published_appears_with_the_next_refresh_and_not_before() {
 }
 
 /// A view of all sources shows something else once a generation was put in before it, so its number is another one; who
-/// has the old number open goes on to see what he saw.
+/// has the old number open goes on to see what he saw, for an hour.
 #[test]
 fn a_generation_put_in_between_gives_the_views_that_it_changes_new_numbers() {
     let world = two_sources();
-    let tree = world.tree();
-    let before = ["@2026-11-18T020000Z", "@2026-11-20T020000Z", "@2026-11-20T030000Z"].map(|name| ino(&tree, name));
+    let clock = Hands::at(NOW);
+    let tree = world.tree_at(clock.clone());
+    let views = ["@2026-11-18T020000Z", "@2026-11-20T020000Z", "@2026-11-20T030000Z"];
+    let before = views.map(|name| ino(&tree, name));
+    let own = ino(&tree, "homes/@2026-11-20T020000Z");
     world.generation("web", THURSDAY, &[("index", "early")]);
     let refreshed = tree.refresh().unwrap().expect("something was published");
-    let after = ["@2026-11-18T020000Z", "@2026-11-20T020000Z", "@2026-11-20T030000Z"].map(|name| ino(&tree, name));
+    let after = views.map(|name| ino(&tree, name));
     assert_eq!(after[0], before[0], "it lies before");
     assert_ne!(after[1], before[1], "it has one source more");
     assert_eq!(after[2], before[2], "web has a generation of its own by then");
-    assert!(refreshed.names.contains(&(Ino::ROOT, b"@2026-11-20T020000Z".to_vec())));
+    assert_eq!(ino(&tree, "homes/@2026-11-20T020000Z"), own, "homes has not changed");
+    assert_eq!(refreshed.names, [(Ino::ROOT, b"@2026-11-20T020000Z".to_vec())]);
     assert_eq!(names(&tree, before[1]), ["homes"]);
     assert_eq!(names(&tree, after[1]), ["homes", "web"]);
     assert_eq!(text(&tree, "@2026-11-20T020000Z/web/index"), "early");
     let Looked::Found(stat, _) = tree.lookup(before[1], b"homes").unwrap() else { panic!("it was there") };
     assert_eq!(names(&tree, stat.ino), ["a", "b"]);
+    // Another mount, or the next one, never showed the old one.
+    assert_eq!(world.tree().stat(before[1]).unwrap_err().class(), ErrorClass::Stale);
+    clock.advance(GRACE_S - 1);
+    tree.rest();
+    assert_eq!(names(&tree, stat.ino), ["a", "b"]);
+    clock.advance(1);
+    tree.rest();
+    for ino in [before[1], stat.ino] {
+        assert_eq!(tree.stat(ino).unwrap_err().class(), ErrorClass::Stale);
+    }
+    assert_eq!(names(&tree, after[1]), ["homes", "web"]);
+}
+
+/// Of what is forgotten the rows are gone, and what is left at its instant is the tree of the one before.
+#[test]
+fn the_number_of_a_generation_that_is_forgotten_is_stale_at_once_and_so_is_that_of_a_view_with_it() {
+    let world = two_sources();
+    world.generation("web", THURSDAY, &[("index", "early")]);
+    let tree = world.tree();
+    let before: BTreeMap<_, _> = NAMES_OF_VIEWS.iter().map(|name| (*name, ino(&tree, name))).collect();
+    let below = ino(&tree, "@2026-11-19T020000Z/web/index");
+    world.sql(&format!("DELETE FROM generation WHERE taken_at = {}", THURSDAY.0));
+    let refreshed = tree.refresh().unwrap().expect("something was forgotten");
+    for gone in ["@2026-11-19T020000Z", "web/@2026-11-19T020000Z", "@2026-11-20T020000Z"] {
+        assert_eq!(tree.stat(before[gone]).unwrap_err().class(), ErrorClass::Stale, "{gone}");
+        let (dir, name) = gone.rsplit_once('/').map_or((Ino::ROOT, gone), |(dir, name)| (ino(&tree, dir), name));
+        assert!(refreshed.names.contains(&(dir, name.as_bytes().to_vec())), "{gone}");
+    }
+    assert_eq!(tree.stat(below).unwrap_err().class(), ErrorClass::Stale);
+    for stays in ["@2026-11-18T020000Z", "@2026-11-20T030000Z", "homes/@2026-11-20T020000Z"] {
+        assert_eq!(ino(&tree, stays), before[stays], "{stays}");
+    }
+    assert_eq!(names(&tree, ino(&tree, "@2026-11-20T020000Z")), ["homes"]);
+}
+
+/// All views of [`two_sources`] with a Thursday of `web`.
+const NAMES_OF_VIEWS: [&str; 8] = [
+    "@2026-11-18T020000Z",
+    "@2026-11-19T020000Z",
+    "@2026-11-20T020000Z",
+    "@2026-11-20T030000Z",
+    "homes/@2026-11-18T020000Z",
+    "homes/@2026-11-20T020000Z",
+    "web/@2026-11-19T020000Z",
+    "web/@2026-11-20T030000Z",
+];
+
+#[test]
+fn a_generation_that_is_indexed_again_is_another_one_wherever_it_is_seen() {
+    let world = two_sources();
+    let tree = world.tree();
+    let view = |name: &str| ino(&tree, name);
+    let old = (view("homes/@2026-11-20"), view("homes/@2026-11-20T020000Z"), view("@2026-11-20T030000Z"));
+    let kept = (view("homes/@2026-11-18T020000Z"), view("@2026-11-18T020000Z"), view("web/@2026-11-20T030000Z"));
+    world.sql(&format!(
+        "UPDATE object SET generation = 99 WHERE at = {0}; UPDATE generation SET id = 99 WHERE taken_at = {0}",
+        FRIDAY.0
+    ));
+    tree.refresh().unwrap().expect("something was indexed again");
+    for ino in [old.0, old.1, old.2] {
+        assert_eq!(tree.stat(ino).unwrap_err().class(), ErrorClass::Stale);
+    }
+    assert_eq!((view("homes/@2026-11-18T020000Z"), view("@2026-11-18T020000Z"), view("web/@2026-11-20T030000Z")), kept);
+    assert_eq!(text(&tree, "homes/@2026-11-20/a"), "newer");
+    assert_eq!(text(&tree, "@2026-11-20/homes/a"), "newer");
+}
+
+#[test]
+fn a_view_has_one_number_in_all_mounts_after_a_restart_and_when_it_comes_back() {
+    let world = two_sources();
+    let (first, second) = (world.tree(), world.tree());
+    let friday = ino(&second, "@2026-11-20T020000Z");
+    let before = listed(&first);
+    assert!(before.contains(&("@2026-11-20T020000Z".to_owned(), friday)));
+    assert_eq!(listed(&second), before);
+    assert_eq!(world.given(), 3);
+    let third = world.tree();
+    assert_eq!(names(&third, friday), ["homes"], "by its number, before anything was looked up");
+    assert_eq!(listed(&third), before);
+    world.generation("web", THURSDAY, &[("index", "early")]);
+    for tree in [&first, &second, &third] {
+        tree.refresh().unwrap();
+    }
+    assert_ne!(ino(&first, "@2026-11-20T020000Z"), friday);
+    assert_eq!(ino(&second, "@2026-11-20T020000Z"), ino(&first, "@2026-11-20T020000Z"));
+    world.sql(&format!("DELETE FROM generation WHERE taken_at = {}", THURSDAY.0));
+    for tree in [&first, &second, &third, &world.tree()] {
+        tree.refresh().unwrap();
+        assert_eq!(ino(tree, "@2026-11-20T020000Z"), friday, "the view that it was");
+        assert_eq!(listed(tree), before);
+    }
+    assert_eq!(world.given(), 4);
+}
+
+#[test]
+fn the_views_of_a_catalog_that_was_put_back_have_numbers_above_all_others() {
+    let world = two_sources();
+    let tree = world.tree();
+    let before: Vec<Ino> = ["@2026-11-18T020000Z", "@latest"].iter().map(|name| ino(&tree, name)).collect();
+    names(&tree, Ino::ROOT);
+    assert_eq!(world.given(), 3);
+    world.sql("UPDATE catalog SET incarnation = incarnation + 1");
+    tree.refresh().unwrap().expect("it is another one");
+    for ino in &before {
+        assert_eq!(tree.stat(*ino).unwrap_err().class(), ErrorClass::Stale);
+    }
+    let after = ino(&tree, "@2026-11-18T020000Z");
+    assert_eq!(
+        after,
+        Ino::of_view(ViewId((1 << 26) + 5)),
+        "above a record of the catalog, three views and another record"
+    );
+    assert_eq!(ino(&world.tree(), "@2026-11-18T020000Z"), after);
+}
+
+/// 100 sources with 100 nightly generations each, at minutes of their own.
+#[test]
+fn ten_thousand_generations_need_ten_thousand_numbers_and_the_next_one_needs_one() {
+    let mut world = World::new();
+    for n in 0..100 {
+        world = world.with_source(&format!("s{n:02}"));
+        world.generation(&format!("s{n:02}"), Time(WEDNESDAY.0 + n * 60), &[]);
+    }
+    world.sql(
+        "WITH RECURSIVE night(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM night WHERE n < 99)
+         INSERT INTO generation(source, taken_at, number, sequence, level, status, losses, first_content)
+         SELECT source, taken_at + n * 86400, n + 1, n + 1, 'full', 'published', 0, 1 FROM night, generation ORDER BY n, source",
+    );
+    let later = Time(WEDNESDAY.0 + 100 * 86_400);
+    let tree = world.tree_at(Hands::at(later));
+    let before = listed(&tree);
+    assert_eq!(before.len(), 2 + 1 + 100 + 10_000);
+    assert_eq!(world.given(), 10_000);
+    let (mut views, mut sources) = (std::collections::BTreeSet::new(), 0);
+    for (night, (name, view)) in before.iter().filter(|(name, _)| name.starts_with('@')).enumerate() {
+        assert_eq!(ino(&tree, name), *view, "{name}");
+        assert!(view.0 < 1 << 63 && views.insert(*view), "{name}");
+        if night % 500 == 50 {
+            let shown = names(&tree, *view);
+            assert_eq!(shown.len(), if night == 50 { 51 } else { 100 }, "{name}");
+            sources += shown.len();
+        }
+    }
+    assert_eq!(sources, 51 + 19 * 100);
+    world.generation("s42", later, &[]);
+    tree.refresh().unwrap().expect("something was published");
+    let after = listed(&tree);
+    assert_eq!(after[..before.len()], before, "nothing is numbered anew");
+    assert_eq!((after.len(), world.given()), (before.len() + 1, 10_001));
+    // Put in late, on the second of 100 nights: what the 100 instants until the next one of its source show is another tree.
+    world.generation("s42", Time(WEDNESDAY.0 + 86_400 + 42 * 60 + 1), &[]);
+    tree.refresh().unwrap().expect("something was published");
+    let renumbered = listed(&tree).iter().filter(|view| !after.contains(view)).count();
+    assert_eq!(renumbered, 100);
+    assert_eq!(world.given(), 10_101);
+}
+
+#[test]
+fn dates_that_are_looked_up_use_nothing_up() {
+    let world = two_sources();
+    let tree = world.tree();
+    let inside = ino(&tree, "@2026-11-20/homes/b");
+    names(&tree, Ino::ROOT);
+    assert_eq!(world.given(), 3);
+    let oldest = NOW.0 - WEDNESDAY.0;
+    for n in 0..100_000 {
+        let date = format!("@-{}s", n % oldest);
+        assert!(find(&tree, &date).is_some_and(|stat| stat.ino.0 < 1 << 63), "{date}");
+    }
+    assert_eq!(world.given(), 3);
+    assert_eq!(names(&tree, inside), ["c"]);
+    assert_eq!(text(&tree, "@2026-11-20/homes/b/c"), "see");
+    assert_eq!(text(&tree, "@2026-11-19/homes/a"), "old", "a new one resolves");
+    assert_eq!(text(&tree, "homes/@-12345s/a"), "newer");
 }
 
 /// What a tree keeps in memory goes by node and instant; both come again when a source is removed and the same
@@ -516,8 +740,8 @@ fn a_question_that_does_not_fit_what_it_is_asked_of_is_refused_by_name() {
         ),
         (tree.stat(Ino(5)).unwrap_err(), "inode 0x5 is none of a view", ErrorClass::NotFound),
         (
-            tree.stat(Ino(999 << 40 | 65_536)).unwrap_err(),
-            "inode 0x3e70000010000 belongs to view 999, which is not there any more",
+            tree.stat(Ino(999 << 36 | 65_536)).unwrap_err(),
+            "inode 0x3e7000010000 belongs to view 999, which is not there any more",
             ErrorClass::Stale,
         ),
         (

@@ -1,60 +1,16 @@
 //! The part of the tree that no backup has: the top, the instants of a source, dates of any form.
 //!
 //! Promises: a date is resolved when it is looked up, by [`crate::model::parse_date`]; what is no date, or
-//! lies before every generation, is not there. A directory for a date has a number of its own (a directory
-//! has one parent), given out downward from the largest at run time; it shows the view that the date meant
-//! then, and a later look-up that means another view gives another number. Never lists a date.
+//! lies before every generation, is not there. A listed instant is the directory of its view; any other spelling has
+//! a number of its own ([`super::dates`]) and shows that view. Views of all sources get their numbers here: one that is
+//! looked up gets one, and a listing gives one to all that it has, in one go: the kernel asks for names and attributes
+//! at once (READDIRPLUS), and an entry of that answer without a number has none in `readdir(3)` either, which
+//! leaves it out. Never lists a date.
 
-use super::ino::VIEW_MAX;
-use super::snapshot::Snapshot;
-use super::{Error, Ino, Looked, Spot, Stat, Tree, Ttl, lock, notes};
+use super::snapshot::{Snapshot, view_at};
+use super::{Error, Ino, Looked, Spot, Stat, Tree, Ttl, notes};
+use crate::catalog::RegistrySource;
 use crate::model::{AsOf, Fold, SourceId, Time, Timestamp, ViewId, parse_date};
-use std::collections::HashMap;
-use std::sync::Mutex;
-
-/// Dates are given numbers down to here; catalogs reach it after 16 million publications.
-const DATES_MAX: usize = 1 << 20;
-
-/// The directories of dates that were looked up.
-#[derive(Default)]
-pub(super) struct Dates(Mutex<DatesInner>);
-
-#[derive(Default)]
-struct DatesInner {
-    numbers: HashMap<(Option<SourceId>, Vec<u8>, ViewId), ViewId>,
-    targets: Vec<ViewId>,
-}
-
-impl Dates {
-    /// Returns the view that a date's directory shows; none if `view` is no date's.
-    pub(super) fn target(&self, view: ViewId) -> Option<ViewId> {
-        let index = usize::try_from(VIEW_MAX - view.0).ok().filter(|i| *i < DATES_MAX)?;
-        lock(&self.0).targets.get(index).copied()
-    }
-
-    /// Returns the number of the directory `name` of `source` (or of the top) that shows `target`.
-    fn number(&self, source: Option<SourceId>, name: &[u8], target: ViewId) -> Option<ViewId> {
-        let mut inner = lock(&self.0);
-        let key = (source, name.to_owned(), target);
-        if let Some(number) = inner.numbers.get(&key) {
-            return Some(*number);
-        }
-        if inner.targets.len() == DATES_MAX {
-            return None;
-        }
-        let number = ViewId(VIEW_MAX - inner.targets.len() as i64);
-        inner.targets.push(target);
-        inner.numbers.insert(key, number);
-        Some(number)
-    }
-
-    /// Returns every name that was given a number, with its directory.
-    pub(super) fn names(&self) -> Vec<(Ino, Vec<u8>)> {
-        let inner = lock(&self.0);
-        let parent = |source: Option<SourceId>| source.map_or(Some(Ino::ROOT), Ino::of_source);
-        inner.numbers.keys().filter_map(|(source, name, _)| parent(*source).map(|p| (p, name.clone()))).collect()
-    }
-}
 
 impl Tree {
     /// Returns what `name` in `parent` is.
@@ -66,8 +22,8 @@ impl Tree {
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Looked, Error> {
         let snapshot = self.snapshot();
         match self.spot(parent)? {
-            Spot::Root => Ok(self.lookup_root(&snapshot, name)),
-            Spot::Source(id) => Ok(self.lookup_instant(&snapshot, Some(id), name)),
+            Spot::Root => self.lookup_root(&snapshot, name),
+            Spot::Source(id) => self.lookup_instant(&snapshot, Some(id), name),
             Spot::View(view, _) => self.lookup_in_view(parent, view, name),
             Spot::Notes(view) => Ok(match notes::index_of(name) {
                 Some(index) => Looked::Found(self.note_stat(view, index)?, Ttl::Short),
@@ -78,60 +34,66 @@ impl Tree {
         }
     }
 
-    fn lookup_root(&self, snapshot: &Snapshot, name: &[u8]) -> Looked {
+    fn lookup_root(&self, snapshot: &Snapshot, name: &[u8]) -> Result<Looked, Error> {
+        let made = |ino| Ok(Looked::Found(Stat::of_made_directory(ino, snapshot.read_at), Ttl::Short));
         if name == notes::DIRECTORY {
-            return Looked::Found(self.made_directory(Ino::of_notes(ViewId(0)), snapshot.read_at), Ttl::Short);
+            return made(Ino::of_notes(ViewId(0)));
         }
-        match snapshot.source_named(name).and_then(|source| Ino::of_source(source.id)) {
-            Some(ino) => Looked::Found(self.made_directory(ino, snapshot.read_at), Ttl::Short),
+        match snapshot.source_named(name) {
+            Some(source) => made(Ino::of_source(source.id)),
             None => self.lookup_instant(snapshot, None, name),
         }
     }
 
     /// A listed instant is found by its name; any other date is resolved.
-    fn lookup_instant(&self, snapshot: &Snapshot, source: Option<SourceId>, name: &[u8]) -> Looked {
-        let missing = Looked::Missing(Ttl::Short);
-        let Some((b'@', date)) = name.split_first() else { return missing };
-        let Ok(date) = std::str::from_utf8(date) else { return missing };
-        let Ok(as_of) = parse_date(date, self.clock.now(), &self.zone, Fold::Later) else { return missing };
-        let instants = snapshot.instants(source);
-        let at = match as_of {
-            AsOf::Latest => instants.last().copied(),
-            AsOf::Oldest => instants.first().copied(),
-            AsOf::At(at) => snapshot.newest(source, at),
+    fn lookup_instant(&self, snapshot: &Snapshot, source: Option<SourceId>, name: &[u8]) -> Result<Looked, Error> {
+        let Some(at) = self.instant_meant(snapshot, source, name) else { return Ok(Looked::Missing(Ttl::Short)) };
+        let view = self.view_as_of(snapshot, source, at)?;
+        let is_listed = name == instant_name(at);
+        let view = if is_listed { view } else { self.dates.number(source, name, view, self.clock.now()) };
+        let stat = match source.and_then(|id| snapshot.source(id)) {
+            Some(source) => self.stat(Ino::of_node(view, source.root))?.0,
+            None => Stat::of_made_directory(Ino::of_view(view), instant_stamp(at)),
         };
-        let Some(at) = at else { return missing };
-        let Some(target) = snapshot.number(source, at) else { return missing };
-        let listed = date == at.view_name();
-        let view = if listed { Some(target) } else { self.dates.number(source, name, target) };
-        match view {
-            Some(view) => {
-                self.view_root(snapshot, source, view, at).map_or(missing, |stat| Looked::Found(stat, Ttl::Short))
-            }
-            None => missing,
+        Ok(Looked::Found(stat, Ttl::Short))
+    }
+
+    /// Returns the instant that `name` means in the directory of `source`, or at the top; none if it is no date, or one
+    /// before every generation.
+    fn instant_meant(&self, snapshot: &Snapshot, source: Option<SourceId>, name: &[u8]) -> Option<Time> {
+        let date = std::str::from_utf8(name.strip_prefix(b"@")?).ok()?;
+        match parse_date(date, self.clock.now(), &self.zone, Fold::Later).ok()? {
+            AsOf::Latest => snapshot.instants(source).last().copied(),
+            AsOf::Oldest => snapshot.instants(source).first().copied(),
+            AsOf::At(at) => snapshot.newest(source, at),
         }
     }
 
-    /// Returns the attributes of the directory that a view begins with.
-    fn view_root(&self, snapshot: &Snapshot, source: Option<SourceId>, view: ViewId, at: Time) -> Option<Stat> {
-        match source {
-            None => Some(self.made_directory(Ino::of_view(view), instant_stamp(at))),
-            Some(id) => {
-                let root = snapshot.source(id)?.root;
-                match self.stat(Ino::of_node(view, root)) {
-                    Ok((stat, _)) => Some(stat),
-                    Err(e) => {
-                        tracing::error!("cannot show {} of source {id}: {e}", at);
-                        None
-                    }
-                }
-            }
+    /// Returns the number of the view of exactly this instant, which must be one of the source's, or of any.
+    fn view_as_of(&self, snapshot: &Snapshot, source: Option<SourceId>, at: Time) -> Result<ViewId, Error> {
+        let is_instant = "a date was resolved to an instant of this snapshot";
+        match source.and_then(|id| snapshot.source(id)) {
+            Some(source) => Ok(view_at(source, source.instants.binary_search(&at).expect(is_instant))),
+            None => Ok(self.numbers.view(snapshot.vector(at).expect(is_instant))?),
         }
+    }
+
+    /// Returns the names, each with its directory, of dates that do not mean in `new` what they meant when they were
+    /// looked up.
+    pub(super) fn moved_dates(&self, new: &Snapshot) -> Vec<(Ino, Vec<u8>)> {
+        self.dates.moved(|source, name| {
+            let at = self.instant_meant(new, source, name)?;
+            match source.and_then(|id| new.source(id)) {
+                Some(source) => source.instants.binary_search(&at).ok().map(|place| view_at(source, place)),
+                None => new.vector(at).and_then(|vector| self.numbers.known(vector)),
+            }
+        })
     }
 
     fn lookup_in_view(&self, parent: Ino, view: ViewId, name: &[u8]) -> Result<Looked, Error> {
         if name == notes::DIRECTORY {
-            return Ok(Looked::Found(self.made_directory(Ino::of_notes(view), Timestamp::default()), Ttl::Short));
+            let stat = Stat::of_made_directory(Ino::of_notes(view), Timestamp::default());
+            return Ok(Looked::Found(stat, Ttl::Short));
         }
         let (snapshot, key) = self.view(parent, view)?;
         let source = snapshot.source_named(name).filter(|s| snapshot.resolve(key, s).is_some());
@@ -152,69 +114,81 @@ impl Tree {
         let changed = self.snapshot().read_at;
         match self.spot(ino)? {
             Spot::Root | Spot::Source(_) | Spot::Notes(ViewId(0)) => {
-                Ok((self.made_directory(ino, changed), Ttl::Short))
+                Ok((Stat::of_made_directory(ino, changed), Ttl::Short))
             }
-            Spot::Notes(_) => Ok((self.made_directory(ino, Timestamp::default()), Ttl::Short)),
-            Spot::View(_, key) => Ok((self.made_directory(ino, instant_stamp(key.at)), Ttl::Forever)),
+            Spot::Notes(_) => Ok((Stat::of_made_directory(ino, Timestamp::default()), Ttl::Short)),
+            Spot::View(_, key) => Ok((Stat::of_made_directory(ino, instant_stamp(key.at)), Ttl::Forever)),
             Spot::Note(view, index) => Ok((self.note_stat(view, index)?, Ttl::Short)),
             Spot::Node(place) => Ok((self.node_stat(&place)?, Ttl::Forever)),
         }
     }
 
-    fn made_directory(&self, ino: Ino, changed: Timestamp) -> Stat {
-        Stat::of_made_directory(ino, changed)
-    }
-
-    /// Calls `each` with the names of a directory that the mount makes up, in the order in which it lists them.
+    /// Calls `each` with the names of a directory that the mount makes up, in the order in which it lists them, without
+    /// the first `skip` of them.
     pub(super) fn list_top(
         &self,
         spot: &Spot,
+        skip: usize,
         mut each: impl FnMut(Vec<u8>, Ino) -> Result<bool, Error>,
     ) -> Result<(), Error> {
         let snapshot = self.snapshot();
-        let instants = |source| snapshot.instants(source).iter().map(move |at| (*at, source));
-        let mut names: Vec<(Vec<u8>, Ino)> = Vec::new();
         match spot {
             Spot::Root => {
-                names.push((notes::DIRECTORY.to_vec(), Ino::of_notes(ViewId(0))));
-                for source in snapshot.sources() {
-                    names.extend(Ino::of_source(source.id).map(|ino| (source.name.clone().into_bytes(), ino)));
-                }
-                for (at, source) in instants(None) {
-                    let view = snapshot.number(source, at);
-                    names.extend(view.map(|view| (instant_name(at), Ino::of_view(view))));
+                let (sources, instants) = (snapshot.sources(), snapshot.instants(None));
+                for place in skip..1 + sources.len() + instants.len() {
+                    let (name, ino) = match place.checked_sub(1) {
+                        None => (notes::DIRECTORY.to_vec(), Ino::of_notes(ViewId(0))),
+                        Some(n) if n < sources.len() => (sources[n].name.clone().into(), Ino::of_source(sources[n].id)),
+                        Some(n) => {
+                            let place = n - sources.len();
+                            (instant_name(instants[place]), Ino::of_view(self.listed_view(&snapshot, place)?))
+                        }
+                    };
+                    if !each(name, ino)? {
+                        break;
+                    }
                 }
             }
             Spot::Source(id) => {
-                let root = snapshot.source(*id).map(|s| s.root);
-                for (at, source) in instants(Some(*id)) {
-                    let view = snapshot.number(source, at);
-                    names.extend(view.zip(root).map(|(view, root)| (instant_name(at), Ino::of_node(view, root))));
+                let Some(source) = snapshot.source(*id) else { return Ok(()) };
+                for (place, at) in source.instants.iter().enumerate().skip(skip) {
+                    if !each(instant_name(*at), Ino::of_node(view_at(source, place), source.root))? {
+                        break;
+                    }
                 }
             }
             Spot::View(view, key) => {
                 let snapshot = self.view(Ino::of_view(*view), *view)?.0;
-                for source in snapshot.sources().iter().filter(|s| snapshot.resolve(*key, s).is_some()) {
-                    names.push((source.name.clone().into_bytes(), Ino::of_node(*view, source.root)));
+                let is_there = |source: &&RegistrySource| snapshot.resolve(*key, source).is_some();
+                for source in snapshot.sources().iter().filter(is_there).skip(skip) {
+                    if !each(source.name.clone().into(), Ino::of_node(*view, source.root))? {
+                        break;
+                    }
                 }
             }
             Spot::Notes(view) => {
-                for (index, name) in notes::names().enumerate() {
-                    names.push((name.to_vec(), Ino::of_note(*view, index)));
+                for (index, name) in notes::names().enumerate().skip(skip) {
+                    if !each(name.to_vec(), Ino::of_note(*view, index))? {
+                        break;
+                    }
                 }
             }
             Spot::Note(..) | Spot::Node(_) => {}
         }
-        for (name, ino) in names {
-            if !each(name, ino)? {
-                break;
-            }
-        }
         Ok(())
+    }
+
+    /// Returns the number of the view of all sources at an instant; the first one that has none gives one to all.
+    fn listed_view(&self, snapshot: &Snapshot, place: usize) -> Result<ViewId, Error> {
+        let vectors = snapshot.all_vectors();
+        match self.numbers.known(vectors[place]) {
+            Some(view) => Ok(view),
+            None => Ok(self.numbers.give(vectors)?[place]),
+        }
     }
 }
 
-fn instant_name(at: Time) -> Vec<u8> {
+pub(super) fn instant_name(at: Time) -> Vec<u8> {
     format!("@{}", at.view_name()).into_bytes()
 }
 

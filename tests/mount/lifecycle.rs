@@ -40,13 +40,13 @@ fn mount_line(dir: &Path) -> String {
 }
 
 /// A shell that stays inside a directory and runs a line at a time.
-struct Insider {
+pub(crate) struct Insider {
     shell: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
 }
 
 impl Insider {
-    fn new(dir: &Path) -> Self {
+    pub(crate) fn new(dir: &Path) -> Self {
         let mut shell = Command::new("bash")
             .current_dir(dir)
             .stdin(Stdio::piped())
@@ -58,7 +58,7 @@ impl Insider {
     }
 
     /// Runs a command that tells one line.
-    fn tells(&mut self, command: &str) -> String {
+    pub(crate) fn tells(&mut self, command: &str) -> String {
         let stdin = self.shell.stdin.as_mut().expect("a pipe");
         writeln!(stdin, "echo $({command} 2>&1)").expect("bash reads");
         self.lines.next().expect("bash answers").expect("text")
