@@ -6,7 +6,9 @@
 //! must be the one that was told. `ASOF_SEED=N` plays one history, `ASOF_LAW=N` plays N of each kind, from
 //! `ASOF_LAW_FIRST` on (scripts/soak).
 
-use asof::catalog::{Column, NewGeneration, NewSource, Query, QueryLimits, Reader, SourceRow, Writer, Written};
+use asof::catalog::{
+    Checking, Column, NewGeneration, NewSource, Query, QueryLimits, Reader, SourceRow, Writer, Written,
+};
 use asof::clock::Fixed;
 use asof::index::{NewCopy, index_copy};
 use asof::model::{
@@ -387,6 +389,19 @@ impl Catalog {
         all.into_iter().map(|(name, sql)| (name, self.rows(sql))).collect()
     }
 
+    /// Fails if the catalog contradicts itself.
+    fn assert_sound(&self, what: &str) {
+        let mut found = Vec::new();
+        let reader = Reader::open(&self.path()).expect("it can be read");
+        let each = &mut |checking: Checking<'_>| {
+            if let Checking::Found(violation) = checking {
+                found.push(format!("{violation:?}"));
+            }
+        };
+        reader.check(true, each).expect("it can be checked");
+        assert!(found.is_empty(), "{what}: {}", found.join("\n"));
+    }
+
     /// Fails if the tree of a copy is not the one that was told.
     fn assert_tree(&self, copy: usize, plain: &Plain, what: &str) {
         let at = instant(copy).0;
@@ -487,6 +502,7 @@ fn play(seed: u64, rule: Rule) -> usize {
             }
         }
         let what = format!("seed {seed}, {rule:?}, {}", log.join(", "));
+        catalog.assert_sound(&what);
         let alone = Catalog::new(rule);
         for (n, plain) in copies.iter().enumerate().filter(|(n, _)| there[*n]) {
             alone.index(n, plain, false);

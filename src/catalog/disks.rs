@@ -472,7 +472,7 @@ fn layer(c: &Connection, object: ObjectId) -> rusqlite::Result<Option<(Layer, Op
     Ok(Some((layer, parent.map(ObjectId))))
 }
 
-fn image_files(c: &Connection, object: ObjectId) -> rusqlite::Result<Vec<ImageFile>> {
+pub(super) fn image_files(c: &Connection, object: ObjectId) -> rusqlite::Result<Vec<ImageFile>> {
     let mut statement =
         c.prepare_cached("SELECT path, size, mtime, mtime_ns FROM disk_file WHERE object = ?1 ORDER BY number")?;
     let files = statement.query_map([object.0], |r| {

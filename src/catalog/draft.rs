@@ -31,6 +31,7 @@ CREATE TABLE inode(node INTEGER PRIMARY KEY, born INTEGER NOT NULL, perm INTEGER
   content INTEGER, bytes INTEGER);
 CREATE TABLE digest(node INTEGER PRIMARY KEY, blake3 BLOB NOT NULL);
 CREATE TABLE finding(number INTEGER PRIMARY KEY, kind TEXT NOT NULL, path BLOB NOT NULL, detail TEXT NOT NULL);
+CREATE TABLE identity(inode INTEGER NOT NULL, born_ns INTEGER NOT NULL, node INTEGER NOT NULL, PRIMARY KEY(inode, born_ns)) WITHOUT ROWID;
 CREATE TABLE touched(node INTEGER PRIMARY KEY);
 ";
 
@@ -109,6 +110,33 @@ impl Draft {
             .prepare_cached(&format!("SELECT {NODE_COLUMNS} FROM inode i WHERE i.node = ?1"))?
             .query_row([node.0], |r| NodeRow::read(r, 0))
             .optional()
+    }
+
+    pub(super) fn identify(&self, inode: i64, born_ns: i64, node: NodeId) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached("INSERT OR REPLACE INTO identity(inode, born_ns, node) VALUES (?1, ?2, ?3)")?
+            .execute([inode, born_ns, node.0])?;
+        self.wrote()
+    }
+
+    pub(super) fn identified(&self, inode: i64, born_ns: i64) -> rusqlite::Result<Option<NodeId>> {
+        self.connection
+            .prepare_cached("SELECT node FROM identity WHERE inode = ?1 AND born_ns = ?2")?
+            .query_row([inode, born_ns], |r| r.get(0).map(NodeId))
+            .optional()
+    }
+
+    /// Calls `each` for every key that was said to be a node: inode number, birth, node.
+    pub(super) fn identities<E: From<rusqlite::Error>>(
+        &self,
+        mut each: impl FnMut(i64, i64, NodeId) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut statement = self.connection.prepare("SELECT inode, born_ns, node FROM identity")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            each(row.get(0)?, row.get(1)?, NodeId(row.get(2)?))?;
+        }
+        Ok(())
     }
 
     pub(super) fn put_digest(&self, node: NodeId, digest: &[u8; 32]) -> rusqlite::Result<()> {

@@ -315,18 +315,11 @@ impl GenerationWriter<'_> {
         let xattrs = self.interned.has_xattrs(row.perm);
         if let Mode::Aside(draft) = &self.mode {
             let done = draft.put(node, &row);
-            self.noted_aside(done)?;
-        }
-        let aside = matches!(self.mode, Mode::Aside(_));
-        if aside && !xattrs {
-            return Ok(());
+            return self.noted_aside(done);
         }
         self.write("writing attributes", |c| {
             if xattrs {
-                c.prepare_cached("INSERT OR IGNORE INTO xattr_node(node) VALUES (?1)")?.execute([node.0])?;
-            }
-            if aside {
-                return Ok(());
+                tables::put_xattr_node(c, node)?;
             }
             tables::put_version(c, node, &row)?;
             if noted {
@@ -352,12 +345,16 @@ impl GenerationWriter<'_> {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn identify(&mut self, key: FileKey, node: NodeId) -> Result<(), Error> {
+        self.put_identity(key.inode as i64, key.born_ns, node)
+    }
+
+    fn put_identity(&mut self, inode: i64, born_ns: i64, node: NodeId) -> Result<(), Error> {
+        if let Mode::Aside(draft) = &self.mode {
+            let done = draft.identify(inode, born_ns, node);
+            return self.noted_aside(done);
+        }
         let source = self.source;
-        self.write("recording an inode number", |c| {
-            c.prepare_cached("INSERT OR REPLACE INTO identity(source, inode, born_ns, node) VALUES (?1, ?2, ?3, ?4)")?
-                .execute([source.0, key.inode as i64, key.born_ns, node.0])
-                .map(drop)
-        })?;
+        self.write("recording who a node is", |c| tables::put_identity(c, source, (inode, born_ns), node))?;
         self.wrote(1)
     }
 
@@ -377,8 +374,7 @@ impl GenerationWriter<'_> {
             return Ok(());
         };
         let key = tables::name_key(Slot { dir: *first_dir, name: first.as_bytes() }, KindNumber(kind));
-        self.write("recording which name defines a file", |c| tables::define(c, source, key, node))?;
-        self.wrote(1)
+        self.put_identity(key, tables::NAMED, node)
     }
 
     /// Records one thing that was found amiss.

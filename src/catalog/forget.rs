@@ -107,9 +107,7 @@ pub(super) fn tidy(c: &Connection, subject: &Subject, left: Left) -> rusqlite::R
                 [subject.source.0],
             )?;
             for (first, last) in tables::blocks(c, subject.source)? {
-                for (table, node) in
-                    [("xattr_node", "node"), ("directory_history", "dir"), ("doubt", "node"), ("digest", "node")]
-                {
+                for (table, node) in [("xattr_node", "node"), ("directory_history", "dir"), ("doubt", "node")] {
                     c.execute(
                         &format!(
                             "DELETE FROM {table} WHERE {node} BETWEEN ?1 AND ?2 AND NOT EXISTS (SELECT 1 FROM inode i WHERE i.node = {table}.{node})"
@@ -117,6 +115,11 @@ pub(super) fn tidy(c: &Connection, subject: &Subject, left: Left) -> rusqlite::R
                         [first, last],
                     )?;
                 }
+                c.execute(
+                    "DELETE FROM digest WHERE node BETWEEN ?1 AND ?2 \
+                     AND NOT EXISTS (SELECT 1 FROM inode i WHERE i.node = digest.node AND i.bytes = digest.bytes)",
+                    [first, last],
+                )?;
             }
             Ok(())
         }
@@ -124,10 +127,7 @@ pub(super) fn tidy(c: &Connection, subject: &Subject, left: Left) -> rusqlite::R
 }
 
 fn tidy_node(c: &Connection, root: NodeId, node: NodeId) -> rusqlite::Result<()> {
-    c.prepare_cached(
-        "DELETE FROM digest WHERE node = ?1 AND bytes NOT IN (SELECT i.bytes FROM inode i WHERE i.node = ?1 AND i.bytes IS NOT NULL)",
-    )?
-    .execute([node.0])?;
+    tables::drop_digests(c, node)?;
     let is_known: bool = c
         .prepare_cached(
             "SELECT EXISTS(SELECT 1 FROM inode WHERE node = ?1) OR EXISTS(SELECT 1 FROM dirent INDEXED BY dirent_node WHERE node = ?1)",

@@ -14,6 +14,7 @@ use super::intern::Interned;
 use super::lock::{Busy, CatalogLock, CatalogLockFile, LockWait, Locking};
 use super::notes::Subject;
 use super::numbers::{check_generation, check_node};
+use super::state::{self, StateSum, States};
 use super::tables::BLOCK_BITS;
 use super::{Error, connect, interval, proof, reader, tables};
 use crate::model::{GenerationId, Kind, Level, NodeId, ObjectId, Scan, SourceId, Status, StoreId, Time};
@@ -189,6 +190,18 @@ impl Writer {
     /// Refuses to go on after an error.
     pub(super) fn check_unspent(&self) -> Result<(), Error> {
         if self.spent.get() { Err(Error::Spent { path: self.path.clone() }) } else { Ok(()) }
+    }
+
+    /// Counts the state hashes of the published generations that have none, and returns how many they were: an older program made
+    /// them. The rest of the catalog is not touched.
+    ///
+    /// **Cost:** one pass over the rows of each source that has such a generation.
+    ///
+    /// # Errors
+    /// [`Error::Contradiction`] if the catalog is damaged; [`Error::Sqlite`].
+    pub fn fill_missing(&mut self) -> Result<usize, Error> {
+        let _turn = self.locking.take()?;
+        state::fill_missing(&self.connection, &self.path)
     }
 
     /// Begins a generation. It may lie before, between or after those that are there.
@@ -607,6 +620,7 @@ impl GenerationWriter<'_> {
                 if row.born == at.0 {
                     tables::delete_version(c, node, at.0)?;
                     tables::drop_content(c, node, row.place)?;
+                    tables::drop_digests(c, node)?;
                 }
                 Ok(if is_counted && is_file { row.size_bytes as i64 } else { 0 })
             })?;
@@ -649,6 +663,7 @@ impl GenerationWriter<'_> {
                 {
                     tables::delete_version(c, node, at.0)?;
                     tables::drop_content(c, node, now.place)?;
+                    tables::drop_digests(c, node)?;
                 }
                 subject.note(c, node, previous, at)?;
             }
@@ -679,6 +694,7 @@ impl GenerationWriter<'_> {
     fn finish_rows(&mut self, ids: Ids, index_ms: u64) -> Result<Published, Error> {
         let (source, at, previous) = (self.source, self.at, self.previous);
         let (entries, size_bytes) = self.totals()?;
+        let state = self.state()?.to_bytes();
         let counts = Counts {
             entries: u64::try_from(entries).unwrap_or(0),
             size_bytes: u64::try_from(size_bytes).unwrap_or(0),
@@ -693,8 +709,8 @@ impl GenerationWriter<'_> {
                 Some(_) => c.query_row("SELECT count(*) FROM change WHERE source = ?1 AND at = ?2", [source.0, at.0], |r| r.get(0))?,
             };
             c.execute(
-                "UPDATE generation SET status = ?2, index_ms = ?3, entries = ?4, size_bytes = ?5, changed_nodes = ?6, losses = ?7, notices = ?8, gaps = ?9 \
-                 WHERE id = ?1",
+                "UPDATE generation SET status = ?2, index_ms = ?3, entries = ?4, size_bytes = ?5, changed_nodes = ?6, losses = ?7, notices = ?8, gaps = ?9, \
+                 state_hash = ?10 WHERE id = ?1",
                 params![
                     ids.generation.0,
                     Status::Published.word(),
@@ -704,7 +720,8 @@ impl GenerationWriter<'_> {
                     changed,
                     counts.losses as i64,
                     counts.notices as i64,
-                    counts.gaps as i64
+                    counts.gaps as i64,
+                    state
                 ],
             )?;
             let mut statement = c.prepare_cached("INSERT OR IGNORE INTO instant_fork(at, fork) VALUES (?1, ?2)")?;
@@ -713,6 +730,25 @@ impl GenerationWriter<'_> {
             forks.into_iter().try_for_each(|fork| statement.execute([at.0, fork]).map(drop))?;
             Ok(Published { counts, changed_nodes: changed as u64 })
         })
+    }
+
+    /// Returns the state of this generation: that of the one before it, and what is noted as changed.
+    fn state(&self) -> Result<StateSum, Error> {
+        let mut states = States::new(self.path);
+        let (subject, at) = (self.subject, self.at);
+        let before = match self.previous {
+            Some(previous) => {
+                self.sql("reading a state", |c| state_at(c, &subject, previous))?.map(|sum| (previous, sum))
+            }
+            None => None,
+        };
+        let Some((previous, mut sum)) = before else {
+            return states.sum_of(self.connection, subject.source, subject.root, at);
+        };
+        for node in self.sql("reading what changed", |c| tables::noted(c, subject.source, at))? {
+            states.delta(self.connection, (node, subject.root), Some(previous), at, &mut sum)?;
+        }
+        Ok(sum)
     }
 
     /// Removes everything that was written of this generation.
@@ -768,6 +804,13 @@ impl Drop for GenerationWriter<'_> {
             let _ = self.connection.execute_batch("ROLLBACK");
         }
     }
+}
+
+/// Returns the state hash of the generation of a source at `at`, if it was counted.
+fn state_at(c: &Connection, subject: &Subject, at: Time) -> rusqlite::Result<Option<StateSum>> {
+    let mut statement = c.prepare_cached("SELECT state_hash FROM generation WHERE source = ?1 AND taken_at = ?2")?;
+    let hash: Option<[u8; 32]> = statement.query_row([subject.source.0, at.0], |r| r.get(0))?;
+    Ok(hash.map(StateSum::from_bytes))
 }
 
 /// Returns the number of the next block of node numbers; the caller inserts it.

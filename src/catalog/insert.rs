@@ -10,6 +10,7 @@
 use super::draft::{Draft, Pointed};
 use super::edit::{insert_digest, insert_finding};
 use super::notes::{self, Subject};
+use super::reader;
 use super::rows::{KindNumber, NodeRow};
 use super::tables::{self, NameRow, Slot};
 use crate::model::{EntryName, FOREVER, Key, NodeId, Time};
@@ -41,6 +42,11 @@ impl Insertion<'_> {
         // The top directory has no name.
         self.draft.touch(self.subject.root)?;
         self.draft.touched(|node| self.node(node))?;
+        self.draft.identities(|inode, born_ns, node| {
+            // Of a node that got no name after all nothing stays.
+            let lives = node == self.subject.root || tables::has_name_at(self.c, node, self.at)?;
+            if lives { tables::put_identity(self.c, self.subject.source, (inode, born_ns), node) } else { Ok(()) }
+        })?;
         if let Some(next) = self.next {
             self.subject.count_notes(self.c, next)?;
         }
@@ -143,7 +149,12 @@ impl Insertion<'_> {
         let drafted = self.draft.version(node)?;
         let now = match (lives, drafted) {
             (false, _) => None,
-            (true, Some(row)) => Some(self.settle(node, row, later.as_ref())?),
+            (true, Some(row)) => {
+                if reader::perm(c, row.perm)?.xattr != 0 {
+                    tables::put_xattr_node(c, node)?;
+                }
+                Some(self.settle(node, row, later.as_ref())?)
+            }
             (true, None) => then,
         };
         self.versions(node, then, now, later)?;

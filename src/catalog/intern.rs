@@ -5,7 +5,7 @@
 
 use super::rows::{NodeRow, Perm, Place};
 use super::tables::insert_odd_name;
-use super::{Error, GenerationWriter};
+use super::{Error, GenerationWriter, state};
 use crate::model::{Attrs, Kind};
 use rusqlite::{OptionalExtension, params};
 use std::collections::{HashMap, HashSet};
@@ -120,14 +120,7 @@ impl GenerationWriter<'_> {
     }
 
     fn intern_xattrs(&mut self, attrs: &Attrs) -> Result<i64, Error> {
-        let mut hasher = blake3::Hasher::new();
-        for (name, value) in attrs.xattrs.iter() {
-            for part in [name, value] {
-                hasher.update(&(part.len() as u64).to_le_bytes());
-                hasher.update(part);
-            }
-        }
-        let digest = *hasher.finalize().as_bytes();
+        let digest = state::xattr_digest(&attrs.xattrs);
         if let Some(id) = self.interned.xattrs.get(&digest) {
             return Ok(*id);
         }
@@ -139,7 +132,7 @@ impl GenerationWriter<'_> {
             if let Some(id) = known {
                 return Ok(id);
             }
-            let has_acl = attrs.xattrs.iter().any(|(name, _)| name.starts_with(b"system.posix_acl_"));
+            let has_acl = state::has_acl(&attrs.xattrs);
             c.prepare_cached("INSERT INTO xattr_set(digest, has_acl) VALUES (?1, ?2)")?
                 .execute(params![&digest[..], has_acl])?;
             let id = c.last_insert_rowid();

@@ -9,12 +9,14 @@
 //!
 //! The schema, table by table, is in `catalog-schema/`.
 
+mod check;
 mod connect;
 mod disks;
 mod draft;
 mod edit;
 mod forget;
 mod generation;
+mod history;
 mod insert;
 mod intern;
 mod interval;
@@ -30,8 +32,10 @@ mod registry;
 mod rows;
 mod schema;
 mod sources;
+mod state;
 mod tables;
 
+pub use check::{Checked, Checking, TOLD_MAX, Violation};
 pub use connect::{Migrated, migrate, remove};
 pub use disks::{DiskRow, PreviousVolume, VolumeRow};
 pub use edit::{NewGeneration, Written};
@@ -216,6 +220,18 @@ pub enum Error {
         /// What is missing or wrong.
         what: &'static str,
         /// The node.
+        node: NodeId,
+        /// The instant asked for.
+        at: Time,
+    },
+    /// A name without a version.
+    #[error("catalog {path:?} is damaged: \"{name}\" (node {node}) has no version as of {at}")]
+    NoVersion {
+        /// The catalog.
+        path: PathBuf,
+        /// The name, escaped.
+        name: String,
+        /// What it points to.
         node: NodeId,
         /// The instant asked for.
         at: Time,

@@ -10,6 +10,7 @@ use super::{DirEntry, Error, GenerationWriter, reader};
 use crate::model::{Attrs, EntryName, FileKey, Kind, NodeId, ObjectId, RelPath, Time};
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 impl GenerationWriter<'_> {
@@ -81,14 +82,15 @@ impl GenerationWriter<'_> {
     }
 
     fn list_at(&self, dir: NodeId, at: Time, mut each: impl FnMut(DirEntry)) -> Result<(), Error> {
-        self.sql("listing a directory", |c| {
+        let unversioned = self.sql("listing a directory", |c| {
             let mut statement = c.prepare_cached(&self.list_sql)?;
             let mut rows = statement.query(params![dir.0, at.0, b"".as_slice(), i64::MAX])?;
-            while let Some(row) = rows.next()? {
-                each(DirEntry::read(row)?);
-            }
-            Ok(())
-        })
+            reader::each_entry(&mut rows, |entry| {
+                each(entry);
+                ControlFlow::Continue(())
+            })
+        })?;
+        unversioned.map_or(Ok(()), |entry| Err(entry.into_error(self.path, at)))
     }
 
     /// Returns the node that this name defines: the one that any generation, an earlier or a later one, has there, where the name was
@@ -175,6 +177,11 @@ impl GenerationWriter<'_> {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn identified(&self, key: FileKey) -> Result<Option<NodeId>, Error> {
+        if let Mode::Aside(draft) = &self.mode
+            && let Some(node) = self.aside(draft.identified(key.inode as i64, key.born_ns))?
+        {
+            return Ok(Some(node));
+        }
         self.sql("finding a node by its inode number", |c| {
             c.prepare_cached("SELECT node FROM identity WHERE source = ?1 AND inode = ?2 AND born_ns = ?3")?
                 .query_row([self.source.0, key.inode as i64, key.born_ns], |r| r.get(0).map(NodeId))

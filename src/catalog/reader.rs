@@ -9,7 +9,9 @@ use super::rows::{KindNumber, NODE_COLUMNS, NodeRow, Perm};
 use super::{CopyRow, Error, ObjectRow, connect, notes};
 use crate::model::{
     CopyId, EntryName, FOREVER, GenerationId, Kind, NodeId, ObjectId, RelPath, Rule, SourceId, StoreId, Time, XattrSet,
+    escape_bytes,
 };
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, StatementStatus, params};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -34,10 +36,11 @@ const PERM: &str = "SELECT mode, uid, gid, xattr FROM perm WHERE id = ?1";
 const XATTRS: &str = "SELECT name, value FROM xattr_item WHERE xattr = ?1 ORDER BY name";
 const XATTR_NODES: &str = "SELECT node FROM xattr_node WHERE node BETWEEN ?1 AND ?2";
 
-/// Listing of an ordinary directory: one range of `dirent`, one seek in `inode` a living name.
+/// Listing of an ordinary directory: one range of `dirent`, one seek in `inode` a living name. An outer join, as in
+/// [`list_hot_sql`]: a name without a version is damage, and is not left out ([`each_entry`]).
 pub(super) fn list_sql() -> String {
     format!(
-        "SELECT d.name, d.node, d.kind, {NODE_COLUMNS} FROM dirent d CROSS JOIN inode i \
+        "SELECT d.name, d.node, d.kind, {NODE_COLUMNS} FROM dirent d LEFT JOIN inode i \
          ON i.node = d.node AND i.born = (SELECT max(v.born) FROM inode v WHERE v.node = d.node AND v.born <= ?2) \
          WHERE d.parent = ?1 AND d.name > ?3 AND d.born <= ?2 AND d.died > ?2 ORDER BY d.name LIMIT ?4"
     )
@@ -48,7 +51,7 @@ pub(super) fn list_hot_sql() -> String {
     format!(
         "SELECT d.name, d.node, d.kind, {NODE_COLUMNS} FROM instant_fork p \
          CROSS JOIN dirent d INDEXED BY dirent_hot ON d.parent = ?1 AND d.fork = p.fork AND d.fork IS NOT NULL \
-         CROSS JOIN inode i \
+         LEFT JOIN inode i \
          ON i.node = d.node AND i.born = (SELECT max(v.born) FROM inode v WHERE v.node = d.node AND v.born <= ?2) \
          WHERE p.at = ?2 AND d.name > ?3 AND d.born <= ?2 AND d.died > ?2 ORDER BY d.name LIMIT ?4"
     )
@@ -67,16 +70,41 @@ pub struct DirEntry {
     pub row: NodeRow,
 }
 
-impl DirEntry {
-    /// Reads a row of [`list_sql`] or [`list_hot_sql`].
-    pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            name: EntryName::new(row.get_ref(0)?.as_blob()?).map_err(|_| rusqlite::Error::InvalidQuery)?,
-            node: NodeId(row.get(1)?),
-            kind: row.get::<_, KindNumber>(2)?.0,
-            row: NodeRow::read(row, 3)?,
-        })
+/// A name that has no version: its row in `inode` is lost.
+pub(super) struct Unversioned {
+    name: EntryName,
+    node: NodeId,
+}
+
+impl Unversioned {
+    /// Returns what is wrong with the catalog at `path`, for who asked for a listing as of `at`.
+    pub(super) fn into_error(self, path: &Path, at: Time) -> Error {
+        no_version(path, self.name.as_bytes(), self.node, at)
     }
+}
+
+fn no_version(path: &Path, name: &[u8], node: NodeId, at: Time) -> Error {
+    Error::NoVersion { path: path.to_owned(), name: escape_bytes(name).into_owned(), node, at }
+}
+
+/// Calls `each` with the rows of [`list_sql`] or [`list_hot_sql`] until it breaks; ends at a name without a version, and returns it.
+pub(super) fn each_entry(
+    rows: &mut rusqlite::Rows<'_>,
+    mut each: impl FnMut(DirEntry) -> ControlFlow<()>,
+) -> rusqlite::Result<Option<Unversioned>> {
+    while let Some(row) = rows.next()? {
+        let name = EntryName::new(row.get_ref(0)?.as_blob()?).map_err(|_| rusqlite::Error::InvalidQuery)?;
+        let node = NodeId(row.get(1)?);
+        // `born` is NULL in no row of a version.
+        if row.get_ref(3)? == ValueRef::Null {
+            return Ok(Some(Unversioned { name, node }));
+        }
+        let entry = DirEntry { name, node, kind: row.get::<_, KindNumber>(2)?.0, row: NodeRow::read(row, 3)? };
+        if each(entry).is_break() {
+            break;
+        }
+    }
+    Ok(None)
 }
 
 /// A row of `source`.
@@ -266,34 +294,39 @@ impl Reader {
         self.node(node, at)?.ok_or_else(|| self.contradiction("no version", node, at))
     }
 
+    /// Returns the version of `node`, which is called `name`, as of `at`.
+    ///
+    /// # Errors
+    /// [`Error::NoVersion`] if there is none.
+    pub fn named_node(&self, name: &[u8], node: NodeId, at: Time) -> Result<NodeRow, Error> {
+        self.node(node, at)?.ok_or_else(|| no_version(&self.path, name, node, at))
+    }
+
     /// Calls `each` for up to `limit` entries of `dir` as of `at`, in name order (bytewise), after `after`.
     ///
     /// One prepared query; rows are not collected. Attributes come with the entry, so a caller needs no
     /// second look-up. Stops early, without error, when `each` breaks.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] if SQLite fails.
+    /// [`Error::NoVersion`] at a name without a version: a listing is never shorter than it should be; [`Error::Sqlite`] if
+    /// SQLite fails.
     pub fn list(
         &self,
         dir: NodeId,
         at: Time,
         after: Option<&[u8]>,
         limit: usize,
-        mut each: impl FnMut(DirEntry) -> ControlFlow<()>,
+        each: impl FnMut(DirEntry) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        self.run("listing a directory", |connection| {
+        let unversioned = self.run("listing a directory", |connection| {
             let hot = self.hot.borrow().contains(&dir.0);
             let mut statement = connection.prepare_cached(if hot { &self.list_hot_sql } else { &self.list_sql })?;
             // No name is empty, so the empty name comes before all.
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             let mut rows = statement.query(params![dir.0, at.0, after.unwrap_or(b""), limit])?;
-            while let Some(row) = rows.next()? {
-                if each(DirEntry::read(row)?).is_break() {
-                    break;
-                }
-            }
-            Ok(())
-        })
+            each_entry(&mut rows, each)
+        })?;
+        unversioned.map_or(Ok(()), |entry| Err(entry.into_error(&self.path, at)))
     }
 
     /// Tells whether `dir` is listed by forks.

@@ -169,9 +169,14 @@ impl FromSql for KindNumber {
     }
 }
 
+impl KindNumber {
+    pub(super) fn number(self) -> u8 {
+        KIND_NUMBERS.iter().position(|k| *k == self.0).expect("every kind is in the table") as u8
+    }
+}
+
 impl ToSql for KindNumber {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let number = KIND_NUMBERS.iter().position(|k| *k == self.0).expect("every kind is in the table");
-        Ok(ToSqlOutput::from(number as i64))
+        Ok(ToSqlOutput::from(i64::from(self.number())))
     }
 }

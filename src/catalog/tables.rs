@@ -70,11 +70,30 @@ pub(super) fn name_key(slot: Slot<'_>, kind: KindNumber) -> i64 {
     i64::from_le_bytes(hasher.finalize().as_bytes()[..8].try_into().expect("eight bytes"))
 }
 
-/// Writes down which of its names defines a node that has several.
-pub(super) fn define(c: &Connection, source: SourceId, key: i64, node: NodeId) -> rusqlite::Result<()> {
+/// Writes down who a node is: an inode number with its birth, or the name that defines it ([`NAMED`]).
+pub(super) fn put_identity(
+    c: &Connection,
+    source: SourceId,
+    (inode, born_ns): (i64, i64),
+    node: NodeId,
+) -> rusqlite::Result<()> {
     c.prepare_cached("INSERT OR REPLACE INTO identity(source, inode, born_ns, node) VALUES (?1, ?2, ?3, ?4)")?
-        .execute([source.0, key, NAMED, node.0])
+        .execute([source.0, inode, born_ns, node.0])
         .map(drop)
+}
+
+/// Notes that a node has, or had, extended attributes.
+pub(super) fn put_xattr_node(c: &Connection, node: NodeId) -> rusqlite::Result<()> {
+    c.prepare_cached("INSERT OR IGNORE INTO xattr_node(node) VALUES (?1)")?.execute([node.0]).map(drop)
+}
+
+/// Removes digests of bytes that no version of a node has.
+pub(super) fn drop_digests(c: &Connection, node: NodeId) -> rusqlite::Result<()> {
+    c.prepare_cached(
+        "DELETE FROM digest WHERE node = ?1 AND bytes NOT IN (SELECT i.bytes FROM inode i WHERE i.node = ?1 AND i.bytes IS NOT NULL)",
+    )?
+    .execute([node.0])
+    .map(drop)
 }
 
 /// Returns the node that a name is written down to define.
@@ -105,7 +124,8 @@ pub(super) fn nodes_ever(c: &Connection, slot: Slot<'_>, kind: KindNumber) -> ru
     statement.query_map(params![slot.dir.0, slot.name, kind], |r| r.get(0).map(NodeId))?.collect()
 }
 
-fn fork_of(hot: bool, born: i64, died: i64) -> Option<i64> {
+/// Returns the fork of a row of a name; none where its directory is not hot.
+pub(super) fn fork_of(hot: bool, born: i64, died: i64) -> Option<i64> {
     hot.then(|| if died == FOREVER.0 { interval::LIVE } else { interval::fork(born, died - 1) })
 }
 

@@ -58,6 +58,8 @@ pub(super) enum Verb {
     Resolve(ResolveArgs),
     /// Ask the catalog in SQL (read-only)
     Sql(SqlArgs),
+    /// Check the catalog against itself (read-only)
+    Check(CheckArgs),
     /// Mount all generations of all sources as one tree
     Mount(MountArgs),
     /// Unmount what `asof mount` has mounted
@@ -727,6 +729,20 @@ pub(super) struct SqlArgs {
     /// The longest time that the query may take
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(super) timeout: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Every violation is one line; of each kind the first 20 are printed and the rest is counted. Exit codes: 0 clean, \
+    1 with violations, 2 not checked. What a check means is in catalog-schema/README.md."
+)]
+pub(super) struct CheckArgs {
+    /// Count also state hashes and what each generation changed anew
+    #[arg(long)]
+    pub(super) deep: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@
 //! arguments.
 
 mod args;
+mod check;
 mod generations;
 mod gluster;
 mod index;
@@ -84,6 +85,7 @@ fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
         Verb::Ls(args) => ls::run(&args, world),
         Verb::Resolve(args) => resolve::run(&args, world),
         Verb::Sql(args) => sql::run(&args, world),
+        Verb::Check(args) => check::run(&args, world),
         Verb::Mount(args) => mount::run(&args, world),
         Verb::Umount(args) => mount::umount(&args),
         Verb::Gluster(verb) => gluster::run(verb, world),

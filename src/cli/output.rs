@@ -69,6 +69,12 @@ pub(super) fn grouped(number: i64) -> String {
     text
 }
 
+/// Returns a number of things: `1 source`, `1,200 sources`.
+pub(super) fn counted(number: u64, thing: &str) -> String {
+    let number = i64::try_from(number).unwrap_or(i64::MAX);
+    format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// Returns bytes in the largest binary unit that keeps a digit before the point: `3.4 GiB`.
 pub(super) fn human_bytes(bytes: i64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -89,6 +95,8 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(grouped(-1000), "-1,000");
         assert_eq!(grouped(7), "7");
+        assert_eq!(counted(1, "source"), "1 source");
+        assert_eq!(counted(1200, "source"), "1,200 sources");
         assert_eq!(human_bytes(1023), "1023 B");
         assert_eq!(human_bytes(3_650_722_202), "3.4 GiB");
     }

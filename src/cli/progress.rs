@@ -26,8 +26,13 @@ impl Terminal {
         self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
+    /// Prints something while the bar is out of the way.
+    pub(super) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar().suspend(print)
+    }
+
     fn line(&self, text: &str) {
-        self.bar().suspend(|| eprintln!("{text}"));
+        self.suspend(|| eprintln!("{text}"));
     }
 }
 

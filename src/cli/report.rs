@@ -73,8 +73,8 @@ impl From<catalog::Error> for Failure {
     fn from(e: catalog::Error) -> Self {
         use catalog::Error::{
             Busy, Contradiction, Exists, Full, GenerationExists, Io, Missing, NetworkFilesystem, NoSuchGeneration,
-            NoSuchSource, NotACatalog, NumbersUsedUp, ReadOnly, Refused, SourceExists, SourceName, Spent, Sqlite,
-            TooNew, TooOld, Unproved, Unreadable,
+            NoSuchSource, NoVersion, NotACatalog, NumbersUsedUp, ReadOnly, Refused, SourceExists, SourceName, Spent,
+            Sqlite, TooNew, TooOld, Unproved, Unreadable,
         };
         let migrate;
         let hint = match &e {
@@ -102,8 +102,9 @@ impl From<catalog::Error> for Failure {
             NoSuchGeneration { .. } => Some("asof generations NAME lists them"),
             Unproved { .. } => Some("nothing of it was kept; the copy is untouched: please report this"),
             NumbersUsedUp { .. } => Some("nothing was changed; a new catalog over the same copies begins anew"),
+            NoVersion { .. } | Contradiction { .. } => Some("asof check finds all that is wrong in the catalog"),
             Full { .. } => Some("nothing that was published is lost; make room and run it again"),
-            Io { .. } | SourceName { .. } | Contradiction { .. } | Spent { .. } | Refused(_) | Sqlite { .. } => None,
+            Io { .. } | SourceName { .. } | Spent { .. } | Refused(_) | Sqlite { .. } => None,
         };
         let failure = Self::new(chain(&e));
         match hint {

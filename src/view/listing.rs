@@ -6,7 +6,7 @@
 
 use super::{Error, Ino, Looked, Place, Spot, Stat, Tree, Ttl, lock};
 use crate::catalog::{self, Reader};
-use crate::model::{EntryName, Kind, NodeId, Time, ViewId};
+use crate::model::{EntryName, Kind, NodeId, Time};
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -181,7 +181,9 @@ impl Tree {
         }
         let found = self.readers.with(|reader| -> Result<_, Error> {
             let Some((node, kind)) = reader.lookup(place.node, name, place.at)? else { return Ok(None) };
-            Ok(Some(stat_of(reader, place.view, node, kind, place.at)?))
+            let row = reader.named_node(name, node, place.at)?;
+            let perm = reader.perm(row.perm)?;
+            Ok(Some(Stat::of_row(Ino::of_node(place.view, node), kind, &row, &perm)))
         })?;
         Ok(found.map_or(Looked::Missing(Ttl::Forever), |stat| Looked::Found(stat, Ttl::Forever)))
     }
@@ -190,18 +192,19 @@ impl Tree {
         self.readers.with(|reader| {
             let row = reader.node(place.node, place.at)?;
             let ino = Ino::of_node(place.view, place.node);
-            let Some(row) = row else { return Err(Error::NoSuchNode { ino: ino.0, at: place.at }) };
+            let Some(row) = row else {
+                // What has a name and no version is damage, and not a number of another time.
+                let lives = place.node == place.root || !reader.names(place.node, place.at)?.is_empty();
+                if lives {
+                    reader.known_node(place.node, place.at)?;
+                }
+                return Err(Error::NoSuchNode { ino: ino.0, at: place.at });
+            };
             let perm = reader.perm(row.perm)?;
             let kind = Kind::from_mode(perm.mode).ok_or(Error::NoSuchNode { ino: ino.0, at: place.at })?;
             Ok(Stat::of_row(ino, kind, &row, &perm))
         })
     }
-}
-
-fn stat_of(reader: &Reader, view: ViewId, node: NodeId, kind: Kind, at: Time) -> Result<Stat, Error> {
-    let row = reader.known_node(node, at)?;
-    let perm = reader.perm(row.perm)?;
-    Ok(Stat::of_row(Ino::of_node(view, node), kind, &row, &perm))
 }
 
 pub(super) fn read_window(reader: &Reader, place: &Place, after: Option<&EntryName>) -> Result<Window, Error> {

@@ -1,0 +1,86 @@
+//! `asof check`: the catalog against itself, read-only; every violation is one line.
+//! Violations go to standard output, progress and counts to standard error.
+
+use super::World;
+use super::args::CheckArgs;
+use super::output::{self, counted};
+use super::progress::Terminal;
+use super::report::{Failure, Outcome};
+use crate::catalog::{Checked, Checking, Violation};
+use crate::monitor::Monitor;
+use serde_json::{Value, json};
+use std::io::Write;
+
+pub(super) fn run(args: &CheckArgs, world: &World) -> Result<Outcome, Failure> {
+    let reader = world.reader()?;
+    let (terminal, mut values, mut printed) = (Terminal::new(), Vec::new(), Ok(()));
+    let checked = reader.check(args.deep, &mut |what| match what {
+        Checking::Begin(part, names) => {
+            terminal.end();
+            terminal.begin(part, names);
+        }
+        Checking::Names(names) => terminal.advance(names),
+        Checking::Found(violation) if args.json => values.push(as_json(violation)),
+        Checking::Found(violation) if printed.is_ok() => {
+            printed = terminal.suspend(|| writeln!(std::io::stdout(), "{violation}"));
+        }
+        // Nobody reads any more.
+        Checking::Found(_) => {}
+    });
+    terminal.end();
+    let checked = checked?;
+    printed?;
+    if args.json {
+        output::json(&summary(&checked, args.deep, values))?;
+    } else {
+        for (check, what, count) in &checked.untold {
+            writeln!(std::io::stdout(), "{check}: {what}: {count} more")?;
+        }
+    }
+    tell(&checked, args.deep);
+    Ok(if checked.violations == 0 { Outcome::Done } else { Outcome::WithFindings })
+}
+
+fn as_json(violation: &Violation) -> Value {
+    json!({
+        "check": violation.check,
+        "source": violation.source,
+        "taken_at": violation.at.map(|at| at.to_string()),
+        "taken_at_unix": violation.at.map(|at| at.0),
+        "path": violation.path,
+        "what": violation.what,
+        "detail": violation.detail,
+    })
+}
+
+fn summary(checked: &Checked, deep: bool, violations: Vec<Value>) -> Value {
+    let untold =
+        checked.untold.iter().map(|(check, what, count)| json!({ "check": check, "what": what, "count": count }));
+    json!({
+        "deep": deep,
+        "sources": checked.sources,
+        "generations": checked.generations,
+        "names": checked.names,
+        "without_state_hash": checked.uncounted,
+        "violation_count": checked.violations,
+        "violations": violations,
+        "more": untold.collect::<Vec<_>>(),
+    })
+}
+
+/// Says what was checked, and what could not be.
+fn tell(checked: &Checked, deep: bool) {
+    let generations = counted(checked.generations, "generation");
+    let sources = counted(checked.sources, "source");
+    let violations = match checked.violations {
+        0 => "nothing is wrong".to_owned(),
+        count => counted(count, "violation"),
+    };
+    eprintln!("checked {generations} of {sources}: {violations}");
+    if deep && checked.uncounted > 0 {
+        let generations = counted(checked.uncounted, "generation");
+        eprintln!(
+            "{generations} without a state hash, not counted yet: whether names and attributes are as published was not checked there"
+        );
+    }
+}
