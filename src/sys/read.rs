@@ -153,13 +153,21 @@ pub fn is_local(file: BorrowedFd<'_>) -> io::Result<bool> {
         0xCA45_1A4E,
         0x2FC1_2FC1,
     ];
+    Ok(LOCAL.contains(&magic_number(file)?))
+}
+
+/// Returns the number that tells the type of the file system that a descriptor lies on (`statfs(2)`).
+///
+/// # Errors
+/// As `fstatfs(2)`.
+pub(super) fn magic_number(file: BorrowedFd<'_>) -> io::Result<i64> {
     // SAFETY: all-zero is a valid `statfs`; the call overwrites it.
     let mut status: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: `status` is writable and of the size that the call expects.
     if unsafe { libc::fstatfs(file.as_raw_fd(), &raw mut status) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(LOCAL.contains(&(status.f_type as i64)))
+    Ok(status.f_type as i64)
 }
 
 /// Tells whether an error means that the descriptor of a directory no longer leads to it: renamed away,

@@ -246,6 +246,15 @@ pub fn stat_fd(fd: BorrowedFd<'_>) -> io::Result<Stat> {
     statx(fd, c"", libc::AT_EMPTY_PATH)
 }
 
+/// Tells whether the open file `fd` lies on btrfs.
+///
+/// # Errors
+/// What `fstatfs(2)` says.
+pub fn is_on_btrfs(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // `BTRFS_SUPER_MAGIC` of statfs(2).
+    Ok(super::read::magic_number(fd)? == 0x9123_683E)
+}
+
 /// Does the same with what the machine knows of the file, without asking a server.
 ///
 /// # Errors

@@ -33,6 +33,10 @@ const XATTRS_OF_FILE_SYSTEMS: [&[u8]; 5] = [
     b"lustre.",              // striping
 ];
 
+/// The inode number of the empty directory that a snapshot on btrfs has where a subvolume was nested in the original
+/// (`BTRFS_EMPTY_SUBVOL_DIR_OBJECTID`, `include/uapi/linux/btrfs_tree.h`); what is stored there has 256 or more.
+const INODE_OF_NESTED_SUBVOLUME: u64 = 2;
+
 /// What a directory was when it was named, folded into one number: its identity and its times.
 ///
 /// Kept for every directory that waits to be read, so it is small.
@@ -55,6 +59,7 @@ impl Mark {
 pub(super) struct Copy {
     root: OwnedFd,
     root_stat: Stat,
+    is_on_btrfs: bool,
     xattr_calls: XattrCalls,
     began: Timestamp,
 }
@@ -63,8 +68,9 @@ impl Copy {
     /// Returns the copy whose root is open as `root`; what is stamped `began` or later changed during the walk.
     pub(super) fn new(root: OwnedFd, began: Timestamp) -> io::Result<Self> {
         let root_stat = sys::stat_fd(root.as_fd())?;
+        let is_on_btrfs = sys::is_on_btrfs(root.as_fd())?;
         let xattr_calls = sys::probe_xattr_calls(root.as_fd());
-        Ok(Self { root, root_stat, xattr_calls, began })
+        Ok(Self { root, root_stat, is_on_btrfs, xattr_calls, began })
     }
 
     /// Returns the mark of the root.
@@ -80,6 +86,17 @@ impl Copy {
             (_, _, Some(mount_root)) => mount_root,
             _ => stat.device != self.root_stat.device,
         }
+    }
+
+    /// Returns `stat` without the times that the kernel makes up.
+    ///
+    /// For the directory in place of a nested subvolume it makes a new inode at each look, with the time of that look
+    /// (`new_simple_dir` of `fs/btrfs/inode.c`): it would be another version in each copy, and seem to have changed
+    /// between the listing of its parent and its own.
+    fn without_made_up_times(&self, stat: Stat) -> Stat {
+        let is_made_up = self.is_on_btrfs && stat.inode == INODE_OF_NESTED_SUBVOLUME && !self.is_boundary(&stat);
+        let never = Timestamp::default();
+        if is_made_up { Stat { mtime: never, ctime: never, ..stat } } else { stat }
     }
 
     /// Returns the time stamp that shows that a file changed during the walk, if one does.
@@ -183,7 +200,7 @@ impl<'c> Reader<'c> {
         }
         self.names = names;
         match sys::stat_fd(dir) {
-            Ok(after) if Mark::of(&after) == mark => {}
+            Ok(after) if Mark::of(&self.copy.without_made_up_times(after)) == mark => {}
             Ok(_) => out.change(None, "the directory changed while the copy was walked".to_owned()),
             Err(error) => out.change(None, format!("the directory cannot be checked for changes: {error}")),
         }
@@ -196,7 +213,7 @@ impl<'c> Reader<'c> {
             Err(error) => return out.lose(None, format!("the file system lists what is no name: {error}")),
         };
         let stat = match sys::stat_at(dir, raw_name) {
-            Ok(stat) => stat,
+            Ok(stat) => copy.without_made_up_times(stat),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return out.vanish(&name),
             Err(error) => return out.lose(Some(&name), format!("attributes: {error}")),
         };
