@@ -1,11 +1,12 @@
-//! Telling files of one copy of a share apart from those of the next: nested subvolumes inside a copy.
+//! Telling files of one copy of a share apart from those of the next: nested subvolumes and mounts inside a copy.
 //!
 //! Needs root, `/dev/fuse` and btrfs on a loop device (`btrfs-progs`).
 
 #[path = "common/site.rs"]
 mod site;
 
-use site::{Site, said, sh};
+use site::{Site, said, sh, shell};
+use std::path::Path;
 
 fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim_end).collect()
@@ -26,6 +27,108 @@ fn pool() -> Site {
 
 fn snapshot(site: &Site, name: &str) {
     sh(&site.path("pool"), &format!("btrfs -q subvolume snapshot live copies/{name}"));
+}
+
+/// Returns every path below `root`, and what files hold.
+fn contents(root: &Path) -> String {
+    sh(root, "find . -printf '%P %y\\n' | sort; find . -type f | sort | xargs -r grep -H ''")
+}
+
+/// Returns the nodes that the generation of `day` created, by path.
+fn created(site: &Site, day: &str) -> Vec<String> {
+    let query = format!(
+        "SELECT path FROM changes WHERE source = 'snaps' AND taken_at = '{day}T00:00:00Z' AND what = 'created' ORDER BY path"
+    );
+    lines(&site.ok(&["sql", "--csv", &query])).into_iter().skip(1).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_directory_keeps_its_content_when_a_subvolume_takes_its_name() {
+    // In front of the old name, behind it, and deeper.
+    for target in ["g", "z", "deep/er/z"] {
+        for order in [[1, 2, 3], [3, 2, 1], [2, 1, 3]] {
+            let site = pool();
+            sh(&site.path("pool/live"), "mkdir -p h/sub deep/er; echo one > h/f; echo two > h/sub/s");
+            snapshot(&site, "2026-01-01");
+            sh(
+                &site.path("pool"),
+                &format!("mv live/h live/{target}; btrfs -q subvolume create live/h; echo x > live/h/inner"),
+            );
+            snapshot(&site, "2026-01-02");
+            sh(&site.path("pool"), &format!("btrfs -q subvolume delete live/h; mv live/{target} live/h"));
+            snapshot(&site, "2026-01-03");
+            for day in order {
+                site.run(&["index", "snaps", &format!("pool/copies/2026-01-0{day}")], 0);
+            }
+
+            let mount = site.mount(&[]);
+            for day in 1..=3 {
+                let view = contents(&mount.join(format!("snaps/@2026-01-0{day}")));
+                let copy = contents(&site.path(&format!("pool/copies/2026-01-0{day}")));
+                assert_eq!(view, copy, "{target}, order {order:?}, day {day}");
+            }
+            let second = contents(&mount.join("snaps/@2026-01-02"));
+            assert!(second.contains(&format!("{target}/f:one")) && second.contains("\nh d\n"), "{second}");
+            assert!(!second.contains("h/"), "it holds nothing: {second}");
+            // It moved: of what is in it nothing is new.
+            assert_eq!(created(&site, "2026-01-02"), ["h"], "{target}, order {order:?}");
+            assert_eq!(created(&site, "2026-01-03"), [] as [&str; 0], "{target}, order {order:?}");
+        }
+    }
+}
+
+#[test]
+fn a_directory_keeps_its_content_when_something_is_mounted_where_it_was() {
+    for target in ["g", "z", "deep/er/z"] {
+        // Another file system, and another directory of the copy: in front of the mount point and behind it.
+        for mounted in ["-t tmpfs none", "--bind a", "--bind x"] {
+            let site = pool();
+            sh(
+                &site.path("pool/live"),
+                "mkdir -p h/sub deep/er a x; echo one > h/f; echo two > h/sub/s; echo a > a/a; echo x > x/x",
+            );
+            snapshot(&site, "2026-01-01");
+            sh(&site.path("pool/live"), &format!("mv h {target}; mkdir h"));
+            snapshot(&site, "2026-01-02");
+            sh(&site.path("pool/copies/2026-01-02"), &format!("mount {mounted} h"));
+
+            site.run(&["index", "snaps"], 1);
+
+            let mount = site.mount(&[]);
+            let first = contents(&mount.join("snaps/@2026-01-01"));
+            assert_eq!(first, contents(&site.path("pool/copies/2026-01-01")));
+            let view = mount.join("snaps/@2026-01-02");
+            let read = |path: &str| std::fs::read_to_string(view.join(path)).unwrap();
+            let texts = [read(&format!("{target}/f")), read(&format!("{target}/sub/s")), read("a/a"), read("x/x")];
+            assert_eq!(texts, ["one\n", "two\n", "a\n", "x\n"], "{target}, {mounted}");
+            let listed = shell(&view, "ls h");
+            assert!(
+                said(&listed).contains("Input/output error"),
+                "what is below the mount is unknown: {}",
+                said(&listed)
+            );
+            assert_eq!(created(&site, "2026-01-02"), ["h"], "{target}, {mounted}");
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_something_is_mounted_over_is_the_same_when_that_is_gone() {
+    let site = pool();
+    sh(&site.path("pool/live"), "mkdir -p h/sub; echo one > h/f; echo two > h/sub/s");
+    for day in ["2026-01-01", "2026-01-02", "2026-01-03"] {
+        snapshot(&site, day);
+    }
+    sh(&site.path("pool/copies/2026-01-02"), "mount -t tmpfs none h");
+
+    site.run(&["index", "snaps"], 1);
+
+    let mount = site.mount(&[]);
+    assert!(said(&shell(&mount, "ls snaps/@2026-01-02/h")).contains("Input/output error"));
+    assert_eq!(contents(&mount.join("snaps/@2026-01-03")), contents(&site.path("pool/copies/2026-01-03")));
+    assert_eq!(created(&site, "2026-01-03"), [] as [&str; 0]);
+    let deleted = site.ok(&["sql", "--csv", "SELECT path FROM deleted"]);
+    assert_eq!(lines(&deleted), ["path"], "it is unknown, not gone");
 }
 
 #[test]

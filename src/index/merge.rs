@@ -7,7 +7,9 @@
 //!   bytes). Inode numbers of different copies are never compared, so full copies and `--link-dest` farms give the same catalog.
 //! - `inode`: the copies are snapshots of one file system, or the source gives its files an identity for life (gfid). The
 //!   inode number and birth time tell the node, wherever it lies: a rename is a rename, and a renamed directory costs two rows. What lies on another file
-//!   system than the copy's root (a btrfs subvolume inside a snapshot) is told by its path.
+//!   system than the copy's root (a btrfs subvolume inside a snapshot) is told by its path, but never taken for what its inode number tells:
+//!   that has moved or is gone. Where something is mounted over a directory, nobody knows: it is the one that was there unless that is found
+//!   elsewhere in the copy.
 //!
 //! A node's version is unchanged when type, rights, owner, extended attributes, link count and place
 //! are equal and, for the bytes, size and mtime to the nanosecond (rsync's quick check). The ctime belongs
@@ -23,7 +25,7 @@
 use super::Error;
 use super::keep::{Doubt, Keep, Outcome, keep_file};
 use crate::catalog::{DirEntry, GenerationWriter, NodeRow, Place, Written};
-use crate::model::{EntryName, FileKey, Finding, Kind, ListedEntry, Listing, NodeId, RelPath};
+use crate::model::{EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, NodeId, RelPath};
 use crate::monitor::Monitor;
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
@@ -33,6 +35,13 @@ struct Pending {
     node: NodeId,
     /// Whether the previous generation has this node as a directory.
     was_there: bool,
+}
+
+/// A mount point where the generation before has a directory that its inode number tells.
+struct Covered {
+    dir: NodeId,
+    before: DirEntry,
+    entry: ListedEntry,
 }
 
 /// The names of one inode inside the copy.
@@ -65,12 +74,16 @@ pub(super) struct Merge<'m, 'w> {
     /// The file system of the copy's root.
     device: u64,
     monitor: &'m dyn Monitor,
-    pending: HashMap<u64, Pending>,
+    /// Where something is mounted in that directory.
+    mount_points: Vec<RelPath>,
+    /// None: a covered directory, of which nothing is listed.
+    pending: HashMap<u64, Option<Pending>>,
     /// The number that the walk gives the next directory it names.
     next_directory: u64,
     links: HashMap<FileKey, Link>,
     /// Nodes that more than one inode of this copy could be, and the one that took it.
     claimed: HashMap<NodeId, FileKey>,
+    covered: Vec<Covered>,
     /// Directories that are in this copy.
     seen: HashSet<NodeId>,
     base: Vec<DirEntry>,
@@ -94,10 +107,12 @@ impl<'m, 'w> Merge<'m, 'w> {
             path: RelPath::root(),
             device: 0,
             monitor,
+            mount_points: Vec::new(),
             pending: HashMap::new(),
             next_directory: 1,
             links: HashMap::new(),
             claimed: HashMap::new(),
+            covered: Vec::new(),
             seen: HashSet::new(),
             base: Vec::new(),
             walked: 0,
@@ -112,12 +127,15 @@ impl<'m, 'w> Merge<'m, 'w> {
     /// Merges one directory.
     pub(super) fn listing(&mut self, listing: Listing) -> Result<(), Error> {
         let here = match &listing.root {
-            Some((key, attrs)) => self.root(*key, attrs)?,
+            Some((key, attrs)) => Some(self.root(*key, attrs)?),
             None => self.pending.remove(&listing.number).expect("a directory is named before it is listed"),
         };
         for finding in &listing.findings {
             self.finding(finding)?;
         }
+        let Some(here) = here else { return Ok(()) };
+        let mounts = listing.findings.into_iter().filter(|finding| finding.kind == FindingKind::Boundary);
+        self.mount_points = mounts.map(|finding| finding.path).collect();
         self.path = listing.path;
         if !listing.complete {
             self.lose_listing(here.node)?;
@@ -189,6 +207,17 @@ impl<'m, 'w> Merge<'m, 'w> {
         let before_same_kind = before.filter(|b| b.kind == kind);
         // Inode numbers tell files apart on one file system only; below another one (a btrfs subvolume) paths do.
         let by_inode = self.is_by_inode(&entry);
+        if let Some(before) = before_same_kind
+            && kind == Kind::Directory
+            && !by_inode
+            && self.mount_points.contains(&self.path.join(&entry.name))
+            && self.is_told_by_inode(before.node)?
+        {
+            self.covered.push(Covered { dir, before: before.clone(), entry });
+            self.pending.insert(self.next_directory, None);
+            self.next_directory += 1;
+            return Ok(());
+        }
         let told = match (by_inode, linked.then(|| self.links.get(&key)).flatten()) {
             (_, Some(link)) => Some(link.node),
             (true, None) => match self.identified(&entry, kind)? {
@@ -264,7 +293,7 @@ impl<'m, 'w> Merge<'m, 'w> {
         if kind == Kind::Directory {
             self.seen.insert(node);
             let was_there = base.is_some();
-            self.pending.insert(self.next_directory, Pending { node, was_there });
+            self.pending.insert(self.next_directory, Some(Pending { node, was_there }));
             self.next_directory += 1;
             let row = self.writer.encode(&entry.attrs, entry.unreadable, base.as_ref())?;
             self.writer.put(node, base.as_ref(), row, Written::No)?;
@@ -326,6 +355,11 @@ impl<'m, 'w> Merge<'m, 'w> {
         Ok(is_free.then_some(node))
     }
 
+    /// Tells whether `node` has an inode number of the copies' file system: what lies on another one is not it.
+    fn is_told_by_inode(&self, node: NodeId) -> Result<bool, Error> {
+        Ok(self.by_inode && self.writer.is_identified(node)?)
+    }
+
     /// Returns the node that had this inode number in an earlier generation.
     fn identified(&mut self, entry: &ListedEntry, kind: Kind) -> Result<Option<NodeId>, Error> {
         let Some(node) = self.writer.identified(entry.key)? else { return Ok(None) };
@@ -381,8 +415,28 @@ impl<'m, 'w> Merge<'m, 'w> {
         Ok(self.writer.report(finding)?)
     }
 
-    /// Ends the merge: late names, link counts, and what was below directories that are gone.
-    pub(super) fn finish(self) -> Result<u64, Error> {
+    /// Settles who a mount point is, now that all is known that is elsewhere in the copy: the directory that was there, with all
+    /// that was in it, or another one. What is in it is unknown.
+    fn settle_covered(&mut self, Covered { dir, before, entry }: &Covered) -> Result<(), Error> {
+        let (node, base) = if self.seen.contains(&before.node) {
+            self.gone(*dir, before)?;
+            let node = self.created(entry)?;
+            self.writer.link(*dir, &entry.name, node, Kind::Directory)?;
+            (node, None)
+        } else {
+            (before.node, Some(&before.row))
+        };
+        self.seen.insert(node);
+        let row = self.writer.encode(&entry.attrs, entry.unreadable, base)?;
+        self.writer.put(node, base, row, Written::No)?;
+        self.lose_listing(node)
+    }
+
+    /// Ends the merge: mount points, and what was below directories that are gone.
+    pub(super) fn finish(mut self) -> Result<u64, Error> {
+        for covered in std::mem::take(&mut self.covered) {
+            self.settle_covered(&covered)?;
+        }
         self.writer.bury()?;
         Ok(self.walked)
     }

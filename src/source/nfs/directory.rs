@@ -252,7 +252,13 @@ impl<'c> Reader<'c> {
             out.directories.push((out.listing.entries.len(), if boundary { Mark::BOUNDARY } else { Mark::of(&stat) }));
         }
         let attrs = attrs_of(&stat, kind, xattrs, target);
-        out.listing.entries.push(ListedEntry { name, key: key_of(&stat), attrs, unreadable, origin: 0 });
+        let mut key = key_of(&stat);
+        if boundary {
+            // It may be a file of the copy that is mounted here again, and it is not to be taken for that one: device
+            // numbers have 32 bits, so none is this.
+            key.device = !key.device;
+        }
+        out.listing.entries.push(ListedEntry { name, key, attrs, unreadable, origin: 0 });
     }
 }
 
