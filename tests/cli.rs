@@ -413,6 +413,7 @@ fn every_date_that_is_none_says_why() {
     let mut session = Session::on(&site);
     for date in [
         "2024-11-18",
+        "20241118",
         "2024-11-18T12:00",
         "@2024-11-18T000000Z",
         "2024-W47",
@@ -426,7 +427,7 @@ fn every_date_that_is_none_says_why() {
         "then",
         "",
         "@",
-        "20241118",
+        "20241318",
         "99999999",
         "2024-13",
         "2024-13-01",

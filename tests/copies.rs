@@ -1,6 +1,6 @@
-//! Telling files of one copy of a share apart from those of the next: nested subvolumes and mounts inside a copy.
+//! Finding copies of shares, dating them, and telling files of one apart from those of the next, as an admin meets it: nested subvolumes and mounts inside a copy.
 //!
-//! Needs root, `/dev/fuse` and btrfs on a loop device (`btrfs-progs`).
+//! Needs root, `/dev/fuse` and btrfs on a loop device (`btrfs-progs`). What every message says is in `tests/cli.rs`.
 
 #[path = "common/site.rs"]
 mod site;
@@ -8,8 +8,73 @@ mod site;
 use site::{Site, said, sh, shell};
 use std::path::Path;
 
+/// Returns the instants of the generations of `source`, oldest first.
+fn instants(site: &Site, source: &str) -> Vec<String> {
+    let query = format!("SELECT taken_at FROM generations WHERE source = '{source}' ORDER BY 1");
+    lines(&site.ok(&["sql", "--csv", &query])).into_iter().skip(1).map(str::to_owned).collect()
+}
+
 fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim_end).collect()
+}
+
+/// Makes empty copies, each with the same time of last change: 2025-11-20T02:00:00Z.
+fn make_copies(site: &Site, names: &[&str]) {
+    for name in names {
+        let copy = site.path("copies").join(name);
+        std::fs::create_dir(&copy).unwrap();
+        std::fs::write(copy.join("f"), name.as_bytes()).unwrap();
+        sh(&copy, "touch -d 2025-11-20T02:00:00Z f .");
+    }
+}
+
+#[test]
+fn a_mistyped_date_is_never_indexed_under_its_time_of_last_change() {
+    let site = Site::new();
+    site.ok(&["init"]);
+    let rules = ["--zone", "Europe/Berlin", "--instant-from", "name,mtime"];
+    site.ok(&[&["source", "add", "nfs", "homes", "--copies", "copies"], &rules[..]].concat());
+    // No such day, a time that the clocks skipped, a year that no date can name.
+    make_copies(&site, &["2026-02-30", "2026-03-29T0230", "1969-12-31", "2026-03-29T0330", "2026-03-29T02:30+0100"]);
+
+    let told = said(&site.run(&["index", "homes"], 1));
+
+    for name in ["2026-02-30", "2026-03-29T0230", "1969-12-31"] {
+        assert!(told.contains(&format!("copies/{name}\": \"{name}\"")), "{name} is left aside: {told}");
+    }
+    // 02:30 at an hour east of UTC was shown as 03:30: the same second, so that only one of them is indexed.
+    assert_eq!(instants(&site, "homes"), ["2026-03-29T01:30:00Z"]);
+    sh(&site.path("copies"), "rm -r 1969-12-31 2026-02-30 2026-03-29T0230 2026-03-29T0330");
+    make_copies(&site, &["2026-03-28", "0f3a"]);
+    site.run(&["index", "homes"], 0);
+    assert_eq!(instants(&site, "homes"), ["2025-11-20T02:00:00Z", "2026-03-27T23:00:00Z", "2026-03-29T01:30:00Z"]);
+}
+
+#[test]
+fn every_name_by_which_a_copy_is_found_is_a_date_in_the_mount() {
+    let site = Site::new();
+    site.ok(&["init"]);
+    site.ok(&["source", "add", "nfs", "homes", "--copies", "copies", "--zone", "UTC"]);
+    let names = ["20261109", "2026-11-20T02:00-0330", "2026-11-21_0200", "20261122T020000+0100", "20261123-0200"];
+    make_copies(&site, &names);
+    site.run(&["index", "homes"], 0);
+    assert_eq!(
+        instants(&site, "homes"),
+        [
+            "2026-11-09T00:00:00Z",
+            "2026-11-20T05:30:00Z",
+            "2026-11-21T02:00:00Z",
+            "2026-11-22T01:00:00Z",
+            "2026-11-23T02:00:00Z"
+        ]
+    );
+    let mount = site.mount(&[]);
+    for name in names {
+        assert_eq!(std::fs::read_to_string(mount.join(format!("@{name}/homes/f"))).unwrap(), name);
+    }
+    // Eight digits that are no day are no date, and no number of seconds either.
+    assert!(!mount.join("@20261399").exists());
+    assert!(!mount.join("@12345678").exists());
 }
 
 /// A site with a btrfs on `pool`, a subvolume `pool/live` there, and a source `snaps` over `pool/copies`, by inode number.

@@ -496,7 +496,7 @@ pub(super) struct SetArgs {
 #[derive(Debug, Args)]
 pub(super) struct HowArgs {
     /// How copies are named, as strptime(3) writes it: backup-%Y%m%d; may be given more than once
-    /// (default: dates like 2026-11-20, 2026-11-20T0200, @GMT-2026.11.20-02.00.00)
+    /// (default: dates like 2026-11-20, 2026-11-20T0200, 20261120T020000Z, 2026-11-20T02:00-0330)
     #[arg(long, value_name = "PATTERN")]
     pub(super) name_pattern: Vec<String>,
     /// Where the instant of a copy comes from, in order of preference [default: name]

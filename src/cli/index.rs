@@ -18,7 +18,7 @@ use crate::index::{Done, NewCopy, index_copy};
 use crate::model::{Fold, SourceKind, Time, parse_instant};
 use crate::monitor::Monitor;
 use crate::source::nfs::{InstantFrom, Settings};
-use crate::source::{self, Found, Source};
+use crate::source::{self, Found, LeftAside, NoCopy, Source};
 use serde_json::json;
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
@@ -143,9 +143,14 @@ impl Job<'_> {
     fn discover(&mut self, known: &Known, writer: &mut Writer) -> Result<(Vec<Found>, bool), Failure> {
         let discovered = self.copies.generations()?;
         let mut trouble = false;
-        for (path, why) in &discovered.left_aside {
-            // A copy that was indexed by hand, with --at, needs no date of its own.
-            if !known.by_path.contains_key(path) {
+        for LeftAside { path, why } in &discovered.left_aside {
+            let is_known = known.by_path.contains_key(path);
+            let is_trouble = match why {
+                // A copy that was indexed by hand, with --at, needs no date of its own.
+                NoCopy::NoDate(_) | NoCopy::BadDate(_) => !is_known,
+                NoCopy::Unreadable(_) => true,
+            };
+            if is_trouble {
                 self.monitor.warn(&format!("left aside {path:?}: {why}"));
                 trouble = true;
             }

@@ -2,8 +2,9 @@
 //!
 //! Promises: the grammar of [`parse_date`] is all there is; a text means one thing or is refused, and the
 //! refusal says why. A day or a longer period means its end when something is looked up and its start
-//! when something is named. Pure: the current time, the zone and the rule for doubled hours are
-//! arguments. Never guesses: no names of weekdays or months, no numbers that could be two things.
+//! when something is named. Names of copies ([`parse_copy_name`]) are read by the same grammar. Pure: the
+//! current time, the zone and the rule for doubled hours are arguments. Never guesses: no names of weekdays or
+//! months, no numbers that could be two things.
 
 use super::Time;
 use jiff::civil::{Date, DateTime, ISOWeekDate, Weekday};
@@ -97,18 +98,6 @@ pub enum DateError {
         /// The same without `@`.
         span: String,
     },
-    /// Eight digits that are a day without its dashes, and unix seconds too.
-    #[error("{text:?} could be the day {day} or {seconds} seconds after 1970; write {day} or {instant}")]
-    Digits {
-        /// What was given.
-        text: String,
-        /// The day.
-        day: Date,
-        /// The number.
-        seconds: i64,
-        /// The instant that the number is, as unix seconds.
-        instant: Time,
-    },
     /// The clock was set back and showed this time twice.
     #[error("{text:?} names two times: {} and {}; write it with its offset", clock(at, *before), clock(at, *after))]
     Fold {
@@ -145,6 +134,13 @@ pub enum DateError {
 /// again; and the last one is still before [`super::FOREVER`].
 const SECONDS: std::ops::RangeInclusive<i64> = 0..=253_370_764_799;
 
+/// Returns the instant `seconds` after 1970-01-01T00:00:00Z, if a date can name it: one in the years 1970 to 9998, UTC.
+///
+/// No generation may have another instant: nobody could ask for it.
+pub fn nameable_instant(seconds: i64) -> Option<Time> {
+    SECONDS.contains(&seconds).then_some(Time(seconds))
+}
+
 /// Returns which generation `text` asks for.
 ///
 /// This is the whole grammar. One leading `@` is ignored. Nothing else may stand around it, digits are
@@ -154,17 +150,19 @@ const SECONDS: std::ops::RangeInclusive<i64> = 0..=253_370_764_799;
 /// |---|---|
 /// | `2026-11-20T02:00:00Z`, `2026-11-20T02:00:00+01:00` | that instant (RFC 3339) |
 /// | `2026-11-20T02:00:00`, `2026-11-20T02:00` | that instant on the clocks of `zone`; without seconds the minute's first |
-/// | `2026-11-20` | the end of that day in `zone` |
+/// | `2026-11-20`, `20261120` | the end of that day in `zone` |
 /// | `2026-11`, `2026` | the end of that month, of that year |
 /// | `2026-W47` | the end of that ISO week, which runs from Monday to Sunday |
-/// | `1763604000` | unix seconds, 8 to 11 digits |
+/// | `1763604000` | unix seconds, 9 to 11 digits |
 /// | `now` | this second |
 /// | `today`, `yesterday` | the end of that day in `zone` |
 /// | `latest`, `oldest` | the newest generation, the first one |
 /// | `-2d12h`, `2d12h ago` | now, less that span |
 /// | `GMT-2026.11.20-02.00.00` | that instant, UTC (the form of Samba's `shadow_copy2`) |
 ///
-/// - A blank may stand for the `T`. The parts of a time of day, and of an offset, may be separated by `:`,
+/// - A blank, `_` or `-` may stand for the `T`, and the dashes of a day with a time may be left out (`20261120T0200`); where
+///   all that is left out (`20261120020000`) there must be seconds.
+/// - The parts of a time of day, and of an offset, may be separated by `:`,
 ///   by `-` or by nothing (`T02-00-00Z`, `T020000Z`, `T0200+0100`), in one time always by the same.
 ///   Where `-` could be a separator or begin an offset, it is a separator. A fraction of a second is dropped.
 /// - The **end** of a period is its last second, one before the next period starts in `zone`, however
@@ -174,7 +172,7 @@ const SECONDS: std::ops::RangeInclusive<i64> = 0..=253_370_764_799;
 ///   March less `1mo` is the last of February); then hours to seconds count as time that passed. A span
 ///   is never refused because of a clock change: a skipped hour is the one after it, a doubled one is
 ///   the later.
-/// - Eight digits that would also be a day (`20261120`) are refused.
+/// - Eight digits are a day and never unix seconds: those were over in March 1973, and no backup is that old.
 ///
 /// # Errors
 /// [`DateError`]; [`DateError::Fold`] only with [`Fold::Refuse`].
@@ -199,11 +197,37 @@ pub fn parse_date(text: &str, now: Time, zone: &TimeZone, fold: Fold) -> Result<
 /// # Errors
 /// [`DateError`]; [`DateError::Fold`] only with [`Fold::Refuse`].
 pub fn parse_instant(text: &str, now: Time, zone: &TimeZone, fold: Fold) -> Result<Time, DateError> {
-    match read_meaning(text, now, zone, fold)? {
-        Meaning::Latest | Meaning::Oldest => Err(DateError::NoInstant { text: text.to_owned() }),
-        Meaning::Instant(time) => Ok(time),
-        Meaning::Period(period) => in_range(text, start_of(text, period.first, zone)?.as_second()),
-    }
+    read_meaning(text, now, zone, fold)?.start(text, zone)
+}
+
+/// Returns the instant that `name` tells as the name of a copy; none if it has no form that tells a day or a time of a day.
+///
+/// The forms are those of [`parse_instant`] that name a day or an instant on the calendar; `zone` is that of names
+/// without an offset. A day is its start (`Z` behind it: in UTC). A time that the clock showed twice is the later one:
+/// the copy was finished by then in both readings.
+///
+/// A name that is digits alone has the form of a day, or of a time, only if it is one or begins like a
+/// year of our time (`19`, `20`): numbers of backups are digits, too.
+///
+/// # Errors
+/// [`DateError`] for a name that has the form and tells no time.
+pub fn parse_copy_name(name: &str, zone: &TimeZone) -> Result<Option<Time>, DateError> {
+    let form = name.strip_prefix('@').unwrap_or(name);
+    let day_of_utc = || match read_calendar(form.strip_suffix('Z')?)? {
+        day @ Written::Day(..) => Some((day, TimeZone::UTC)),
+        _ => None,
+    };
+    let (written, zone) = match read_samba(form).or_else(|| read_calendar(form)) {
+        Some(written @ (Written::Day(..) | Written::Clock { .. })) => (written, zone.clone()),
+        Some(Written::Year(..) | Written::Month(..) | Written::Week(..)) => return Ok(None),
+        None => match day_of_utc() {
+            Some(day) => day,
+            None => return Ok(None),
+        },
+    };
+    let told = read_meaning_of_calendar(name, &written, &zone, Fold::Later).and_then(|it| it.start(name, &zone));
+    let is_number = form.bytes().all(|b| b.is_ascii_digit()) && !form.starts_with("19") && !form.starts_with("20");
+    if is_number { Ok(told.ok()) } else { told.map(Some) }
 }
 
 /// What a text can mean before it is known whether a start or an end is wanted.
@@ -212,6 +236,17 @@ enum Meaning {
     Oldest,
     Instant(Time),
     Period(Period),
+}
+
+impl Meaning {
+    /// Returns the instant that is meant where something is named.
+    fn start(self, text: &str, zone: &TimeZone) -> Result<Time, DateError> {
+        match self {
+            Self::Latest | Self::Oldest => Err(DateError::NoInstant { text: text.to_owned() }),
+            Self::Instant(time) => Ok(time),
+            Self::Period(period) => in_range(text, start_of(text, period.first, zone)?.as_second()),
+        }
+    }
 }
 
 /// The days from `first` up to, and without, `next`.
@@ -234,8 +269,9 @@ fn read_meaning(text: &str, now: Time, zone: &TimeZone, fold: Fold) -> Result<Me
     if let Some(span) = form.strip_prefix('-').or_else(|| form.strip_suffix(" ago")) {
         return Ok(Meaning::Instant(read_meaning_of_span(text, span, now, zone)?));
     }
-    if (8..=11).contains(&form.len()) && form.bytes().all(|b| b.is_ascii_digit()) {
-        return Ok(Meaning::Instant(read_meaning_of_digits(text, form)?));
+    if (9..=11).contains(&form.len()) && form.bytes().all(|b| b.is_ascii_digit()) {
+        let seconds = form.parse().expect("at most eleven digits fit");
+        return Ok(Meaning::Instant(in_range(text, seconds)?));
     }
     match read_samba(form).or_else(|| read_calendar(form)) {
         Some(written) => read_meaning_of_calendar(text, &written, zone, fold),
@@ -262,19 +298,6 @@ fn read_meaning_of_span(text: &str, span: &str, now: Time, zone: &TimeZone) -> R
         from = zone.to_ambiguous_timestamp(shown).later().map_err(|_| out_of_range())?;
     }
     in_range(text, from.as_second() - hours * 3600 - minutes * 60 - seconds)
-}
-
-fn read_meaning_of_digits(text: &str, digits: &str) -> Result<Time, DateError> {
-    let seconds: i64 = digits.parse().expect("at most eleven digits fit");
-    let instant = in_range(text, seconds)?;
-    let mut cursor = Cursor(digits.as_bytes());
-    if digits.len() == 8
-        && let (Some(year), Some(month), Some(day)) = (cursor.number(4), cursor.number(2), cursor.number(2))
-        && let Ok(day) = check_day(text, year, month, day)
-    {
-        return Err(DateError::Digits { text: text.to_owned(), day, seconds, instant });
-    }
-    Ok(instant)
 }
 
 fn read_meaning_of_calendar(text: &str, written: &Written, zone: &TimeZone, fold: Fold) -> Result<Meaning, DateError> {
@@ -338,7 +361,7 @@ fn as_timestamp(text: &str, seconds: i64) -> Result<Timestamp, DateError> {
 }
 
 fn in_range(text: &str, seconds: i64) -> Result<Time, DateError> {
-    if SECONDS.contains(&seconds) { Ok(Time(seconds)) } else { Err(DateError::Range { text: text.to_owned() }) }
+    nameable_instant(seconds).ok_or_else(|| DateError::Range { text: text.to_owned() })
 }
 
 fn check_number(text: &str, part: &'static str, found: u32, last: u32) -> Result<i8, DateError> {
@@ -421,29 +444,33 @@ fn read_samba(form: &str) -> Option<Written> {
     Some(Written::Clock { day: (year, month, day), time: (hour, minute, second), offset: Some(UTC) })
 }
 
-/// Reads `YYYY`, `YYYY-Www`, `YYYY-MM`, `YYYY-MM-DD` and that with a time of day.
+/// Reads `YYYY`, `YYYY-Www`, `YYYY-MM`, `YYYY-MM-DD`, `YYYYMMDD` and these two with a time of day.
 fn read_calendar(form: &str) -> Option<Written> {
     let mut cursor = Cursor(form.as_bytes());
     let year = cursor.number(4)?;
     if cursor.is_empty() {
         return Some(Written::Year(year));
     }
-    cursor.expect(b'-')?;
-    if cursor.eat(b'W') {
+    let is_dashed = cursor.eat(b'-');
+    if is_dashed && cursor.eat(b'W') {
         let week = cursor.number(2)?;
         return cursor.end().map(|()| Written::Week(year, week));
     }
     let month = cursor.number(2)?;
-    if cursor.is_empty() {
-        return Some(Written::Month(year, month));
+    if is_dashed {
+        if cursor.is_empty() {
+            return Some(Written::Month(year, month));
+        }
+        cursor.expect(b'-')?;
     }
-    cursor.expect(b'-')?;
     let day = cursor.number(2)?;
     if cursor.is_empty() {
         return Some(Written::Day(year, month, day));
     }
-    if !cursor.eat(b'T') {
-        cursor.expect(b' ')?;
+    let is_separated = [b'T', b' ', b'_', b'-'].into_iter().any(|byte| cursor.eat(byte));
+    // Twelve digits alone could be too many things (minutes, a number of a backup).
+    if !is_separated && (is_dashed || !cursor.starts_with_digits(6)) {
+        return None;
     }
     let (time, offset) = read_calendar_clock(&mut cursor)?;
     Some(Written::Clock { day: (year, month, day), time, offset })
@@ -457,7 +484,7 @@ fn read_calendar_clock(cursor: &mut Cursor<'_>) -> Option<((u32, u32, u32), Opti
     let mut second = 0;
     let has_second = match separator {
         Some(byte) => cursor.eat(byte),
-        None => cursor.starts_with_digit(),
+        None => cursor.starts_with_digits(1),
     };
     if has_second {
         second = cursor.number(2)?;
@@ -556,8 +583,8 @@ impl<'a> Cursor<'a> {
         self.eat(byte).then_some(())
     }
 
-    fn starts_with_digit(&self) -> bool {
-        self.0.first().is_some_and(u8::is_ascii_digit)
+    fn starts_with_digits(&self, count: usize) -> bool {
+        self.0.get(..count).is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
     }
 
     fn is_empty(&self) -> bool {
@@ -655,8 +682,19 @@ mod tests {
                 ("2026-11-20T02-00", "2026-11-20T01:00:00Z"),
                 ("2026-11-20T02-00-01", "2026-11-20T01:00:01Z"),
                 ("2026-07-20T02:00", "2026-07-20T00:00:00Z"),
+                // as copies are called
+                ("2026-11-20_0200", "2026-11-20T01:00:00Z"),
+                ("2026-11-20_02-00-01Z", "2026-11-20T02:00:01Z"),
+                ("2026-11-20-0200", "2026-11-20T01:00:00Z"),
+                ("2026-11-20-02-00-01", "2026-11-20T01:00:01Z"),
+                ("20261120T0200", "2026-11-20T01:00:00Z"),
+                ("20261120-020001", "2026-11-20T01:00:01Z"),
+                ("20261120T020001Z", "2026-11-20T02:00:01Z"),
+                ("20261120T02:00-03:30", "2026-11-20T05:30:00Z"),
+                ("20261120020001", "2026-11-20T01:00:01Z"),
                 // periods
                 ("2026-11-20", "2026-11-20T22:59:59Z"),
+                ("20261120", "2026-11-20T22:59:59Z"),
                 ("2026-10", "2026-10-31T22:59:59Z"),
                 ("2026-W46", "2026-11-15T22:59:59Z"),
                 ("2025", "2025-12-31T22:59:59Z"),
@@ -665,7 +703,7 @@ mod tests {
                 // numbers
                 ("1763604000", "2025-11-20T02:00:00Z"),
                 ("123456789", "1973-11-29T21:33:09Z"),
-                ("99999999", "1973-03-03T09:46:39Z"),
+                ("000000000", "1970-01-01T00:00:00Z"),
                 ("99999999999", "5138-11-16T09:46:39Z"),
                 // words
                 ("now", "2026-11-21T00:35:00Z"),
@@ -744,7 +782,16 @@ mod tests {
             "2026-11-20Z",
             "2026-11-20+01:00",
             "2026-11-20  02:00",
-            "2026-11-20_02:00",
+            "2026-11-20.02:00",
+            "2026-11-20-02",
+            "2026-11-20--0200",
+            "2026-1120",
+            "202611-20",
+            "202611",
+            "20261120T",
+            "20261120T02",
+            "202611200200",
+            "20261120020001Z0",
             "2026-11-20x",
             "2026/11/20",
             "20.11.2026",
@@ -900,15 +947,64 @@ mod tests {
     }
 
     #[test]
-    fn eight_digits_that_are_also_a_day_are_refused() {
+    fn eight_digits_are_a_day_and_never_unix_seconds() {
         assert_rows(
             at,
             &[
+                ("@20261109", "2026-11-09T22:59:59Z"),
+                ("20261320", r#""20261320" names no time: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
+                ("20260229", r#""20260229" names no time: day 29, and 2026-02 has 28 days"#),
+                ("12345678", r#""12345678" lies outside the years 1970 to 9998"#),
+            ],
+        );
+        assert_eq!(start("20261109"), "2026-11-08T23:00:00Z");
+    }
+
+    #[test]
+    fn the_name_of_a_copy_tells_a_day_or_a_time_and_nothing_else() {
+        let copy = |name: &str| match parse_copy_name(name, &berlin()) {
+            Ok(Some(time)) => time.to_string(),
+            Ok(None) => "-".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert_rows(
+            copy,
+            &[
+                ("2026-11-20", "2026-11-19T23:00:00Z"),
+                ("20261120", "2026-11-19T23:00:00Z"),
+                ("2026-11-20Z", "2026-11-20T00:00:00Z"),
+                ("20261120Z", "2026-11-20T00:00:00Z"),
+                ("GMT-2026.11.20-02.00.00", "2026-11-20T02:00:00Z"),
+                ("@2026-11-20T0200", "2026-11-20T01:00:00Z"),
+                ("2026-11-20T02:00-0330", "2026-11-20T05:30:00Z"),
+                ("2026-11-20T0200+0100", "2026-11-20T01:00:00Z"),
+                ("20261120020030", "2026-11-20T01:00:30Z"),
+                ("2026-10-25T0230", "2026-10-25T01:30:00Z"),
+                // What the grammar of dates knows besides is no date of a copy.
+                ("2026", "-"),
+                ("2026-11", "-"),
+                ("2026-W47", "-"),
+                ("1763604000", "-"),
+                ("latest", "-"),
+                ("today", "-"),
+                ("-3d", "-"),
+                // Numbers of backups; the last one is taken for a date that was mistyped.
+                ("12345678", "-"),
+                ("00000017", "-"),
+                ("99991399999999", "-"),
+                ("20261320", r#""20261320" names no time: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
+                ("2026-02-30", r#""2026-02-30" names no time: day 30, and 2026-02 has 28 days"#),
                 (
-                    "20261120",
-                    r#""20261120" could be the day 2026-11-20 or 20261120 seconds after 1970; write 2026-11-20 or 1970-08-23T12:05:20Z"#,
+                    "2026-11-20T0200+2400",
+                    r#""2026-11-20T0200+2400" names no time: offset hour 24; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#,
                 ),
-                ("20261320", "1970-08-23T12:08:40Z"),
+                ("1969-12-31", r#""1969-12-31" lies outside the years 1970 to 9998"#),
+                ("1970-01-01", r#""1970-01-01" lies outside the years 1970 to 9998"#),
+                ("9999-01-01", r#""9999-01-01" lies outside the years 1970 to 9998"#),
+                (
+                    "2026-03-29T0230",
+                    r#""2026-03-29T0230" names no time: the clock skipped it, going from +01:00 to +02:00; write it with its offset"#,
+                ),
             ],
         );
     }
@@ -1092,6 +1188,16 @@ mod tests {
             for fold in [Fold::Refuse, Fold::Later] {
                 let _ = parse_date(&text, NOW, &berlin(), fold);
                 let _ = parse_instant(&text, NOW, &berlin(), fold);
+            }
+        }
+
+        /// Who sees a copy's name can ask for it by that name.
+        #[test]
+        fn what_a_copy_is_called_is_a_date_that_means_it(
+            name in "@?[12][0-9]{3}-?[01][0-9]-?[0-3][0-9]([T_ -][0-2][0-9][:-]?[0-5][0-9]([:-]?[0-5][0-9])?([+-][01][0-9]:?[0-5][0-9]|Z)?)?",
+        ) {
+            if let Ok(Some(time)) = parse_copy_name(&name, &berlin()) {
+                prop_assert_eq!(parse_instant(&name, NOW, &berlin(), Fold::Later), Ok(time), "{}", name);
             }
         }
 

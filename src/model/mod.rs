@@ -16,7 +16,7 @@ mod rule;
 mod time;
 
 pub use cause::chain;
-pub use date::{AsOf, DateError, Fold, parse_date, parse_instant};
+pub use date::{AsOf, DateError, Fold, nameable_instant, parse_copy_name, parse_date, parse_instant};
 pub use disk::{BadMap, Extent, FileMap, ImageFile, Layer, LayerBytes, LayerExtent, Packing};
 pub use generation::{Consistency, Finding, FindingKind, Level, Scan, SourceKind, Status};
 pub use id::{CopyId, GenerationId, NodeId, ObjectId, SourceId, StoreId, ViewId};

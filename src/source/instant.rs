@@ -1,144 +1,129 @@
 //! When a copy was taken, as its name or its time of last change tells.
 //!
-//! Promises: the whole name must match; a name that has the form of a date but names none is refused with the
-//! reason. A name without zone is read in the zone of the source; a date alone is the start of
-//! that day. A local time that came twice (clocks set back) is the later one: the copy was finished
-//! by then in both readings. A local time that never came (clocks set forward) is refused. Never guesses.
+//! Promises: the whole name must match; a name that has the form of a date and tells none is refused with the
+//! reason, and is not the same as a name without that form. A name without zone is read in the zone of the
+//! source; a date alone is the start of that day. A local time that came twice (clocks set back) is the later one:
+//! the copy was finished by then in both readings. A local time that never came (clocks set forward) is
+//! refused. Never guesses.
 
-use crate::model::{FOREVER, Time};
+use crate::model::{Time, nameable_instant, parse_copy_name};
 use jiff::civil::DateTime;
 use jiff::fmt::strtime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
-/// The forms of names that need no settings, after `@` in front and `Z` at the end were taken off.
-///
-/// `9` is a digit, `T` one of `T`, `_`, space and `-`, `:` is `:` or `-`; all else stands for itself. The
-/// digits are year, month, day, hour, minute, second, as far as they go. The last form is the one in
-/// which Windows and Samba (`vfs_shadow_copy2`) name snapshots; it is in UTC.
-const FORMS: [&str; 10] = [
-    "9999-99-99",
-    "9999-99-99T9999",
-    "9999-99-99T99:99",
-    "9999-99-99T99:99:99",
-    "9999-99-99T999999",
-    "99999999",
-    "99999999T9999",
-    "99999999T999999",
-    "99999999999999",
-    GMT_FORM,
-];
-const GMT_FORM: &str = "GMT-9999.99.99-99.99.99";
-
-/// Returns the instant that `name` tells by one of `patterns`, or by the built-in forms if there are none.
+/// Returns the instant that `name` tells by one of `patterns`, or by the forms of [`parse_copy_name`] if there are
+/// none; no instant if it has none of these forms.
 ///
 /// # Errors
-/// The reason, in one line.
-pub(super) fn of_name(name: &[u8], patterns: &[String], zone: &TimeZone) -> Result<Time, String> {
-    let text = std::str::from_utf8(name).unwrap_or_default();
+/// Why a name that has the form of a date tells no time, in one line.
+pub(super) fn of_name(name: &[u8], patterns: &[String], zone: &TimeZone) -> Result<Option<Time>, String> {
+    let Ok(text) = std::str::from_utf8(name) else { return Ok(None) };
     if patterns.is_empty() {
-        return built_in(text, zone);
+        return parse_copy_name(text, zone).map_err(|e| e.to_string());
     }
-    let mut reason = "its name matches no date pattern".to_owned();
+    let mut refused = None;
     for pattern in patterns {
-        match strtime::parse(pattern, text) {
-            Ok(parsed) => match by_pattern(&parsed, zone) {
-                Ok(time) => return Ok(time),
-                Err(why) => reason = format!("its name matches {pattern:?}, but {why}"),
-            },
+        let told = match strtime::parse(pattern, text) {
+            Ok(parsed) => by_pattern(&parsed, zone),
+            // It says the same of another name and of a month 13.
+            Err(e) if has_form_of(pattern.as_bytes(), name) => Err(e.to_string()),
             Err(_) => continue,
+        };
+        match told {
+            Ok(time) => return Ok(Some(time)),
+            Err(why) => refused = Some(format!("its name has the form {pattern:?} and tells no time: {why}")),
         }
     }
-    Err(reason)
+    refused.map_or(Ok(None), Err)
 }
 
 /// Returns the instant of a time of last change, in whole seconds, rounded down.
 pub(super) fn of_mtime(seconds: i64) -> Result<Time, String> {
-    if (0..FOREVER.0).contains(&seconds) {
-        Ok(Time(seconds))
-    } else {
-        Err(format!("its time of last change, {seconds} seconds after 1970, is no date of a backup"))
-    }
+    in_range(seconds).map_err(|why| format!("its time of last change: {why}"))
 }
 
 /// Checks that `pattern` can be read and that names written by it tell a date.
 pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
-    let sample = jiff::civil::datetime(2026, 11, 20, 2, 0, 0, 0).to_zoned(TimeZone::UTC);
-    let sample = sample.map_err(|e| e.to_string())?;
-    let name = strtime::format(pattern, &sample).map_err(|e| e.to_string())?;
+    let name = write_sample(pattern)?;
     let parsed = strtime::parse(pattern, &name).map_err(|e| e.to_string())?;
     by_pattern(&parsed, &TimeZone::UTC).map(drop)
 }
 
+/// Returns the name that a copy has by `pattern`.
+fn write_sample(pattern: &str) -> Result<String, String> {
+    let sample = jiff::civil::datetime(2026, 11, 20, 2, 0, 0, 0).to_zoned(TimeZone::UTC);
+    let sample = sample.map_err(|e| e.to_string())?;
+    strtime::format(pattern, &sample).map_err(|e| e.to_string())
+}
+
 fn by_pattern(parsed: &strtime::BrokenDownTime, zone: &TimeZone) -> Result<Time, String> {
     if let Ok(instant) = parsed.to_timestamp() {
-        return in_range(instant);
+        return in_range(instant.as_second());
     }
     let date = parsed.to_date().map_err(|e| e.to_string())?;
     if parsed.hour().is_none() {
-        return local(date.to_datetime(jiff::civil::Time::midnight()), zone, Precision::Day);
+        let midnight = date.to_datetime(jiff::civil::Time::midnight());
+        // Midnight itself may be skipped (the day then begins later) or doubled (it begins at the first).
+        let start = zone.to_ambiguous_timestamp(midnight).compatible().map_err(|e| e.to_string())?;
+        return in_range(start.as_second());
     }
     let time = parsed.to_time().map_err(|e| e.to_string())?;
     let zone = match parsed.iana_time_zone() {
         Some(name) => TimeZone::get(name).map_err(|e| e.to_string())?,
         None => zone.clone(),
     };
-    local(date.to_datetime(time), &zone, Precision::Second)
+    local(date.to_datetime(time), &zone)
 }
 
-fn built_in(text: &str, zone: &TimeZone) -> Result<Time, String> {
-    let core = text.strip_prefix('@').unwrap_or(text);
-    let (core, zulu) = match core.strip_suffix('Z') {
-        Some(core) => (core, true),
-        None => (core, false),
-    };
-    let Some(form) = FORMS.iter().find(|form| has_form(core, form)) else {
-        return Err("its name matches no date pattern".to_owned());
-    };
-    let digits: String = core.chars().filter(char::is_ascii_digit).collect();
-    let zone = if zulu || *form == GMT_FORM { &TimeZone::UTC } else { zone };
-    let number = |at: std::ops::Range<usize>| digits.get(at).map_or(0, |d| d.parse::<i16>().unwrap_or(0));
-    let [month, day, hour, minute, second] =
-        [number(4..6), number(6..8), number(8..10), number(10..12), number(12..14)].map(|n| n as i8);
-    let datetime = DateTime::new(number(0..4), month, day, hour, minute, second, 0)
-        .map_err(|e| format!("its name has the form of a date but names none: {e}"))?;
-    let precision = if digits.len() > 8 { Precision::Second } else { Precision::Day };
-    local(datetime, zone, precision)
-}
-
-fn has_form(text: &str, form: &str) -> bool {
-    // Both places of ':' take the same character, so that a name is not half of one form and half of another.
-    let mut colon = None;
-    text.len() == form.len()
-        && text.bytes().zip(form.bytes()).all(|(byte, wanted)| match wanted {
-            b'9' => byte.is_ascii_digit(),
-            b'T' if !form.starts_with("GMT") => matches!(byte, b'T' | b'_' | b' ' | b'-'),
-            b':' => matches!(byte, b':' | b'-') && *colon.get_or_insert(byte) == byte,
-            wanted => byte == wanted,
-        })
-}
-
-/// What a name tells: a day, or a time of that day.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Precision {
-    Day,
-    Second,
-}
-
-fn local(datetime: DateTime, zone: &TimeZone, precision: Precision) -> Result<Time, String> {
+fn local(datetime: DateTime, zone: &TimeZone) -> Result<Time, String> {
     let ambiguous = zone.to_ambiguous_timestamp(datetime);
-    let skipped = matches!(ambiguous.offset(), AmbiguousOffset::Gap { .. });
-    // A day whose midnight was skipped still has a start: the first instant after the gap, which is
-    // what the offset from before the gap gives.
-    if skipped && precision == Precision::Second {
+    if matches!(ambiguous.offset(), AmbiguousOffset::Gap { .. }) {
         let zone = zone.iana_name().unwrap_or("the zone of the source");
-        return Err(format!("its name tells {datetime}, a time that clocks skipped in {zone}"));
+        return Err(format!("the clocks skipped {datetime} in {zone}"));
     }
-    in_range(ambiguous.later().map_err(|e| e.to_string())?)
+    in_range(ambiguous.later().map_err(|e| e.to_string())?.as_second())
 }
 
-fn in_range(instant: jiff::Timestamp) -> Result<Time, String> {
-    let time = Time(instant.as_second());
-    if time < FOREVER { Ok(time) } else { Err(format!("{time} is the end of time in the catalog")) }
+fn in_range(seconds: i64) -> Result<Time, String> {
+    nameable_instant(seconds).ok_or_else(|| format!("{} lies outside the years 1970 to 9998", Time(seconds)))
+}
+
+/// Tells whether `text` is written as `pattern` writes: digits where it has numbers, words where it has words, whatever
+/// these are.
+fn has_form_of(pattern: &[u8], text: &[u8]) -> bool {
+    let Some((first, rest)) = pattern.split_first() else { return text.is_empty() };
+    if first.is_ascii_whitespace() {
+        return has_form_of(rest, text.trim_ascii_start());
+    }
+    if *first != b'%' {
+        return text.split_first().is_some_and(|(byte, text)| byte == first && has_form_of(rest, text));
+    }
+    // Flags, widths and colons stand between `%` and the letter.
+    let Some(at) = rest.iter().position(|b| b.is_ascii_alphabetic() || *b == b'%') else { return false };
+    let (letter, rest) = (rest[at], &rest[at + 1..]);
+    let expanded = |by: &[u8]| has_form_of(&[by, rest].concat(), text);
+    let digits = |longest| has_run(text, longest, u8::is_ascii_digit, rest);
+    match letter {
+        b'%' => text.strip_prefix(b"%").is_some_and(|text| has_form_of(rest, text)),
+        b'D' => expanded(b"%m/%d/%y"),
+        b'F' => expanded(b"%Y-%m-%d"),
+        b'R' => expanded(b"%H:%M"),
+        b'T' => expanded(b"%H:%M:%S"),
+        b'n' | b't' => expanded(b" "),
+        b'Y' | b'G' => digits(4),
+        b'j' => digits(3),
+        b'f' | b'N' => digits(9),
+        b's' => digits(20),
+        b'A' | b'a' | b'B' | b'b' | b'h' | b'P' | b'p' => has_run(text, 9, u8::is_ascii_alphabetic, rest),
+        b'Q' | b'Z' | b'z' => has_run(text, 40, |b| b.is_ascii_alphanumeric() || b"+-:/_".contains(b), rest),
+        _ => has_run(text.trim_ascii_start(), 2, u8::is_ascii_digit, rest),
+    }
+}
+
+/// Tells whether `text` begins with one to `longest` bytes of a kind and then goes on as `rest` writes.
+fn has_run(text: &[u8], longest: usize, is_of_it: fn(&u8) -> bool, rest: &[u8]) -> bool {
+    let length = text.iter().take(longest).take_while(|byte| is_of_it(byte)).count();
+    (1..=length).any(|at| has_form_of(rest, &text[at..]))
 }
 
 #[cfg(test)]
@@ -149,11 +134,16 @@ mod tests {
         TimeZone::get(name).unwrap()
     }
 
-    fn told(name: &str, zone_name: &str) -> String {
-        match of_name(name.as_bytes(), &[], &zone(zone_name)) {
-            Ok(time) => time.to_string(),
+    fn told_by(name: &str, patterns: &[String], zone_name: &str) -> String {
+        match of_name(name.as_bytes(), patterns, &zone(zone_name)) {
+            Ok(Some(time)) => time.to_string(),
+            Ok(None) => "-".to_owned(),
             Err(why) => why,
         }
+    }
+
+    fn told(name: &str, zone_name: &str) -> String {
+        told_by(name, &[], zone_name)
     }
 
     #[test]
@@ -172,6 +162,7 @@ mod tests {
             ("2026-11-20T020030", "2026-11-20T01:00:30Z"),
             ("2026-11-20T020030Z", "2026-11-20T02:00:30Z"),
             ("2026-11-20T02:00Z", "2026-11-20T02:00:00Z"),
+            ("2026-11-20Z", "2026-11-20T00:00:00Z"),
             ("20261120", "2026-11-19T23:00:00Z"),
             ("20261120T0200", "2026-11-20T01:00:00Z"),
             ("20261120T020030", "2026-11-20T01:00:30Z"),
@@ -181,6 +172,12 @@ mod tests {
             ("@2026-11-20", "2026-11-19T23:00:00Z"),
             ("@2026-11-20T020000Z", "2026-11-20T02:00:00Z"),
             ("@GMT-2026.11.20-02.00.00", "2026-11-20T02:00:00Z"),
+            // with the offset from UTC, west of it and east of it
+            ("2026-11-20T02:00-0330", "2026-11-20T05:30:00Z"),
+            ("2026-11-20T0200+0100", "2026-11-20T01:00:00Z"),
+            ("2026-11-20T02:00:30+01:00", "2026-11-20T01:00:30Z"),
+            ("2026-11-20_02-00-30-0330", "2026-11-20T05:30:30Z"),
+            ("20261120T020030+0545", "2026-11-19T20:15:30Z"),
         ];
         for (name, instant) in table {
             assert_eq!(told(name, "Europe/Berlin"), instant, "{name}");
@@ -194,6 +191,10 @@ mod tests {
             "@",
             "Z",
             "latest",
+            "2026",
+            "2026-11",
+            "2026-W47",
+            "1763604000",
             "2026-11-2",
             "2026-11-200",
             "x2026-11-20",
@@ -209,51 +210,100 @@ mod tests {
             "202611200200",
             "2026-11-20T0200+01",
             "2026-11-20t0200",
+            "2026-11-20+0100",
         ] {
-            assert_eq!(told(name, "UTC"), "its name matches no date pattern", "{name}");
+            assert_eq!(told(name, "UTC"), "-", "{name}");
         }
-        assert!(of_name(b"2026-11-20\xff", &[], &TimeZone::UTC).is_err());
+        assert_eq!(of_name(b"2026-11-20\xff", &[], &TimeZone::UTC), Ok(None));
     }
 
     #[test]
-    fn a_date_that_the_calendar_lacks_is_named_as_such() {
-        assert_eq!(
-            told("2026-13-01", "UTC"),
-            "its name has the form of a date but names none: parameter 'month' is not in the required range of 1..=12"
-        );
-        for name in ["2026-02-29", "2026-11-20T2400", "2026-11-20T02:60", "20261120T020060", "99999999"] {
-            assert!(told(name, "UTC").starts_with("its name has the form of a date but names none"), "{name}");
+    fn a_name_with_the_form_of_a_date_that_tells_none_is_refused_with_the_reason() {
+        for (name, reason) in [
+            ("2026-13-01", r#""2026-13-01" names no time: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
+            ("2026-02-29", r#""2026-02-29" names no time: day 29, and 2026-02 has 28 days"#),
+            ("20260230", r#""20260230" names no time: day 30, and 2026-02 has 28 days"#),
+            ("2026-11-20T2400", r#""2026-11-20T2400" names no time: hour 24; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
+            ("1969-12-31", r#""1969-12-31" lies outside the years 1970 to 9998"#),
+            ("9999-01-01", r#""9999-01-01" lies outside the years 1970 to 9998"#),
+            (
+                "2026-03-29T0230",
+                r#""2026-03-29T0230" names no time: the clock skipped it, going from +01:00 to +02:00; write it with its offset"#,
+            ),
+        ] {
+            assert_eq!(told(name, "Europe/Berlin"), reason);
         }
     }
 
     #[test]
-    fn a_time_that_came_twice_is_the_later_and_one_that_was_skipped_is_refused() {
+    fn a_time_that_came_twice_is_the_later_and_one_with_its_zone_is_never_skipped() {
         assert_eq!(told("2026-10-25T0230", "Europe/Berlin"), "2026-10-25T01:30:00Z");
-        assert_eq!(
-            told("2026-03-29T0230", "Europe/Berlin"),
-            "its name tells 2026-03-29T02:30:00, a time that clocks skipped in Europe/Berlin"
-        );
+        assert_eq!(told("2026-10-25T0230+0200", "Europe/Berlin"), "2026-10-25T00:30:00Z");
         assert_eq!(told("2026-03-29T0230Z", "Europe/Berlin"), "2026-03-29T02:30:00Z");
     }
 
     #[test]
-    fn a_day_that_has_no_midnight_begins_when_its_first_hour_does() {
+    fn a_day_begins_with_its_first_second_whatever_the_clocks_did_at_midnight() {
+        let by_pattern = |name: &str, zone: &str| told_by(name, &["%F".to_owned()], zone);
         // Brazil set clocks from 00:00 (three hours behind UTC) to 01:00 (two hours behind) on that day.
         assert_eq!(told("2018-11-04", "America/Sao_Paulo"), "2018-11-04T03:00:00Z");
+        assert_eq!(by_pattern("2018-11-04", "America/Sao_Paulo"), "2018-11-04T03:00:00Z");
+        // Cuba set them from 01:00 (four hours behind UTC) back to 00:00 (five hours behind).
+        assert_eq!(told("2026-11-01", "America/Havana"), "2026-11-01T04:00:00Z");
+        assert_eq!(by_pattern("2026-11-01", "America/Havana"), "2026-11-01T04:00:00Z");
     }
 
     #[test]
     fn patterns_of_the_admin_replace_the_built_in_forms() {
         let patterns = ["backup-%Y%m%d".to_owned(), "%d.%m.%Y %H:%M%z".to_owned(), "at-%s".to_owned()];
-        let told = |name: &str| match of_name(name.as_bytes(), &patterns, &zone("Europe/Berlin")) {
-            Ok(time) => time.to_string(),
-            Err(why) => why,
-        };
+        let told = |name: &str| told_by(name, &patterns, "Europe/Berlin");
         assert_eq!(told("backup-20261120"), "2026-11-19T23:00:00Z");
         assert_eq!(told("20.11.2026 02:00-0500"), "2026-11-20T07:00:00Z");
         assert_eq!(told("at-1763604000"), "2025-11-20T02:00:00Z");
-        assert_eq!(told("2026-11-20"), "its name matches no date pattern");
-        assert_eq!(told("backup-20261120-old"), "its name matches no date pattern");
+        assert_eq!(told("2026-11-20"), "-");
+        assert_eq!(told("backup-20261120-old"), "-");
+        assert_eq!(told("backup-today"), "-");
+    }
+
+    #[test]
+    fn a_name_with_the_form_of_a_pattern_that_tells_no_time_is_refused_with_the_reason() {
+        let told = |pattern: &str, name: &str| told_by(name, &[pattern.to_owned()], "Europe/Berlin");
+        let refused = |pattern: &str, name: &str| {
+            let told = told(pattern, name);
+            assert!(told.starts_with(&format!("its name has the form {pattern:?} and tells no time: ")), "{told}");
+        };
+        refused("backup-%Y%m%d", "backup-20260230");
+        refused("backup-%Y%m%d", "backup-20261399");
+        refused("%d.%m.%Y %H:%M", "20.11.2026 24:00");
+        refused("%d.%m.%Y %H:%M", "29.03.2026 02:30");
+        refused("%d-%b-%Y", "31-Nov-2026");
+        refused("%d-%b-%Y", "20-Foo-2026");
+        refused("%F_%T", "2026-11-31_02:00:00");
+        refused("at-%s", "at-253402300799");
+        refused("%Y%m%d%z", "20261399-0330");
+        assert_eq!(
+            told("%F", "1969-12-31"),
+            "its name has the form \"%F\" and tells no time: 1969-12-30T23:00:00Z lies outside the years 1970 to 9998"
+        );
+        assert_eq!(
+            told("%F %R", "2026-03-29 02:30"),
+            "its name has the form \"%F %R\" and tells no time: the clocks skipped 2026-03-29T02:30:00 in Europe/Berlin"
+        );
+        assert_eq!(told("%d-%b-%Y", "20-11-2026"), "-");
+        assert_eq!(told("%Y%m%d", "daily.0"), "-");
+        // Another pattern may be the one that is meant.
+        let both = ["%Y%m%d".to_owned(), "%d%m%Y".to_owned()];
+        assert_eq!(told_by("20112026", &both, "UTC"), "2026-11-20T00:00:00Z");
+    }
+
+    #[test]
+    fn a_time_of_last_change_outside_of_what_dates_can_name_is_refused() {
+        assert_eq!(of_mtime(0), Ok(Time(0)));
+        assert_eq!(
+            of_mtime(-1),
+            Err("its time of last change: 1969-12-31T23:59:59Z lies outside the years 1970 to 9998".to_owned())
+        );
+        assert!(of_mtime(i64::MAX).is_err());
     }
 
     #[test]

@@ -108,8 +108,32 @@ pub struct Found {
 pub struct Discovered {
     /// Copies, oldest first, those of the same second in the order of their paths.
     pub found: Vec<Found>,
-    /// Directories that are no copies, in the order of their paths, each with the reason in one line.
-    pub left_aside: Vec<(PathBuf, String)>,
+    /// Directories that are no copies, in the order of their paths.
+    pub left_aside: Vec<LeftAside>,
+}
+
+/// Something among the copies that is none.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeftAside {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Why it is no copy.
+    pub why: NoCopy,
+}
+
+/// Why something among the copies is none. The text is a sentence about it, to be said after its path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum NoCopy {
+    /// Nothing that the settings ask tells its date.
+    #[error("{0}")]
+    NoDate(String),
+    /// Its name has the form of a date and tells none; then nothing else is asked, for that would be a guess against
+    /// what the name says.
+    #[error("{0}")]
+    BadDate(String),
+    /// What it is cannot be found out.
+    #[error("it cannot be looked at: {0}")]
+    Unreadable(String),
 }
 
 /// What a walk has seen.

@@ -12,7 +12,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-use super::{Discovered, Error, Found, ScanStats, Source, instant};
+use super::{Discovered, Error, Found, LeftAside, NoCopy, ScanStats, Source, instant};
 use crate::model::{Key, Listing, RelPath, Rule, Time, Walked};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -152,29 +152,49 @@ impl Nfs {
         &self.settings
     }
 
-    /// Returns the instant of the directory `path`, or every reason why there is none, in one line.
-    fn instant(&self, path: &Path) -> Result<Time, String> {
+    /// Returns the instant of the directory `path`, or why there is none.
+    ///
+    /// # Errors
+    /// What the system says of a directory that cannot be looked at.
+    fn instant(&self, path: &Path) -> io::Result<Result<Time, NoCopy>> {
         let mut reasons = Vec::new();
         for from in &self.settings.instant_from {
-            let told = match from {
-                InstantFrom::Name => {
-                    let name = path.file_name().map_or(&b""[..], OsStrExt::as_bytes);
-                    instant::of_name(name, &self.settings.name_patterns, &self.zone)
-                }
-                InstantFrom::Mtime => match fs::symlink_metadata(path) {
-                    Ok(metadata) => instant::of_mtime(metadata.mtime()),
-                    Err(error) => Err(format!("its time of last change cannot be read: {error}")),
+            match from {
+                InstantFrom::Name => match self.instant_of_name(path) {
+                    Ok(Some(time)) => return Ok(Ok(time)),
+                    Ok(None) => reasons.push("its name matches no date pattern".to_owned()),
+                    Err(why) => return Ok(Err(NoCopy::BadDate(why))),
                 },
-            };
-            match told {
-                Ok(time) => return Ok(time),
-                Err(reason) => reasons.push(reason),
+                InstantFrom::Mtime => match instant::of_mtime(fs::symlink_metadata(path)?.mtime()) {
+                    Ok(time) => return Ok(Ok(time)),
+                    Err(reason) => reasons.push(reason),
+                },
             }
         }
         if reasons.is_empty() {
             reasons.push("the settings name no place that tells its date".to_owned());
         }
-        Err(reasons.join("; "))
+        Ok(Err(NoCopy::NoDate(reasons.join("; "))))
+    }
+
+    fn instant_of_name(&self, path: &Path) -> Result<Option<Time>, String> {
+        let name = path.file_name().map_or(&b""[..], OsStrExt::as_bytes);
+        instant::of_name(name, &self.settings.name_patterns, &self.zone)
+    }
+
+    /// Returns the copy that `entry` of the folder is, or why it is none; nothing for what nobody would take for one.
+    fn look_at(&self, entry: &fs::DirEntry) -> io::Result<Option<Result<Found, LeftAside>>> {
+        let (name, path) = (entry.file_name(), entry.path());
+        if name.as_bytes().starts_with(b".") {
+            return Ok(None);
+        }
+        if !entry.file_type()?.is_dir() {
+            return Ok(None);
+        }
+        Ok(Some(match self.instant(&path)? {
+            Ok(taken_at) => Ok(Found { taken_at, path }),
+            Err(why) => Err(LeftAside { path, why }),
+        }))
     }
 }
 
@@ -196,19 +216,16 @@ impl Source for Nfs {
         let mut discovered = Discovered::default();
         for entry in fs::read_dir(copies).map_err(fail)? {
             let entry = entry.map_err(fail)?;
-            let is_directory = match entry.file_type() {
-                Ok(kind) => kind.is_dir(),
+            match self.look_at(&entry) {
+                Ok(Some(Ok(found))) => discovered.found.push(found),
+                Ok(Some(Err(aside))) => discovered.left_aside.push(aside),
+                Ok(None) => {}
                 // Removed since it was listed: retention of the tool that makes the copies.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-                Err(error) => return Err(fail(error)),
-            };
-            if !is_directory || entry.file_name().as_bytes().starts_with(b".") {
-                continue;
-            }
-            let path = entry.path();
-            match self.instant(&path) {
-                Ok(taken_at) => discovered.found.push(Found { taken_at, path }),
-                Err(reason) => discovered.left_aside.push((path, reason)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let why = NoCopy::Unreadable(error.to_string());
+                    discovered.left_aside.push(LeftAside { path: entry.path(), why });
+                }
             }
         }
         discovered.found.sort_by(|a, b| (a.taken_at, &a.path).cmp(&(b.taken_at, &b.path)));
@@ -225,6 +242,7 @@ impl Source for Nfs {
     }
 
     fn instant_of(&self, path: &Path) -> Result<Time, Error> {
-        self.instant(path).map_err(|why| Error::NoInstant { path: path.to_owned(), why })
+        let told = self.instant(path).unwrap_or_else(|e| Err(NoCopy::Unreadable(e.to_string())));
+        told.map_err(|why| Error::NoInstant { path: path.to_owned(), why: why.to_string() })
     }
 }

@@ -11,7 +11,7 @@ use super::super::report::{self, Failure, Outcome};
 use crate::catalog::{SourceRow, Writer};
 use crate::clock::Clock;
 use crate::index::Done;
-use crate::model::{Consistency, Fold, Time, chain, parse_instant};
+use crate::model::{Consistency, Fold, Time, chain, nameable_instant, parse_instant};
 use crate::monitor::Monitor;
 use crate::source::block::{Location, Settings, image};
 use crate::take::disk::{NewImage, index_image, manifest_of_taken};
@@ -128,7 +128,13 @@ impl Job<'_> {
                         self.trouble = true;
                     }
                 }
-                Ok(image) => self.add(writer, &mut wanted, image, None)?,
+                Ok(image) => match self.instant_of(&image) {
+                    Ok(at) => self.add(writer, &mut wanted, image, at)?,
+                    Err(failure) => {
+                        report::end(Err(failure));
+                        self.trouble = true;
+                    }
+                },
                 Err(e) => {
                     report::end(Err(Failure::new(chain(&e))));
                     self.trouble = true;
@@ -179,6 +185,7 @@ impl Job<'_> {
                 self.folders.push(folder.to_owned());
             }
             let image = self.settings.open(&path, &self.folders).map_err(|e| Failure::new(chain(&e)))?;
+            let at = at.map_or_else(|| self.instant_of(&image), Ok)?;
             self.add(writer, &mut wanted, image, at)?;
         }
         match &self.args.disk.base {
@@ -203,23 +210,21 @@ impl Job<'_> {
     }
 
     /// Adds an image, and the snapshots in it that are not indexed.
-    fn add(
-        &mut self,
-        writer: &Writer,
-        wanted: &mut Vec<Wanted>,
-        image: image::Image,
-        at: Option<Time>,
-    ) -> Result<(), Failure> {
+    fn add(&mut self, writer: &Writer, wanted: &mut Vec<Wanted>, image: image::Image, at: Time) -> Result<(), Failure> {
         for note in &image.notes {
             eprintln!("{:?}: {note}", image.path);
         }
-        let at = match at {
-            Some(at) => at,
-            None => self.instant_of(&image)?,
-        };
         let (image, instants) = (Rc::new(image), writer.instants(self.source.id)?);
         for (number, snapshot) in image.snapshots.iter().enumerate() {
-            let taken_at = Time(snapshot.taken_at);
+            let Some(taken_at) = nameable_instant(snapshot.taken_at) else {
+                let (name, at) = (&snapshot.name, Time(snapshot.taken_at));
+                eprintln!(
+                    "left aside the snapshot {name:?} in {:?}: {at} lies outside the years 1970 to 9998",
+                    image.path
+                );
+                self.trouble = true;
+                continue;
+            };
             if !instants.contains(&taken_at) {
                 wanted.push(Wanted { image: Rc::clone(&image), snapshot: Some(number), at: taken_at, rests_on: None });
             }
@@ -244,7 +249,11 @@ impl Job<'_> {
         }
         let metadata = std::fs::metadata(&image.path)
             .map_err(|e| Failure::because(format!("looking at the image {:?}", image.path), &e))?;
-        Ok(Time(metadata.mtime()))
+        nameable_instant(metadata.mtime()).ok_or_else(|| {
+            let (path, at) = (&image.path, Time(metadata.mtime()));
+            Failure::new(format!("{path:?} was last written {at}, which lies outside the years 1970 to 9998"))
+                .hint("asof index NAME PATH --at DATE gives it a date")
+        })
     }
 
     /// Returns the generation that an image is.

@@ -211,10 +211,10 @@ impl Settings {
     }
 
     /// Returns the instant that the name of an image tells, its extension left out, also behind the last `-` or `_` of a
-    /// name that has more in front; none if it tells none.
+    /// name that has more in front; none if nothing of it has the form of a date.
     ///
     /// # Errors
-    /// [`Error::Zone`].
+    /// [`Error::Zone`]; [`Error::NoInstant`] where it has that form and tells no time.
     pub fn instant_of_name(&self, path: &Path, zone: &TimeZone) -> Result<Option<Time>, Error> {
         let zone = match &self.zone {
             Some(name) => TimeZone::get(name).map_err(|_| Error::Zone(name.clone()))?,
@@ -224,7 +224,15 @@ impl Settings {
         // "db01-2026-11-20T0200": the date is what is left when words are taken from the front.
         let cuts = stem.iter().enumerate().filter(|(_, byte)| matches!(byte, b'-' | b'_' | b'.' | b'@'));
         let starts = std::iter::once(0).chain(cuts.map(|(at, _)| at + 1));
-        Ok(starts.filter_map(|start| instant::of_name(&stem[start..], &self.name_patterns, &zone).ok()).next())
+        let mut refused = None;
+        for start in starts {
+            match instant::of_name(&stem[start..], &self.name_patterns, &zone) {
+                Ok(Some(time)) => return Ok(Some(time)),
+                Ok(None) => {}
+                Err(why) => refused = refused.or(Some(why)),
+            }
+        }
+        refused.map_or(Ok(None), |why| Err(Error::NoInstant { path: path.to_owned(), why }))
     }
 }
 
@@ -241,6 +249,19 @@ mod tests {
         assert_eq!(told("/i/db01-vda-20261120T020000.raw").as_deref(), Some("2026-11-20T02:00:00Z"));
         assert_eq!(told("/i/disk.2026-11-20.raw").as_deref(), Some("2026-11-20T00:00:00Z"));
         assert_eq!(told("/i/inc-3.qcow2"), None);
+        assert_eq!(told("/i/serial-10023423.qcow2"), None);
+    }
+
+    #[test]
+    fn an_image_whose_name_has_the_form_of_a_date_and_tells_none_has_no_instant() {
+        let settings = Settings { images: "/i".into(), zone: Some("Europe/Berlin".to_owned()), ..Settings::default() };
+        let refused = |name: &str| settings.instant_of_name(Path::new(name), &TimeZone::UTC).unwrap_err().to_string();
+        assert_eq!(
+            refused("/i/db01-2026-02-30.raw"),
+            r#""/i/db01-2026-02-30.raw" does not tell when it was taken: "2026-02-30" names no time: day 30, and 2026-02 has 28 days"#
+        );
+        assert!(refused("/i/db01-vda-2026-03-29T0230.qcow2").contains("the clock skipped it"));
+        assert!(refused("/i/1969-12-31.raw").ends_with("lies outside the years 1970 to 9998"));
     }
 
     #[test]

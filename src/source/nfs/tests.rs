@@ -471,31 +471,77 @@ fn source(settings: Settings) -> Nfs {
     Nfs::new(settings, &TimeZone::UTC).unwrap()
 }
 
+/// What was found, instant and name of each, and what was left aside, name of each and the reason.
+type Looked = (Vec<(String, String)>, Vec<(String, NoCopy)>);
+
+/// Looks for copies in a folder, with names read in the zone of Berlin.
+fn look(folder: &Path, instant_from: &[InstantFrom]) -> Looked {
+    let settings = Settings { instant_from: instant_from.to_vec(), ..Settings::new(folder.to_owned()) };
+    let settings = Settings { zone: Some("Europe/Berlin".to_owned()), ..settings };
+    let discovered = source(settings).generations().unwrap();
+    let name = |path: &Path| path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+    let found = discovered.found.iter().map(|f| (f.taken_at.to_string(), name(&f.path))).collect();
+    let aside = discovered.left_aside.into_iter().map(|l| (name(&l.path), l.why)).collect();
+    (found, aside)
+}
+
+fn no_date() -> NoCopy {
+    NoCopy::NoDate("its name matches no date pattern".to_owned())
+}
+
 #[test]
 fn copies_are_the_directories_that_tell_an_instant_oldest_first() {
     let copies = new_copy();
     let at = |name: &str| copies.path().join(name);
-    for name in ["2026-11-20T0200", "2026-11-19", "20261119", "weekly", ".hidden-2026-11-18", "2026-13-01"] {
+    let names = ["2026-11-20T0200", "2026-11-19", "20261119", "2026-11-20T0200-0330", "weekly", ".hidden-2026-11-18"];
+    for name in names {
         fs::create_dir(at(name)).unwrap();
     }
-    symlink("2026-11-19", at("2026-11-21")).unwrap();
     fs::write(at("2026-11-22"), b"").unwrap();
 
-    let discovered = source(Settings::new(copies.path().to_owned())).generations().unwrap();
+    let (found, aside) = look(copies.path(), &[InstantFrom::Name]);
 
-    let found: Vec<(String, PathBuf)> =
-        discovered.found.into_iter().map(|f| (f.taken_at.to_string(), f.path)).collect();
     assert_eq!(
         found,
         [
-            ("2026-11-19T00:00:00Z".to_owned(), at("2026-11-19")),
-            ("2026-11-19T00:00:00Z".to_owned(), at("20261119")),
-            ("2026-11-20T02:00:00Z".to_owned(), at("2026-11-20T0200")),
+            ("2026-11-18T23:00:00Z".to_owned(), "2026-11-19".to_owned()),
+            ("2026-11-18T23:00:00Z".to_owned(), "20261119".to_owned()),
+            ("2026-11-20T01:00:00Z".to_owned(), "2026-11-20T0200".to_owned()),
+            ("2026-11-20T05:30:00Z".to_owned(), "2026-11-20T0200-0330".to_owned()),
         ]
     );
-    let aside: Vec<PathBuf> = discovered.left_aside.iter().map(|l| l.0.clone()).collect();
-    assert_eq!(aside, [at("2026-13-01"), at("weekly")]);
-    assert_eq!(discovered.left_aside[1].1, "its name matches no date pattern");
+    assert_eq!(aside, [("weekly".to_owned(), no_date())]);
+}
+
+#[test]
+fn a_name_with_the_form_of_a_date_that_tells_none_is_left_aside_whatever_its_time_of_last_change() {
+    let copies = new_copy();
+    // No such day, a time that the clocks skipped, another form of a day that is not there, a year that no date can name.
+    let names = ["2026-02-30", "2026-03-29T0230", "20261399", "1969-12-31"];
+    for name in names.iter().chain(&["0f3a", "10023423"]) {
+        let copy = copies.path().join(name);
+        fs::create_dir(&copy).unwrap();
+        let stamp = SystemTime::UNIX_EPOCH + Duration::from_secs(1_763_604_000);
+        File::open(&copy).unwrap().set_times(FileTimes::new().set_modified(stamp)).unwrap();
+    }
+
+    let (found, aside) = look(copies.path(), &[InstantFrom::Name, InstantFrom::Mtime]);
+
+    let found: Vec<&str> = found.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(found, ["0f3a", "10023423"], "these have no form of a date: their time of last change tells it");
+    let refused = |name: &str, why: &str| (name.to_owned(), NoCopy::BadDate(format!("{name:?} {why}")));
+    assert_eq!(
+        aside,
+        [
+            refused("1969-12-31", "lies outside the years 1970 to 9998"),
+            refused("2026-02-30", "names no time: day 30, and 2026-02 has 28 days"),
+            refused(
+                "2026-03-29T0230",
+                "names no time: the clock skipped it, going from +01:00 to +02:00; write it with its offset"
+            ),
+            refused("20261399", "names no time: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"),
+        ]
+    );
 }
 
 #[test]
@@ -518,8 +564,16 @@ fn the_time_of_last_change_tells_the_instant_only_where_the_settings_say_so() {
     assert_eq!(
         text(&both.instant_of(&gone).unwrap_err()),
         format!(
-            "{gone:?} does not tell when it was taken: its name matches no date pattern; \
-             its time of last change cannot be read: No such file or directory (os error 2)"
+            "{gone:?} does not tell when it was taken: it cannot be looked at: No such file or directory (os error 2)"
+        )
+    );
+    let early = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+    File::open(&copy).unwrap().set_times(FileTimes::new().set_modified(early)).unwrap();
+    assert_eq!(
+        text(&both.instant_of(&copy).unwrap_err()),
+        format!(
+            "{copy:?} does not tell when it was taken: its name matches no date pattern; \
+             its time of last change: 1969-12-31T23:59:59Z lies outside the years 1970 to 9998"
         )
     );
 }
