@@ -1,4 +1,4 @@
-//! Finding copies of shares, dating them, and telling files of one apart from those of the next, as an admin meets it: nested subvolumes and mounts inside a copy.
+//! Finding copies of shares, dating them, and telling files of one apart from those of the next, as an admin meets it: links, nested subvolumes and mounts inside a copy.
 //!
 //! Needs root, `/dev/fuse` and btrfs on a loop device (`btrfs-progs`). What every message says is in `tests/cli.rs`.
 
@@ -75,6 +75,64 @@ fn every_name_by_which_a_copy_is_found_is_a_date_in_the_mount() {
     // Eight digits that are no day are no date, and no number of seconds either.
     assert!(!mount.join("@20261399").exists());
     assert!(!mount.join("@12345678").exists());
+}
+
+#[test]
+fn a_copy_that_became_a_link_is_reported_each_time_and_the_link_to_the_newest_copy_is_not() {
+    let site = Site::with_source();
+    make_copies(&site, &["2026-01-01", "2026-01-02"]);
+    sh(&site.path("copies"), "ln -s 2026-01-02 latest; ln -s \"$PWD/2026-01-02\" current; ln -s nowhere dangling");
+    assert_eq!(lines(&said(&site.run(&["index", "homes"], 0))).iter().filter(|l| l.contains("aside")).count(), 0);
+
+    // Moved to another disk and linked back; and a new one that lies there from the start.
+    sh(
+        &site.path(""),
+        "mv copies/2026-01-01 out/; ln -s ../out/2026-01-01 copies/; cp -a out/2026-01-01 out/2026-01-03",
+    );
+    sh(&site.path(""), "ln -s \"$PWD/out/2026-01-03\" copies/");
+
+    for _ in 0..2 {
+        let told = said(&site.run(&["index", "homes"], 1));
+        for name in ["2026-01-01", "2026-01-03"] {
+            let line = format!("left aside {:?}: it is a symbolic link to ", site.path("copies").join(name));
+            assert!(told.contains(&line), "{told}");
+        }
+        assert!(!told.contains("latest") && !told.contains("current") && !told.contains("dangling"), "{told}");
+    }
+    // What the message says to do helps.
+    sh(
+        &site.path(""),
+        "rm copies/2026-01-0[13]; mkdir copies/2026-01-01; mount --bind out/2026-01-01 copies/2026-01-01; mv out/2026-01-03 copies/",
+    );
+    site.run(&["index", "homes"], 0);
+    assert_eq!(instants(&site, "homes"), ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"]);
+    assert_eq!(std::fs::read_to_string(site.mount(&[]).join("@2026-01-01/homes/f")).unwrap(), "2026-01-01");
+}
+
+#[test]
+fn a_copy_whose_place_an_alias_took_is_reported() {
+    let site = Site::new();
+    site.ok(&["init"]);
+    site.ok(&["source", "add", "nfs", "homes", "--copies", "copies", "--instant-from", "name,mtime"]);
+    make_copies(&site, &["daily.0"]);
+    site.run(&["index", "homes"], 0);
+    sh(&site.path("copies"), "mv daily.0 daily.1; ln -s daily.1 daily.0");
+    let told = said(&site.run(&["index", "homes"], 1));
+    assert!(told.contains("it is a symbolic link to \"daily.1\" beside it; links are not followed"), "{told}");
+}
+
+#[test]
+fn copies_at_the_top_of_a_disk_are_indexed_without_a_word_about_what_the_file_system_keeps_there() {
+    for rule in ["name", "name,mtime"] {
+        let site = Site::new();
+        sh(&site.path(""), "truncate -s 16M disk; mkfs.ext4 -q disk; mount -o loop disk copies");
+        site.ok(&["init"]);
+        site.ok(&["source", "add", "nfs", "homes", "--copies", "copies", "--instant-from", rule]);
+        make_copies(&site, &["2026-01-01"]);
+        let told = said(&site.run(&["index", "homes"], 0));
+        assert!(!told.contains("lost+found"), "{told}");
+        assert_eq!(instants(&site, "homes"), ["2026-01-01T00:00:00Z"], "{rule}");
+    }
 }
 
 /// A site with a btrfs on `pool`, a subvolume `pool/live` there, and a source `snaps` over `pool/copies`, by inode number.

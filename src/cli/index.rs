@@ -148,7 +148,9 @@ impl Job<'_> {
             let is_trouble = match why {
                 // A copy that was indexed by hand, with --at, needs no date of its own.
                 NoCopy::NoDate(_) | NoCopy::BadDate(_) => !is_known,
-                NoCopy::Unreadable(_) => true,
+                NoCopy::Link { .. } | NoCopy::Unreadable(_) => true,
+                // Unless it stands where a copy was.
+                NoCopy::Alias { .. } | NoCopy::Housekeeping => is_known,
             };
             if is_trouble {
                 self.monitor.warn(&format!("left aside {path:?}: {why}"));

@@ -108,7 +108,7 @@ pub struct Found {
 pub struct Discovered {
     /// Copies, oldest first, those of the same second in the order of their paths.
     pub found: Vec<Found>,
-    /// Directories that are no copies, in the order of their paths.
+    /// Directories and links that are no copies, in the order of their paths.
     pub left_aside: Vec<LeftAside>,
 }
 
@@ -131,9 +131,26 @@ pub enum NoCopy {
     /// what the name says.
     #[error("{0}")]
     BadDate(String),
+    /// It is a symbolic link that may stand for a copy: its name tells a date, or it leads elsewhere.
+    #[error(
+        "it is a symbolic link to {target:?}; links are not followed: put the directory itself there (mv, mount --bind)"
+    )]
+    Link {
+        /// Where it leads, as it is written there.
+        target: PathBuf,
+    },
+    /// It is a symbolic link to something beside it, and its name tells no date: `latest`.
+    #[error("it is a symbolic link to {target:?} beside it; links are not followed")]
+    Alias {
+        /// Where it leads, as it is written there.
+        target: PathBuf,
+    },
     /// What it is cannot be found out.
     #[error("it cannot be looked at: {0}")]
     Unreadable(String),
+    /// What file systems and machines keep at the top of a disk: `lost+found`.
+    #[error("it belongs to the file system, not to the copies")]
+    Housekeeping,
 }
 
 /// What a walk has seen.

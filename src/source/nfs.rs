@@ -3,8 +3,8 @@
 //! Fits plain `rsync -a` trees, `rsync --link-dest` farms, snapshots, and layouts of one directory per backup
 //! id. Promises: copies are the directories directly inside one folder; links, files and names that begin
 //! with a dot are none; the instant of a copy comes from its name or its time of last change, as the settings
-//! say, and a directory without one is left aside with the reason. Never guesses a date, never follows
-//! a link, never leaves the file system of a copy.
+//! say; a directory without one, and a link that may stand for a copy, are left aside with the reason. Never guesses a
+//! date, never follows a link, never leaves the file system of a copy.
 
 mod bytes;
 mod directory;
@@ -21,7 +21,10 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+
+/// What other programs and machines make at the top of every disk or share: Windows, and two kinds of storage boxes.
+const HOUSEKEEPING: [&[u8]; 5] = [b"System Volume Information", b"$RECYCLE.BIN", b"@eaDir", b"#recycle", b"@Recycle"];
 
 /// What the catalog keeps of a source of this kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,17 +188,43 @@ impl Nfs {
     /// Returns the copy that `entry` of the folder is, or why it is none; nothing for what nobody would take for one.
     fn look_at(&self, entry: &fs::DirEntry) -> io::Result<Option<Result<Found, LeftAside>>> {
         let (name, path) = (entry.file_name(), entry.path());
-        if name.as_bytes().starts_with(b".") {
+        let name = name.as_bytes();
+        if name.starts_with(b".") {
             return Ok(None);
         }
-        if !entry.file_type()?.is_dir() {
+        let kind = entry.file_type()?;
+        let told = if kind.is_symlink() {
+            let target = fs::read_link(&path)?;
+            let is_dated = !matches!(self.instant_of_name(&path), Ok(None));
+            let is_alias = !is_dated && is_beside(&self.settings.copies, &target);
+            Err(if is_alias { NoCopy::Alias { target } } else { NoCopy::Link { target } })
+        } else if !kind.is_dir() {
             return Ok(None);
-        }
-        Ok(Some(match self.instant(&path)? {
+        } else if HOUSEKEEPING.contains(&name) || (name == b"lost+found" && entry.metadata()?.uid() == 0) {
+            Err(NoCopy::Housekeeping)
+        } else {
+            self.instant(&path)?
+        };
+        Ok(Some(match told {
             Ok(taken_at) => Ok(Found { taken_at, path }),
             Err(why) => Err(LeftAside { path, why }),
         }))
     }
+}
+
+/// Tells whether a link in `folder`, which is canonical, leads to something directly in it, by what is written in the link: where
+/// it leads is not asked for.
+fn is_beside(folder: &Path, target: &Path) -> bool {
+    let mut at = folder.to_owned();
+    for component in target.components() {
+        match component {
+            Component::ParentDir => drop(at.pop()),
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => at = PathBuf::from("/"),
+            Component::Normal(name) => at.push(name),
+        }
+    }
+    at.parent() == Some(folder)
 }
 
 /// Tells every directory of the tree at `path` once, breadth first, as [`Source::scan`] does of a copy.

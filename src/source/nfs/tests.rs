@@ -545,6 +545,83 @@ fn a_name_with_the_form_of_a_date_that_tells_none_is_left_aside_whatever_its_tim
 }
 
 #[test]
+fn a_link_that_may_stand_for_a_copy_is_left_aside_and_one_that_names_another_copy_is_an_alias() {
+    let copies = new_copy();
+    let at = |name: &str| copies.path().join(name);
+    fs::create_dir(at("2026-11-19")).unwrap();
+    // To an absolute path beside it, as some tools write it.
+    symlink(at("2026-11-19"), at("current")).unwrap();
+    for (name, target) in [
+        ("latest", "2026-11-19"),
+        ("newest", "./2026-11-19/"),
+        (".hidden", "/other/2026-11-18"),
+        // Moved to another disk and linked back; a day without changes; rotated names.
+        ("2026-11-20", "/other/2026-11-20"),
+        ("2026-11-21", "2026-11-19"),
+        ("2026-02-30", "2026-11-19"),
+        ("daily.3", "../other/daily.3"),
+        ("below", "2026-11-19/docs"),
+    ] {
+        symlink(target, at(name)).unwrap();
+    }
+
+    let (found, aside) = look(copies.path(), &[InstantFrom::Name, InstantFrom::Mtime]);
+
+    assert_eq!(found.len(), 1);
+    let link = |name: &str, target: &str| (name.to_owned(), NoCopy::Link { target: target.into() });
+    let alias = |name: &str, target: &str| (name.to_owned(), NoCopy::Alias { target: target.into() });
+    assert_eq!(
+        aside,
+        [
+            link("2026-02-30", "2026-11-19"),
+            link("2026-11-20", "/other/2026-11-20"),
+            link("2026-11-21", "2026-11-19"),
+            link("below", "2026-11-19/docs"),
+            alias("current", at("2026-11-19").to_str().unwrap()),
+            link("daily.3", "../other/daily.3"),
+            alias("latest", "2026-11-19"),
+            alias("newest", "./2026-11-19/"),
+        ]
+    );
+    assert_eq!(
+        aside[1].1.to_string(),
+        "it is a symbolic link to \"/other/2026-11-20\"; links are not followed: put the directory itself there (mv, mount --bind)"
+    );
+}
+
+#[test]
+fn what_machines_keep_at_the_top_of_a_disk_is_no_copy_whatever_its_time_of_last_change() {
+    if !fixture::is_root() {
+        return;
+    }
+    let copies = new_copy();
+    for name in ["lost+found", "System Volume Information", "$RECYCLE.BIN", "@eaDir", "#recycle", "lost+found.old"] {
+        fs::create_dir(copies.path().join(name)).unwrap();
+    }
+
+    let (_, aside) = look(copies.path(), &[InstantFrom::Name]);
+
+    let housekeeping = |name: &str| (name.to_owned(), NoCopy::Housekeeping);
+    assert_eq!(
+        aside,
+        [
+            housekeeping("#recycle"),
+            housekeeping("$RECYCLE.BIN"),
+            housekeeping("@eaDir"),
+            housekeeping("System Volume Information"),
+            housekeeping("lost+found"),
+            ("lost+found.old".to_owned(), no_date()),
+        ]
+    );
+    let (found, _) = look(copies.path(), &[InstantFrom::Mtime]);
+    assert_eq!(found.len(), 1, "only lost+found.old: {found:?}");
+    // What a user calls so is his.
+    std::os::unix::fs::chown(copies.path().join("lost+found"), Some(1000), None).unwrap();
+    let (_, aside) = look(copies.path(), &[InstantFrom::Name]);
+    assert!(aside.contains(&("lost+found".to_owned(), no_date())));
+}
+
+#[test]
 fn the_time_of_last_change_tells_the_instant_only_where_the_settings_say_so() {
     let copies = new_copy();
     let copy = copies.path().join("0f3a");
