@@ -240,6 +240,7 @@ fn source_adds_lists_shows_changes_and_removes() {
     session.note("mkdir out/backup-20241118 && touch out/backup-20241118/a");
     session.asof(&["index", "homes"]);
     session.asof(&["source", "set", "homes", "--identity", "inode"]);
+    session.asof(&["source", "set", "homes", "--zone", "Europe/Berlin", "--checksum=no"]);
     session.asof(&["source", "remove", "homes"]);
     session.asof(&["source", "remove", "homes", "--force"]);
     session.asof(&["source", "remove", "homes"]);
@@ -263,9 +264,11 @@ fn index_takes_copies_by_their_names_by_their_times_and_by_hand() {
     session.note("# names that tell no date, or none that there is\ncp -a live copies/daily.0; touch -d 2024-11-21T01:00:00Z copies/daily.0; mkdir copies/2024-02-30");
     session.asof(&["index", "homes"]);
     session.asof(&["index", "homes", "copies/daily.0"]);
-    session.asof(&["source", "set", "homes", "--instant-from", "name,mtime"]);
-    session.note("rmdir copies/2024-02-30");
+    session.asof(&["source", "set", "homes", "--instant-from", "name,mtime", "--checksum"]);
+    session.asof(&["source", "remove", "homes", "--force"]);
+    session.asof(&["source", "add", "nfs", "homes", "--copies", "copies", "--instant-from", "name,mtime"]);
     session.asof(&["index", "homes"]);
+    session.note("rmdir copies/2024-02-30");
     session.note("# names rotate\nmv copies/daily.0 copies/daily.1; cp -a live copies/daily.0; touch -d 2024-11-22T01:00:00Z copies/daily.0");
     session.asof(&["index", "homes"]);
     session.asof(&["show", "homes@2024-11-21"]);

@@ -1,4 +1,5 @@
-//! Finding copies of shares, dating them, and telling files of one apart from those of the next, as an admin meets it: links, nested subvolumes and mounts inside a copy.
+//! Finding copies of shares, dating them, and telling files of one apart from those of the next, as an admin meets it: rules
+//! that may not change, links, nested subvolumes and mounts inside a copy.
 //!
 //! Needs root, `/dev/fuse` and btrfs on a loop device (`btrfs-progs`). What every message says is in `tests/cli.rs`.
 
@@ -133,6 +134,46 @@ fn copies_at_the_top_of_a_disk_are_indexed_without_a_word_about_what_the_file_sy
         assert!(!told.contains("lost+found"), "{told}");
         assert_eq!(instants(&site, "homes"), ["2026-01-01T00:00:00Z"], "{rule}");
     }
+}
+
+#[test]
+fn what_generations_were_indexed_by_cannot_change_under_them() {
+    let site = Site::new();
+    site.ok(&["init"]);
+    site.ok(&["source", "add", "nfs", "homes", "--copies", "copies", "--zone", "Europe/Berlin"]);
+    // Nothing is indexed yet: a mistake can be mended.
+    site.ok(&["source", "set", "homes", "--zone", "Europe/Rome", "--checksum", "--instant-from", "mtime"]);
+    site.ok(&["source", "set", "homes", "--zone", "Europe/Berlin", "--checksum=no", "--instant-from", "name"]);
+    make_copies(&site, &["2026-06-01T0800", "2026-06-01T0900"]);
+    site.run(&["index", "homes"], 0);
+    let settings = site.ok(&["source", "show", "homes", "--json"]);
+    for (rule, value) in [
+        ("--zone", "UTC"),
+        ("--name-pattern", "%FT%H%M"),
+        ("--instant-from", "name,mtime"),
+        ("--identity", "inode"),
+        ("--checksum", "yes"),
+    ] {
+        let told = said(&site.run(&["source", "set", "homes", rule, value], 2));
+        assert!(
+            told.contains(&format!(
+                "cannot change {rule} of source \"homes\": its 2 generations were indexed with the present setting"
+            )),
+            "{told}"
+        );
+        assert!(told.contains("hint: asof source remove homes --force forgets them, then add it again"), "{told}");
+        assert_eq!(site.ok(&["source", "show", "homes", "--json"]), settings, "nothing was changed");
+    }
+    // The same value, and another folder, change no rule.
+    sh(&site.path(""), "mv copies/* out/");
+    site.ok(&["source", "set", "homes", "--copies", "out", "--zone", "Europe/Berlin", "--identity", "path"]);
+    site.run(&["index", "homes"], 0);
+    assert_eq!(instants(&site, "homes"), ["2026-06-01T06:00:00Z", "2026-06-01T07:00:00Z"]);
+    // What the hint says, done.
+    site.ok(&["source", "remove", "homes", "--force"]);
+    site.ok(&["source", "add", "nfs", "homes", "--copies", "out", "--zone", "UTC"]);
+    site.run(&["index", "homes"], 0);
+    assert_eq!(instants(&site, "homes"), ["2026-06-01T08:00:00Z", "2026-06-01T09:00:00Z"]);
 }
 
 /// A site with a btrfs on `pool`, a subvolume `pool/live` there, and a source `snaps` over `pool/copies`, by inode number.

@@ -125,7 +125,7 @@ fn set(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
         return set_gluster(args, &source, &mut writer);
     }
     if source.kind == SourceKind::Block.word() {
-        return set_block(args, &source, &mut writer);
+        return set_block(args, &source, &mut writer, world);
     }
     if has_disk(args) {
         return Err(wrong_kind(&source, "--images and how disks are taken are for sources of kind block"));
@@ -137,20 +137,21 @@ fn set(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
             "--host, --store and how bricks are looked at are for sources of kind gluster",
         ));
     }
-    let mut settings = Settings::from_json(&source.settings)?;
-    let identity = settings.identity;
+    let kept = Settings::from_json(&source.settings)?;
+    let mut settings = kept.clone();
     if let Some(copies) = &args.copies {
         settings.copies = canonical(copies, "copies")?;
     }
     apply(&args.how, &mut settings);
     settings.check()?;
-    if settings.identity != identity && !world.reader()?.generations(source.id)?.is_empty() {
-        return Err(Failure::new(format!(
-            "the identity rule of source {:?} cannot change: its generations were indexed by the other one",
-            source.name
-        ))
-        .hint("add a second source over the same copies"));
-    }
+    let rules = [
+        ("--name-pattern", settings.name_patterns != kept.name_patterns),
+        ("--instant-from", settings.instant_from != kept.instant_from),
+        ("--zone", settings.zone != kept.zone),
+        ("--identity", settings.identity != kept.identity),
+        ("--checksum", settings.checksum != kept.checksum),
+    ];
+    check_rules_kept(&source, &rules, world)?;
     writer.set_settings(source.id, &settings.to_json()?)?;
     eprintln!("changed source \"{}\"", source.name);
     Ok(Outcome::Done)
@@ -181,7 +182,7 @@ fn set_gluster(args: &SetArgs, source: &SourceRow, writer: &mut Writer) -> Resul
     Ok(Outcome::Done)
 }
 
-fn set_block(args: &SetArgs, source: &SourceRow, writer: &mut Writer) -> Result<Outcome, Failure> {
+fn set_block(args: &SetArgs, source: &SourceRow, writer: &mut Writer, world: &World) -> Result<Outcome, Failure> {
     if has_shares(args) {
         return Err(wrong_kind(source, "--copies and how they are compared are for sources of kind nfs"));
     }
@@ -190,7 +191,8 @@ fn set_block(args: &SetArgs, source: &SourceRow, writer: &mut Writer) -> Result<
     if args.host.is_some() || has_bricks || rescan_every.is_some() {
         return Err(wrong_kind(source, "--host and how bricks are looked at are for sources of kind gluster"));
     }
-    let mut settings = block::Settings::from_json(&source.settings)?;
+    let kept = block::Settings::from_json(&source.settings)?;
+    let mut settings = kept.clone();
     if let Some(images) = &args.images {
         settings.images = canonical(images, "images")?;
     }
@@ -206,9 +208,32 @@ fn set_block(args: &SetArgs, source: &SourceRow, writer: &mut Writer) -> Result<
     apply_hooks(pre, post, (&mut settings.pre, &mut settings.post))?;
     apply_disk(&args.disk, &mut settings)?;
     settings.check()?;
+    let rules =
+        [("--name-pattern", settings.name_patterns != kept.name_patterns), ("--zone", settings.zone != kept.zone)];
+    check_rules_kept(source, &rules, world)?;
     writer.set_settings(source.id, &settings.to_json()?)?;
     eprintln!("changed source \"{}\"", source.name);
     Ok(Outcome::Done)
+}
+
+/// Refuses to change rules by which generations that are there were dated, and files in them told apart: by other ones the copies
+/// that are there would be other generations.
+fn check_rules_kept(source: &SourceRow, rules: &[(&str, bool)], world: &World) -> Result<(), Failure> {
+    let changed: Vec<&str> = rules.iter().filter(|(_, is_changed)| *is_changed).map(|(rule, _)| *rule).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let (name, rules) = (&source.name, changed.join(" and "));
+    let indexed = match world.reader()?.generations(source.id)?.len() {
+        0 => return Ok(()),
+        1 => "its 1 generation was".to_owned(),
+        count => format!("its {count} generations were"),
+    };
+    let text = format!("cannot change {rules} of source {name:?}: {indexed} indexed with the present setting");
+    Err(Failure::new(text).hint(format!(
+        "asof source remove {name} --force forgets them, then add it again: copies that are still there are indexed anew; \
+         or add a source under another name, with a folder of its own"
+    )))
 }
 
 /// Tells whether something is asked for that only shares have.
