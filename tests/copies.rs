@@ -1,5 +1,5 @@
 //! Finding copies of shares, dating them, and telling files of one apart from those of the next, as an admin meets it: rules
-//! that may not change, links, nested subvolumes and mounts inside a copy.
+//! that may not change, links, time zones, nested subvolumes and mounts inside a copy.
 //!
 //! Needs root, `/dev/fuse` and btrfs on a loop device (`btrfs-progs`). What every message says is in `tests/cli.rs`.
 
@@ -174,6 +174,80 @@ fn what_generations_were_indexed_by_cannot_change_under_them() {
     site.ok(&["source", "add", "nfs", "homes", "--copies", "out", "--zone", "UTC"]);
     site.run(&["index", "homes"], 0);
     assert_eq!(instants(&site, "homes"), ["2026-06-01T08:00:00Z", "2026-06-01T09:00:00Z"]);
+}
+
+#[test]
+fn what_dates_the_images_of_a_disk_cannot_change_under_its_generations() {
+    let site = Site::new();
+    site.ok(&["init"]);
+    site.ok(&["source", "add", "block", "vda", "--images", "copies", "--zone", "Europe/Berlin"]);
+    site.ok(&["source", "set", "vda", "--zone", "UTC"]);
+    sh(&site.path("copies"), "truncate -s 1M vda-2026-06-01T0800.raw vda-2026-02-30.raw");
+    let told = said(&site.run(&["index", "vda"], 1));
+    assert!(
+        told.contains("vda-2026-02-30.raw\" does not tell when it was taken: \"2026-02-30\" names no time"),
+        "{told}"
+    );
+    assert_eq!(instants(&site, "vda"), ["2026-06-01T08:00:00Z"]);
+    for (rule, value) in [("--zone", "Europe/Berlin"), ("--name-pattern", "vda-%F")] {
+        let told = said(&site.run(&["source", "set", "vda", rule, value], 2));
+        let text =
+            format!("cannot change {rule} of source \"vda\": its 1 generation was indexed with the present setting");
+        assert!(told.contains(&text), "{told}");
+    }
+    site.ok(&["source", "set", "vda", "--consistency", "frozen"]);
+    let told = said(&site.run(&["source", "add", "block", "vdb", "--images", "copies", "--zone", "Mars/Olympus"], 2));
+    assert!(told.contains("no time zone is named \"Mars/Olympus\""), "{told}");
+}
+
+#[test]
+fn a_source_keeps_the_name_of_its_zone_or_is_not_added() {
+    let site = Site::new();
+    site.ok(&["init"]);
+    let add = |name: &str, zone: &str, more: &[&str]| {
+        std::fs::create_dir_all(site.path(&format!("out/{name}"))).unwrap();
+        let copies = format!("out/{name}");
+        let mut command = site.asof(&[&["source", "add", "nfs", name, "--copies", &copies], more].concat());
+        command.env("TZ", zone).output().unwrap()
+    };
+    let kept = |name: &str| {
+        let shown: serde_json::Value = serde_json::from_str(&site.ok(&["source", "show", name, "--json"])).unwrap();
+        let settings: serde_json::Value = serde_json::from_str(shown["settings"].as_str().unwrap()).unwrap();
+        settings["zone"].as_str().map(str::to_owned)
+    };
+    for (number, (zone, name)) in [
+        ("Europe/Berlin", "Europe/Berlin"),
+        (":Europe/Berlin", "Europe/Berlin"),
+        ("/usr/share/zoneinfo/Europe/Berlin", "Europe/Berlin"),
+        ("EST5EDT", "EST5EDT"),
+        ("UTC", "UTC"),
+        ("", "UTC"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let source = format!("named{number}");
+        assert_eq!(add(&source, zone, &[]).status.code(), Some(0), "TZ={zone}");
+        assert_eq!(kept(&source).as_deref(), Some(name), "TZ={zone}");
+    }
+    for (number, zone) in ["CET-1CEST,M3.5.0,M10.5.0/3", "<+03>-3", "Nonsense/Zone"].into_iter().enumerate() {
+        let source = format!("unnamed{number}");
+        let told = add(&source, zone, &[]);
+        assert_eq!(told.status.code(), Some(2), "TZ={zone}");
+        assert!(
+            said(&told).contains(&format!("TZ is {zone:?}, which is not the name of a time zone")),
+            "{}",
+            said(&told)
+        );
+        assert!(said(&told).contains("hint: --zone Europe/Berlin"), "{}", said(&told));
+        assert_eq!(add(&source, zone, &["--zone", "Asia/Tokyo"]).status.code(), Some(0), "TZ={zone}");
+        assert_eq!(kept(&source).as_deref(), Some("Asia/Tokyo"));
+    }
+    // A zone that is none is said where dates are read, too.
+    let told = site.asof(&["resolve", "2026-07-01T02:00"]).env("TZ", "Nonsense/Zone").output().unwrap();
+    assert!(
+        said(&told).contains("TZ is \"Nonsense/Zone\", which is not a time zone: dates without one are read as UTC")
+    );
 }
 
 /// A site with a btrfs on `pool`, a subvolume `pool/live` there, and a source `snaps` over `pool/copies`, by inode number.

@@ -109,6 +109,9 @@ pub(super) struct BlockArgs {
     /// [default: common forms, as in db01-2026-11-20T0200.qcow2; else what the image says, else its mtime]
     #[arg(long, value_name = "PATTERN")]
     pub(super) name_pattern: Vec<String>,
+    /// The time zone of names that carry none, as in the IANA database [default: this machine's]
+    #[arg(long, value_name = "ZONE")]
+    pub(super) zone: Option<String>,
     /// The directory that asof take writes to [default: that of the images]
     #[arg(long, value_name = "DIR")]
     pub(super) store: Option<PathBuf>,

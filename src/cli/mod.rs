@@ -100,7 +100,7 @@ impl World {
             Some(path) => path,
             None => default_catalog()?,
         };
-        Ok(Self { catalog, zone: jiff::tz::TimeZone::system(), clock: crate::clock::System, wait })
+        Ok(Self { catalog, zone: local_zone(), clock: crate::clock::System, wait })
     }
 
     fn reader(&self) -> Result<Reader, Failure> {
@@ -151,6 +151,23 @@ impl World {
     fn lock_wait<'w>(&self, verb: &'w str) -> LockWait<'w> {
         LockWait { wait: self.wait, verb, now: Some(self.clock.now()), report: &|busy| eprintln!("waiting: {busy}") }
     }
+}
+
+/// Returns the zone in which dates are meant, found as tzset(3) does: `TZ`, `/etc/localtime`, UTC. Where one of these is there
+/// and is none, it says so.
+fn local_zone() -> jiff::tz::TimeZone {
+    let zone = jiff::tz::TimeZone::system();
+    if !zone.is_unknown() {
+        return zone;
+    }
+    match std::env::var_os("TZ") {
+        Some(text) => eprintln!("TZ is {text:?}, which is not a time zone: dates without one are read as UTC"),
+        None if std::path::Path::new("/etc/localtime").exists() => {
+            eprintln!("/etc/localtime is not a time zone: dates without one are read as UTC");
+        }
+        None => return jiff::tz::TimeZone::UTC,
+    }
+    zone
 }
 
 fn unknown_kind(source: &SourceRow) -> Failure {

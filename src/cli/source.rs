@@ -31,10 +31,8 @@ pub(super) fn run(verb: SourceVerb, world: &World) -> Result<Outcome, Failure> {
 
 fn add_nfs(args: &NfsArgs, world: &World) -> Result<Outcome, Failure> {
     let mut settings = Settings::new(canonical(&args.copies, "copies")?);
-    // Kept with the source: the same name must mean the same instant for whoever runs `index` later.
-    let zone = world.zone.iana_name().filter(|name| jiff::tz::TimeZone::get(name).is_ok());
-    settings.zone = zone.map(str::to_owned);
     apply(&args.how, &mut settings);
+    settings.zone = Some(zone_to_keep(settings.zone, world)?);
     settings.check()?;
     let mut writer = world.writer(&adding(&args.name))?;
     let new = NewSource {
@@ -76,12 +74,10 @@ fn add_gluster(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure> {
 }
 
 fn add_block(args: &BlockArgs, world: &World) -> Result<Outcome, Failure> {
-    // Kept with the source: the same name must mean the same instant for whoever runs `index` later.
-    let zone = world.zone.iana_name().filter(|name| jiff::tz::TimeZone::get(name).is_ok());
     let mut settings = block::Settings {
         images: canonical(&args.images, "images")?,
         name_patterns: args.name_pattern.clone(),
-        zone: zone.map(str::to_owned),
+        zone: Some(zone_to_keep(args.zone.clone(), world)?),
         store: args.store.as_deref().map(|store| canonical(store, "store")).transpose()?,
         ..block::Settings::default()
     };
@@ -214,6 +210,20 @@ fn set_block(args: &SetArgs, source: &SourceRow, writer: &mut Writer, world: &Wo
     writer.set_settings(source.id, &settings.to_json()?)?;
     eprintln!("changed source \"{}\"", source.name);
     Ok(Outcome::Done)
+}
+
+/// Returns the zone that is kept with a source, by its IANA name: a name must mean the same instant for whoever runs `index` later.
+fn zone_to_keep(given: Option<String>, world: &World) -> Result<String, Failure> {
+    let has_name = |name: &&str| !world.zone.is_unknown() && jiff::tz::TimeZone::get(name).is_ok();
+    if let Some(name) = given.or_else(|| world.zone.iana_name().filter(has_name).map(str::to_owned)) {
+        return Ok(name);
+    }
+    let why = match std::env::var_os("TZ") {
+        Some(text) => format!("TZ is {text:?}, which is not the name of a time zone"),
+        None => "/etc/localtime does not tell the name of this machine's time zone".to_owned(),
+    };
+    Err(Failure::new(format!("cannot tell in which time zone the names of copies are to be read: {why}"))
+        .hint("--zone Europe/Berlin tells it, or another name of the IANA database"))
 }
 
 /// Refuses to change rules by which generations that are there were dated, and files in them told apart: by other ones the copies

@@ -141,10 +141,10 @@ impl Settings {
         }
     }
 
-    /// Checks that the folder is one and that the patterns tell dates.
+    /// Checks that the folder is one, that the patterns tell dates and that there is such a zone.
     ///
     /// # Errors
-    /// [`Error::Setting`], [`Error::Pattern`].
+    /// [`Error::Setting`], [`Error::Pattern`], [`Error::Zone`].
     pub fn check(&self) -> Result<(), Error> {
         if !self.images.is_dir() {
             let found = self.images.display().to_string();
@@ -173,6 +173,9 @@ impl Settings {
         if self.hook_timeout_s == Some(0) {
             let found = "0".to_owned();
             return Err(Error::Setting { what: "the time limit of commands", found, why: "it is over at once" });
+        }
+        if let Some(zone) = &self.zone {
+            TimeZone::get(zone).map_err(|_| Error::Zone(zone.clone()))?;
         }
         self.name_patterns.iter().try_for_each(|pattern| {
             let fail = |why| Error::Pattern { pattern: pattern.clone(), why };
