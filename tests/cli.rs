@@ -208,7 +208,7 @@ fn source_adds_lists_shows_changes_and_removes() {
     for name in ["", "@2024", ".hidden", "a/b", "a b", "a:b", "ä", "homes"] {
         session.asof(&["source", "add", "nfs", name, "--copies", "copies"]);
     }
-    session.asof(&["source", "add", "nfs", "--copies", "copies", "--", "-x"]);
+    session.asof(&["source", "add", "nfs", "--copies", "out", "--", "-x"]);
     session.asof(&["source", "add", "nfs", "homes", "--copies", "copies"]);
     session.asof(&["source", "add", "nfs", "web", "--copies", "missing"]);
     session.asof(&["source", "add", "nfs", "web", "--copies", "catalog.db"]);

@@ -1,5 +1,5 @@
 //! Finding copies of shares, dating them, and telling files of one apart from those of the next, as an admin meets it: rules
-//! that may not change, links, time zones, nested subvolumes and mounts inside a copy.
+//! that may not change, links, time zones, folders that overlap, nested subvolumes and mounts inside a copy.
 //!
 //! Needs root, `/dev/fuse` and btrfs on a loop device (`btrfs-progs`). What every message says is in `tests/cli.rs`.
 
@@ -248,6 +248,57 @@ fn a_source_keeps_the_name_of_its_zone_or_is_not_added() {
     assert!(
         said(&told).contains("TZ is \"Nonsense/Zone\", which is not a time zone: dates without one are read as UTC")
     );
+}
+
+#[test]
+fn a_folder_of_copies_is_one_sources_alone() {
+    let site = Site::with_source();
+    make_copies(&site, &["2026-01-01"]);
+    sh(&site.path(""), "mkdir copies/below bound; mount --bind copies bound; ln -s copies linked");
+    let add = |name: &str, copies: &str, more: &[&str], code: i32| {
+        said(&site.run(&[&["source", "add", "nfs", name, "--copies", copies], more].concat(), code))
+    };
+    for overlapping in ["copies", "copies/below", "copies/2026-01-01", ".", "linked", "bound", "bound/below"] {
+        let told = add("other", overlapping, &[], 2);
+        assert!(told.contains("and that of source \"homes\", ") && told.contains(", overlap"), "{overlapping}: {told}");
+        assert!(told.contains("hint: each source needs a folder of its own"), "{told}");
+    }
+    add("other", "out", &[], 0);
+    for overlapping in ["copies", "copies/below"] {
+        let told = said(&site.run(&["source", "set", "other", "--copies", overlapping], 2));
+        assert!(told.contains("and that of source \"homes\", "), "{told}");
+    }
+    // Names beside each other that are no dates to both: no conflict.
+    add("etc", "copies", &["--name-pattern", "etc-%F"], 0);
+    add("var", "copies", &["--name-pattern", "var-%F"], 0);
+    let told = add("etc2", "copies", &["--name-pattern", "etc-%Y-%m-%d"], 2);
+    assert!(told.contains("and that of source \"etc\", "), "{told}");
+    add("below", "copies/below", &["--name-pattern", "below-%F"], 2);
+    // Copies that a volume's generations are kept in hold only what changed.
+    site.ok(&["source", "add", "gluster", "gv0", "--volume", "gv0", "--store", "live"]);
+    sh(&site.path("live"), "mkdir gv0 other");
+    add("tree", "live/other", &[], 0);
+    assert!(add("inside", "live/gv0", &[], 2).contains("that of source \"gv0\", "));
+}
+
+#[test]
+fn what_a_mount_of_asof_shows_is_no_folder_of_copies() {
+    let site = Site::with_source();
+    make_copies(&site, &["2026-01-01"]);
+    site.ok(&["index", "homes"]);
+    site.mount(&[]);
+    sh(&site.path(""), "mkdir bound; mount --bind mnt/homes bound");
+    for inside in ["mnt", "mnt/homes", "mnt/@2026-01-01/homes", "bound"] {
+        for args in [
+            &["source", "add", "nfs", "again", "--copies", inside][..],
+            &["source", "add", "block", "again", "--images", inside],
+            &["source", "add", "gluster", "again", "--volume", "v", "--store", inside],
+            &["source", "set", "homes", "--copies", inside],
+        ] {
+            let told = said(&site.run(args, 2));
+            assert!(told.contains("lies in a mount of asof, of the catalog "), "{args:?}: {told}");
+        }
+    }
 }
 
 /// A site with a btrfs on `pool`, a subvolume `pool/live` there, and a source `snaps` over `pool/copies`, by inode number.

@@ -13,9 +13,14 @@ use crate::clock::Clock;
 use crate::model::{Consistency, Rule, SourceKind, chain};
 use crate::source::nfs::{IdentityRule, InstantFrom, Settings};
 use crate::source::{block, gluster};
+use crate::sys::mount;
 use crate::take::hooks;
 use serde_json::json;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// The type under which a mount of asof is listed.
+const MOUNT_KIND: &str = "fuse.asof";
 
 pub(super) fn run(verb: SourceVerb, world: &World) -> Result<Outcome, Failure> {
     match verb {
@@ -30,11 +35,12 @@ pub(super) fn run(verb: SourceVerb, world: &World) -> Result<Outcome, Failure> {
 }
 
 fn add_nfs(args: &NfsArgs, world: &World) -> Result<Outcome, Failure> {
-    let mut settings = Settings::new(canonical(&args.copies, "copies")?);
+    let mut settings = Settings::new(folder(&args.copies, "copies")?);
     apply(&args.how, &mut settings);
     settings.zone = Some(zone_to_keep(settings.zone, world)?);
     settings.check()?;
     let mut writer = world.writer(&adding(&args.name))?;
+    check_apart(&args.name, &settings, world)?;
     let new = NewSource {
         name: &args.name,
         kind: SourceKind::Nfs,
@@ -54,7 +60,7 @@ fn add_gluster(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure> {
         lists_only: false,
         host: args.host.clone(),
         volume: volume.clone(),
-        store: canonical(store, "store")?,
+        store: folder(store, "store")?,
         ..gluster::Settings::of_lists()
     };
     apply_scan(&args.how, &mut settings)?;
@@ -75,10 +81,10 @@ fn add_gluster(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure> {
 
 fn add_block(args: &BlockArgs, world: &World) -> Result<Outcome, Failure> {
     let mut settings = block::Settings {
-        images: canonical(&args.images, "images")?,
+        images: folder(&args.images, "images")?,
         name_patterns: args.name_pattern.clone(),
         zone: Some(zone_to_keep(args.zone.clone(), world)?),
-        store: args.store.as_deref().map(|store| canonical(store, "store")).transpose()?,
+        store: args.store.as_deref().map(|store| folder(store, "store")).transpose()?,
         ..block::Settings::default()
     };
     apply_hooks(&args.pre, &args.post, (&mut settings.pre, &mut settings.post))?;
@@ -136,7 +142,7 @@ fn set(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
     let kept = Settings::from_json(&source.settings)?;
     let mut settings = kept.clone();
     if let Some(copies) = &args.copies {
-        settings.copies = canonical(copies, "copies")?;
+        settings.copies = folder(copies, "copies")?;
     }
     apply(&args.how, &mut settings);
     settings.check()?;
@@ -148,6 +154,9 @@ fn set(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
         ("--checksum", settings.checksum != kept.checksum),
     ];
     check_rules_kept(&source, &rules, world)?;
+    if settings.copies != kept.copies {
+        check_apart(&source.name, &settings, world)?;
+    }
     writer.set_settings(source.id, &settings.to_json()?)?;
     eprintln!("changed source \"{}\"", source.name);
     Ok(Outcome::Done)
@@ -169,7 +178,7 @@ fn set_gluster(args: &SetArgs, source: &SourceRow, writer: &mut Writer) -> Resul
         settings.host.clone_from(host);
     }
     if let Some(store) = &args.store {
-        settings.store = canonical(store, "store")?;
+        settings.store = folder(store, "store")?;
     }
     apply_scan(&args.scan, &mut settings)?;
     settings.check()?;
@@ -190,10 +199,10 @@ fn set_block(args: &SetArgs, source: &SourceRow, writer: &mut Writer, world: &Wo
     let kept = block::Settings::from_json(&source.settings)?;
     let mut settings = kept.clone();
     if let Some(images) = &args.images {
-        settings.images = canonical(images, "images")?;
+        settings.images = folder(images, "images")?;
     }
     if let Some(store) = &args.store {
-        settings.store = Some(canonical(store, "store")?);
+        settings.store = Some(folder(store, "store")?);
     }
     if !args.how.name_pattern.is_empty() {
         settings.name_patterns.clone_from(&args.how.name_pattern);
@@ -244,6 +253,46 @@ fn check_rules_kept(source: &SourceRow, rules: &[(&str, bool)], world: &World) -
         "asof source remove {name} --force forgets them, then add it again: copies that are still there are indexed anew; \
          or add a source under another name, with a folder of its own"
     )))
+}
+
+/// Refuses a folder of copies that is another source's too, or lies in such a one or around it: every copy would be two
+/// generations, or what belongs to one source lie among the copies of the other. Two sources may share a folder where no name is a date to both.
+fn check_apart(name: &str, settings: &Settings, world: &World) -> Result<(), Failure> {
+    for other in world.reader()?.sources()?.iter().filter(|other| other.name != name) {
+        // Settings that cannot be read name no folder; who indexes that source is told.
+        let (theirs, is_apart) = match SourceKind::from_word(&other.kind) {
+            Some(SourceKind::Nfs) => {
+                let Ok(theirs) = Settings::from_json(&other.settings) else { continue };
+                let is_apart =
+                    is_same_folder(&settings.copies, &theirs.copies) && settings.has_other_names_than(&theirs);
+                (theirs.copies, is_apart)
+            }
+            // Its copies hold only what changed: they are no full trees.
+            Some(SourceKind::Gluster) => {
+                let Ok(theirs) = gluster::Settings::from_json(&other.settings) else { continue };
+                (theirs.store.join(&other.name), theirs.lists_only)
+            }
+            Some(SourceKind::Block) | None => continue,
+        };
+        if !is_apart && (lies_in(&settings.copies, &theirs) || lies_in(&theirs, &settings.copies)) {
+            return Err(Failure::new(format!(
+                "the folder of copies {:?} and that of source {:?}, {theirs:?}, overlap",
+                settings.copies, other.name
+            ))
+            .hint("each source needs a folder of its own, or in the same folder names of its own (--name-pattern)"));
+        }
+    }
+    Ok(())
+}
+
+/// Tells whether `path` is `folder` or lies below it, by whatever path (a bind mount).
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    path.starts_with(folder) || path.ancestors().any(|above| is_same_folder(above, folder))
+}
+
+fn is_same_folder(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
+    one == other || id(one).is_some_and(|one| id(other) == Some(one))
 }
 
 /// Tells whether something is asked for that only shares have.
@@ -397,6 +446,20 @@ pub(super) fn domain(given: &GuestArgs, kept: Option<block::Domain>) -> Result<O
 
 fn no_domain(what: &str) -> Failure {
     Failure::new(format!("{what} are for guests of libvirt")).hint("--domain NAME names the guest")
+}
+
+/// Returns the path of a folder that backups lie in, or are to be written to.
+fn folder(given: &Path, what: &str) -> Result<PathBuf, Failure> {
+    let path = canonical(given, what)?;
+    let fail = |e| Failure::because(format!("looking at what {path:?} is mounted on"), &e);
+    match mount::mount_of(&path).map_err(fail)? {
+        Some(mounted) if mounted.kind == MOUNT_KIND => Err(Failure::new(format!(
+            "the folder of {what} {path:?} lies in a mount of asof, of the catalog {:?}: what is there is shown and not stored there",
+            mounted.source
+        ))
+        .hint("name the folder in which the backups themselves lie")),
+        _ => Ok(path),
+    }
 }
 
 fn canonical(given: &Path, what: &str) -> Result<PathBuf, Failure> {

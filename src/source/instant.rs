@@ -49,6 +49,22 @@ pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
     by_pattern(&parsed, &TimeZone::UTC).map(drop)
 }
 
+/// Tells whether names of copies are told apart by how they are written: by none of `ours` can a name be written that is a date
+/// by `theirs`, nor the other way round. No patterns stand for the built-in forms.
+pub(super) fn are_apart(ours: &[String], theirs: &[String]) -> bool {
+    /// Names by the built-in forms: a day, a time, and that of Windows.
+    const BUILT_IN: [&str; 3] = ["%F", "%Y%m%dT%H%M%S", "GMT-%Y.%m.%d-%H.%M.%S"];
+    let is_foreign = |pattern: &str, others: &[String]| {
+        let name = write_sample(pattern);
+        name.is_ok_and(|name| matches!(of_name(name.as_bytes(), others, &TimeZone::UTC), Ok(None)))
+    };
+    let all_foreign = |patterns: &[String], others: &[String]| match patterns {
+        [] => BUILT_IN.iter().all(|pattern| is_foreign(pattern, others)),
+        _ => patterns.iter().all(|pattern| is_foreign(pattern, others)),
+    };
+    all_foreign(ours, theirs) && all_foreign(theirs, ours)
+}
+
 /// Returns the name that a copy has by `pattern`.
 fn write_sample(pattern: &str) -> Result<String, String> {
     let sample = jiff::civil::datetime(2026, 11, 20, 2, 0, 0, 0).to_zoned(TimeZone::UTC);
@@ -304,6 +320,21 @@ mod tests {
             Err("its time of last change: 1969-12-31T23:59:59Z lies outside the years 1970 to 9998".to_owned())
         );
         assert!(of_mtime(i64::MAX).is_err());
+    }
+
+    #[test]
+    fn names_are_apart_if_none_is_a_date_by_the_patterns_of_the_other() {
+        let apart = |ours: &[&str], theirs: &[&str]| {
+            let owned = |patterns: &[&str]| patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>();
+            are_apart(&owned(ours), &owned(theirs))
+        };
+        assert!(apart(&["home-%F"], &["etc-%F"]));
+        assert!(apart(&["home-%F"], &[]));
+        assert!(!apart(&[], &[]));
+        assert!(!apart(&["%Y-%m-%d"], &[]));
+        assert!(!apart(&[], &["%F"]));
+        assert!(!apart(&["home-%F", "etc-%F"], &["etc-%Y-%m-%d"]));
+        assert!(!apart(&["%Y%m%d"], &["%d%m%Y"]), "20112026 and 20261120 could be either");
     }
 
     #[test]

@@ -125,6 +125,14 @@ impl Settings {
         }
         Nfs::new(self.clone(), &TimeZone::UTC).map(drop)
     }
+
+    /// Tells whether no directory of one folder could be a copy of both sources, by what its name has to look like.
+    pub fn has_other_names_than(&self, other: &Self) -> bool {
+        let by_name = [InstantFrom::Name];
+        self.instant_from == by_name
+            && other.instant_from == by_name
+            && instant::are_apart(&self.name_patterns, &other.name_patterns)
+    }
 }
 
 /// A share, ready to be searched and walked.

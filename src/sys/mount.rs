@@ -9,6 +9,7 @@ use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// `fsconfig(2)` takes strings of up to 255 bytes.
@@ -173,6 +174,17 @@ pub struct Mounted {
 /// If `/proc` is not there.
 pub fn mounts() -> io::Result<Vec<Mounted>> {
     Ok(parse_mountinfo(&std::fs::read("/proc/self/mountinfo")?))
+}
+
+/// Returns the mount of the file system that `path` lies on, the first where it is mounted more than once; none where that is not
+/// told (the device numbers of subvolumes are not in the list).
+///
+/// # Errors
+/// If the path or `/proc` is not there.
+pub fn mount_of(path: &Path) -> io::Result<Option<Mounted>> {
+    let device = std::fs::metadata(path)?.dev();
+    let device = (libc::major(device), libc::minor(device));
+    Ok(mounts()?.into_iter().find(|mounted| mounted.device == device))
 }
 
 fn parse_mountinfo(text: &[u8]) -> Vec<Mounted> {
