@@ -19,22 +19,40 @@ SELECT s.name AS source, s.kind AS kind, s.root AS root,
        strftime('%Y-%m-%dT%H:%M:%SZ', (SELECT max(g.taken_at) FROM generation g WHERE g.source = s.id AND g.status = 'published'), 'unixepoch') AS newest
   FROM source s;
 
--- One row per generation that can be seen in a mount.
+-- One row per place where a backup lies, or lay: what was last seen of it, and when. Of a copy in a store that cannot be
+-- reached nothing is known since `looked_at`. A forgotten copy has no generation any more: it is still there, and not indexed.
+CREATE VIEW copies AS
+SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', o.at, 'unixepoch') AS taken_at, o.at AS taken_at_unix,
+       g.id IS NULL AS forgotten, o.kind AS kind,
+       c.state AS state, strftime('%Y-%m-%dT%H:%M:%SZ', c.state_since, 'unixepoch') AS state_since,
+       strftime('%Y-%m-%dT%H:%M:%SZ', c.looked_at, 'unixepoch') AS looked_at,
+       coalesce((SELECT text FROM odd_name n WHERE n.name = t.path), CAST(t.path AS TEXT))
+         || CASE WHEN length(c.path) THEN '/' || coalesce((SELECT text FROM odd_name n WHERE n.name = c.path), CAST(c.path AS TEXT)) ELSE '' END AS path,
+       coalesce((SELECT text FROM odd_name n WHERE n.name = t.path), CAST(t.path AS TEXT)) AS store,
+       t.reach AS reach, strftime('%Y-%m-%dT%H:%M:%SZ', t.reach_at, 'unixepoch') AS reach_at,
+       c.settled AS settled, c.id AS copy
+  FROM source s
+  CROSS JOIN object o ON o.source = s.id
+  LEFT JOIN generation g ON g.id = o.generation
+  CROSS JOIN copy c ON c.object = o.id
+  CROSS JOIN store t ON t.id = c.store
+ WHERE g.id IS NULL OR g.status = 'published';
+
+-- One row per generation that can be seen in a mount. `status` is what was last seen of its copies, at `looked_at`.
 CREATE VIEW generations AS
 SELECT s.name AS source, s.kind AS kind,
        strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch') AS taken_at,
        g.taken_at AS taken_at_unix, g.number AS number, g.level AS level,
-       (SELECT CASE WHEN count(c.id) = coalesce(sum(c.state = 'gone'), 0) THEN 'gone'
-                    WHEN sum(c.state <> 'gone' AND coalesce(t.reach, 'reachable') = 'reachable') = 0 THEN 'unreachable'
-                    WHEN sum(c.state <> 'present' OR coalesce(t.reach, 'reachable') <> 'reachable') > 0 THEN 'degraded'
+       (SELECT CASE WHEN count(*) = coalesce(sum(k.state = 'gone'), 0) THEN 'gone'
+                    WHEN sum(k.state <> 'gone' AND coalesce(k.reach, 'reachable') = 'reachable') = 0 THEN 'unreachable'
+                    WHEN sum(k.state <> 'present' OR coalesce(k.reach, 'reachable') <> 'reachable') > 0 THEN 'degraded'
                     ELSE 'available' END
-          FROM object o JOIN copy c ON c.object = o.id JOIN store t ON t.id = c.store WHERE o.generation = g.id) AS status,
+          FROM copies k WHERE k.source = s.name AND k.taken_at_unix = g.taken_at AND NOT k.forgotten) AS status,
+       (SELECT min(k.looked_at) FROM copies k WHERE k.source = s.name AND k.taken_at_unix = g.taken_at AND NOT k.forgotten) AS looked_at,
        g.entries AS entries, g.size_bytes AS size_bytes, g.changed_nodes AS changed,
        g.losses AS losses, g.losses > 0 AS partial, g.notices AS notices, g.gaps AS gaps, g.scan AS scan,
        strftime('%Y-%m-%dT%H:%M:%SZ', g.indexed_at, 'unixepoch') AS indexed_at, g.index_ms AS index_ms,
-       (SELECT coalesce((SELECT text FROM odd_name o WHERE o.name = t.path), CAST(t.path AS TEXT))
-               || CASE WHEN length(c.path) THEN '/' || coalesce((SELECT text FROM odd_name o WHERE o.name = c.path), CAST(c.path AS TEXT)) ELSE '' END
-          FROM object o JOIN copy c ON c.object = o.id JOIN store t ON t.id = c.store WHERE o.generation = g.id ORDER BY c.id LIMIT 1) AS copy_path,
+       (SELECT k.path FROM copies k WHERE k.source = s.name AND k.taken_at_unix = g.taken_at AND NOT k.forgotten ORDER BY k.copy LIMIT 1) AS copy_path,
        g.consistency AS consistency, g.location AS location
   FROM generation g JOIN source s ON s.id = g.source
  WHERE g.status = 'published';

@@ -15,7 +15,7 @@
 //! ```text
 //!  5  cli ── main
 //!  4  daemon (the only tokio)
-//!  3  fuse (the only fuser)   take
+//!  3  fuse (the only fuser)   jobs   take
 //!  2  view   index
 //!  1  catalog (the only rusqlite)   store (the only reader of backup bytes)   source      blind to each other
 //!  0  model   sys (the only unsafe)   monitor   clock
@@ -23,7 +23,8 @@
 //!
 //! # Three trips, each passing every room once
 //!
-//! 1. **Index a generation.** [`cli`] locks the source, then the catalog, and calls [`index::index_copy`]; the
+//! 1. **Index a generation.** [`jobs::index`] locks the source, then the catalog, looks at the copies and calls
+//!    [`index::index_copy`]; the
 //!    [`source`] walks a copy and hands over one [`model::Listing`] per directory; [`index`] merges it
 //!    with the directory as of the previous generation; [`catalog::GenerationWriter`] writes what
 //!    changed and publishes it in one small transaction.
@@ -41,6 +42,7 @@ pub mod clock;
 pub mod daemon;
 pub mod fuse;
 pub mod index;
+pub mod jobs;
 pub mod model;
 pub mod monitor;
 pub mod source;

@@ -93,7 +93,9 @@ fn masked(text: &str, site: &Path) -> String {
         for (before, after) in [(" in ", " s"), ("process ", ","), ("process ", " ")] {
             line = mask_number(&line, before, after);
         }
-        let value_at = ["indexed at ", "added at ", "ctime ", "indexed in "].iter().find(|key| line.starts_with(**key));
+        let value_at = ["indexed at ", "looked at ", "added at ", "ctime ", "indexed in "]
+            .iter()
+            .find(|key| line.starts_with(**key));
         if let Some(key) = value_at {
             line = format!(
                 "{}{}",

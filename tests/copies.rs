@@ -1,442 +1,690 @@
-//! Finding copies of shares, dating them, and telling files of one apart from those of the next, as an admin meets it: rules
-//! that may not change, links, time zones, folders that overlap, nested subvolumes and mounts inside a copy.
+//! Copies live on after they were indexed: they are written to, rotated, pruned, moved, made again, unmounted. What `asof index`
+//! says of them it has looked at.
 //!
-//! Needs root, `/dev/fuse` and btrfs on a loop device (`btrfs-progs`). What every message says is in `tests/cli.rs`.
+//! Needs root, `/dev/fuse`, `sqlite3` and `rsync`, as `scripts/test` installs them.
 
 #[path = "common/site.rs"]
 mod site;
 
-use site::{Site, said, sh, shell};
-use std::path::Path;
+use asof::catalog::{LockWait, Reader, SourceLock, SourceRow, Writer};
+use asof::clock::Fixed;
+use asof::jobs::index::{Event, Inputs, Outcome, Wish, index_source};
+use asof::model::Time;
+use asof::monitor::Void;
+use site::{Site, as_nobody, said, sh, shell};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Returns the instants of the generations of `source`, oldest first.
-fn instants(site: &Site, source: &str) -> Vec<String> {
-    let query = format!("SELECT taken_at FROM generations WHERE source = '{source}' ORDER BY 1");
-    lines(&site.ok(&["sql", "--csv", &query])).into_iter().skip(1).map(str::to_owned).collect()
+/// Returns what the catalog says of copies, one line each: day, state, and the name of the directory.
+fn states(site: &Site) -> Vec<String> {
+    lines(
+        site,
+        "SELECT substr(taken_at, 1, 10) || ' ' || state || ' ' || replace(path, store || '/', '') FROM copies ORDER BY taken_at",
+    )
 }
 
-fn lines(text: &str) -> Vec<&str> {
-    text.lines().map(str::trim_end).collect()
+/// Returns the status of each generation, oldest first.
+fn statuses(site: &Site) -> Vec<String> {
+    lines(site, "SELECT substr(taken_at, 1, 10) || ' ' || status FROM generations ORDER BY taken_at")
 }
 
-/// Makes empty copies, each with the same time of last change: 2025-11-20T02:00:00Z.
-fn make_copies(site: &Site, names: &[&str]) {
-    for name in names {
-        let copy = site.path("copies").join(name);
-        std::fs::create_dir(&copy).unwrap();
-        std::fs::write(copy.join("f"), name.as_bytes()).unwrap();
-        sh(&copy, "touch -d 2025-11-20T02:00:00Z f .");
-    }
+/// Returns the first column that a query gives.
+fn lines(site: &Site, sql: &str) -> Vec<String> {
+    let told = site.ok(&["sql", "--csv", sql]);
+    told.lines().skip(1).map(str::to_owned).collect()
 }
 
-#[test]
-fn a_mistyped_date_is_never_indexed_under_its_time_of_last_change() {
+/// Runs `asof index` and returns what it said; it must end with `code`.
+fn index(site: &Site, args: &[&str], code: i32) -> String {
+    let args: Vec<&str> = std::iter::once("index").chain(args.iter().copied()).collect();
+    String::from_utf8_lossy(&site.run(&args, code).stderr).into_owned()
+}
+
+/// A site whose copies tell their date by the mtime of their directory: names rotate.
+fn rotating() -> Site {
     let site = Site::new();
     site.ok(&["init"]);
-    let rules = ["--zone", "Europe/Berlin", "--instant-from", "name,mtime"];
-    site.ok(&[&["source", "add", "nfs", "homes", "--copies", "copies"], &rules[..]].concat());
-    // No such day, a time that the clocks skipped, a year that no date can name.
-    make_copies(&site, &["2026-02-30", "2026-03-29T0230", "1969-12-31", "2026-03-29T0330", "2026-03-29T02:30+0100"]);
-
-    let told = said(&site.run(&["index", "homes"], 1));
-
-    for name in ["2026-02-30", "2026-03-29T0230", "1969-12-31"] {
-        assert!(told.contains(&format!("copies/{name}\": \"{name}\"")), "{name} is left aside: {told}");
-    }
-    // 02:30 at an hour east of UTC was shown as 03:30: the same second, so that only one of them is indexed.
-    assert_eq!(instants(&site, "homes"), ["2026-03-29T01:30:00Z"]);
-    sh(&site.path("copies"), "rm -r 1969-12-31 2026-02-30 2026-03-29T0230 2026-03-29T0330");
-    make_copies(&site, &["2026-03-28", "0f3a"]);
-    site.run(&["index", "homes"], 0);
-    assert_eq!(instants(&site, "homes"), ["2025-11-20T02:00:00Z", "2026-03-27T23:00:00Z", "2026-03-29T01:30:00Z"]);
-}
-
-#[test]
-fn every_name_by_which_a_copy_is_found_is_a_date_in_the_mount() {
-    let site = Site::new();
-    site.ok(&["init"]);
-    site.ok(&["source", "add", "nfs", "homes", "--copies", "copies", "--zone", "UTC"]);
-    let names = ["20261109", "2026-11-20T02:00-0330", "2026-11-21_0200", "20261122T020000+0100", "20261123-0200"];
-    make_copies(&site, &names);
-    site.run(&["index", "homes"], 0);
-    assert_eq!(
-        instants(&site, "homes"),
-        [
-            "2026-11-09T00:00:00Z",
-            "2026-11-20T05:30:00Z",
-            "2026-11-21T02:00:00Z",
-            "2026-11-22T01:00:00Z",
-            "2026-11-23T02:00:00Z"
-        ]
-    );
-    let mount = site.mount(&[]);
-    for name in names {
-        assert_eq!(std::fs::read_to_string(mount.join(format!("@{name}/homes/f"))).unwrap(), name);
-    }
-    // Eight digits that are no day are no date, and no number of seconds either.
-    assert!(!mount.join("@20261399").exists());
-    assert!(!mount.join("@12345678").exists());
-}
-
-#[test]
-fn a_copy_that_became_a_link_is_reported_each_time_and_the_link_to_the_newest_copy_is_not() {
-    let site = Site::with_source();
-    make_copies(&site, &["2026-01-01", "2026-01-02"]);
-    sh(&site.path("copies"), "ln -s 2026-01-02 latest; ln -s \"$PWD/2026-01-02\" current; ln -s nowhere dangling");
-    assert_eq!(lines(&said(&site.run(&["index", "homes"], 0))).iter().filter(|l| l.contains("aside")).count(), 0);
-
-    // Moved to another disk and linked back; and a new one that lies there from the start.
-    sh(
-        &site.path(""),
-        "mv copies/2026-01-01 out/; ln -s ../out/2026-01-01 copies/; cp -a out/2026-01-01 out/2026-01-03",
-    );
-    sh(&site.path(""), "ln -s \"$PWD/out/2026-01-03\" copies/");
-
-    for _ in 0..2 {
-        let told = said(&site.run(&["index", "homes"], 1));
-        for name in ["2026-01-01", "2026-01-03"] {
-            let line = format!("left aside {:?}: it is a symbolic link to ", site.path("copies").join(name));
-            assert!(told.contains(&line), "{told}");
-        }
-        assert!(!told.contains("latest") && !told.contains("current") && !told.contains("dangling"), "{told}");
-    }
-    // What the message says to do helps.
-    sh(
-        &site.path(""),
-        "rm copies/2026-01-0[13]; mkdir copies/2026-01-01; mount --bind out/2026-01-01 copies/2026-01-01; mv out/2026-01-03 copies/",
-    );
-    site.run(&["index", "homes"], 0);
-    assert_eq!(instants(&site, "homes"), ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"]);
-    assert_eq!(std::fs::read_to_string(site.mount(&[]).join("@2026-01-01/homes/f")).unwrap(), "2026-01-01");
-}
-
-#[test]
-fn a_copy_whose_place_an_alias_took_is_reported() {
-    let site = Site::new();
-    site.ok(&["init"]);
-    site.ok(&["source", "add", "nfs", "homes", "--copies", "copies", "--instant-from", "name,mtime"]);
-    make_copies(&site, &["daily.0"]);
-    site.run(&["index", "homes"], 0);
-    sh(&site.path("copies"), "mv daily.0 daily.1; ln -s daily.1 daily.0");
-    let told = said(&site.run(&["index", "homes"], 1));
-    assert!(told.contains("it is a symbolic link to \"daily.1\" beside it; links are not followed"), "{told}");
-}
-
-#[test]
-fn copies_at_the_top_of_a_disk_are_indexed_without_a_word_about_what_the_file_system_keeps_there() {
-    for rule in ["name", "name,mtime"] {
-        let site = Site::new();
-        sh(&site.path(""), "truncate -s 16M disk; mkfs.ext4 -q disk; mount -o loop disk copies");
-        site.ok(&["init"]);
-        site.ok(&["source", "add", "nfs", "homes", "--copies", "copies", "--instant-from", rule]);
-        make_copies(&site, &["2026-01-01"]);
-        let told = said(&site.run(&["index", "homes"], 0));
-        assert!(!told.contains("lost+found"), "{told}");
-        assert_eq!(instants(&site, "homes"), ["2026-01-01T00:00:00Z"], "{rule}");
-    }
-}
-
-#[test]
-fn what_generations_were_indexed_by_cannot_change_under_them() {
-    let site = Site::new();
-    site.ok(&["init"]);
-    site.ok(&["source", "add", "nfs", "homes", "--copies", "copies", "--zone", "Europe/Berlin"]);
-    // Nothing is indexed yet: a mistake can be mended.
-    site.ok(&["source", "set", "homes", "--zone", "Europe/Rome", "--checksum", "--instant-from", "mtime"]);
-    site.ok(&["source", "set", "homes", "--zone", "Europe/Berlin", "--checksum=no", "--instant-from", "name"]);
-    make_copies(&site, &["2026-06-01T0800", "2026-06-01T0900"]);
-    site.run(&["index", "homes"], 0);
-    let settings = site.ok(&["source", "show", "homes", "--json"]);
-    for (rule, value) in [
-        ("--zone", "UTC"),
-        ("--name-pattern", "%FT%H%M"),
-        ("--instant-from", "name,mtime"),
-        ("--identity", "inode"),
-        ("--checksum", "yes"),
-    ] {
-        let told = said(&site.run(&["source", "set", "homes", rule, value], 2));
-        assert!(
-            told.contains(&format!(
-                "cannot change {rule} of source \"homes\": its 2 generations were indexed with the present setting"
-            )),
-            "{told}"
-        );
-        assert!(told.contains("hint: asof source remove homes --force forgets them, then add it again"), "{told}");
-        assert_eq!(site.ok(&["source", "show", "homes", "--json"]), settings, "nothing was changed");
-    }
-    // The same value, and another folder, change no rule.
-    sh(&site.path(""), "mv copies/* out/");
-    site.ok(&["source", "set", "homes", "--copies", "out", "--zone", "Europe/Berlin", "--identity", "path"]);
-    site.run(&["index", "homes"], 0);
-    assert_eq!(instants(&site, "homes"), ["2026-06-01T06:00:00Z", "2026-06-01T07:00:00Z"]);
-    // What the hint says, done.
-    site.ok(&["source", "remove", "homes", "--force"]);
-    site.ok(&["source", "add", "nfs", "homes", "--copies", "out", "--zone", "UTC"]);
-    site.run(&["index", "homes"], 0);
-    assert_eq!(instants(&site, "homes"), ["2026-06-01T08:00:00Z", "2026-06-01T09:00:00Z"]);
-}
-
-#[test]
-fn what_dates_the_images_of_a_disk_cannot_change_under_its_generations() {
-    let site = Site::new();
-    site.ok(&["init"]);
-    site.ok(&["source", "add", "block", "vda", "--images", "copies", "--zone", "Europe/Berlin"]);
-    site.ok(&["source", "set", "vda", "--zone", "UTC"]);
-    sh(&site.path("copies"), "truncate -s 1M vda-2026-06-01T0800.raw vda-2026-02-30.raw");
-    let told = said(&site.run(&["index", "vda"], 1));
-    assert!(
-        told.contains("vda-2026-02-30.raw\" does not tell when it was taken: \"2026-02-30\" names no time"),
-        "{told}"
-    );
-    assert_eq!(instants(&site, "vda"), ["2026-06-01T08:00:00Z"]);
-    for (rule, value) in [("--zone", "Europe/Berlin"), ("--name-pattern", "vda-%F")] {
-        let told = said(&site.run(&["source", "set", "vda", rule, value], 2));
-        let text =
-            format!("cannot change {rule} of source \"vda\": its 1 generation was indexed with the present setting");
-        assert!(told.contains(&text), "{told}");
-    }
-    site.ok(&["source", "set", "vda", "--consistency", "frozen"]);
-    let told = said(&site.run(&["source", "add", "block", "vdb", "--images", "copies", "--zone", "Mars/Olympus"], 2));
-    assert!(told.contains("no time zone is named \"Mars/Olympus\""), "{told}");
-}
-
-#[test]
-fn a_source_keeps_the_name_of_its_zone_or_is_not_added() {
-    let site = Site::new();
-    site.ok(&["init"]);
-    let add = |name: &str, zone: &str, more: &[&str]| {
-        std::fs::create_dir_all(site.path(&format!("out/{name}"))).unwrap();
-        let copies = format!("out/{name}");
-        let mut command = site.asof(&[&["source", "add", "nfs", name, "--copies", &copies], more].concat());
-        command.env("TZ", zone).output().unwrap()
-    };
-    let kept = |name: &str| {
-        let shown: serde_json::Value = serde_json::from_str(&site.ok(&["source", "show", name, "--json"])).unwrap();
-        let settings: serde_json::Value = serde_json::from_str(shown["settings"].as_str().unwrap()).unwrap();
-        settings["zone"].as_str().map(str::to_owned)
-    };
-    for (number, (zone, name)) in [
-        ("Europe/Berlin", "Europe/Berlin"),
-        (":Europe/Berlin", "Europe/Berlin"),
-        ("/usr/share/zoneinfo/Europe/Berlin", "Europe/Berlin"),
-        ("EST5EDT", "EST5EDT"),
-        ("UTC", "UTC"),
-        ("", "UTC"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let source = format!("named{number}");
-        assert_eq!(add(&source, zone, &[]).status.code(), Some(0), "TZ={zone}");
-        assert_eq!(kept(&source).as_deref(), Some(name), "TZ={zone}");
-    }
-    for (number, zone) in ["CET-1CEST,M3.5.0,M10.5.0/3", "<+03>-3", "Nonsense/Zone"].into_iter().enumerate() {
-        let source = format!("unnamed{number}");
-        let told = add(&source, zone, &[]);
-        assert_eq!(told.status.code(), Some(2), "TZ={zone}");
-        assert!(
-            said(&told).contains(&format!("TZ is {zone:?}, which is not the name of a time zone")),
-            "{}",
-            said(&told)
-        );
-        assert!(said(&told).contains("hint: --zone Europe/Berlin"), "{}", said(&told));
-        assert_eq!(add(&source, zone, &["--zone", "Asia/Tokyo"]).status.code(), Some(0), "TZ={zone}");
-        assert_eq!(kept(&source).as_deref(), Some("Asia/Tokyo"));
-    }
-    // A zone that is none is said where dates are read, too.
-    let told = site.asof(&["resolve", "2026-07-01T02:00"]).env("TZ", "Nonsense/Zone").output().unwrap();
-    assert!(
-        said(&told).contains("TZ is \"Nonsense/Zone\", which is not a time zone: dates without one are read as UTC")
-    );
-}
-
-#[test]
-fn a_folder_of_copies_is_one_sources_alone() {
-    let site = Site::with_source();
-    make_copies(&site, &["2026-01-01"]);
-    sh(&site.path(""), "mkdir copies/below bound; mount --bind copies bound; ln -s copies linked");
-    let add = |name: &str, copies: &str, more: &[&str], code: i32| {
-        said(&site.run(&[&["source", "add", "nfs", name, "--copies", copies], more].concat(), code))
-    };
-    for overlapping in ["copies", "copies/below", "copies/2026-01-01", ".", "linked", "bound", "bound/below"] {
-        let told = add("other", overlapping, &[], 2);
-        assert!(told.contains("and that of source \"homes\", ") && told.contains(", overlap"), "{overlapping}: {told}");
-        assert!(told.contains("hint: each source needs a folder of its own"), "{told}");
-    }
-    add("other", "out", &[], 0);
-    for overlapping in ["copies", "copies/below"] {
-        let told = said(&site.run(&["source", "set", "other", "--copies", overlapping], 2));
-        assert!(told.contains("and that of source \"homes\", "), "{told}");
-    }
-    // Names beside each other that are no dates to both: no conflict.
-    add("etc", "copies", &["--name-pattern", "etc-%F"], 0);
-    add("var", "copies", &["--name-pattern", "var-%F"], 0);
-    let told = add("etc2", "copies", &["--name-pattern", "etc-%Y-%m-%d"], 2);
-    assert!(told.contains("and that of source \"etc\", "), "{told}");
-    add("below", "copies/below", &["--name-pattern", "below-%F"], 2);
-    // Copies that a volume's generations are kept in hold only what changed.
-    site.ok(&["source", "add", "gluster", "gv0", "--volume", "gv0", "--store", "live"]);
-    sh(&site.path("live"), "mkdir gv0 other");
-    add("tree", "live/other", &[], 0);
-    assert!(add("inside", "live/gv0", &[], 2).contains("that of source \"gv0\", "));
-}
-
-#[test]
-fn what_a_mount_of_asof_shows_is_no_folder_of_copies() {
-    let site = Site::with_source();
-    make_copies(&site, &["2026-01-01"]);
-    site.ok(&["index", "homes"]);
-    site.mount(&[]);
-    sh(&site.path(""), "mkdir bound; mount --bind mnt/homes bound");
-    for inside in ["mnt", "mnt/homes", "mnt/@2026-01-01/homes", "bound"] {
-        for args in [
-            &["source", "add", "nfs", "again", "--copies", inside][..],
-            &["source", "add", "block", "again", "--images", inside],
-            &["source", "add", "gluster", "again", "--volume", "v", "--store", inside],
-            &["source", "set", "homes", "--copies", inside],
-        ] {
-            let told = said(&site.run(args, 2));
-            assert!(told.contains("lies in a mount of asof, of the catalog "), "{args:?}: {told}");
-        }
-    }
-}
-
-/// A site with a btrfs on `pool`, a subvolume `pool/live` there, and a source `snaps` over `pool/copies`, by inode number.
-fn pool() -> Site {
-    let site = Site::new();
-    sh(
-        &site.path(""),
-        "truncate -s 256M pool.img; mkfs.btrfs -q pool.img; mkdir pool; mount -o loop pool.img pool\n\
-         btrfs -q subvolume create pool/live; mkdir pool/copies",
-    );
-    site.ok(&["init"]);
-    site.ok(&["source", "add", "nfs", "snaps", "--copies", "pool/copies", "--identity", "inode"]);
+    let copies = site.path("copies");
+    let copies = copies.to_str().expect("a plain path");
+    site.ok(&["source", "add", "nfs", "homes", "--copies", copies, "--instant-from", "name,mtime"]);
     site
 }
 
-fn snapshot(site: &Site, name: &str) {
-    sh(&site.path("pool"), &format!("btrfs -q subvolume snapshot live copies/{name}"));
-}
-
-/// Returns every path below `root`, and what files hold.
-fn contents(root: &Path) -> String {
-    sh(root, "find . -printf '%P %y\\n' | sort; find . -type f | sort | xargs -r grep -H ''")
-}
-
-/// Returns the nodes that the generation of `day` created, by path.
-fn created(site: &Site, day: &str) -> Vec<String> {
-    let query = format!(
-        "SELECT path FROM changes WHERE source = 'snaps' AND taken_at = '{day}T00:00:00Z' AND what = 'created' ORDER BY path"
-    );
-    lines(&site.ok(&["sql", "--csv", &query])).into_iter().skip(1).map(str::to_owned).collect()
-}
-
-#[test]
-fn a_directory_keeps_its_content_when_a_subvolume_takes_its_name() {
-    // In front of the old name, behind it, and deeper.
-    for target in ["g", "z", "deep/er/z"] {
-        for order in [[1, 2, 3], [3, 2, 1], [2, 1, 3]] {
-            let site = pool();
-            sh(&site.path("pool/live"), "mkdir -p h/sub deep/er; echo one > h/f; echo two > h/sub/s");
-            snapshot(&site, "2026-01-01");
-            sh(
-                &site.path("pool"),
-                &format!("mv live/h live/{target}; btrfs -q subvolume create live/h; echo x > live/h/inner"),
-            );
-            snapshot(&site, "2026-01-02");
-            sh(&site.path("pool"), &format!("btrfs -q subvolume delete live/h; mv live/{target} live/h"));
-            snapshot(&site, "2026-01-03");
-            for day in order {
-                site.run(&["index", "snaps", &format!("pool/copies/2026-01-0{day}")], 0);
-            }
-
-            let mount = site.mount(&[]);
-            for day in 1..=3 {
-                let view = contents(&mount.join(format!("snaps/@2026-01-0{day}")));
-                let copy = contents(&site.path(&format!("pool/copies/2026-01-0{day}")));
-                assert_eq!(view, copy, "{target}, order {order:?}, day {day}");
-            }
-            let second = contents(&mount.join("snaps/@2026-01-02"));
-            assert!(second.contains(&format!("{target}/f:one")) && second.contains("\nh d\n"), "{second}");
-            assert!(!second.contains("h/"), "it holds nothing: {second}");
-            // It moved: of what is in it nothing is new.
-            assert_eq!(created(&site, "2026-01-02"), ["h"], "{target}, order {order:?}");
-            assert_eq!(created(&site, "2026-01-03"), [] as [&str; 0], "{target}, order {order:?}");
-        }
-    }
-}
-
-#[test]
-fn a_directory_keeps_its_content_when_something_is_mounted_where_it_was() {
-    for target in ["g", "z", "deep/er/z"] {
-        // Another file system, and another directory of the copy: in front of the mount point and behind it.
-        for mounted in ["-t tmpfs none", "--bind a", "--bind x"] {
-            let site = pool();
-            sh(
-                &site.path("pool/live"),
-                "mkdir -p h/sub deep/er a x; echo one > h/f; echo two > h/sub/s; echo a > a/a; echo x > x/x",
-            );
-            snapshot(&site, "2026-01-01");
-            sh(&site.path("pool/live"), &format!("mv h {target}; mkdir h"));
-            snapshot(&site, "2026-01-02");
-            sh(&site.path("pool/copies/2026-01-02"), &format!("mount {mounted} h"));
-
-            site.run(&["index", "snaps"], 1);
-
-            let mount = site.mount(&[]);
-            let first = contents(&mount.join("snaps/@2026-01-01"));
-            assert_eq!(first, contents(&site.path("pool/copies/2026-01-01")));
-            let view = mount.join("snaps/@2026-01-02");
-            let read = |path: &str| std::fs::read_to_string(view.join(path)).unwrap();
-            let texts = [read(&format!("{target}/f")), read(&format!("{target}/sub/s")), read("a/a"), read("x/x")];
-            assert_eq!(texts, ["one\n", "two\n", "a\n", "x\n"], "{target}, {mounted}");
-            let listed = shell(&view, "ls h");
-            assert!(
-                said(&listed).contains("Input/output error"),
-                "what is below the mount is unknown: {}",
-                said(&listed)
-            );
-            assert_eq!(created(&site, "2026-01-02"), ["h"], "{target}, {mounted}");
-        }
-    }
-}
-
-#[test]
-fn a_directory_that_something_is_mounted_over_is_the_same_when_that_is_gone() {
-    let site = pool();
-    sh(&site.path("pool/live"), "mkdir -p h/sub; echo one > h/f; echo two > h/sub/s");
-    for day in ["2026-01-01", "2026-01-02", "2026-01-03"] {
-        snapshot(&site, day);
-    }
-    sh(&site.path("pool/copies/2026-01-02"), "mount -t tmpfs none h");
-
-    site.run(&["index", "snaps"], 1);
-
-    let mount = site.mount(&[]);
-    assert!(said(&shell(&mount, "ls snaps/@2026-01-02/h")).contains("Input/output error"));
-    assert_eq!(contents(&mount.join("snaps/@2026-01-03")), contents(&site.path("pool/copies/2026-01-03")));
-    assert_eq!(created(&site, "2026-01-03"), [] as [&str; 0]);
-    let deleted = site.ok(&["sql", "--csv", "SELECT path FROM deleted"]);
-    assert_eq!(lines(&deleted), ["path"], "it is unknown, not gone");
-}
-
-#[test]
-fn snapshots_with_nested_subvolumes_are_the_same_each_time() {
-    let site = pool();
-    // The kernel makes up the times of what stands for them, at each look.
+/// Makes the copy `name` of a tree with one file of `bytes` bytes, of 2024-11-DAY.
+fn make(site: &Site, name: &str, day: u32, bytes: usize) {
     sh(
-        &site.path("pool/live"),
-        "for n in {1..40}; do mkdir d$n; btrfs -q subvolume create d$n/nested; touch d$n/{1..300}; done",
+        &site.path("copies"),
+        &format!(
+            "mkdir {name}; head -c {bytes} /dev/zero | tr '\\0' x > {name}/f; touch -d '2024-11-{day:02} 02:00Z' {name}"
+        ),
     );
-    snapshot(&site, "2026-01-01");
-    snapshot(&site, "2026-01-02");
+}
 
-    let told = said(&site.run(&["index", "snaps"], 0));
+/// Returns the size of the file `f` in the view of 2024-11-DAY, read whole.
+fn read_in_view(mnt: &Path, day: u32) -> usize {
+    let path = mnt.join(format!("@2024-11-{day:02}/homes/f"));
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{path:?}: {e}")).len()
+}
 
-    assert!(told.contains("12,080 entries"), "{told}");
-    assert!(!told.contains("changed while"), "{told}");
-    let changes = "SELECT path FROM changes WHERE source = 'snaps' AND taken_at = '2026-01-02T00:00:00Z'";
-    assert_eq!(lines(&site.ok(&["sql", "--csv", changes])), ["path"], "two snapshots of one moment");
-    let nested = site.ok(&["sql", "--csv", "SELECT DISTINCT mtime FROM files WHERE path LIKE '%/nested'"]);
-    assert_eq!(lines(&nested), ["mtime", "1970-01-01T00:00:00Z"]);
+#[test]
+fn a_copy_that_was_indexed_while_it_was_written_is_whole_after_the_next_run() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "mkdir -p 2024-11-18/a; echo 1 > 2024-11-18/a/one");
+    index(&site, &["homes"], 0);
+    sh(&site.path("copies"), "echo 2 > 2024-11-18/a/two; echo 3 > 2024-11-18/late");
+
+    let told = index(&site, &["homes"], 0);
+    assert!(told.contains("indexed 2024-11-18T00:00:00Z of \"homes\" again from"), "{told}");
+    assert!(told.contains("it was not what was indexed before"), "{told}");
+    assert_eq!(said(&site.run(&["ls", "homes"], 0)).lines().count(), 3, "a, late, and the end of standard error");
+    let told = index(&site, &["homes", "copies/2024-11-18"], 0);
+    assert!(told.contains("is indexed already"), "{told}");
+    assert_eq!(states(&site), ["2024-11-18 present 2024-11-18"]);
+}
+
+#[test]
+fn a_file_that_arrives_deep_in_a_young_copy_is_found_though_nothing_above_it_shows_it() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "mkdir -p 2024-11-18/a/b/c");
+    index(&site, &["homes"], 0);
+    sh(&site.path("copies"), "echo 1 > 2024-11-18/a/b/c/late");
+    let told = index(&site, &["homes"], 0);
+    assert!(told.contains("\"a/b/c\" has another mtime") || told.contains("\"a/b/c/late\" is new"), "{told}");
+    site.ok(&["show", "homes:a/b/c/late"]);
+}
+
+#[test]
+fn a_settled_copy_is_not_walked_again_until_its_top_directory_is_touched() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "mkdir -p 2024-11-18/a/b; echo 1 > 2024-11-18/a/b/f");
+    index(&site, &["homes", "--settle", "0"], 0);
+    assert_eq!(lines(&site, "SELECT settled FROM copies"), ["1"]);
+    // Two levels below the top nobody looks.
+    sh(&site.path("copies"), "echo 2 > 2024-11-18/a/b/g");
+    assert!(index(&site, &["homes"], 0).contains("nothing to index"));
+    sh(&site.path("copies"), "touch 2024-11-18/a 2024-11-18");
+    assert!(index(&site, &["homes"], 0).contains("again"));
+    site.ok(&["show", "homes:a/b/g"]);
+}
+
+#[test]
+fn a_young_copy_is_walked_once_more_and_then_left_alone() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "mkdir -p 2024-11-18/a/b");
+    index(&site, &["homes"], 0);
+    assert_eq!(lines(&site, "SELECT settled FROM copies"), ["0"]);
+    assert!(index(&site, &["homes"], 0).contains("nothing to index"));
+    assert_eq!(lines(&site, "SELECT settled FROM copies"), ["1"]);
+}
+
+#[test]
+fn a_source_says_how_long_its_copies_have_to_stand_still() {
+    let site = Site::with_source();
+    site.ok(&["source", "set", "homes", "--settle", "0"]);
+    sh(&site.path("copies"), "mkdir 2024-11-18");
+    index(&site, &["homes"], 0);
+    assert_eq!(lines(&site, "SELECT settled FROM copies"), ["1"]);
+}
+
+#[test]
+fn a_new_copy_of_a_link_farm_does_not_have_the_older_ones_walked() {
+    let site = Site::with_source();
+    sh(&site.path("live"), "mkdir -p a; for n in 1 2 3; do echo $n > a/$n; done");
+    sh(&site.path(""), "rsync -a live/ copies/2024-11-18");
+    index(&site, &["homes", "--settle", "0"], 0);
+    // Linking moves the ctime of every file of the older copy.
+    sh(&site.path(""), "rsync -a --link-dest=../2024-11-18 live/ copies/2024-11-19");
+    let told = index(&site, &["homes", "--settle", "0", "--json"], 0);
+    assert!(!told.contains("again"), "{told}");
+    let report = said(&site.run(&["index", "homes", "--json"], 0));
+    assert!(!report.contains("\"same\""), "no copy was walked: {report}");
+}
+
+#[test]
+fn an_empty_directory_that_is_filled_later_is_indexed_when_it_is_full() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "mkdir 2024-11-18; echo 1 > 2024-11-18/f; mkdir 2024-11-19");
+    let told = index(&site, &["homes"], 1);
+    assert!(told.contains("2024-11-19\" is empty: was the share mounted when it was made?"), "{told}");
+    sh(&site.path("copies"), "cp 2024-11-18/f 2024-11-19/f");
+    index(&site, &["homes"], 0);
+    assert!(site.ok(&["ls", "homes", "--at", "2024-11-19"]).contains('f'));
+}
+
+#[test]
+fn rotation_past_retention_is_healthy_and_every_copy_that_is_left_is_read() {
+    let site = rotating();
+    for day in 10..=15 {
+        let rotate = "rm -rf daily.2; for n in 1 0; do [ ! -d daily.$n ] || mv daily.$n daily.$((n+1)); done";
+        sh(&site.path("copies"), rotate);
+        make(&site, "daily.0", day, day as usize * 10);
+        index(&site, &["homes"], 0);
+    }
+    let mnt = site.mount(&[]);
+    for day in 13..=15 {
+        assert_eq!(read_in_view(&mnt, day), day as usize * 10);
+    }
+    let gone = ["2024-11-10", "2024-11-11", "2024-11-12"].map(|day| format!("{day} gone daily.2"));
+    let left = [(13, 2), (14, 1), (15, 0)].map(|(day, number)| format!("2024-11-{day} present daily.{number}"));
+    assert_eq!(states(&site), [gone.as_slice(), &left].concat());
+    assert_eq!(statuses(&site)[..4], ["2024-11-10 gone", "2024-11-11 gone", "2024-11-12 gone", "2024-11-13 available"]);
+    // It was said once, and a quiet night says nothing of it.
+    assert!(!index(&site, &["homes"], 0).contains("pruned"));
+}
+
+#[test]
+fn copies_that_are_promoted_through_three_levels_are_followed() {
+    let site = rotating();
+    let levels = [("hourly", 2), ("daily", 2), ("weekly", 2)];
+    for day in 1..=14_u32 {
+        // The oldest of a level is promoted when the next level is due, else it is deleted.
+        for level in [2, 1] {
+            let every = if level == 2 { 4 } else { 2 };
+            let (from, to) = (levels[level - 1].0, levels[level].0);
+            if day % every == 0 {
+                let script = format!(
+                    "if [ -d {from}.1 ]; then rm -rf {to}.1; [ ! -d {to}.0 ] || mv {to}.0 {to}.1; mv {from}.1 {to}.0; fi"
+                );
+                sh(&site.path("copies"), &script);
+            }
+        }
+        sh(&site.path("copies"), "rm -rf hourly.1; [ ! -d hourly.0 ] || mv hourly.0 hourly.1");
+        make(&site, "hourly.0", day, day as usize);
+        index(&site, &["homes"], 0);
+    }
+    let there: Vec<(PathBuf, i64)> = std::fs::read_dir(site.path("copies"))
+        .unwrap()
+        .map(|entry| {
+            use std::os::unix::fs::MetadataExt;
+            let entry = entry.unwrap();
+            (entry.path(), entry.metadata().unwrap().mtime())
+        })
+        .collect();
+    assert_eq!(there.len(), 6, "two of each level: {there:?}");
+    for (path, taken_at) in &there {
+        let sql = format!("SELECT path FROM copies WHERE taken_at_unix = {taken_at} AND state = 'present'");
+        assert_eq!(lines(&site, &sql), [path.to_str().unwrap()]);
+    }
+    assert_eq!(lines(&site, "SELECT count(*) FROM copies WHERE state = 'present'"), ["6"]);
+    assert_eq!(lines(&site, "SELECT count(*) FROM generations"), ["14"]);
+    let mnt = site.mount(&[]);
+    for (_, taken_at) in &there {
+        let day = (taken_at - 1_730_426_400) / 86_400 + 1;
+        assert_eq!(read_in_view(&mnt, u32::try_from(day).unwrap()), usize::try_from(day).unwrap());
+    }
+}
+
+#[test]
+fn a_directory_that_is_linked_away_before_it_is_refreshed_in_place_keeps_its_generation() {
+    let site = rotating();
+    make(&site, "daily.0", 10, 10);
+    index(&site, &["homes"], 0);
+    // As rsnapshot does without link_dest.
+    let refresh =
+        "cp -al daily.0 daily.1; head -c 11 /dev/zero > new; mv new daily.0/f; touch -d '2024-11-11 02:00Z' daily.0";
+    sh(&site.path("copies"), refresh);
+    index(&site, &["homes"], 0);
+    assert_eq!(states(&site), ["2024-11-10 present daily.1", "2024-11-11 present daily.0"]);
+    let mnt = site.mount(&[]);
+    assert_eq!((read_in_view(&mnt, 10), read_in_view(&mnt, 11)), (10, 11));
+}
+
+#[test]
+fn a_copy_that_another_backup_was_written_over_is_told_in_every_run() {
+    let site = rotating();
+    make(&site, "current", 10, 10);
+    index(&site, &["homes"], 0);
+    sh(&site.path("copies"), "head -c 11 /dev/zero > current/f; touch -d '2024-11-11 02:00Z' current");
+    for _ in 0..2 {
+        let told = index(&site, &["homes"], 1);
+        assert!(told.contains("another backup was written over it"), "{told}");
+        assert_eq!(states(&site), ["2024-11-10 changed current", "2024-11-11 present current"]);
+        assert_eq!(statuses(&site), ["2024-11-10 degraded", "2024-11-11 available"]);
+    }
+}
+
+#[test]
+fn a_disk_that_is_not_mounted_is_a_finding_and_its_copies_are_not_gone() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "for d in 20 21; do mkdir 2024-11-$d; echo x > 2024-11-$d/f; done");
+    index(&site, &["homes"], 0);
+    sh(&site.path(""), "mv copies off; mkdir copies");
+    for _ in 0..2 {
+        let told = index(&site, &["homes"], 1);
+        assert!(told.contains("cannot look at the 2 copies of \"homes\" in"), "{told}");
+        assert!(told.contains("is its file system mounted?"), "{told}");
+    }
+    assert_eq!(states(&site), ["2024-11-20 present 2024-11-20", "2024-11-21 present 2024-11-21"]);
+    assert_eq!(statuses(&site), ["2024-11-20 unreachable", "2024-11-21 unreachable"]);
+    assert_eq!(lines(&site, "SELECT DISTINCT reach FROM copies"), ["unreachable"]);
+    assert!(site.ok(&["generations", "homes"]).contains("unreachable"));
+}
+
+#[test]
+fn a_disk_that_was_unmounted_for_one_night_is_known_the_next() {
+    let site = Site::with_source();
+    let disk = "truncate -s 32M disk.img; mkfs.ext4 -q disk.img; mount -o loop disk.img copies";
+    sh(&site.path(""), disk);
+    sh(&site.path("copies"), "mkdir 2024-11-20; echo x > 2024-11-20/f");
+    index(&site, &["homes", "--settle", "0"], 0);
+    sh(&site.path(""), "umount copies");
+    index(&site, &["homes"], 1);
+    assert_eq!(statuses(&site), ["2024-11-20 unreachable"]);
+    // Something that is there meanwhile is not the store, and is not indexed.
+    sh(&site.path("copies"), "mkdir 2024-11-21");
+    index(&site, &["homes"], 1);
+    assert_eq!(statuses(&site), ["2024-11-20 unreachable"]);
+    sh(&site.path(""), "rmdir copies/2024-11-21; mount -o loop disk.img copies");
+    sh(&site.path("copies"), "cp -a 2024-11-20 2024-11-21");
+    let told = index(&site, &["homes"], 0);
+    assert!(!told.contains("again"), "{told}");
+    assert_eq!(statuses(&site), ["2024-11-20 available", "2024-11-21 available"]);
+}
+
+#[test]
+fn another_disk_is_taken_for_the_store_when_the_admin_says_so() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "mkdir 2024-11-20; echo x > 2024-11-20/f");
+    index(&site, &["homes", "--settle", "0"], 0);
+    sh(&site.path(""), "mv copies off; cp -a off copies");
+    let told = index(&site, &["homes"], 1);
+    assert!(told.contains("another directory is there"), "{told}");
+    site.ok(&["source", "set", "homes", "--copies", site.path("copies").to_str().unwrap()]);
+    let told = index(&site, &["homes"], 0);
+    assert!(!told.contains("again"), "what is there is what was indexed: {told}");
+    assert_eq!(statuses(&site), ["2024-11-20 available"]);
+}
+
+#[test]
+fn copies_that_moved_to_another_folder_are_found_by_what_they_are() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "for d in 20 21; do mkdir 2024-11-$d; echo $d > 2024-11-$d/f; done");
+    index(&site, &["homes"], 0);
+    sh(&site.path(""), "mv copies moved; mkdir copies");
+    site.ok(&["source", "set", "homes", "--copies", site.path("moved").to_str().unwrap()]);
+    let told = index(&site, &["homes"], 0);
+    assert!(told.contains("2 copies moved: that of 2024-11-20T00:00:00Z from"), "{told}");
+    assert!(!told.contains("not there any more"), "{told}");
+    assert_eq!(statuses(&site), ["2024-11-20 available", "2024-11-21 available"]);
+}
+
+#[test]
+fn lost_and_found_beside_the_copies_is_no_finding() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "mkdir lost+found 2024-11-20; echo x > 2024-11-20/f");
+    index(&site, &["homes"], 0);
+}
+
+#[test]
+fn a_copy_that_is_gone_from_the_middle_is_told_until_it_is_back_or_forgotten() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "for d in 18 19 20; do mkdir 2024-11-$d; echo $d > 2024-11-$d/f; done");
+    index(&site, &["homes"], 0);
+    sh(&site.path(""), "mv copies/2024-11-20 away");
+    for _ in 0..2 {
+        let told = index(&site, &["homes"], 1);
+        assert!(told.contains("not there any more: the copy of 2024-11-20T00:00:00Z"), "{told}");
+        assert_eq!(statuses(&site), ["2024-11-18 available", "2024-11-19 available", "2024-11-20 gone"]);
+    }
+    sh(&site.path(""), "mv away copies/2024-11-20");
+    let told = index(&site, &["homes"], 0);
+    assert!(told.contains("the copy of 2024-11-20T00:00:00Z is back"), "{told}");
+    assert!(!told.contains("again"), "{told}");
+    assert_eq!(statuses(&site)[2], "2024-11-20 available");
+
+    sh(&site.path(""), "rm -r copies/2024-11-20");
+    index(&site, &["homes"], 1);
+    site.ok(&["forget", "homes@2024-11-20"]);
+    index(&site, &["homes"], 0);
+    assert_eq!(statuses(&site), ["2024-11-18 available", "2024-11-19 available"]);
+    assert_eq!(states(&site).len(), 2, "what stood for the forgotten copy went with it");
+}
+
+#[test]
+fn all_copies_gone_are_no_retention() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "for d in 18 19; do mkdir 2024-11-$d; echo $d > 2024-11-$d/f; done; mkdir .keep");
+    index(&site, &["homes"], 0);
+    sh(&site.path("copies"), "rm -r 2024-11-*");
+    index(&site, &["homes"], 1);
+    assert_eq!(statuses(&site), ["2024-11-18 gone", "2024-11-19 gone"]);
+    index(&site, &["homes"], 1);
+}
+
+#[test]
+fn a_copy_made_again_under_its_name_is_indexed_anew() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "mkdir 2024-11-20; echo first > 2024-11-20/f");
+    index(&site, &["homes", "--settle", "0"], 0);
+    sh(&site.path("copies"), "rm -r 2024-11-20; mkdir 2024-11-20; echo second > 2024-11-20/g");
+    let told = index(&site, &["homes"], 0);
+    assert!(told.contains("again from"), "{told}");
+    assert_eq!(site.ok(&["ls", "homes"]), "g\n");
+    assert_eq!(states(&site), ["2024-11-20 present 2024-11-20"]);
+}
+
+#[test]
+fn a_copy_replaced_by_other_content_with_the_same_times_is_indexed_anew() {
+    let site = Site::with_source();
+    let times = "touch -d 2024-11-19T01:00Z 2024-11-20/f 2024-11-20";
+    sh(&site.path("copies"), &format!("mkdir 2024-11-20; echo first > 2024-11-20/f; {times}"));
+    index(&site, &["homes", "--settle", "0"], 0);
+    sh(&site.path("copies"), &format!("rm -r 2024-11-20; mkdir 2024-11-20; echo other bytes > 2024-11-20/f; {times}"));
+    let told = index(&site, &["homes"], 0);
+    assert!(told.contains("\"f\" has another size"), "{told}");
+    let mnt = site.mount(&[]);
+    assert_eq!(std::fs::read_to_string(mnt.join("@2024-11-20/homes/f")).unwrap(), "other bytes\n");
+}
+
+#[test]
+fn a_copy_under_a_wrong_date_is_forgotten_and_taken_back_under_the_right_one() {
+    let site = Site::with_source();
+    sh(&site.path(""), "mkdir copies/by-hand; echo x > copies/by-hand/f");
+    index(&site, &["homes", "copies/by-hand", "--at", "2024-11-02"], 0);
+    let told = index(&site, &["homes", "copies/by-hand", "--at", "2024-11-20"], 2);
+    assert!(told.contains("is indexed already, as 2024-11-02T00:00:00Z and not 2024-11-20T00:00:00Z"), "{told}");
+    assert!(told.contains("hint: asof forget homes@2024-11-02T000000Z; then"), "{told}");
+
+    let told = said(&site.run(&["forget", "homes@2024-11-02"], 0));
+    assert!(told.contains("copies/by-hand\", and is not indexed again by itself"), "{told}");
+    assert!(site.path("copies/by-hand/f").exists());
+    assert_eq!(statuses(&site), [""; 0]);
+    // It has no date of its own, and is known: nothing is amiss.
+    let told = index(&site, &["homes"], 0);
+    assert!(told.contains("nothing to index: no copy of \"homes\" is new (0 are indexed, 1 is forgotten)"), "{told}");
+
+    index(&site, &["homes", "copies/by-hand", "--at", "2024-11-20"], 0);
+    assert_eq!(states(&site), ["2024-11-20 present by-hand"]);
+    assert_eq!(lines(&site, "SELECT forgotten FROM copies"), ["0"]);
+}
+
+#[test]
+fn a_forgotten_copy_is_left_alone_for_as_long_as_it_is_that_copy() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "for d in 18 19; do mkdir 2024-11-$d; echo $d > 2024-11-$d/f; done");
+    index(&site, &["homes"], 0);
+    site.ok(&["forget", "homes@2024-11-19"]);
+    for _ in 0..2 {
+        index(&site, &["homes"], 0);
+        assert_eq!(statuses(&site), ["2024-11-18 available"]);
+    }
+    // Made again it is another one.
+    sh(&site.path("copies"), "rm -r 2024-11-19; mkdir 2024-11-19; echo new > 2024-11-19/g");
+    index(&site, &["homes"], 0);
+    assert_eq!(statuses(&site), ["2024-11-18 available", "2024-11-19 available"]);
+    assert_eq!(lines(&site, "SELECT count(*) FROM copies"), ["2"]);
+}
+
+#[test]
+fn a_forgotten_copy_stays_forgotten_when_names_rotate() {
+    let site = rotating();
+    make(&site, "daily.0", 10, 10);
+    index(&site, &["homes"], 0);
+    site.ok(&["forget", "homes@2024-11-10"]);
+    sh(&site.path("copies"), "mv daily.0 daily.1");
+    make(&site, "daily.0", 11, 11);
+    index(&site, &["homes"], 0);
+    assert_eq!(statuses(&site), ["2024-11-11 available"]);
+    assert_eq!(states(&site), ["2024-11-10 present daily.1", "2024-11-11 present daily.0"]);
+}
+
+#[test]
+fn a_date_that_means_no_generation_or_several_is_refused_by_what_changes_one() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "mkdir 2024-11-18 2024-11-20T0100 2024-11-20T0200");
+    index(&site, &["homes"], 0);
+    let told = said(&site.run(&["forget", "homes@2024-11-19"], 2));
+    assert!(told.contains("source \"homes\" has no generation of \"2024-11-19\""), "{told}");
+    let told = said(&site.run(&["forget", "homes@2024-11-20"], 2));
+    assert!(
+        told.contains("has 2 generations of \"2024-11-20\", from 2024-11-20T01:00:00Z to 2024-11-20T02:00:00Z"),
+        "{told}"
+    );
+    assert_eq!(statuses(&site).len(), 3);
+    site.ok(&["forget", "homes@2024-11-20T02:00"]);
+    assert_eq!(statuses(&site).len(), 2);
+}
+
+#[test]
+fn a_generation_is_indexed_again_when_it_is_asked_for() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "mkdir -p 2024-11-20/a/b; echo 1 > 2024-11-20/a/b/f");
+    index(&site, &["homes", "--settle", "0"], 0);
+    sh(&site.path("copies"), "echo 2 > 2024-11-20/a/b/g");
+    let told = index(&site, &["homes@2024-11-20"], 0);
+    assert!(told.contains("is indexed already"), "{told}");
+    let told = index(&site, &["homes@2024-11-20", "--again"], 0);
+    assert!(told.contains("again from"), "{told}");
+    site.ok(&["show", "homes:a/b/g"]);
+    sh(&site.path("copies"), "echo 3 > 2024-11-20/a/b/h");
+    index(&site, &["homes", "copies/2024-11-20", "--again", "--settle", "0"], 0);
+    site.ok(&["show", "homes:a/b/h"]);
+    // Without a name of a copy: those that may have changed, and this one is touched by nobody.
+    assert!(index(&site, &["homes", "--again", "--settle", "0"], 0).contains("nothing to index"));
+    let told = index(&site, &["homes@2024-11-21", "--again"], 2);
+    assert!(told.contains("has no generation of \"2024-11-21\""), "{told}");
+    sh(&site.path(""), "mv copies/2024-11-20 away");
+    let told = index(&site, &["homes@2024-11-20", "--again"], 2);
+    assert!(told.contains("is not there"), "{told}");
+}
+
+#[test]
+fn one_copy_that_cannot_be_walked_leaves_the_others_right() {
+    let site = Site::new();
+    sh(&site.path(""), "chmod 755 .; mkdir state; chown 65534:65534 state");
+    sh(
+        &site.path("copies"),
+        "for d in 18 19 20; do mkdir 2024-11-$d; echo $d > 2024-11-$d/f; done; chmod 700 2024-11-19",
+    );
+    let program = env!("CARGO_BIN_EXE_asof");
+    let copies = site.path("copies");
+    let script = format!(
+        "export ASOF_CATALOG=$PWD/state/catalog.db; cp {program} state/asof; state/asof init; \
+         state/asof source add nfs homes --copies {}; code=0; state/asof index homes || code=$?; echo code $code; \
+         state/asof sql --csv 'SELECT substr(taken_at, 1, 10), entries, losses FROM generations'",
+        copies.display()
+    );
+    let output = as_nobody(&site.path(""), &script);
+    let told = said(&output);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("code 1"), "{told}");
+    assert!(told.contains("cannot index generation 2024-11-19T00:00:00Z of \"homes\": cannot open the copy"), "{told}");
+    assert!(told.contains("2024-11-18,1,0\n2024-11-20,1,0\n"), "{told}");
+}
+
+#[test]
+fn a_full_disk_ends_the_run_with_one_line() {
+    let site = Site::new();
+    sh(&site.path(""), "mkdir state; mount -t tmpfs -o size=1500k none state");
+    sh(
+        &site.path("copies"),
+        "mkdir 2024-11-01; cd 2024-11-01; seq 1 20000 | xargs touch; cd ..; for d in 02 03; do mkdir 2024-11-$d; echo $d > 2024-11-$d/f; done",
+    );
+    let asof = |args: &[&str]| {
+        let mut command = site.asof(args);
+        command.env("ASOF_CATALOG", site.path("state/catalog.db"));
+        command.output().unwrap()
+    };
+    assert!(asof(&["init"]).status.success());
+    assert!(
+        asof(&["source", "add", "nfs", "homes", "--copies", site.path("copies").to_str().unwrap()]).status.success()
+    );
+    let output = asof(&["index", "homes"]);
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert_eq!(told.matches("the disk is full").count(), 1, "{told}");
+    assert!(!told.contains("2024-11-02"), "the others are not walked: {told}");
+
+    sh(&site.path(""), "mount -o remount,size=64m state");
+    let output = asof(&["index", "homes"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let told = said(&asof(&["sql", "--csv", "SELECT entries FROM generations"]));
+    assert!(told.starts_with("entries\n20000\n1\n1\n"), "{told}");
+}
+
+#[test]
+fn without_a_name_every_source_is_indexed_and_one_that_fails_stops_nobody() {
+    let site = Site::with_source();
+    let other = site.path("other");
+    sh(
+        &site.path(""),
+        "mkdir -p other/2024-11-20 copies/2024-11-20; echo x > other/2024-11-20/f; echo y > copies/2024-11-20/f",
+    );
+    site.ok(&["source", "add", "nfs", "alone", "--copies", other.to_str().unwrap()]);
+    site.ok(&["source", "add", "nfs", "web", "--copies", other.to_str().unwrap()]);
+    sh(&site.path(""), "sqlite3 catalog.db \"UPDATE source SET settings = '{}' WHERE name = 'alone'\"");
+    let told = index(&site, &[], 1);
+    assert!(told.contains("asof: cannot index \"alone\": cannot read the settings of the source"), "{told}");
+    assert!(told.contains("of \"homes\" from") && told.contains("of \"web\" from"), "{told}");
+    site.ok(&["source", "remove", "alone", "--force"]);
+    let told = index(&site, &[], 0);
+    assert_eq!(told, "nothing to index: nothing of 2 sources is new\n");
+}
+
+#[test]
+fn volumes_are_looked_at_with_all_sources_though_they_have_no_copies_of_others() {
+    let site = Site::with_source();
+    site.ok(&["source", "add", "gluster", "gv0", "--volume", "gv0", "--store", site.path("out").to_str().unwrap()]);
+    sh(&site.path("copies"), "mkdir 2024-11-20; echo x > 2024-11-20/f");
+    index(&site, &[], 0);
+    let told = index(&site, &["gv0"], 2);
+    assert!(told.contains("its generations are taken, or come from lists"), "{told}");
+}
+
+/// Adds the disk `vm1` with a raw image of 2024-11-18 and one of 2024-11-19.
+fn disk(site: &Site) {
+    sh(
+        &site.path("live"),
+        "for day in 18 19; do printf $day > vm1-2024-11-$day.raw; truncate -s 1M vm1-2024-11-$day.raw; done",
+    );
+    site.ok(&["source", "add", "block", "vm1", "--images", site.path("live").to_str().unwrap()]);
+    index(site, &["vm1"], 0);
+}
+
+#[test]
+fn images_that_are_gone_are_told_unless_they_were_the_oldest() {
+    let site = Site::with_source();
+    disk(&site);
+    sh(&site.path(""), "mv live/vm1-2024-11-19.raw away");
+    for _ in 0..2 {
+        let told = index(&site, &["vm1"], 1);
+        assert!(told.contains("not there any more: the copy of 2024-11-19T00:00:00Z"), "{told}");
+    }
+    assert_eq!(statuses(&site), ["2024-11-18 available", "2024-11-19 gone"]);
+    sh(&site.path(""), "mv away live/vm1-2024-11-19.raw; rm live/vm1-2024-11-18.raw");
+    let told = index(&site, &["vm1"], 0);
+    assert!(told.contains("pruned by whoever makes the copies: the copy of 2024-11-18T00:00:00Z"), "{told}");
+    assert_eq!(statuses(&site), ["2024-11-18 gone", "2024-11-19 available"]);
+    assert!(index(&site, &["vm1"], 0).contains("nothing to index"));
+}
+
+#[test]
+fn a_folder_of_images_that_is_not_mounted_is_a_finding() {
+    let site = Site::with_source();
+    disk(&site);
+    sh(&site.path(""), "mv live off; mkdir live");
+    let told = index(&site, &["vm1"], 1);
+    assert!(told.contains("cannot look at the 2 copies of \"vm1\""), "{told}");
+    assert_eq!(statuses(&site), ["2024-11-18 unreachable", "2024-11-19 unreachable"]);
+}
+
+#[test]
+fn a_forgotten_image_is_left_alone_and_taken_back_by_its_path() {
+    let site = Site::with_source();
+    disk(&site);
+    site.ok(&["forget", "vm1@2024-11-19"]);
+    let told = index(&site, &["vm1"], 0);
+    assert!(told.contains("no image of \"vm1\" is new (1 is indexed, 1 is forgotten)"), "{told}");
+    index(&site, &["vm1", "live/vm1-2024-11-19.raw"], 0);
+    assert_eq!(statuses(&site), ["2024-11-18 available", "2024-11-19 available"]);
+    assert_eq!(lines(&site, "SELECT sum(forgotten) FROM copies"), ["0"]);
+}
+
+#[test]
+fn a_run_that_may_read_less_than_the_one_before_takes_nothing_away() {
+    let site = Site::with_source();
+    sh(
+        &site.path("copies"),
+        "mkdir -p 2024-11-18/own; echo 1 > 2024-11-18/own/f; chown -R 1000:1000 2024-11-18/own; chmod 700 2024-11-18/own",
+    );
+    index(&site, &["homes"], 0);
+    let asof = format!("{} index homes", env!("CARGO_BIN_EXE_asof"));
+    let bounded = format!("ASOF_CATALOG=catalog.db setpriv --bounding-set=-dac_override,-dac_read_search {asof}");
+    let output = shell(&site.path(""), &bounded);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("changed: \"own\" cannot be listed"), "{}", said(&output));
+    assert_eq!(lines(&site, "SELECT losses FROM generations"), ["0"]);
+    assert_eq!(site.ok(&["ls", "homes:own"]), "f\n");
+}
+
+#[test]
+fn snapshots_under_names_that_rotate_are_not_indexed_again() {
+    let site = Site::new();
+    site.ok(&["init"]);
+    let copies = site.path("copies");
+    let how = ["--instant-from", "name,mtime", "--identity", "inode"];
+    let add = ["source", "add", "nfs", "homes", "--copies", copies.to_str().unwrap()];
+    site.ok(&[add.as_slice(), &how].concat());
+    make(&site, "daily.0", 10, 10);
+    index(&site, &["homes"], 0);
+    for day in 11..=13 {
+        sh(&copies, "for n in 3 2 1 0; do [ ! -d daily.$n ] || mv daily.$n daily.$((n+1)); done");
+        make(&site, "daily.0", day, 10);
+        assert!(!index(&site, &["homes"], 0).contains("again"));
+    }
+}
+
+#[test]
+fn a_copy_dated_in_the_future_is_told() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "mkdir 2037-01-01; echo x > 2037-01-01/f");
+    let told = index(&site, &["homes"], 1);
+    assert!(told.contains("the generation 2037-01-01T00:00:00Z lies in the future"), "{told}");
+    index(&site, &["homes"], 0);
+}
+
+#[test]
+fn the_report_in_json_is_what_was_said() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "mkdir 2024-11-18 undated; echo 1 > 2024-11-18/f");
+    let output = site.run(&["index", "homes", "--json"], 1);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let source = &report["sources"][0];
+    assert_eq!((&source["source"], &source["result"]), (&"homes".into(), &"findings".into()));
+    let whats: Vec<&str> = source["events"].as_array().unwrap().iter().map(|e| e["what"].as_str().unwrap()).collect();
+    assert_eq!(whats, ["left_aside", "indexed"]);
+    let indexed = &source["events"][1];
+    assert_eq!(indexed["taken_at"], "2024-11-18T00:00:00Z");
+    assert_eq!((&indexed["taken_at_unix"], &indexed["entries"]), (&1_731_888_000.into(), &1.into()));
+    assert!(indexed["settled"] == false && indexed["path"].as_str().unwrap().ends_with("/copies/2024-11-18"));
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_not_waited_for_longer_than_it_may_be_silent() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "mkdir 2024-11-20; echo x > 2024-11-20/f");
+    index(&site, &["homes"], 0);
+    // Whoever opens a fifo waits for somebody who writes to it, as one waits for a file server that is down.
+    sh(&site.path(""), "mv copies off; mkfifo copies");
+    let catalog = site.path("catalog.db");
+    let lock = |name: &str| {
+        let source = Reader::open(&catalog)?.source(name)?;
+        let lock = SourceLock::acquire(&catalog, &source, &LockWait::refuse("index"))?;
+        Ok((source, lock))
+    };
+    let open = |_: &SourceRow| Writer::open(&catalog);
+    let inputs = Inputs {
+        catalog: &catalog,
+        lock: &lock,
+        open: &open,
+        zone: &jiff::tz::TimeZone::UTC,
+        clock: &Fixed(Time(1_800_000_000)),
+        answer_within: Duration::from_millis(100),
+        monitor: &Void,
+    };
+    let report = index_source(&inputs, &Wish::default(), "homes", &mut |_, _| {}).unwrap();
+    assert_eq!(report.outcome(), Outcome::Findings);
+    let [Event::Unreachable { why, copies: 1, .. }] = report.sources[0].events.as_slice() else { panic!("{report:?}") };
+    assert!(why.starts_with("it does not answer within"), "{why}");
+    assert_eq!(statuses(&site), ["2024-11-20 unreachable"]);
 }

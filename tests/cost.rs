@@ -38,7 +38,13 @@ fn tree(dir: &Path) -> Tree {
     let row = Reader::open(&catalog).unwrap().source("homes").unwrap();
     let copies = source::open(SourceKind::Nfs, &settings, &jiff::tz::TimeZone::UTC).unwrap();
     let found = Found { taken_at: AT, path: copy };
-    let new = NewCopy { source: &row, found: &found, store: &dir.join("copies"), again: false };
+    let new = NewCopy {
+        source: &row,
+        found: &found,
+        store: &dir.join("copies"),
+        again: false,
+        settle: std::time::Duration::ZERO,
+    };
     index_copy(&mut writer, &new, &*copies, &System, &Void).unwrap();
     Tree::over(&catalog, 64, Arc::new(Fixed(Time(AT.0 + 60))), jiff::tz::TimeZone::UTC).unwrap()
 }

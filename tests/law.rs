@@ -301,7 +301,13 @@ impl Catalog {
 
     fn index(&self, copy: usize, plain: &Plain, again: bool) {
         let found = Found { taken_at: instant(copy), path: PathBuf::from(format!("/copies/{copy}")) };
-        let new = NewCopy { source: &self.source, found: &found, store: Path::new("/copies"), again };
+        let new = NewCopy {
+            source: &self.source,
+            found: &found,
+            store: Path::new("/copies"),
+            again,
+            settle: std::time::Duration::ZERO,
+        };
         let told = Told { plain, copy, rule: self.rule };
         index_copy(&mut self.writer(), &new, &told, &Fixed(NOW), &Void).expect("a copy can be indexed");
     }

@@ -38,16 +38,20 @@ const ROOMS: &[Room] = &[
     room("index", 2, &["model", "monitor", "clock", "catalog", "source"]),
     room("fuse", 3, &["model", "sys", "monitor", "store", "view"]),
     room("take", 3, &["model", "sys", "monitor", "clock", "catalog", "store", "source", "index"]),
+    room("jobs", 3, &["model", "sys", "monitor", "clock", "catalog", "source", "index", "take"]),
     room("daemon", 4, &["model", "sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse"]),
     room(
         "cli",
         5,
-        &["model", "sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse", "take", "daemon"],
+        &[
+            "model", "sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse", "take", "jobs",
+            "daemon",
+        ],
     ),
 ];
 
-/// The only neighbours on one floor that may see each other: who may name whom.
-const SAME_FLOOR: &[(&str, &str)] = &[("monitor", "model"), ("clock", "model"), ("sys", "model")];
+/// The only neighbours on one floor that may see each other: who may name whom. Jobs put images together as `take` does.
+const SAME_FLOOR: &[(&str, &str)] = &[("monitor", "model"), ("clock", "model"), ("sys", "model"), ("jobs", "take")];
 
 /// The binary. It names the library as `asof`, and of it only this room.
 const MAIN_MAY_NAME: &str = "cli";
@@ -63,7 +67,8 @@ const fn word(path: &'static [&'static str], rooms: &'static [&'static str]) -> 
 }
 
 const ALL_BUT_MODEL: &[&str] = &[
-    "sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse", "take", "daemon", "cli", "main",
+    "sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse", "take", "jobs", "daemon", "cli",
+    "main",
 ];
 
 /// Where the world outside comes in: the environment and the wall clock.

@@ -560,7 +560,13 @@ impl Bench {
             return self.take(generation);
         }
         let found = Found { taken_at: instant(generation), path: PathBuf::from(format!("/copies/{generation}")) };
-        let copy = NewCopy { source: &self.source, found: &found, store: Path::new("/copies"), again: false };
+        let copy = NewCopy {
+            source: &self.source,
+            found: &found,
+            store: Path::new("/copies"),
+            again: false,
+            settle: std::time::Duration::ZERO,
+        };
         index_copy(&mut self.writer, &copy, &self.script, &Fixed(NOW), &Void).expect("it can be indexed").changed_nodes
     }
 
@@ -1287,7 +1293,13 @@ fn two_files_with_one_inode_number_on_two_devices_stay_two_files() {
     let recipe = small(1, true);
     let mut bench = Bench::new(recipe, &[]);
     let found = Found { taken_at: instant(0), path: PathBuf::from("/copies/0") };
-    let copy = NewCopy { source: &bench.source, found: &found, store: Path::new("/copies"), again: false };
+    let copy = NewCopy {
+        source: &bench.source,
+        found: &found,
+        store: Path::new("/copies"),
+        again: false,
+        settle: std::time::Duration::ZERO,
+    };
     index_copy(&mut bench.writer, &copy, &TwoDevices(recipe), &Fixed(NOW), &Void).expect("it can be indexed");
     let tree = bench.tree();
     let files = listing(&tree, root_of(&tree, 0));

@@ -5,6 +5,7 @@
 //! not hold together ([`super::proof`]). A writer that met an error is spent: nothing else can be begun on it, so nothing is built on
 //! what it may have left. Never reads a file of a backup.
 
+use super::copies::SeenCopy;
 use super::disks::{DiskRow, VolumeRow};
 use super::draft::Draft;
 use super::edit::{Half, Ledger, Mode, NewGeneration};
@@ -273,6 +274,7 @@ impl Writer {
             disk: None,
             volumes: Vec::new(),
             resume: None,
+            walked: None,
             ctimes_count: true,
             ended: false,
         })
@@ -413,6 +415,7 @@ pub struct GenerationWriter<'w> {
     pub(super) disk: Option<DiskRow>,
     pub(super) volumes: Vec<VolumeRow>,
     pub(super) resume: Option<(Scan, String)>,
+    pub(super) walked: Option<SeenCopy>,
     pub(super) ctimes_count: bool,
     ended: bool,
 }
@@ -678,6 +681,9 @@ impl GenerationWriter<'_> {
         }
         for volume in std::mem::take(&mut self.volumes) {
             self.write_volume(ids.generation, &volume)?;
+        }
+        if let Some(seen) = self.walked.take() {
+            self.write_walked(ids, &seen)?;
         }
         if let Some((scan, state)) = self.resume.take() {
             self.write("recording where the next generation goes on", |c| {

@@ -11,6 +11,7 @@
 
 mod check;
 mod connect;
+mod copies;
 mod disks;
 mod draft;
 mod edit;
@@ -37,6 +38,7 @@ mod tables;
 
 pub use check::{Checked, Checking, TOLD_MAX, Violation};
 pub use connect::{Migrated, migrate, remove};
+pub use copies::{KnownCopy, KnownStore, Looked, SeenCopy, SeenRoot};
 pub use disks::{DiskRow, PreviousVolume, VolumeRow};
 pub use edit::{NewGeneration, Written};
 pub use forget::Forgotten;

@@ -139,6 +139,8 @@ pub struct GenerationRow {
     pub level: String,
     /// Whether its bytes were there when they were last looked at: `available`, `degraded`, `unreachable`, `gone`.
     pub status: String,
+    /// When that was: RFC 3339; none: not since it was indexed.
+    pub looked_at: Option<String>,
     /// When it was indexed.
     pub indexed_at: Time,
     /// How long that took, in milliseconds.
@@ -550,7 +552,7 @@ impl Reader {
         self.run("listing generations", |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT g.id, g.source, g.taken_at, g.level, v.status, g.indexed_at, g.index_ms, g.entries, g.size_bytes, \
-                 g.changed_nodes, g.losses, g.notices \
+                 g.changed_nodes, g.losses, g.notices, v.looked_at \
                  FROM generation g JOIN source s ON s.id = g.source JOIN generations v ON v.source = s.name AND v.taken_at_unix = g.taken_at \
                  WHERE g.source = ?1 AND g.status = 'published' ORDER BY g.taken_at",
             )?;
@@ -569,6 +571,7 @@ impl Reader {
                         changed_nodes: row.get::<_, Option<i64>>(9)?.unwrap_or(0),
                         losses: row.get::<_, Option<i64>>(10)?.unwrap_or(0),
                         notices: row.get::<_, Option<i64>>(11)?.unwrap_or(0),
+                        looked_at: row.get(12)?,
                     })
                 })?
                 .collect()

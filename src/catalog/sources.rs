@@ -140,24 +140,6 @@ impl Writer {
         self.change("adding a store", |c| store_at(c, path))
     }
 
-    /// Records that the copy of the generation of `source` at `at` now lies at `path` in `store` and nowhere else.
-    ///
-    /// # Errors
-    /// [`Error::Sqlite`].
-    pub fn move_copy(&mut self, source: SourceId, at: Time, store: StoreId, path: &[u8]) -> Result<(), Error> {
-        self.change("moving a copy", |c| {
-                let object: i64 = c.query_row(
-                    "SELECT o.id FROM generation g JOIN object o ON o.generation = g.id WHERE g.source = ?1 AND g.taken_at = ?2",
-                    [source.0, at.0],
-                    |r| r.get(0),
-                )?;
-                c.execute("DELETE FROM copy WHERE object = ?1", [object])?;
-                insert_odd_name(c, path)?;
-                c.execute("INSERT INTO copy(object, store, path) VALUES (?1, ?2, ?3)", params![object, store.0, path])
-                    .map(drop)
-        })
-    }
-
     /// Returns the newest published generation of `source`, and where it says that the next one goes on.
     ///
     /// # Errors

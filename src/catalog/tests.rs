@@ -73,7 +73,13 @@ impl World {
     fn index(&self, n: i64, told: &Told) {
         let found = Found { taken_at: at(n), path: PathBuf::from(format!("/copies/{n}")) };
         let source = self.source();
-        let copy = NewCopy { source: &source, found: &found, store: Path::new("/copies"), again: false };
+        let copy = NewCopy {
+            source: &source,
+            found: &found,
+            store: Path::new("/copies"),
+            again: false,
+            settle: std::time::Duration::ZERO,
+        };
         index_copy(&mut self.writer(), &copy, told, &Fixed(at(0)), &Void).unwrap();
     }
 

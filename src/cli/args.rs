@@ -46,6 +46,8 @@ pub(super) enum Verb {
     Source(SourceVerb),
     /// Index copies that another tool made, in place, as generations
     Index(IndexArgs),
+    /// Forget one generation; its copy is not touched, and not indexed again by itself
+    Forget(super::forget::ForgetArgs),
     /// Make a generation of a source and index it
     Take(TakeArgs),
     /// List the generations of one source or of all
@@ -514,6 +516,10 @@ pub(super) struct HowArgs {
     /// Compare bytes where size and mtime say that a file is unchanged
     #[arg(long, value_name = "YES|NO", num_args = 0..=1, default_missing_value = "yes")]
     pub(super) checksum: Option<YesNo>,
+    /// How long nothing in a copy must have changed for it to be whole; a younger one is walked once more by the next run
+    /// [default: 15m]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(super) settle: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -565,13 +571,21 @@ pub(super) struct JsonArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct IndexArgs {
-    /// The source
-    pub(super) name: String,
-    /// Copies to index [default: every copy not yet indexed, oldest first]
+    /// The source, or one generation of it: SOURCE@DATE [default: all sources, each in turn]
+    #[arg(value_name = "SOURCE")]
+    pub(super) target: Option<String>,
+    /// Copies to index [default: every copy that is new, or that may have changed since it was indexed]
     pub(super) paths: Vec<PathBuf>,
     /// When the copy was taken; a day means its beginning
     #[arg(long, value_name = "DATE", allow_hyphen_values = true)]
     pub(super) at: Option<String>,
+    /// Index again what is indexed already: the copies that are named, or those that may have changed
+    #[arg(long, requires = "target")]
+    pub(super) again: bool,
+    /// A copy in which something changed less than this ago is walked once more by the next run: 15m, 2h, 0 for never
+    /// [default: as the source says, or 15m]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(super) settle: Option<Duration>,
     #[command(flatten)]
     pub(super) disk: DiskArgs,
     #[command(flatten)]

@@ -32,6 +32,7 @@ pub(super) fn run(args: &GenerationsArgs, world: &World) -> Result<Outcome, Fail
                 "taken_at_unix": g.taken_at.0,
                 "level": g.level,
                 "status": g.status,
+                "looked_at": g.looked_at,
                 "partial": g.losses > 0,
                 "entries": g.entries,
                 "size_bytes": g.size_bytes,
@@ -54,12 +55,18 @@ pub(super) fn run(args: &GenerationsArgs, world: &World) -> Result<Outcome, Fail
     Ok(Outcome::Done)
 }
 
-/// Returns what is not as it should be about a generation, in a few words.
+/// Returns what is not as it should be about a generation, in a few words: what was last seen of its copies, and what was found
+/// when it was indexed.
 pub(super) fn notes(g: &GenerationRow) -> String {
-    match (g.losses, g.notices) {
-        (0, 0) => "-".to_owned(),
-        (0, notices) => format!("{notices} notices"),
-        (losses, 0) => format!("partial: {losses} unreadable"),
-        (losses, notices) => format!("partial: {losses} unreadable, {notices} notices"),
+    let mut notes = Vec::new();
+    if g.status != "available" {
+        notes.push(g.status.clone());
     }
+    if g.losses > 0 {
+        notes.push(format!("partial: {} unreadable", g.losses));
+    }
+    if g.notices > 0 {
+        notes.push(format!("{} notices", g.notices));
+    }
+    if notes.is_empty() { "-".to_owned() } else { notes.join(", ") }
 }

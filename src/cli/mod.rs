@@ -7,6 +7,7 @@
 
 mod args;
 mod check;
+mod forget;
 mod generations;
 mod gluster;
 mod index;
@@ -79,6 +80,7 @@ fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
         Verb::Migrate => migrate::run(world),
         Verb::Source(args) => source::run(args, world),
         Verb::Index(args) => index::run(&args, world),
+        Verb::Forget(args) => forget::run(&args, world),
         Verb::Take(args) => take::run(&args, world),
         Verb::Generations(args) => generations::run(&args, world),
         Verb::Show(args) => show::run(&args, world),
@@ -110,29 +112,39 @@ impl World {
     /// Opens the catalog for writing, for what others read as `asof VERB`.
     fn writer(&self, verb: &str) -> Result<Writer, Failure> {
         self.bring_up_to_date(verb)?;
-        self.open_writer(verb)
+        Ok(self.open_writer(verb)?)
     }
 
-    fn open_writer(&self, verb: &str) -> Result<Writer, Failure> {
-        Ok(Writer::open_by_turns(&self.catalog, &self.lock_wait(verb), |busy| eprintln!("waiting: {busy}"))?)
+    fn open_writer(&self, verb: &str) -> Result<Writer, catalog::Error> {
+        Writer::open_by_turns(&self.catalog, &self.lock_wait(verb), |busy| eprintln!("waiting: {busy}"))
     }
 
     /// Locks the source `name`, then opens the catalog for writing, for what others read as `asof VERB NAME`.
     fn source_run(&self, verb: &str, name: &str) -> Result<SourceRun, Failure> {
         let verb = &format!("{verb} {name}");
         self.bring_up_to_date(verb)?;
+        let (source, lock) = self.lock_source(verb, name)?;
+        Ok(SourceRun { writer: self.open_source_writer(verb, &source)?, source, lock })
+    }
+
+    /// Opens the catalog for writing to a source that is locked, and removes what a run of it had left that was killed.
+    fn open_source_writer(&self, verb: &str, source: &SourceRow) -> Result<Writer, catalog::Error> {
+        let mut writer = self.open_writer(verb)?;
+        writer.clean_up(source.id)?;
+        for (source, at) in writer.cleaned() {
+            eprintln!("removed what an interrupted run had left of generation {at} of \"{source}\"");
+        }
+        Ok(writer)
+    }
+
+    fn lock_source(&self, verb: &str, name: &str) -> Result<(SourceRow, SourceLock), catalog::Error> {
         loop {
-            let found = self.reader()?.source(name)?;
+            let found = Reader::open(&self.catalog)?.source(name)?;
             let lock = SourceLock::acquire(&self.catalog, &found, &self.lock_wait(verb))?;
             // It may have been changed while it was waited for, or removed and added anew.
-            let source = self.reader()?.source(name)?;
+            let source = Reader::open(&self.catalog)?.source(name)?;
             if source.id == found.id {
-                let mut writer = self.open_writer(verb)?;
-                writer.clean_up(source.id)?;
-                for (source, at) in writer.cleaned() {
-                    eprintln!("removed what an interrupted run had left of generation {at} of \"{source}\"");
-                }
-                return Ok(SourceRun { source, writer, lock });
+                return Ok((source, lock));
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use crate::model::chain;
 use crate::source::block::image;
-use crate::{catalog, daemon, fuse, index, model, source, store, take, view};
+use crate::{catalog, daemon, fuse, index, jobs, model, source, store, take, view};
 use std::process::ExitCode;
 
 /// How a run that did its work ended.
@@ -15,6 +15,8 @@ pub(super) enum Outcome {
     Done,
     /// With losses or findings.
     WithFindings,
+    /// None of it; why is said already.
+    NotDone,
 }
 
 /// Why a run did not do its work.
@@ -40,6 +42,11 @@ impl Failure {
         Self { text: format!("{deed}: {}", self.text), ..self }
     }
 
+    /// Returns the failure that `cause` is, with its causes.
+    fn with_hint(cause: &dyn std::error::Error, hint: Option<String>) -> Self {
+        Self { hint, ..Self::new(chain(cause)) }
+    }
+
     pub(super) fn because(text: impl Into<String>, cause: &dyn std::error::Error) -> Self {
         Self::new(format!("{}: {}", text.into(), chain(cause)))
     }
@@ -50,6 +57,7 @@ pub(super) fn end(result: Result<Outcome, Failure>) -> ExitCode {
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::WithFindings) => ExitCode::from(1),
+        Ok(Outcome::NotDone) => ExitCode::from(2),
         Err(failure) if failure.is_closed_pipe => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("asof: {}", failure.text);
@@ -71,84 +79,97 @@ impl From<std::io::Error> for Failure {
 
 impl From<catalog::Error> for Failure {
     fn from(e: catalog::Error) -> Self {
-        use catalog::Error::{
-            Busy, Contradiction, Exists, Full, GenerationExists, Io, Missing, NetworkFilesystem, NoSuchGeneration,
-            NoSuchSource, NoVersion, NotACatalog, NumbersUsedUp, ReadOnly, Refused, SourceExists, SourceName, Spent,
-            Sqlite, TooNew, TooOld, Unproved, Unreadable,
-        };
-        let migrate;
-        let hint = match &e {
-            Missing { .. } => Some("asof init makes it; --catalog FILE or ASOF_CATALOG names another"),
-            Exists { .. } => Some("asof source add goes on with it; nothing was changed"),
-            NotACatalog { .. } => Some("nothing was changed; --catalog FILE or ASOF_CATALOG names another"),
-            TooNew { .. } => Some("use the asof that wrote it, or a newer one; nothing was changed"),
-            TooOld { path, .. } => {
-                migrate =
-                    format!("asof --catalog {path:?} migrate brings it up to date, and keeps a copy of it as it is");
-                Some(migrate.as_str())
-            }
-            Unreadable { .. } => {
-                Some("copy it, and its log if there is one, to where files can be made; --catalog FILE names the copy")
-            }
-            ReadOnly { .. } => Some("reading and mounting work; mount the file system writable to change anything"),
-            NetworkFilesystem { .. } => Some("keep the catalog on a local disk; the copies may lie anywhere"),
-            Busy { waited, .. } if waited.is_zero() => {
-                Some("--wait 10m waits until it ends; reading and mounting go on meanwhile")
-            }
-            Busy { .. } => Some("--wait DURATION waits longer; reading and mounting go on meanwhile"),
-            NoSuchSource { .. } => Some("asof source list shows them, asof source add makes one"),
-            SourceExists { .. } => Some("asof source show tells its settings, asof source set changes them"),
-            GenerationExists { .. } => Some("give it another second: asof index NAME PATH --at DATE"),
-            NoSuchGeneration { .. } => Some("asof generations NAME lists them"),
-            Unproved { .. } => Some("nothing of it was kept; the copy is untouched: please report this"),
-            NumbersUsedUp { .. } => Some("nothing was changed; a new catalog over the same copies begins anew"),
-            NoVersion { .. } | Contradiction { .. } => Some("asof check finds all that is wrong in the catalog"),
-            Full { .. } => Some("nothing that was published is lost; make room and run it again"),
-            Io { .. } | SourceName { .. } | Spent { .. } | Refused(_) | Sqlite { .. } => None,
-        };
-        let failure = Self::new(chain(&e));
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        Self::with_hint(&e, catalog_hint(&e))
     }
+}
+
+fn catalog_hint(e: &catalog::Error) -> Option<String> {
+    use catalog::Error::{
+        Busy, Contradiction, Exists, Full, GenerationExists, Io, Missing, NetworkFilesystem, NoSuchGeneration,
+        NoSuchSource, NoVersion, NotACatalog, NumbersUsedUp, ReadOnly, Refused, SourceExists, SourceName, Spent,
+        Sqlite, TooNew, TooOld, Unproved, Unreadable,
+    };
+    let hint = match e {
+        Missing { .. } => "asof init makes it; --catalog FILE or ASOF_CATALOG names another",
+        Exists { .. } => "asof source add goes on with it; nothing was changed",
+        NotACatalog { .. } => "nothing was changed; --catalog FILE or ASOF_CATALOG names another",
+        TooNew { .. } => "use the asof that wrote it, or a newer one; nothing was changed",
+        TooOld { path, .. } => {
+            return Some(format!(
+                "asof --catalog {path:?} migrate brings it up to date, and keeps a copy of it as it is"
+            ));
+        }
+        Unreadable { .. } => {
+            "copy it, and its log if there is one, to where files can be made; --catalog FILE names the copy"
+        }
+        ReadOnly { .. } => "reading and mounting work; mount the file system writable to change anything",
+        NetworkFilesystem { .. } => "keep the catalog on a local disk; the copies may lie anywhere",
+        Busy { waited, .. } if waited.is_zero() => {
+            "--wait 10m waits until it ends; reading and mounting go on meanwhile"
+        }
+        Busy { .. } => "--wait DURATION waits longer; reading and mounting go on meanwhile",
+        NoSuchSource { .. } => "asof source list shows them, asof source add makes one",
+        SourceExists { .. } => "asof source show tells its settings, asof source set changes them",
+        GenerationExists { .. } => "give it another second: asof index NAME PATH --at DATE",
+        NoSuchGeneration { .. } => "asof generations NAME lists them",
+        Unproved { .. } => "nothing of it was kept; the copy is untouched: please report this",
+        NumbersUsedUp { .. } => "nothing was changed; a new catalog over the same copies begins anew",
+        NoVersion { .. } | Contradiction { .. } => "asof check finds all that is wrong in the catalog",
+        Full { .. } => "nothing that was published is lost; make room and run it again",
+        Io { .. } | SourceName { .. } | Spent { .. } | Refused(_) | Sqlite { .. } => {
+            return None;
+        }
+    };
+    Some(hint.to_owned())
 }
 
 impl From<source::Error> for Failure {
     fn from(e: source::Error) -> Self {
-        let failure = Self::new(chain(&e));
-        match e {
-            source::Error::NoInstant { .. } => failure.hint("asof index NAME PATH --at DATE gives it one"),
-            _ => failure,
-        }
+        Self::with_hint(&e, source_hint(&e))
     }
+}
+
+fn source_hint(e: &source::Error) -> Option<String> {
+    let hint = "asof index NAME PATH --at DATE gives it one";
+    matches!(e, source::Error::NoInstant { .. }).then(|| hint.to_owned())
 }
 
 impl From<index::Error> for Failure {
     fn from(e: index::Error) -> Self {
+        Self::with_hint(&e, index_hint(&e))
+    }
+}
+
+fn index_hint(e: &index::Error) -> Option<String> {
+    let hint = match e {
+        index::Error::Catalog(e) => return catalog_hint(e),
+        index::Error::Source(e) => return source_hint(e),
+        index::Error::NotUnderstood { .. } => {
+            "--list-format, --field-separator and --output-prefix tell what it looks like"
+        }
+        index::Error::Empty { .. } => "glusterfind leaves an empty list when it fails; --empty, if it is so",
+        index::Error::NotNewer { .. } => "give it a later --at; asof source remove forgets a source, to index it anew",
+        index::Error::State { .. } => "asof take --full begins anew",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+impl From<jobs::index::Error> for Failure {
+    fn from(e: jobs::index::Error) -> Self {
+        Self::from(&e)
+    }
+}
+
+impl From<&jobs::index::Error> for Failure {
+    fn from(e: &jobs::index::Error) -> Self {
+        use jobs::index::Error::{Catalog, Disk, Index, Source};
         match e {
-            index::Error::Catalog(e) => e.into(),
-            index::Error::Source(e) => e.into(),
-            e => {
-                let hint = match &e {
-                    index::Error::NotUnderstood { .. } => {
-                        Some("--list-format, --field-separator and --output-prefix tell what it looks like")
-                    }
-                    index::Error::Empty { .. } => {
-                        Some("glusterfind leaves an empty list when it fails; --empty, if it is so")
-                    }
-                    index::Error::NotNewer { .. } => {
-                        Some("give it a later --at; asof source remove forgets a source, to index it anew")
-                    }
-                    index::Error::State { .. } => Some("asof take --full begins anew"),
-                    _ => None,
-                };
-                let failure = Self::new(chain(&e));
-                match hint {
-                    Some(hint) => failure.hint(hint),
-                    None => failure,
-                }
-            }
+            Catalog(below) => Self::with_hint(e, catalog_hint(below)),
+            Source(below) => Self::with_hint(e, source_hint(below)),
+            Index(below) => Self::with_hint(e, index_hint(below)),
+            Disk(below) => Self::with_hint(e, disk_hint(below)),
+            e => Self::with_hint(e, e.hint()),
         }
     }
 }
@@ -192,34 +213,27 @@ impl From<take::Error> for Failure {
 
 impl From<take::disk::Error> for Failure {
     fn from(e: take::disk::Error) -> Self {
-        use take::disk::Error::{Catalog, Empty, Image, Index, NoCheckpoint, NotNewer, NotWhole, NothingBefore, Store};
-        let hint = match &e {
-            Catalog(_) | Index(_) => None,
-            Image(image::Error::File { why: image::Why::Outside, .. }) => {
-                Some("an increment that QEMU pushed names the live disk: --base IMAGE says what it rests on")
-            }
-            Image(_) => None,
-            Store(_) => {
-                Some("every image that it rests on has to be there as it was when it was indexed; nothing was recorded")
-            }
-            Empty { .. } => Some("was it copied to its end?"),
-            NothingBefore { .. } => Some("index the full image first; --base IMAGE names what increments rest on"),
-            NoCheckpoint { .. } => {
-                Some("index the image of that checkpoint first; --base IMAGE says that it rests on another")
-            }
-            NotNewer { .. } => Some("asof index NAME IMAGE --at DATE gives it another instant"),
-            NotWhole { .. } => Some("the image that it rests on has to be indexed first"),
-        };
-        let failure = match e {
-            Catalog(e) => return e.into(),
-            Index(e) => return e.into(),
-            e => Self::new(chain(&e)),
-        };
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        Self::with_hint(&e, disk_hint(&e))
     }
+}
+
+fn disk_hint(e: &take::disk::Error) -> Option<String> {
+    use take::disk::Error::{Catalog, Empty, Image, Index, NoCheckpoint, NotNewer, NotWhole, NothingBefore, Store};
+    let hint = match e {
+        Catalog(e) => return catalog_hint(e),
+        Index(e) => return index_hint(e),
+        Image(image::Error::File { why: image::Why::Outside, .. }) => {
+            "an increment that QEMU pushed names the live disk: --base IMAGE says what it rests on"
+        }
+        Image(_) => return None,
+        Store(_) => "every image that it rests on has to be there as it was when it was indexed; nothing was recorded",
+        Empty { .. } => "was it copied to its end?",
+        NothingBefore { .. } => "index the full image first; --base IMAGE names what increments rest on",
+        NoCheckpoint { .. } => "index the image of that checkpoint first; --base IMAGE says that it rests on another",
+        NotNewer { .. } => "asof index NAME IMAGE --at DATE gives it another instant",
+        NotWhole { .. } => "the image that it rests on has to be indexed first",
+    };
+    Some(hint.to_owned())
 }
 
 impl From<take::acquire::Error> for Failure {

@@ -67,6 +67,7 @@ fn generation(name: &str, date: Option<&str>, as_json: bool, world: &World) -> R
             ("generation", g.taken_at.to_string()),
             ("level", g.level.clone()),
             ("status", g.status.clone()),
+            ("looked at", g.looked_at.clone().unwrap_or_else(|| "-".to_owned())),
             ("notes", super::generations::notes(&g)),
             ("entries", grouped(g.entries)),
             ("size", human_bytes(g.size_bytes)),

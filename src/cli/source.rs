@@ -158,6 +158,10 @@ fn set(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
         check_apart(&source.name, &settings, world)?;
     }
     writer.set_settings(source.id, &settings.to_json()?)?;
+    if args.copies.is_some() {
+        // What is there from now on is the store, whatever was there before.
+        writer.drop_mark(&settings.copies)?;
+    }
     eprintln!("changed source \"{}\"", source.name);
     Ok(Outcome::Done)
 }
@@ -298,7 +302,9 @@ fn is_same_folder(one: &Path, other: &Path) -> bool {
 /// Tells whether something is asked for that only shares have.
 fn has_shares(args: &SetArgs) -> bool {
     let how = &args.how;
-    args.copies.is_some() || !how.instant_from.is_empty() || how.identity.is_some() || how.checksum.is_some()
+    args.copies.is_some()
+        || !how.instant_from.is_empty()
+        || (how.identity.is_some() || how.checksum.is_some() || how.settle.is_some())
 }
 
 /// Tells whether something is asked for that only disks have.
@@ -495,6 +501,9 @@ fn apply(how: &HowArgs, settings: &mut Settings) {
     }
     if let Some(checksum) = how.checksum {
         settings.checksum = checksum == YesNo::Yes;
+    }
+    if let Some(settle) = how.settle {
+        settings.settle_s = Some(settle.as_secs());
     }
 }
 

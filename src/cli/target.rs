@@ -5,7 +5,7 @@
 use super::World;
 use super::report::Failure;
 use crate::catalog::{GenerationRow, Reader, SourceRow};
-use crate::model::{AsOf, Fold, Kind, NodeId, RelPath, Time, parse_date};
+use crate::model::{AsOf, Fold, Kind, NodeId, RelPath, Time, parse_date, parse_instant};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -68,6 +68,37 @@ pub(super) fn generation_at(
                 false => failure,
             })
         }
+    }
+}
+
+/// Returns the instant of the one generation that `date` is about: of that second, or the only one of that day or longer period.
+///
+/// # Errors
+/// If there is none, or more than one: what is done to a generation is not done to its neighbour.
+pub(super) fn generation_of(reader: &Reader, source: &SourceRow, date: &str, world: &World) -> Result<Time, Failure> {
+    use crate::clock::Clock;
+    let now = world.clock.now();
+    let generations = reader.generations(source.id)?;
+    let until = match parse_date(date, now, &world.zone, Fold::Refuse)? {
+        AsOf::At(at) => at,
+        as_of => {
+            let none = || Failure::new(format!("source {:?} has no generation yet", source.name));
+            return pick(&generations, as_of).map(|generation| generation.taken_at).ok_or_else(none);
+        }
+    };
+    let since = parse_instant(date, now, &world.zone, Fold::Refuse)?;
+    let of_it: Vec<Time> =
+        generations.iter().map(|g| g.taken_at).filter(|at| (since..=until.max(since)).contains(at)).collect();
+    let hint = format!("asof generations {} lists them", source.name);
+    match of_it.as_slice() {
+        [at] => Ok(*at),
+        [] => Err(Failure::new(format!("source {:?} has no generation of {date:?}", source.name)).hint(hint)),
+        [first, .., last] => Err(Failure::new(format!(
+            "source {:?} has {} generations of {date:?}, from {first} to {last}",
+            source.name,
+            of_it.len()
+        ))
+        .hint(hint)),
     }
 }
 

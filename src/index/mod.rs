@@ -6,12 +6,15 @@
 //! monitor does).
 
 mod changes;
+mod compare;
 mod disk;
 mod foreign;
 mod keep;
 mod merge;
 mod run;
+mod watch;
 
+pub use compare::{Compared, Known, compare_copy};
 pub use disk::{DiskBefore, NewDisk, Seal, index_disk};
 pub use foreign::{Listed, NewList, index_list};
 pub use keep::{FileToKeep, Keep, KeepError, Kept, UNKNOWN_ORIGIN};

@@ -7,6 +7,7 @@ use super::Error;
 use super::changes::Apply;
 use super::keep::{FileToKeep, Keep, UNKNOWN_ORIGIN};
 use super::merge::{Digest, Merge};
+use super::watch::Watch;
 use crate::catalog::{Counts, GenerationWriter, NewGeneration, Place, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::model::{Changes, FileKey, Level, Listing, RelPath, Scan, Time, Walked};
@@ -15,7 +16,7 @@ use crate::source::{Found, Source};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A copy that is to become a generation.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct NewCopy<'a> {
     pub store: &'a Path,
     /// Whether it takes the place of the generation of this second.
     pub again: bool,
+    /// How long nothing in it must have changed for it to be whole.
+    pub settle: Duration,
 }
 
 /// What a run did.
@@ -41,6 +44,8 @@ pub struct Done {
     pub changed_nodes: u64,
     /// Whether the copy changed while it was walked.
     pub unstable: bool,
+    /// Whether the copy stands still; else it is to be walked once more.
+    pub settled: bool,
 }
 
 /// Indexes one copy as a generation of its source and publishes it.
@@ -70,13 +75,26 @@ pub fn index_copy(
     let mut generation = writer.begin(&new)?;
     let digest = |path: &RelPath| reader.digest(&copy.found.path, path);
     let digest = generation.needs_digests().then_some(&digest as &Digest<'_>);
-    let merged =
-        merge_copy(Merge::new(&mut generation, copy.source.rule.by_inode, digest, None, monitor), copy.found, reader);
+    let mut watch = Watch::default();
+    let merge = Merge::new(&mut generation, copy.source.rule.by_inode, digest, None, monitor);
+    let merged = merge_all(merge, |each| {
+        reader.scan(copy.found, &mut |walked| {
+            if let Walked::Listing(listing) = &walked {
+                watch.see(listing);
+            }
+            each(walked)
+        })
+    });
     let (walked, unstable) = match merged {
-        Ok((walked, unstable)) => (Ok(Some(walked)), unstable),
+        Ok((walked, stats)) => (Ok(Some(walked)), stats.changed),
         Err(e) => (Err(e), false),
     };
-    Ok(Done { unstable, ..end(generation, walked, started)? })
+    let seen = watch.seen(clock.now(), copy.settle, unstable);
+    if let Some(seen) = seen {
+        generation.walked(seen);
+    }
+    let settled = seen.is_some_and(|seen| seen.settled);
+    Ok(Done { unstable, settled, ..end(generation, walked, started)? })
 }
 
 /// Publishes what was written, or removes it. `written`: the entries that a full walk saw.
@@ -96,7 +114,7 @@ pub(super) fn end(
     };
     let index_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let published = generation.publish(walked, index_ms)?;
-    Ok(Done { at, counts: published.counts, changed_nodes: published.changed_nodes, unstable: false })
+    Ok(Done { at, counts: published.counts, changed_nodes: published.changed_nodes, unstable: false, settled: true })
 }
 
 /// A generation that is taken now: its bytes go to a copy of its own.
@@ -212,11 +230,6 @@ fn merge_walk(
 ) -> Result<u64, Error> {
     let merge = Merge::new(generation, by_inode, None, Some(keep), monitor);
     Ok(merge_all(merge, |each| walk(&mut |listing| each(Walked::Listing(listing))))?.0)
-}
-
-fn merge_copy(merge: Merge<'_, '_>, found: &Found, reader: &dyn Source) -> Result<(u64, bool), Error> {
-    let (walked, stats) = merge_all(merge, |each| reader.scan(found, each))?;
-    Ok((walked, stats.changed))
 }
 
 /// Merges all that `walk` hands over, and returns the entries that were seen and what the walk says at its end.

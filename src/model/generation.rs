@@ -115,6 +115,30 @@ words!(
     }
 );
 
+words!(
+    /// What was last seen of a copy, where its store could be reached.
+    CopyState {
+        /// It is there as it was indexed.
+        Present = "present",
+        /// It is there and was made again, overwritten or altered since it was indexed.
+        Changed = "changed",
+        /// It is there, and a verification found damage.
+        Damaged = "damaged",
+        /// It is not there.
+        Gone = "gone",
+    }
+);
+
+words!(
+    /// Whether a store could be looked at.
+    Reach {
+        /// It answers, and it is the one that was known.
+        Reachable = "reachable",
+        /// It is not there, does not answer, or another directory is in its place: nothing is known of the copies in it.
+        Unreachable = "unreachable",
+    }
+);
+
 impl FindingKind {
     /// Tells whether the generation is incomplete because of it.
     pub fn is_loss(self) -> bool {

@@ -18,7 +18,7 @@ mod time;
 pub use cause::chain;
 pub use date::{AsOf, DateError, Fold, nameable_instant, parse_copy_name, parse_date, parse_instant};
 pub use disk::{BadMap, Extent, FileMap, ImageFile, Layer, LayerBytes, LayerExtent, Packing};
-pub use generation::{Consistency, Finding, FindingKind, Level, Scan, SourceKind, Status};
+pub use generation::{Consistency, CopyState, Finding, FindingKind, Level, Reach, Scan, SourceKind, Status};
 pub use id::{CopyId, GenerationId, NodeId, ObjectId, SourceId, StoreId, ViewId};
 pub use listing::{Changes, FileKey, ListedEntry, Listing, NodeState, Walked};
 pub use name::{EntryName, NameError, RelPath, escape_bytes, unescape_bytes};

@@ -47,7 +47,13 @@ pub struct Settings {
     /// Whether bytes are compared where attributes say that nothing changed.
     #[serde(default)]
     pub checksum: bool,
+    /// How long nothing in a copy must have changed, in seconds, for it to be whole; none: [`SETTLE_S`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle_s: Option<u64>,
 }
+
+/// How long nothing in a copy must have changed for it to be whole, in seconds, where the settings do not say.
+pub const SETTLE_S: u64 = 15 * 60;
 
 /// A place that tells the instant of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +91,7 @@ impl Settings {
             zone: None,
             identity: IdentityRule::default(),
             checksum: false,
+            settle_s: None,
         }
     }
 

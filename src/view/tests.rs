@@ -73,7 +73,13 @@ impl World {
     fn index(&self, source: &str, at: Time, reader: &dyn Source) {
         let row = Reader::open(&self.catalog()).unwrap().source(source).unwrap();
         let found = Found { taken_at: at, path: self.copies(source).join(at.view_name()) };
-        let copy = NewCopy { source: &row, found: &found, store: &self.copies(source), again: false };
+        let copy = NewCopy {
+            source: &row,
+            found: &found,
+            store: &self.copies(source),
+            again: false,
+            settle: std::time::Duration::ZERO,
+        };
         index_copy(&mut self.writer(), &copy, reader, &Fixed(NOW), &Void).unwrap();
     }
 

@@ -79,20 +79,6 @@ pub(super) fn run(writer: &mut Writer, source: &SourceRow, args: &TakeArgs, worl
 
 const NOT_TAKEN: &str = "nothing was taken, since a guest is held still";
 
-/// Lets a guest go that a run held which was killed. Returns whether that is in order.
-pub(in crate::cli) fn let_go_left(source: &SourceRow, settings: &Settings) -> bool {
-    match still(source, settings).release_left(about(source, settings)) {
-        Ok(done) => {
-            done.iter().for_each(|done| eprintln!("{done}"));
-            true
-        }
-        Err(e) => {
-            super::super::report::end(Err(not_released(&e)));
-            false
-        }
-    }
-}
-
 fn still(source: &SourceRow, settings: &Settings) -> Still {
     Still::new(&source.name, settings)
 }

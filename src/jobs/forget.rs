@@ -1,0 +1,40 @@
+//! `forget`: one generation leaves the catalog; nothing that was backed up is deleted.
+//!
+//! Its copy stays known for as long as it is there, so that the next run does not index it again.
+
+use super::report::When;
+use crate::catalog::{self, SourceRow, Writer};
+use crate::model::{SourceKind, Time};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// What was forgotten.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The source.
+    pub source: String,
+    /// The generation.
+    #[serde(flatten)]
+    pub when: When,
+    /// The number that it had among those of its source.
+    pub number: i64,
+    /// Where its bytes lie, now as before.
+    pub copies: Vec<PathBuf>,
+    /// Whether this program made them, and deletes them some day.
+    pub own: bool,
+}
+
+/// Forgets the generation of `source` at `at`. The source is locked by the caller.
+///
+/// # Errors
+/// [`catalog::Error::NoSuchGeneration`] and others; then nothing was changed.
+pub fn forget(writer: &mut Writer, source: &SourceRow, at: Time) -> Result<Report, catalog::Error> {
+    let forgotten = writer.forget(source, at)?;
+    Ok(Report {
+        when: When(at),
+        number: forgotten.number,
+        copies: forgotten.copies.into_iter().map(|copy| copy.path).collect(),
+        own: source.kind == SourceKind::Gluster.word(),
+        source: source.name.clone(),
+    })
+}

@@ -1,0 +1,311 @@
+//! Images of a disk: looked at, and indexed where they are new; oldest first, or with a base in the order in which they are named.
+//!
+//! An image that cannot be indexed does not stop those that are not on top of it.
+
+use super::super::report::When;
+use super::recognise::Sight;
+use super::{Error, Event, OneCopy, Which, Work, still_there};
+use crate::catalog::{KnownCopy, Writer};
+use crate::index::Done;
+use crate::jobs::look::Root;
+use crate::model::{Consistency, CopyState, Fold, Time, chain, nameable_instant, parse_instant};
+use crate::source::block::{Location, Settings, image};
+use crate::take::acquire::about;
+use crate::take::disk::{NewImage, index_image, manifest_of_taken};
+use crate::take::still::Still;
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// What holds for disks alone.
+#[derive(Clone, Debug, Default)]
+pub struct DiskWish {
+    /// The images are increments that do not say what they are on top of: the first one is on top of this one.
+    pub base: Option<PathBuf>,
+    /// How much the data was at rest, where the caller knows.
+    pub consistency: Option<Consistency>,
+    /// Where the bytes came from, where the caller knows.
+    pub location: Option<Location>,
+}
+
+/// An image that is to be indexed.
+struct Wanted {
+    /// Shared: an image has the maps of all its snapshots.
+    image: Rc<image::Image>,
+    /// One of the snapshots in it, none: its present state.
+    snapshot: Option<usize>,
+    at: Time,
+    on_top_of: Option<Time>,
+}
+
+pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
+    let settings = Settings::from_json(&work.source.settings)?;
+    if work.wish.again || matches!(work.wish.which, Which::Generation(_)) {
+        return Err(Error::NotAgain { name: work.source.name.clone(), kind: work.source.kind.clone() });
+    }
+    let_go_left(work, &settings);
+    let (known, seen) = work.look_at_fixed(&[&settings.images], state_of, is_pruned)?;
+    let folder = seen.store(&settings.images);
+    if let (Some(why), Which::All) = (&folder.why_not, &work.wish.which) {
+        let has_copies_there = known.iter().any(|copy| copy.store_path == settings.images);
+        if has_copies_there {
+            return Ok(());
+        }
+        let source = std::io::Error::other(why.clone());
+        return Err(Error::Io { doing: "listing the images in", path: settings.images.clone(), source });
+    }
+    let forgotten = known.into_iter().zip(&seen.copies).filter(|(copy, seen)| copy.forgotten && seen.root.is_some());
+    let forgotten = forgotten.map(|(copy, _)| (copy.path.clone(), copy)).collect();
+    let mut disk = Disk { folders: settings.folders(), settings, forgotten, work };
+    let wanted = match disk.work.wish.which.clone() {
+        Which::Named(paths, at) => disk.named(&paths, at)?,
+        Which::All | Which::Generation(_) => disk.discover()?,
+    };
+    for one in wanted {
+        let is_done = disk.index(&one)?;
+        // What follows is on top of it, one on the other.
+        if disk.work.is_full || (!is_done && disk.work.wish.disk.base.is_some()) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Lets a guest go that a run held which was killed.
+fn let_go_left(work: &mut Work<'_>, settings: &Settings) {
+    match Still::new(&work.source.name, settings).release_left(about(work.source, settings)) {
+        Ok(done) => done.into_iter().for_each(|text| work.emit(Event::Note { text })),
+        Err(e) => {
+            let text = format!(
+                "{}; the guest may be held still, and the next asof take or index of the source tries again",
+                chain(&e)
+            );
+            work.emit(Event::Warning { text });
+        }
+    }
+}
+
+/// Returns what an image that is there is: one that was written since it was indexed has other bytes.
+fn state_of(copy: &KnownCopy, root: &Root, writer: &Writer) -> Result<CopyState, Error> {
+    let changed = writer.has_other_stamp(copy.object, &copy.path, root.size_bytes, root.mtime)?;
+    Ok(if changed { CopyState::Changed } else { still_there(copy) })
+}
+
+/// Tells whether an image that is gone is one of the oldest, and nothing is on top of it.
+fn is_pruned(number: usize, known: &[KnownCopy], sights: &[Sight]) -> bool {
+    let others = || known.iter().zip(sights).filter(|(copy, sight)| !copy.forgotten && **sight != Sight::Missing);
+    let at = known[number].at;
+    !known[number].is_needed && others().next().is_some() && others().all(|(other, _)| other.at > at)
+}
+
+struct Disk<'d, 'w> {
+    work: &'d mut Work<'w>,
+    settings: Settings,
+    folders: Vec<PathBuf>,
+    /// Images that are there and whose generations were forgotten.
+    forgotten: HashMap<PathBuf, KnownCopy>,
+}
+
+impl Disk<'_, '_> {
+    /// Returns the images in the source's folders that are not indexed, oldest first.
+    fn discover(&mut self) -> Result<Vec<Wanted>, Error> {
+        let mut paths = Vec::new();
+        for folder in self.settings.folders() {
+            let fail = |source| Error::Io { doing: "listing the images in", path: folder.clone(), source };
+            for entry in std::fs::read_dir(&folder).map_err(fail)? {
+                let entry = entry.map_err(fail)?;
+                let name = entry.file_name();
+                // What asof take is writing, or a run of it that was killed, ends in .part.
+                let name = name.as_encoded_bytes();
+                let is_none = name.starts_with(b".") || name.ends_with(b".part") || name.ends_with(b".manifest.zst");
+                let kind = entry.file_type().map_err(fail)?;
+                if kind.is_symlink() && !is_none {
+                    let path = entry.path();
+                    let text = format!("left aside {path:?}: it is a link, and only files in the folder are opened");
+                    self.work.emit(Event::Note { text });
+                }
+                if kind.is_file() && !is_none {
+                    paths.push(entry.path());
+                }
+            }
+        }
+        paths.sort();
+        let mut wanted = Vec::new();
+        for path in paths {
+            if self.known(&path)?.is_some() || self.forgotten.contains_key(&path) {
+                continue;
+            }
+            match self.settings.open(&path, &self.folders) {
+                // Every file is a raw image, if one says so: notes and checksums beside images are none.
+                Ok(image) if image.kind == image::Kind::Raw && !is_named_raw(&path) => {
+                    if is_named_image(&path) {
+                        let why = "by its name it is an image, and it does not begin as one".to_owned();
+                        self.work.emit(Event::LeftAside { path, why });
+                    }
+                }
+                Ok(image) => match self.instant_of(&image) {
+                    Ok(at) => self.add(&mut wanted, image, Some(at))?,
+                    Err(error) => self.work.emit(Event::Failed { copy: None, error }),
+                },
+                Err(e) => self.work.emit(Event::Failed { copy: None, error: e.into() }),
+            }
+        }
+        wanted.sort_by_key(|one| one.at);
+        Ok(wanted)
+    }
+
+    /// Returns the images that the admin named: oldest first, or in their order where each is on top of the one before it.
+    fn named(&mut self, paths: &[PathBuf], at: Option<Time>) -> Result<Vec<Wanted>, Error> {
+        let mut wanted = Vec::new();
+        for path in paths {
+            let path = canonical(path)?;
+            if let Some(known) = self.known(&path)? {
+                self.work.emit(Event::Known(OneCopy { when: When(known), path }));
+                continue;
+            }
+            if let Some(folder) = path.parent().filter(|folder| !self.folders.iter().any(|f| folder.starts_with(f))) {
+                // What the admin names may be read; what the image names must lie beside it.
+                self.folders.push(folder.to_owned());
+            }
+            let image = self.settings.open(&path, &self.folders)?;
+            self.add(&mut wanted, image, at)?;
+        }
+        match &self.work.wish.disk.base {
+            Some(base) => self.in_line(base, &mut wanted)?,
+            None => wanted.sort_by_key(|one| one.at),
+        }
+        Ok(wanted)
+    }
+
+    /// Puts each image on top of the one before it, and the first one on top of `base`.
+    fn in_line(&self, base: &Path, wanted: &mut [Wanted]) -> Result<(), Error> {
+        let base = canonical(base)?;
+        let Some(mut below) = self.known(&base)? else {
+            return Err(Error::UnknownBase { name: self.work.source.name.clone(), base });
+        };
+        for one in wanted.iter_mut().filter(|one| one.snapshot.is_none()) {
+            one.on_top_of = Some(below);
+            below = one.at;
+        }
+        Ok(())
+    }
+
+    /// Adds an image, and the snapshots in it that are not indexed.
+    fn add(&mut self, wanted: &mut Vec<Wanted>, image: image::Image, at: Option<Time>) -> Result<(), Error> {
+        for note in &image.notes {
+            self.work.emit(Event::Note { text: format!("{:?}: {note}", image.path) });
+        }
+        let at = match at {
+            Some(at) => at,
+            None => self.instant_of(&image)?,
+        };
+        let source = self.work.source.id;
+        let (image, instants) = (Rc::new(image), self.work.writer().instants(source)?);
+        for (number, snapshot) in image.snapshots.iter().enumerate() {
+            let Some(taken_at) = nameable_instant(snapshot.taken_at) else {
+                let why = format!(
+                    "the snapshot {:?} in it is of {}, which lies outside the years 1970 to 9998",
+                    snapshot.name,
+                    Time(snapshot.taken_at)
+                );
+                self.work.emit(Event::LeftAside { path: image.path.clone(), why });
+                continue;
+            };
+            if !instants.contains(&taken_at) {
+                let image = Rc::clone(&image);
+                wanted.push(Wanted { image, snapshot: Some(number), at: taken_at, on_top_of: None });
+            }
+        }
+        wanted.push(Wanted { image, snapshot: None, at, on_top_of: None });
+        Ok(())
+    }
+
+    /// Returns when an image was taken: as its name says, as it says itself, or when it was last written.
+    fn instant_of(&self, image: &image::Image) -> Result<Time, Error> {
+        let zone = self.work.inputs.zone;
+        if let Some(at) = self.settings.instant_of_name(&image.path, zone)? {
+            return Ok(at);
+        }
+        let told = image.moment.taken_at.as_ref();
+        if let Some(at) = told.and_then(|told| parse_instant(told, self.work.now(), zone, Fold::Refuse).ok()) {
+            return Ok(at);
+        }
+        let metadata = std::fs::metadata(&image.path).map_err(|source| Error::Io {
+            doing: "looking at the image",
+            path: image.path.clone(),
+            source,
+        })?;
+        let at = metadata.mtime();
+        nameable_instant(at).ok_or_else(|| Error::OutOfRange { path: image.path.clone(), at: Time(at) })
+    }
+
+    /// Returns the generation that an image is.
+    fn known(&self, path: &Path) -> Result<Option<Time>, Error> {
+        let writer = self.work.writer.as_ref().expect("it is opened first, and again after each failure");
+        Ok(writer.generation_of_image(self.work.source.id, path)?)
+    }
+
+    /// Indexes an image and returns whether that was done.
+    fn index(&mut self, one: &Wanted) -> Result<bool, Error> {
+        let (inputs, source, wish) = (self.work.inputs, self.work.source, &self.work.wish.disk);
+        inputs.monitor.begin(&format!("{} {}", source.name, one.at), None);
+        let manifest = manifest_of_taken(&self.settings, &one.image.path, one.at).filter(|_| one.snapshot.is_none());
+        let new = NewImage {
+            source,
+            image: &one.image,
+            snapshot: one.snapshot,
+            at: one.at,
+            rests_on: one.on_top_of,
+            folders: &self.folders,
+            acquire: None,
+            consistency: wish.consistency,
+            location: wish.location.as_ref(),
+            manifest: manifest.as_deref(),
+        };
+        let done = index_image(self.work.writer(), &new, inputs.clock, inputs.monitor);
+        inputs.monitor.end();
+        let copy = OneCopy { when: When(one.at), path: one.image.path.clone() };
+        match done {
+            Ok((done, parent)) => {
+                if let Some(forgotten) = self.forgotten.remove(&copy.path) {
+                    // It was asked for by its path.
+                    self.work.writer().drop_forgotten(&forgotten)?;
+                    self.work.forgotten -= 1;
+                }
+                self.emit_indexed(one, copy, &done, parent);
+                Ok(true)
+            }
+            Err(e) => self.work.fail_copy(copy, e.into()).map(|()| false),
+        }
+    }
+
+    fn emit_indexed(&mut self, one: &Wanted, copy: OneCopy, done: &Done, parent: Option<Time>) {
+        let indexed = super::Indexed {
+            snapshot: one.snapshot.map(|number| one.image.snapshots[number].name.clone()),
+            parent: parent.map(When),
+            ..self.work.indexed(copy, done, None)
+        };
+        self.work.emit(Event::Indexed(indexed));
+    }
+}
+
+/// Tells whether a file that begins as no image does is one: by its name.
+fn is_named_raw(path: &Path) -> bool {
+    let raw = ["raw", "img", "bin", "dd"];
+    path.extension().is_some_and(|extension| raw.iter().any(|name| extension.eq_ignore_ascii_case(name)))
+}
+
+/// Tells whether a file is an image of another format than raw, by its name.
+fn is_named_image(path: &Path) -> bool {
+    let images = ["qcow", "qcow2"];
+    path.extension().is_some_and(|extension| images.iter().any(|name| extension.eq_ignore_ascii_case(name)))
+}
+
+fn canonical(path: &Path) -> Result<PathBuf, Error> {
+    std::fs::canonicalize(path).map_err(|source| Error::Io {
+        doing: "looking for the image",
+        path: path.to_owned(),
+        source,
+    })
+}

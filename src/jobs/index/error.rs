@@ -1,0 +1,175 @@
+//! Why an index run, or a part of it, did nothing.
+//! What to do about it stands beside it, where it is not said by the room below.
+
+use crate::model::Time;
+use crate::source::block::image;
+use crate::{catalog, index, source, take};
+use std::path::PathBuf;
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The catalog.
+    #[error(transparent)]
+    Catalog(#[from] catalog::Error),
+    /// The source.
+    #[error(transparent)]
+    Source(#[from] source::Error),
+    /// Indexing.
+    #[error(transparent)]
+    Index(#[from] index::Error),
+    /// An image.
+    #[error(transparent)]
+    Image(#[from] image::Error),
+    /// What an image is on top of.
+    #[error(transparent)]
+    Disk(#[from] take::disk::Error),
+    /// A source of a later program.
+    #[error("source {name:?} is of kind {kind:?}, which this asof does not know")]
+    UnknownKind {
+        /// The source.
+        name: String,
+        /// The word of its kind.
+        kind: String,
+    },
+    /// A source whose generations no other tool makes.
+    #[error("source {name:?} is a Gluster volume: its generations are taken, or come from lists")]
+    IsTaken {
+        /// The source.
+        name: String,
+    },
+    /// Something cannot be looked at.
+    #[error("{doing} {path:?}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A time of last change is no date of a backup.
+    #[error("{path:?} was last written {at}, which lies outside the years 1970 to 9998")]
+    OutOfRange {
+        /// What.
+        path: PathBuf,
+        /// When.
+        at: Time,
+    },
+    /// A copy is a directory.
+    #[error("{path:?} is not a copy of a share: it is not a directory")]
+    NotADirectory {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// A copy has one date.
+    #[error("{path:?} is indexed already, as {known} and not {wanted}")]
+    OtherDate {
+        /// The source.
+        name: String,
+        /// The copy.
+        path: PathBuf,
+        /// The generation that it is.
+        known: Time,
+        /// What was asked for.
+        wanted: Time,
+    },
+    /// A source has one generation a second.
+    #[error("source {name:?} has a generation of {at} already, at {first:?}; {path:?} would be a second one")]
+    SecondOne {
+        /// The source.
+        name: String,
+        /// The second.
+        at: Time,
+        /// The copy of it.
+        first: PathBuf,
+        /// What was named.
+        path: PathBuf,
+    },
+    /// Two of those that were named are of one second.
+    #[error("{first:?} and {second:?} are both of {at}")]
+    SameDate {
+        /// One.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// The second.
+        at: Time,
+    },
+    /// There is no copy to index again.
+    #[error("the copy of {at} of {name:?}, {path:?}, is not there")]
+    NotThere {
+        /// The source.
+        name: String,
+        /// The generation.
+        at: Time,
+        /// Where its copy was.
+        path: PathBuf,
+    },
+    /// There is no such generation.
+    #[error("source {name:?} has no generation of {at}")]
+    NoGeneration {
+        /// The source.
+        name: String,
+        /// The instant.
+        at: Time,
+    },
+    /// What is indexed again is a copy of a share.
+    #[error("source {name:?} is of kind {kind}: only copies of shares are indexed again")]
+    NotAgain {
+        /// The source.
+        name: String,
+        /// Its kind.
+        kind: String,
+    },
+    /// An image that is no generation.
+    #[error("{base:?} is not indexed: nothing can rest on it")]
+    UnknownBase {
+        /// The source.
+        name: String,
+        /// The image.
+        base: PathBuf,
+    },
+}
+
+impl Error {
+    /// Returns what to do about it, where that is known and is not the hint of the error below.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::IsTaken { name } => {
+                format!("asof take {name}, or asof index {name} --list LIST --data DIR --at DATE")
+            }
+            Self::OtherDate { name, path, known, .. } => {
+                format!("asof forget {name}@{}; then asof index {name} {path:?} --at DATE", known.view_name())
+            }
+            Self::OutOfRange { .. } => "asof index NAME PATH --at DATE gives it a date".to_owned(),
+            Self::SecondOne { .. } => "give it another second with --at".to_owned(),
+            Self::SameDate { .. } => "index them one by one, with --at".to_owned(),
+            Self::NotThere { name, at, .. } => {
+                format!("asof forget {name}@{} removes the generation, if it is gone for good", at.view_name())
+            }
+            Self::NoGeneration { name, .. } => format!("asof generations {name} lists them"),
+            Self::UnknownBase { name, base } => format!("asof index {name} {base:?} first"),
+            Self::Catalog(_)
+            | Self::Source(_)
+            | Self::Index(_)
+            | Self::Image(_)
+            | Self::Disk(_)
+            | Self::UnknownKind { .. }
+            | Self::Io { .. }
+            | Self::NotADirectory { .. }
+            | Self::NotAgain { .. } => return None,
+        })
+    }
+
+    /// Tells whether the disk of the catalog is full: then nothing else can be written either.
+    pub fn is_full(&self) -> bool {
+        let catalog = match self {
+            Self::Catalog(e) | Self::Index(index::Error::Catalog(e)) => e,
+            Self::Disk(take::disk::Error::Catalog(e) | take::disk::Error::Index(index::Error::Catalog(e))) => e,
+            _ => return false,
+        };
+        matches!(catalog, catalog::Error::Full { .. })
+    }
+}

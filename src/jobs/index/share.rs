@@ -1,0 +1,519 @@
+//! Copies of a share: looked at, walked again where they may have changed, indexed where they are new.
+//!
+//! What is asked for and cannot be is said before anything is done.
+
+use super::super::look::{Root, root_at};
+use super::super::report::{MovedCopy, When};
+use super::gone::{Series, is_pruned};
+use super::recognise::{Place, Sight, Verdict, recognise};
+use super::seen::{Seen, SeenCopy};
+use super::{Error, Event, OneCopy, Which, Work, still_there};
+use crate::catalog::{KnownCopy, Reader};
+use crate::index::{self, Compared, Known, NewCopy, compare_copy, index_copy};
+use crate::model::{CopyState, Kind, SourceKind, Time, chain};
+use crate::source::nfs::{SETTLE_S, Settings};
+use crate::source::{self, Discovered, Found, LeftAside, NoCopy, Source};
+use std::collections::{HashMap, HashSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
+    let settings = Settings::from_json(&work.source.settings)?;
+    let copies = source::open(SourceKind::Nfs, &work.source.settings, work.inputs.zone)?;
+    let named = named(&work.wish.which)?;
+    let stores: Vec<PathBuf> = named.iter().map(|path| store_of(path, &settings.copies)).collect();
+    let folders: Vec<&Path> = std::iter::once(&settings.copies).chain(&stores).map(PathBuf::as_path).collect();
+    let (known, seen) = work.see(&folders)?;
+    let folder = seen.store(&settings.copies);
+    let has_copies_there = known.iter().any(|copy| !copy.forgotten && copy.store_path == settings.copies);
+    let discovered = match &folder.why_not {
+        None => copies.generations()?,
+        Some(why) if !has_copies_there && matches!(work.wish.which, Which::All) => {
+            // Nothing is known of it, so there is nothing else to say.
+            let source = std::io::Error::other(why.clone());
+            return Err(source::Error::Copies { path: settings.copies.clone(), source }.into());
+        }
+        Some(_) => Discovered::default(),
+    };
+    let sights: Vec<Sight> = seen.copies.iter().map(|copy| copy.sight).collect();
+    let places = Places::of(work, &known, &seen.copies, &discovered, &named)?;
+    let verdicts = recognise(&known, &sights, &places.all);
+    let mut share = Share {
+        settle: work.wish.settle.unwrap_or(Duration::from_secs(settings.settle_s.unwrap_or(SETTLE_S))),
+        folder: settings.copies,
+        copies: &*copies,
+        known: &known,
+        sights: &sights,
+        verdicts: &verdicts,
+        places: &places,
+        named: &named,
+        entries_before: newest_entries(work)?,
+        work,
+    };
+    // What is asked for that cannot be is said before anything is done.
+    let (new, seconds) = share.new_copies()?;
+    share.check_generation()?;
+    share.write_down(&seen)?;
+    share.emit_known(&seen, &new);
+    share.emit_left_aside(&discovered, &seconds);
+    share.attend()?;
+    share.index_new(&new)
+}
+
+/// Returns the paths that the admin named, as they are.
+fn named(which: &Which) -> Result<Vec<PathBuf>, Error> {
+    let Which::Named(paths, _) = which else { return Ok(Vec::new()) };
+    let mut named = Vec::with_capacity(paths.len());
+    for given in paths {
+        let fail = |source| Error::Io { doing: "looking for the copy", path: given.clone(), source };
+        let path = std::fs::canonicalize(given).map_err(fail)?;
+        if !path.is_dir() {
+            return Err(Error::NotADirectory { path });
+        }
+        named.push(path);
+    }
+    Ok(named)
+}
+
+fn newest_entries(work: &Work<'_>) -> Result<Option<u64>, Error> {
+    let generations = Reader::open(work.inputs.catalog)?.generations(work.source.id)?;
+    Ok(generations.last().map(|newest| newest.entries as u64))
+}
+
+/// Everything that is there.
+struct Places {
+    all: Vec<Place>,
+    by_path: HashMap<PathBuf, usize>,
+}
+
+impl Places {
+    fn of(
+        work: &mut Work<'_>,
+        known: &[KnownCopy],
+        seen: &[SeenCopy],
+        discovered: &Discovered,
+        named: &[PathBuf],
+    ) -> Result<Self, Error> {
+        let roots: HashMap<&Path, Root> =
+            known.iter().zip(seen).filter_map(|(copy, seen)| Some((copy.path.as_path(), seen.root?))).collect();
+        let mut places = Self { all: Vec::new(), by_path: HashMap::new() };
+        let dated = discovered.found.iter().map(|found| (found.path.as_path(), Some(found.taken_at)));
+        let undated = discovered.left_aside.iter().map(|left| (left.path.as_path(), None));
+        let others = roots.keys().copied().chain(named.iter().map(PathBuf::as_path)).map(|path| (path, None));
+        for (path, date) in dated.chain(undated).chain(others) {
+            if places.by_path.contains_key(path) {
+                continue;
+            }
+            let root = match roots.get(path) {
+                Some(root) => Ok(Some(*root)),
+                None => root_at(path),
+            };
+            match root {
+                Ok(Some(root)) => {
+                    places.by_path.insert(path.to_owned(), places.all.len());
+                    places.all.push(Place { path: path.to_owned(), root, date });
+                }
+                // It went since it was listed.
+                Ok(None) => {}
+                Err(e) => work.emit(Event::Warning { text: format!("cannot look at {path:?}: {e}") }),
+            }
+        }
+        Ok(places)
+    }
+
+    fn at(&self, path: &Path) -> Option<usize> {
+        self.by_path.get(path).copied()
+    }
+}
+
+/// A directory of a second of which there is a copy already.
+struct Second {
+    found: Found,
+    /// That copy.
+    first: PathBuf,
+}
+
+struct Share<'s, 'w> {
+    work: &'s mut Work<'w>,
+    folder: PathBuf,
+    copies: &'s dyn Source,
+    settle: Duration,
+    known: &'s [KnownCopy],
+    sights: &'s [Sight],
+    verdicts: &'s [Verdict],
+    places: &'s Places,
+    /// The paths that the admin named.
+    named: &'s [PathBuf],
+    /// Entries of the newest generation, for what to expect of the next one.
+    entries_before: Option<u64>,
+}
+
+impl Share<'_, '_> {
+    /// Returns the number of the copy that a place is.
+    fn copy_at(&self, place: usize) -> Option<usize> {
+        self.verdicts.iter().position(|verdict| verdict.place() == Some(place))
+    }
+
+    /// Returns the copies that are to be indexed, oldest first, and those of a second that is taken, each with the path of
+    /// the copy that has it.
+    ///
+    /// # Errors
+    /// What is wrong with those that the admin named.
+    fn new_copies(&self) -> Result<(Vec<Found>, Vec<Second>), Error> {
+        let mut new = match &self.work.wish.which {
+            Which::All => self.untaken(),
+            Which::Named(_, at) => self.new_of_named(*at)?,
+            Which::Generation(_) => Vec::new(),
+        };
+        new.sort_by(|a, b| (a.taken_at, &a.path).cmp(&(b.taken_at, &b.path)));
+        let is_named = matches!(self.work.wish.which, Which::Named(..));
+        let name = || self.work.source.name.clone();
+        let mut taken: HashMap<Time, PathBuf> = HashMap::new();
+        for (copy, verdict) in self.known.iter().zip(self.verdicts).filter(|(copy, _)| !copy.forgotten) {
+            let path = verdict.place().map_or(&copy.path, |place| &self.places.all[place].path);
+            taken.entry(copy.at).or_insert_with(|| path.clone());
+        }
+        let mut seconds = Vec::new();
+        let known_dates: HashSet<Time> = taken.keys().copied().collect();
+        let mut kept = Vec::with_capacity(new.len());
+        for found in new {
+            match taken.get(&found.taken_at) {
+                None => {
+                    taken.insert(found.taken_at, found.path.clone());
+                    kept.push(found);
+                }
+                Some(first) if !is_named => {
+                    let first = first.clone();
+                    seconds.push(Second { found, first });
+                }
+                Some(first) if known_dates.contains(&found.taken_at) => {
+                    let (at, first, path) = (found.taken_at, first.clone(), found.path);
+                    return Err(Error::SecondOne { name: name(), at, first, path });
+                }
+                Some(first) => {
+                    let (first, second, at) = (first.clone(), found.path, found.taken_at);
+                    return Err(Error::SameDate { first, second, at });
+                }
+            }
+        }
+        Ok((kept, seconds))
+    }
+
+    /// Returns what has a date and is no known copy.
+    fn untaken(&self) -> Vec<Found> {
+        let taken: HashSet<usize> = self.verdicts.iter().filter_map(|verdict| verdict.place()).collect();
+        let is_directory = |place: &Place| place.root.kind == Some(Kind::Directory);
+        let places = self.places.all.iter().enumerate();
+        let untaken = places.filter(|(number, place)| !taken.contains(number) && is_directory(place));
+        untaken.filter_map(|(_, place)| Some(Found { taken_at: place.date?, path: place.path.clone() })).collect()
+    }
+
+    /// Returns those of the copies that the admin named that have no generation; forgotten ones are taken back.
+    fn new_of_named(&self, at: Option<Time>) -> Result<Vec<Found>, Error> {
+        let mut new = Vec::new();
+        for path in self.named {
+            let copy = self.places.at(path).and_then(|place| self.copy_at(place)).map(|number| &self.known[number]);
+            match copy {
+                Some(copy) if !copy.forgotten => {
+                    if let Some(wanted) = at.filter(|at| *at != copy.at) {
+                        let (name, path) = (self.work.source.name.clone(), path.clone());
+                        return Err(Error::OtherDate { name, path, known: copy.at, wanted });
+                    }
+                }
+                _ => {
+                    let taken_at = at.map_or_else(|| self.copies.instant_of(path), Ok)?;
+                    new.push(Found { taken_at, path: path.clone() });
+                }
+            }
+        }
+        Ok(new)
+    }
+
+    /// Refuses a generation that is not there, or whose copy is not.
+    fn check_generation(&self) -> Result<(), Error> {
+        let Which::Generation(at) = self.work.wish.which else { return Ok(()) };
+        let name = self.work.source.name.clone();
+        let of_it: Vec<usize> =
+            (0..self.known.len()).filter(|n| self.known[*n].at == at && !self.known[*n].forgotten).collect();
+        match of_it.first() {
+            None => Err(Error::NoGeneration { name, at }),
+            Some(first) if of_it.iter().all(|number| self.verdicts[*number].place().is_none()) => {
+                Err(Error::NotThere { name, at, path: self.known[*first].path.clone() })
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Writes down what was seen.
+    fn write_down(&mut self, seen: &Seen) -> Result<(), Error> {
+        let mut looked = self.work.looked_at_stores(seen)?;
+        for (copy, verdict) in self.known.iter().zip(self.verdicts) {
+            let root = |place: usize| copy.root.is_none().then_some(self.places.all[place].root.seen);
+            match verdict {
+                Verdict::Here { place, .. } => {
+                    let state = match copy.state {
+                        // Until it was walked.
+                        CopyState::Changed => CopyState::Changed,
+                        _ => still_there(copy),
+                    };
+                    looked.copies.push((copy.id, state, root(*place)));
+                }
+                Verdict::Moved { .. } => looked.copies.push((copy.id, still_there(copy), None)),
+                Verdict::Replaced { .. } | Verdict::Overwritten => {
+                    looked.copies.push((copy.id, CopyState::Changed, None));
+                }
+                Verdict::Gone => looked.copies.push((copy.id, CopyState::Gone, None)),
+                // Until it was walked nobody knows whether it is the copy.
+                Verdict::Copied { .. } | Verdict::Unknown => {}
+            }
+        }
+        let now = self.work.now();
+        self.work.writer().write_looked(&looked, now)?;
+        for (copy, verdict) in self.known.iter().zip(self.verdicts) {
+            match verdict {
+                Verdict::Moved { place } => self.relocate(copy, *place)?,
+                Verdict::Copied { place } if copy.forgotten => self.relocate(copy, *place)?,
+                Verdict::Gone | Verdict::Overwritten if copy.forgotten => self.work.writer().drop_forgotten(copy)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn relocate(&mut self, copy: &KnownCopy, place: usize) -> Result<(), Error> {
+        let place = &self.places.all[place];
+        let folder = store_of(&place.path, &self.folder);
+        let store = self.work.writer().store_at(&folder)?;
+        let below = place.path.strip_prefix(&folder).unwrap_or(Path::new(""));
+        Ok(self.work.writer().relocate_copy(copy.id, store, below.as_os_str().as_bytes(), place.root.seen)?)
+    }
+
+    /// Says what became of the copies that are known.
+    fn emit_known(&mut self, seen: &Seen, new: &[Found]) {
+        let (mut moved, mut back, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        let left = left(self.known, self.verdicts, self.places, new);
+        for (copy, verdict) in self.known.iter().zip(self.verdicts) {
+            let is_there = verdict.place().is_some();
+            if copy.forgotten {
+                self.work.forgotten += u64::from(is_there || *verdict == Verdict::Unknown);
+                continue;
+            }
+            let one = |path: &Path| OneCopy { when: When(copy.at), path: path.to_owned() };
+            match verdict {
+                Verdict::Moved { place } => {
+                    let to = self.places.all[*place].path.clone();
+                    moved.push(MovedCopy { when: When(copy.at), from: copy.path.clone(), to });
+                }
+                Verdict::Here { .. } if copy.state == CopyState::Gone => back.push(one(&copy.path)),
+                Verdict::Gone => {
+                    let is_old_news = copy.state == CopyState::Gone;
+                    gone.push((one(&copy.path), is_pruned(series_of(copy), copy.at, &left), is_old_news));
+                }
+                _ => {}
+            }
+        }
+        if !moved.is_empty() {
+            self.work.emit(Event::Moved { copies: moved });
+        }
+        back.into_iter().for_each(|copy| self.work.emit(Event::Back(copy)));
+        self.work.emit_gone(gone);
+        for (copy, _) in self.known.iter().zip(self.verdicts).filter(|(_, verdict)| **verdict == Verdict::Overwritten) {
+            if !copy.forgotten {
+                let why = "another backup was written over it; let every copy have a directory of its own".to_owned();
+                let copy = OneCopy { when: When(copy.at), path: copy.path.clone() };
+                self.work.emit(Event::Changed { copy, why });
+            }
+        }
+        let (sights, verdicts) = (self.sights, self.verdicts);
+        let is_unknown = |number: usize| sights[number] == Sight::Unknown && verdicts[number] == Verdict::Unknown;
+        self.work.emit_unreachable(self.known, seen, is_unknown);
+    }
+
+    fn emit_left_aside(&mut self, discovered: &Discovered, seconds: &[Second]) {
+        if !matches!(self.work.wish.which, Which::All) {
+            return;
+        }
+        for LeftAside { path, why } in &discovered.left_aside {
+            let is_known = self.places.at(path).is_some_and(|place| self.copy_at(place).is_some());
+            let is_trouble = match why {
+                // A copy that was indexed by hand, with --at, needs no date of its own.
+                NoCopy::NoDate(_) | NoCopy::BadDate(_) => !is_known,
+                NoCopy::Link { .. } | NoCopy::Unreadable(_) => true,
+                // Unless it stands where a copy was.
+                NoCopy::Alias { .. } | NoCopy::Housekeeping => is_known,
+            };
+            if is_trouble {
+                self.work.emit(Event::LeftAside { path: path.clone(), why: why.to_string() });
+            }
+        }
+        for Second { found, first } in seconds {
+            let why = format!(
+                "{first:?} is the copy of {} already; asof index {} PATH --at DATE gives it another second",
+                found.taken_at, self.work.source.name
+            );
+            self.work.emit(Event::LeftAside { path: found.path.clone(), why });
+        }
+    }
+
+    /// Walks the copies again that may have changed, and indexes those anew that have.
+    fn attend(&mut self) -> Result<(), Error> {
+        let asked: HashSet<usize> = match &self.work.wish.which {
+            Which::All => (0..self.known.len()).collect(),
+            Which::Named(..) => {
+                let places = self.named.iter().filter_map(|path| self.places.at(path));
+                places.filter_map(|place| self.copy_at(place)).collect()
+            }
+            Which::Generation(at) => (0..self.known.len()).filter(|number| self.known[*number].at == *at).collect(),
+        };
+        let is_explicit = !matches!(self.work.wish.which, Which::All);
+        for number in (0..self.known.len()).filter(|number| asked.contains(number)) {
+            let (copy, verdict) = (&self.known[number], self.verdicts[number]);
+            let Some(place) = verdict.place().filter(|_| !copy.forgotten) else { continue };
+            let may_differ = match verdict {
+                Verdict::Here { touched, .. } => touched || !copy.settled || copy.state == CopyState::Changed,
+                Verdict::Moved { .. } => !copy.settled || copy.state == CopyState::Changed,
+                _ => true,
+            };
+            if may_differ || (is_explicit && self.work.wish.again) {
+                self.walk(number, place)?;
+            } else if is_explicit {
+                let path = self.places.all[place].path.clone();
+                self.work.emit(Event::Known(OneCopy { when: When(copy.at), path }));
+            }
+            if self.work.is_full {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks a known copy, and indexes it anew if it is not what it was.
+    fn walk(&mut self, number: usize, place: usize) -> Result<(), Error> {
+        let (copy, verdict) = (&self.known[number], self.verdicts[number]);
+        let found = Found { taken_at: copy.at, path: self.places.all[place].path.clone() };
+        let one = OneCopy { when: When(copy.at), path: found.path.clone() };
+        let why = if self.work.wish.again {
+            "it was asked for".to_owned()
+        } else {
+            match self.compare(copy, &found) {
+                Ok(Compared::Same(seen)) => {
+                    if let Verdict::Copied { place } = verdict {
+                        self.relocate(copy, place)?;
+                        let (from, to) = (copy.path.clone(), found.path);
+                        let copies = vec![MovedCopy { when: When(copy.at), from, to }];
+                        self.work.emit(Event::Moved { copies });
+                    }
+                    self.work.writer().write_walked(copy.id, &seen)?;
+                    let is_asked = !matches!(self.work.wish.which, Which::All);
+                    self.work.emit(if is_asked { Event::Known(one) } else { Event::Same(one) });
+                    return Ok(());
+                }
+                Ok(Compared::Differs(why)) => why,
+                // What was read once stays as it was read until somebody says otherwise.
+                Ok(Compared::Unreadable(why)) => {
+                    let text = format!("cannot tell whether the copy of {}, {:?}, changed: {why}", copy.at, one.path);
+                    self.work.emit(Event::Warning { text });
+                    return Ok(());
+                }
+                Err(Error::Catalog(e)) => return Err(e.into()),
+                Err(e) => {
+                    let text =
+                        format!("cannot tell whether the copy of {}, {:?}, changed: {}", copy.at, one.path, chain(&e));
+                    self.work.emit(Event::Warning { text });
+                    return Ok(());
+                }
+            }
+        };
+        if matches!(verdict, Verdict::Copied { .. }) && self.sights[number] == Sight::Unknown && !self.work.wish.again {
+            let why = format!("it is not what was indexed from {:?}, which cannot be looked at: {why}", copy.path);
+            self.work.emit(Event::Changed { copy: one, why });
+            return Ok(());
+        }
+        let now = self.work.now();
+        self.work.writer().set_copy_state(copy.id, CopyState::Changed, now)?;
+        self.index(&found, Some(why)).map(drop)
+    }
+
+    fn compare(&self, copy: &KnownCopy, found: &Found) -> Result<Compared, Error> {
+        let inputs = self.work.inputs;
+        let reader = Reader::open(inputs.catalog)?;
+        let known = Known { source: self.work.source, at: copy.at, newest_ctime_ns: copy.newest_ctime_ns };
+        inputs.monitor.begin(&format!("{} {}", self.work.source.name, copy.at), self.entries_before);
+        let compared = compare_copy(&reader, &known, found, self.copies, inputs.clock, inputs.monitor);
+        inputs.monitor.end();
+        compared.map_err(|e| match e {
+            index::Error::Catalog(e) => e.into(),
+            e => e.into(),
+        })
+    }
+
+    fn index_new(&mut self, new: &[Found]) -> Result<(), Error> {
+        for found in new {
+            if self.work.is_full {
+                break;
+            }
+            let is_done = self.index(found, None)?;
+            let forgotten = self.places.at(&found.path).and_then(|place| self.copy_at(place));
+            if let (true, Some(number)) = (is_done, forgotten) {
+                // It was asked for by its path.
+                self.work.writer().drop_forgotten(&self.known[number])?;
+                self.work.forgotten -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Indexes a copy: as a new generation, or in place of the one that it was, `again` saying why. Returns whether that was done.
+    fn index(&mut self, found: &Found, again: Option<String>) -> Result<bool, Error> {
+        let (inputs, source, settle, copies) = (self.work.inputs, self.work.source, self.settle, self.copies);
+        let store = store_of(&found.path, &self.folder);
+        let copy = NewCopy { source, found, store: &store, again: again.is_some(), settle };
+        inputs.monitor.begin(&format!("{} {}", source.name, found.taken_at), self.entries_before);
+        let done = index_copy(self.work.writer(), &copy, copies, inputs.clock, inputs.monitor);
+        inputs.monitor.end();
+        let one = OneCopy { when: When(found.taken_at), path: found.path.clone() };
+        match done {
+            Ok(done) => {
+                let indexed = super::Indexed { again, ..self.work.indexed(one, &done, self.entries_before) };
+                self.entries_before = Some(done.counts.entries);
+                self.work.emit(Event::Indexed(indexed));
+                Ok(true)
+            }
+            Err(e) => self.work.fail_copy(one, e.into()).map(|()| false),
+        }
+    }
+}
+
+/// Returns the directory that is recorded as the store of the copy at `path`.
+fn store_of(path: &Path, folder: &Path) -> PathBuf {
+    match path.parent() {
+        _ if path.starts_with(folder) => folder.to_owned(),
+        Some(parent) => parent.to_owned(),
+        None => path.to_owned(),
+    }
+}
+
+/// Returns the copies that are there, will be when the run is over, or may be.
+fn left<'l>(
+    known: &'l [KnownCopy],
+    verdicts: &[Verdict],
+    places: &'l Places,
+    new: &'l [Found],
+) -> Vec<(Series<'l>, Time)> {
+    let series =
+        |place: &'l Place| Series::of(&place.path, place.date.is_some_and(|date| date.0 == place.root.mtime.seconds));
+    let known = known.iter().zip(verdicts).filter(|(copy, _)| !copy.forgotten);
+    let known = known.filter_map(|(copy, verdict)| match (verdict, verdict.place()) {
+        (_, Some(place)) => Some((series(&places.all[place]), copy.at)),
+        (Verdict::Unknown, None) => Some((series_of(copy), copy.at)),
+        _ => None,
+    });
+    let new = new.iter().filter_map(|found| Some((series(&places.all[places.at(&found.path)?]), found.taken_at)));
+    known.chain(new).collect()
+}
+
+/// Returns the series of a copy that cannot be looked at.
+fn series_of(copy: &KnownCopy) -> Series<'_> {
+    Series::of(&copy.path, copy.root_mtime_s == Some(copy.at.0))
+}
