@@ -528,10 +528,10 @@ fn without_a_name_every_source_is_indexed_and_one_that_fails_stops_nobody() {
     let other = site.path("other");
     sh(
         &site.path(""),
-        "mkdir -p other/2024-11-20 copies/2024-11-20; echo x > other/2024-11-20/f; echo y > copies/2024-11-20/f",
+        "mkdir -p other/2024-11-20 copies/2024-11-20; echo x > other/2024-11-20/f; echo y > copies/2024-11-20/f; cp -a other web",
     );
     site.ok(&["source", "add", "nfs", "alone", "--copies", other.to_str().unwrap()]);
-    site.ok(&["source", "add", "nfs", "web", "--copies", other.to_str().unwrap()]);
+    site.ok(&["source", "add", "nfs", "web", "--copies", site.path("web").to_str().unwrap()]);
     sh(&site.path(""), "sqlite3 catalog.db \"UPDATE source SET settings = '{}' WHERE name = 'alone'\"");
     let told = index(&site, &[], 1);
     assert!(told.contains("asof: cannot index \"alone\": cannot read the settings of the source"), "{told}");

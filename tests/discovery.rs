@@ -111,15 +111,16 @@ fn a_copy_that_became_a_link_is_reported_each_time_and_the_link_to_the_newest_co
 }
 
 #[test]
-fn a_copy_whose_place_an_alias_took_is_reported() {
+fn a_copy_whose_place_an_alias_took_is_followed_to_where_it_is() {
     let site = Site::new();
     site.ok(&["init"]);
     site.ok(&["source", "add", "nfs", "homes", "--copies", "copies", "--instant-from", "name,mtime"]);
     make_copies(&site, &["daily.0"]);
     site.run(&["index", "homes"], 0);
     sh(&site.path("copies"), "mv daily.0 daily.1; ln -s daily.1 daily.0");
-    let told = said(&site.run(&["index", "homes"], 1));
-    assert!(told.contains("it is a symbolic link to \"daily.1\" beside it; links are not followed"), "{told}");
+    let told = said(&site.run(&["index", "homes"], 0));
+    let (from, to) = (site.path("copies/daily.0"), site.path("copies/daily.1"));
+    assert!(told.contains(&format!("moved from {from:?} to {to:?}")), "{told}");
 }
 
 #[test]

@@ -69,19 +69,6 @@ impl Shared {
         }
     }
 
-    fn parent_of(&self, dir: Ino) -> Result<(Stat, Ttl), view::Error> {
-        let mut parent = None;
-        self.tree.list(dir, 0, &mut |name, stat, _, _| {
-            if name != b".." {
-                return ControlFlow::Continue(());
-            }
-            parent = Some(stat.ino);
-            ControlFlow::Break(())
-        })?;
-        // A listing begins with "." and ".."; the root is its own parent.
-        self.tree.stat(parent.unwrap_or(Ino::ROOT))
-    }
-
     /// Answers a read from the page cache of the store, or gives the reply back.
     fn read_now(&self, file: &OpenFile, offset: u64, size: usize, reply: ReplyData) -> Option<ReplyData> {
         BUFFER.with_borrow_mut(|buffer| match file.read_cached(room(buffer, size), offset) {
@@ -204,7 +191,10 @@ impl Filesystem for AsofFilesystem {
         match name.as_bytes() {
             // By file handle (NFS): the inode itself, and a directory's parent.
             b"." => return shared.entry(shared.tree.stat(parent), parent, reply),
-            b".." => return shared.entry(shared.parent_of(parent), parent, reply),
+            b".." => {
+                let above = shared.tree.parent(parent).and_then(|above| shared.tree.stat(above));
+                return shared.entry(above, parent, reply);
+            }
             _ => {}
         }
         match shared.tree.lookup(parent, name.as_bytes()) {

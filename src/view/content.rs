@@ -374,5 +374,5 @@ fn holder(place: &Place, row: &NodeRow) -> Holder {
 
 /// The name of an open file: its generation and node.
 fn key(place: &Place) -> (i64, i64) {
-    (place.at.0, place.node.0)
+    (place.generation.0, place.node.0)
 }

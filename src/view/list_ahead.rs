@@ -12,7 +12,7 @@
 use super::listing::{Key, Listings, read_window};
 use super::readers::Readers;
 use super::{Place, lock};
-use crate::model::{NodeId, Time};
+use crate::model::{GenerationId, NodeId};
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -33,7 +33,7 @@ type Sisters = Arc<[NodeId]>;
 /// What is known of the walks that are under way.
 pub(super) struct ListAhead {
     queue: OnceLock<SyncSender<Place>>,
-    known: Mutex<LruCache<(Time, NodeId), (Sisters, usize)>>,
+    known: Mutex<LruCache<(GenerationId, NodeId), (Sisters, usize)>>,
 }
 
 impl Default for ListAhead {
@@ -51,7 +51,7 @@ impl ListAhead {
         }
         let work = move || {
             for place in receiver {
-                let key: Key = (place.at, place.node, 0);
+                let key: Key = (place.generation, place.node, 0);
                 if listings.get(key).is_some() {
                     continue;
                 }
@@ -73,12 +73,12 @@ impl ListAhead {
         let mut next = Vec::with_capacity(FIRST + AHEAD);
         {
             let mut known = lock(&self.known);
-            if let Some((sisters, index)) = known.get(&(place.at, place.node)) {
+            if let Some((sisters, index)) = known.get(&(place.generation, place.node)) {
                 next.extend(sisters.iter().skip(index + 1).take(AHEAD).copied());
             }
             let children: Sisters = subdirectories.collect();
             for (index, child) in children.iter().enumerate() {
-                known.put((place.at, *child), (children.clone(), index));
+                known.put((place.generation, *child), (children.clone(), index));
             }
             // The way down comes before the next sister.
             next.splice(0..0, children.iter().take(FIRST).copied());

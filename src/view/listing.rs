@@ -6,7 +6,7 @@
 
 use super::{Error, Ino, Looked, Place, Spot, Stat, Tree, Ttl, lock};
 use crate::catalog::{self, Reader};
-use crate::model::{EntryName, Kind, NodeId, Time};
+use crate::model::{EntryName, GenerationId, Kind, NodeId};
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -31,7 +31,7 @@ pub(super) struct Entry {
 
 pub(super) type Window = Arc<Vec<Entry>>;
 /// Generation, directory, number of the window.
-pub(super) type Key = (Time, NodeId, usize);
+pub(super) type Key = (GenerationId, NodeId, usize);
 
 /// Windows that were read lately.
 pub(super) struct Listings(Mutex<Kept>);
@@ -140,7 +140,7 @@ impl Tree {
 
     /// Returns window `index` of a directory; those before it are read first where they are not known.
     fn window(&self, place: &Place, index: usize) -> Result<Window, Error> {
-        let key = |index| (place.at, place.node, index);
+        let key = |index| (place.generation, place.node, index);
         if let Some(window) = self.listings.get(key(index)) {
             return Ok(window);
         }

@@ -34,7 +34,7 @@ pub use xattr::XattrNeed;
 use crate::catalog::numbers::{Numbered, Numbers, numbered};
 use crate::catalog::{self, Reader};
 use crate::clock::Clock;
-use crate::model::{NodeId, SourceId, Time, Timestamp, ViewId};
+use crate::model::{GenerationId, NodeId, SourceId, Time, Timestamp, ViewId};
 use crate::store::{self, Store};
 use ino::Decoded;
 use readers::Readers;
@@ -192,7 +192,10 @@ struct Place {
     source: SourceId,
     root: NodeId,
     node: NodeId,
-    /// The generation of the source that the view shows.
+    /// The generation of the source that the view shows. What is kept in memory goes by it: another one may take its
+    /// second.
+    generation: GenerationId,
+    /// When that was taken.
     at: Time,
     /// Whether something could not be read when that generation was indexed.
     has_losses: bool,
@@ -433,8 +436,9 @@ impl Tree {
         let missing = || Error::NoSuchNode { ino: ino.0, at: key.at };
         let source = snapshot.owner(node).ok_or_else(missing)?;
         let place = snapshot.resolve(key, source).ok_or_else(missing)?;
-        let (at, has_losses) = (source.instants[place], source.losses[place] > 0);
-        Ok(Place { view, source: source.id, root: source.root, node, at, has_losses })
+        let (generation, at) = (source.generations[place], source.instants[place]);
+        let has_losses = source.losses[place] > 0;
+        Ok(Place { view, source: source.id, root: source.root, node, generation, at, has_losses })
     }
 
     /// Returns what a person calls `ino`: `"homes/alice/x" as of 2026-11-20T02:00:00Z`.

@@ -330,6 +330,20 @@ fn each_name_of_a_date_has_a_number_of_its_own_that_stays() {
 }
 
 #[test]
+fn a_directory_knows_the_one_above_it_in_its_own_view() {
+    let world = two_sources();
+    let tree = world.tree();
+    for path in ["@2026-11-20T020000Z/homes/b", "@latest/homes/b", "@latest/web", "@latest/.asof", "homes/@latest"] {
+        let above = path.rsplit_once('/').unwrap().0;
+        assert_eq!(tree.parent(ino(&tree, path)).unwrap(), ino(&tree, above), "{path}");
+    }
+    for top in ["homes", "@latest", "@2026-11-20T020000Z", ".asof"] {
+        assert_eq!(tree.parent(ino(&tree, top)).unwrap(), Ino::ROOT, "{top}");
+    }
+    assert_eq!(tree.parent(Ino::ROOT).unwrap(), Ino::ROOT);
+}
+
+#[test]
 fn what_is_published_appears_with_the_next_refresh_and_not_before() {
     let world = two_sources();
     let tree = world.tree();

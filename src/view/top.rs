@@ -123,6 +123,27 @@ impl Tree {
         }
     }
 
+    /// Returns the directory that the directory `ino` is in; the top is in itself. One query inside a generation.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchView`], [`Error::NoSuchNode`], [`Error::Catalog`].
+    pub fn parent(&self, ino: Ino) -> Result<Ino, Error> {
+        Ok(match self.spot(ino)? {
+            Spot::Root | Spot::Source(_) | Spot::View(..) | Spot::Notes(ViewId(0)) => Ino::ROOT,
+            Spot::Notes(view) => Ino::of_view(view),
+            Spot::Note(view, _) => Ino::of_notes(view),
+            Spot::Node(place) if place.node == place.root => match self.view(ino, place.view)?.1.source {
+                Some(source) => Ino::of_source(source),
+                None => Ino::of_view(place.view),
+            },
+            Spot::Node(place) => {
+                let names = self.readers.with(|reader| reader.names(place.node, place.at))?;
+                let (parent, _) = names.first().ok_or(Error::NoSuchNode { ino: ino.0, at: place.at })?;
+                Ino::of_node(place.view, *parent)
+            }
+        })
+    }
+
     /// Calls `each` with the names of a directory that the mount makes up, in the order in which it lists them, without
     /// the first `skip` of them.
     pub(super) fn list_top(

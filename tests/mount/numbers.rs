@@ -1,4 +1,4 @@
-//! Inode numbers as the kernel sees them: what they mean after a restart, in another mount, after a late
+//! Inode numbers as the kernel and file handles see them: what they mean after a restart, in another mount, after a late
 //! insertion, and while somebody looks up dates without end.
 
 use crate::lifecycle::Insider;
@@ -57,6 +57,71 @@ fn numbers_are_the_same_in_every_mount_and_after_a_restart_of_the_daemon() {
     assert_eq!(numbers(&mount), before);
     assert_eq!(given(&site), 3);
     assert_eq!(sh(&site.path(""), "stat -c '%a %U' catalog.db-views"), "600 root\n");
+    site.umount();
+}
+
+/// Takes and opens file handles as an NFS server does (name_to_handle_at(2), open_by_handle_at(2)).
+const HANDLES: &str = r#"
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+class Handle(ctypes.Structure):
+    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
+if sys.argv[1] == "take":
+    for path in sys.argv[2:]:
+        handle, mount = Handle(bytes=128), ctypes.c_int()
+        if libc.name_to_handle_at(-100, path.encode(), ctypes.byref(handle), ctypes.byref(mount), 0):
+            sys.exit(os.strerror(ctypes.get_errno()))
+        print(handle.type, bytes(handle.data[:handle.bytes]).hex())
+else:
+    top = os.open(sys.argv[2], os.O_RDONLY)
+    for line in sys.stdin:
+        kind, data = line.split()
+        data = bytes.fromhex(data)
+        handle = Handle(bytes=len(data), type=int(kind))
+        ctypes.memmove(handle.data, data, len(data))
+        fd = libc.open_by_handle_at(top, ctypes.byref(handle), os.O_RDONLY)
+        if fd < 0:
+            print(os.strerror(ctypes.get_errno()))
+        elif os.path.isdir(f"/proc/self/fd/{fd}"):
+            print(*sorted(os.listdir(fd)))
+        else:
+            print(os.read(fd, 100).decode())
+"#;
+
+#[test]
+fn a_handle_leads_to_what_it_was_taken_of_or_nowhere() {
+    let site = site_with_two_sources();
+    std::fs::write(site.path("handles.py"), HANDLES).expect("a file");
+    let mount = site.mount(&[]);
+    let paths = [
+        "mnt/homes/@2026-11-20T000000Z/day",
+        "mnt/@2026-11-18T000000Z/homes/sub/day",
+        "mnt/@2026-11-20T010000Z/homes/day",
+        "mnt/homes/@2026-11-18T000000Z/sub",
+        "mnt/@2026-11-20T000000Z",
+        "mnt/@2026-11-20T000000Z/homes/day",
+    ];
+    sh(&site.path(""), &format!("python3 handles.py take {} > handles", paths.join(" ")));
+    let opened = || sh(&site.path(""), "python3 handles.py open mnt < handles");
+    let expected = "20\n18\n20\nday\nhomes\n20\n";
+    assert_eq!(opened(), expected);
+    site.umount();
+    site.mount(&[]);
+    assert_eq!(opened(), expected, "by a kernel that has seen none of them");
+    // What all sources resolve to on the 20th at midnight now has a generation of `db` of the evening before.
+    sh(&site.path(""), "mkdir -p db/2026-11-19T2300Z; printf e > db/2026-11-19T2300Z/file");
+    site.ok(&["index", "db"]);
+    wait_until("the late one is seen", || mount.join("@2026-11-20T000000Z/db/file").exists());
+    let stale = "Stale file handle\n";
+    assert_eq!(
+        opened(),
+        format!("20\n18\n20\nday\n{stale}20\n"),
+        "no name leads there; who is inside goes on for a time"
+    );
+    site.umount();
+    site.mount(&[]);
+    assert_eq!(opened(), format!("20\n18\n20\nday\n{stale}{stale}"));
+    assert_eq!(sh(&mount, "ls @2026-11-20T000000Z"), "db\nhomes\n");
     site.umount();
 }
 

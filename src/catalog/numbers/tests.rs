@@ -1,4 +1,5 @@
-//! Which vector gets which number: over restarts, between mounts, after damage, and when numbers run out.
+//! Which vector gets which number: over restarts, between mounts and after damage;
+//! and what is said when numbers run out.
 
 use super::*;
 use crate::catalog::{NewGeneration, NewSource, Reader, Writer};
