@@ -123,7 +123,7 @@ impl Source for Told {
         _: &Found,
         each: &mut dyn FnMut(Walked) -> ControlFlow<()>,
     ) -> Result<ScanStats, asof::source::Error> {
-        let _ = self.0.iter().try_for_each(|listing| each(Walked::Listing(listing.clone())));
+        let _ = self.0.iter().try_for_each(|listing| each(Walked::Listing(Box::new(listing.clone()))));
         Ok(ScanStats::default())
     }
 
@@ -357,11 +357,9 @@ const DAMAGES: &[Damage] = &[
         "versions: \"homes/node 66648\" as of 2026-11-05T00:00:00Z: a version while it has no name: born 1793836800",
     ),
     damage(
-        concat!(
-            "UPDATE dirent SET died = 1793577600 WHERE name = CAST('pipe' AS BLOB); \
+        "UPDATE dirent SET died = 1793577600 WHERE name = CAST('pipe' AS BLOB); \
              INSERT INTO dirent(parent, name, born, node, kind) \
-             SELECT parent, name, 1793664000, node, kind FROM dirent WHERE name = CAST('pipe' AS BLOB)"
-        ),
+             SELECT parent, name, 1793664000, node, kind FROM dirent WHERE name = CAST('pipe' AS BLOB)",
         "versions: \"homes/bob/pipe\" as of 2026-11-03T00:00:00Z: a version reaches over a time in which it has no name: of 1793491200",
     ),
     damage(
@@ -601,7 +599,7 @@ const DAMAGES: &[Damage] = &[
         "notes: \"homes/alice/notes\" as of 2026-11-02T00:00:00Z: what is noted is not what changed: noted 9, found 2",
     ),
     deep(
-        concat!("INSERT INTO change SELECT 1, 1793577600, node, 4 FROM dirent WHERE name = CAST('pipe' AS BLOB)"),
+        "INSERT INTO change SELECT 1, 1793577600, node, 4 FROM dirent WHERE name = CAST('pipe' AS BLOB)",
         "notes: \"homes/bob/pipe\" as of 2026-11-02T00:00:00Z: noted, and nothing changed: noted 4",
     ),
     // What nothing but the state says.

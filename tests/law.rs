@@ -244,7 +244,7 @@ impl Source for Told<'_> {
                 complete: true,
                 findings: Vec::new(),
             };
-            if each(Walked::Listing(listing)).is_break() {
+            if each(Walked::Listing(Box::new(listing))).is_break() {
                 break;
             }
         }

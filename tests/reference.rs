@@ -433,7 +433,7 @@ impl Source for Script {
                 complete: true,
                 findings: Vec::new(),
             };
-            if each(Walked::Listing(listing)).is_break() {
+            if each(Walked::Listing(Box::new(listing))).is_break() {
                 break;
             }
         }
@@ -579,7 +579,7 @@ impl Bench {
         let mut walk = |each: &mut dyn FnMut(Listing) -> ControlFlow<()>| {
             let found = Found { taken_at: at, path: PathBuf::from("/volume") };
             let each = &mut |walked| match walked {
-                Walked::Listing(listing) => each(listing),
+                Walked::Listing(listing) => each(*listing),
                 Walked::Waiting => ControlFlow::Continue(()),
             };
             self.script.scan(&found, each).map(drop)
@@ -1274,14 +1274,14 @@ fn two_files_with_one_inode_number_on_two_devices_stay_two_files() {
             let entries = vec![file(1, b"a"), file(2, b"b")];
             let attrs = maker.attrs(Kind::Directory);
             let root = Some((FileKey { device: 1, inode: 256, born_ns: 1 }, attrs));
-            let _ = each(Walked::Listing(Listing {
+            let _ = each(Walked::Listing(Box::new(Listing {
                 number: 0,
                 path: RelPath::root(),
                 root,
                 entries,
                 complete: true,
                 findings: Vec::new(),
-            }));
+            })));
             Ok(ScanStats::default())
         }
 

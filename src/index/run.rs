@@ -229,7 +229,7 @@ fn merge_walk(
     monitor: &dyn Monitor,
 ) -> Result<u64, Error> {
     let merge = Merge::new(generation, by_inode, None, Some(keep), monitor);
-    Ok(merge_all(merge, |each| walk(&mut |listing| each(Walked::Listing(listing))))?.0)
+    Ok(merge_all(merge, |each| walk(&mut |listing| each(Walked::Listing(Box::new(listing)))))?.0)
 }
 
 /// Merges all that `walk` hands over, and returns the entries that were seen and what the walk says at its end.
@@ -240,7 +240,7 @@ fn merge_all<T>(
     let mut trouble = None;
     let told = walk(&mut |walked| {
         let merged = match walked {
-            Walked::Listing(listing) => merge.listing(listing),
+            Walked::Listing(listing) => merge.listing(*listing),
             // Whoever waits for the catalog comes in while the disk is waited for.
             Walked::Waiting => merge.let_go(),
         };

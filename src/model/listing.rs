@@ -105,7 +105,7 @@ pub struct Changes {
 #[derive(Clone, Debug)]
 pub enum Walked {
     /// The next directory.
-    Listing(Listing),
+    Listing(Box<Listing>),
     /// Nothing now: it waits for the disk. Whoever holds something that others wait for lets it go.
     Waiting,
 }

@@ -248,7 +248,7 @@ fn is_beside(folder: &Path, target: &Path) -> bool {
 /// [`Error::Copy`] if it cannot be opened as a directory.
 pub fn scan_tree(path: &Path, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<ScanStats, Error> {
     scan::scan(path, &mut |walked| match walked {
-        Walked::Listing(listing) => each(listing),
+        Walked::Listing(listing) => each(*listing),
         Walked::Waiting => ControlFlow::Continue(()),
     })
 }

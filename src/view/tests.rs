@@ -134,7 +134,7 @@ impl Source for Told {
         _: &Found,
         each: &mut dyn FnMut(Walked) -> ControlFlow<()>,
     ) -> Result<ScanStats, crate::source::Error> {
-        let _ = self.0.iter().try_for_each(|listing| each(Walked::Listing(listing.clone())));
+        let _ = self.0.iter().try_for_each(|listing| each(Walked::Listing(Box::new(listing.clone()))));
         Ok(ScanStats::default())
     }
 

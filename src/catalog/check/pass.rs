@@ -484,10 +484,8 @@ impl<'p, 'r> Pass<'p, 'r> {
                     format!("content {id}"),
                 );
             }
-            (Place::Inline(_), Some(target)) if kind == Kind::Symlink => {
-                if !has_text(self.c, target)? {
-                    self.add("texts", place, subject, "a link target has no text", String::new());
-                }
+            (Place::Inline(_), Some(target)) if kind == Kind::Symlink && !has_text(self.c, target)? => {
+                self.add("texts", place, subject, "a link target has no text", String::new());
             }
             (Place::OnDisk(Some(id)), Some(map)) => {
                 if let Err(e) = FileMap::decode(map) {

@@ -273,7 +273,9 @@ fn run(rule: &Rule, report: &mut Report<'_>, c: &Connection) -> rusqlite::Result
 
 /// Words that the program knows by types of its own.
 fn words(report: &mut Report<'_>, c: &Connection) -> rusqlite::Result<()> {
-    let known: [(&str, &str, fn(&str) -> bool); 3] = [
+    /// What is wrong, the query that finds the words, and whether a word is known.
+    type Known = (&'static str, &'static str, fn(&str) -> bool);
+    let known: [Known; 3] = [
         ("a source is of a kind that there is not", "SELECT id, NULL, kind FROM source", |word| {
             SourceKind::from_word(word).is_some()
         }),

@@ -51,7 +51,10 @@ impl<'h> Timeline<'h> {
             .map(|name| (generations.span(name.born, name.died), name))
             .filter(|(span, _)| !span.is_empty())
             .collect();
-        let spans = if is_root { vec![0..end] } else { names.iter().map(|(span, _)| span.clone()).collect() };
+        let spans: Vec<Range<usize>> = match is_root {
+            true => std::iter::once(0..end).collect(),
+            false => names.iter().map(|(span, _)| span.clone()).collect(),
+        };
         let life = union(spans.into_iter().filter(|span| !span.is_empty()).collect());
         let versions = history.versions.iter().filter(|version| !generations.is_unfinished(version.row.born));
         let versions = versions.map(|version| (generations.instants.place(version.row.born), version)).collect();

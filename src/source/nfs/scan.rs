@@ -85,7 +85,7 @@ fn deliver(queue: &Queue, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Sc
             stats.entries += read.listing.entries.len() as u64;
             stats.findings += read.listing.findings.len() as u64;
             stats.changed |= read.changed;
-            if each(Walked::Listing(read.listing)).is_break() {
+            if each(Walked::Listing(Box::new(read.listing))).is_break() {
                 return stats;
             }
         }
