@@ -389,7 +389,7 @@ fn line(us: Identity, verb: &str, since: Option<Time>) -> String {
     format!("pid={pid} start={start} ns={namespace} since={since} verb={verb}")
 }
 
-/// Reads what [`line`] wrote; none if it is something else, or was cut.
+/// Reads what [`line()`] wrote; none if it is something else, or was cut.
 fn parse(bytes: &[u8]) -> Option<(Identity, Held)> {
     let line = bytes.strip_suffix(b"\n")?;
     let key = b" verb=";

@@ -1,7 +1,7 @@
 //! What is backed up, and how its copies are found and walked: one trait, one type per kind of source.
 //!
 //! Promises: a source reads and never writes; it finds the copies of its generations and tells one of them
-//! as a stream of [`Listing`]s, breadth first, whatever the kind. After that nobody asks what kind it was.
+//! as a stream of [`crate::model::Listing`]s, breadth first, whatever the kind. After that nobody asks what kind it was.
 //! Trouble with one path is a finding inside its listing and does not stop the walk. Never sees the
 //! catalog: what is new or known is for the indexer.
 
