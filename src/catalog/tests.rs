@@ -477,7 +477,7 @@ fn every_statement_of_a_mount_is_a_search_by_its_index() {
     assert_eq!(plan(reader::NODE), ["SEARCH i USING PRIMARY KEY (node=? AND born<?)"]);
     assert_eq!(plan(reader::NAMES), ["SEARCH dirent USING INDEX dirent_node (node=?)"]);
     let version = [
-        "SEARCH i USING PRIMARY KEY (node=? AND born=?)",
+        "SEARCH i USING PRIMARY KEY (node=? AND born=?) LEFT-JOIN",
         "CORRELATED SCALAR SUBQUERY 1",
         "SEARCH v USING PRIMARY KEY (node=? AND born<?)",
     ];
