@@ -635,12 +635,16 @@ fn snapshots_under_names_that_rotate_are_not_indexed_again() {
 }
 
 #[test]
-fn a_copy_dated_in_the_future_is_told() {
+fn a_copy_dated_in_the_future_is_reported_and_is_not_the_latest() {
     let site = Site::with_source();
-    sh(&site.path("copies"), "mkdir 2037-01-01; echo x > 2037-01-01/f");
+    sh(&site.path("copies"), "for d in 2024-11-18 9000-01-01; do mkdir $d; echo $d > $d/$d; done");
     let told = index(&site, &["homes"], 1);
-    assert!(told.contains("the generation 2037-01-01T00:00:00Z lies in the future"), "{told}");
+    assert!(told.contains("the generation 9000-01-01T00:00:00Z lies in the future"), "{told}");
     index(&site, &["homes"], 0);
+    assert_eq!(site.ok(&["ls", "homes"]), "2024-11-18\n");
+    let mnt = site.mount(&[]);
+    assert_eq!(sh(&mnt, "ls @latest/homes homes/@latest").matches("2024-11-18").count(), 2);
+    assert_eq!(sh(&mnt, "ls @9000-01-01T000000Z/homes"), "9000-01-01\n");
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) fn run(args: &ResolveArgs, world: &World) -> Result<Outcome, Failure>
     let (mut rows, mut values) = (Vec::new(), Vec::new());
     for source in reader.sources()? {
         let generations = reader.generations(source.id)?;
-        let picked = pick(&generations, as_of);
+        let picked = pick(&generations, as_of, now);
         let (shown, why) = match (picked, generations.first()) {
             (Some(g), _) => (g.taken_at.to_string(), super::generations::notes(g)),
             (None, Some(first)) => ("absent".to_owned(), format!("its first generation is of {}", first.taken_at)),

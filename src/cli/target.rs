@@ -54,7 +54,7 @@ pub(super) fn generation_at(
         None => AsOf::Latest,
     };
     let generations = reader.generations(source.id)?;
-    match pick(&generations, as_of) {
+    match pick(&generations, as_of, world.clock.now()) {
         Some(generation) => Ok(generation.clone()),
         None => {
             let why = match generations.first() {
@@ -83,7 +83,7 @@ pub(super) fn generation_of(reader: &Reader, source: &SourceRow, date: &str, wor
         AsOf::At(at) => at,
         as_of => {
             let none = || Failure::new(format!("source {:?} has no generation yet", source.name));
-            return pick(&generations, as_of).map(|generation| generation.taken_at).ok_or_else(none);
+            return pick(&generations, as_of, now).map(|generation| generation.taken_at).ok_or_else(none);
         }
     };
     let since = parse_instant(date, now, &world.zone, Fold::Refuse)?;
@@ -102,12 +102,13 @@ pub(super) fn generation_of(reader: &Reader, source: &SourceRow, date: &str, wor
     }
 }
 
-/// Returns the newest generation that `as_of` allows.
-pub(super) fn pick(generations: &[GenerationRow], as_of: AsOf) -> Option<&GenerationRow> {
+/// Returns the newest generation that `as_of` allows. One that lies in the future is not the latest yet.
+pub(super) fn pick(generations: &[GenerationRow], as_of: AsOf, now: Time) -> Option<&GenerationRow> {
+    let newest = |at: Time| generations.iter().rev().find(|g| g.taken_at <= at);
     match as_of {
-        AsOf::Latest => generations.last(),
+        AsOf::Latest => newest(now),
         AsOf::Oldest => generations.first(),
-        AsOf::At(at) => generations.iter().rev().find(|g| g.taken_at <= at),
+        AsOf::At(at) => newest(at),
     }
 }
 

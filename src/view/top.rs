@@ -62,8 +62,10 @@ impl Tree {
     /// before every generation.
     fn instant_meant(&self, snapshot: &Snapshot, source: Option<SourceId>, name: &[u8]) -> Option<Time> {
         let date = std::str::from_utf8(name.strip_prefix(b"@")?).ok()?;
-        match parse_date(date, self.clock.now(), &self.zone, Fold::Later).ok()? {
-            AsOf::Latest => snapshot.instants(source).last().copied(),
+        let now = self.clock.now();
+        match parse_date(date, now, &self.zone, Fold::Later).ok()? {
+            // One that lies in the future is not the latest yet.
+            AsOf::Latest => snapshot.newest(source, now),
             AsOf::Oldest => snapshot.instants(source).first().copied(),
             AsOf::At(at) => snapshot.newest(source, at),
         }
