@@ -51,7 +51,7 @@ pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {
     if args.json {
         output::json(&serde_json::to_value(&report).map_err(|e| Failure::because("writing the answer", &e))?)?;
     }
-    print_quiet(&report, world)?;
+    print_quiet(&report);
     Ok(match report.outcome() {
         index::Outcome::Done => Outcome::Done,
         index::Outcome::Findings => Outcome::WithFindings,
@@ -184,7 +184,7 @@ fn print_indexed(source: &str, done: &Indexed) {
         eprintln!("the copy {path:?} is empty: was the share mounted when it was made?");
     }
     if done.in_future {
-        eprintln!("the generation {at} lies in the future: is its date right, and the clock?");
+        eprintln!("the generation {at} lies in the future, and is not the latest until then: is its date right?");
     }
 }
 
@@ -210,16 +210,13 @@ fn print_gone(source: &str, gone: &Gone) {
 }
 
 /// Says that there was nothing to do, where nothing else was said.
-fn print_quiet(report: &Report, world: &World) -> Result<(), Failure> {
+fn print_quiet(report: &Report) {
     match report.sources.as_slice() {
-        [one] if one.is_quiet() => {
-            let source = world.reader()?.source(&one.source)?;
-            match (source.kind == SourceKind::Block.word(), one.forgotten) {
-                (true, 0) => eprintln!("nothing to index: no image of \"{}\" is new", one.source),
-                (true, _) => eprintln!("nothing to index: no image of \"{}\" is new{}", one.source, known(one)),
-                (false, _) => eprintln!("nothing to index: no copy of \"{}\" is new{}", one.source, known(one)),
-            }
-        }
+        [one] if one.is_quiet() => match (one.kind == SourceKind::Block.word(), one.forgotten) {
+            (true, 0) => eprintln!("nothing to index: no image of \"{}\" is new", one.source),
+            (true, _) => eprintln!("nothing to index: no image of \"{}\" is new{}", one.source, known(one)),
+            (false, _) => eprintln!("nothing to index: no copy of \"{}\" is new{}", one.source, known(one)),
+        },
         [] => eprintln!("nothing to index: there is no source"),
         [_] => {}
         all if all.iter().all(SourceReport::is_quiet) => {
@@ -227,7 +224,6 @@ fn print_quiet(report: &Report, world: &World) -> Result<(), Failure> {
         }
         _ => {}
     }
-    Ok(())
 }
 
 /// Returns how many copies there are, in brackets.

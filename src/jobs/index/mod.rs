@@ -225,6 +225,7 @@ impl<'w> Work<'w> {
         };
         SourceReport {
             source: self.source.name.clone(),
+            kind: self.source.kind.clone(),
             result,
             known: self.known,
             forgotten: self.forgotten,

@@ -20,6 +20,8 @@ pub struct Report {
 pub struct SourceReport {
     /// Its name.
     pub source: String,
+    /// The word of its kind.
+    pub kind: String,
     /// How it ended.
     pub result: Outcome,
     /// Copies whose generations are there, before the run.
