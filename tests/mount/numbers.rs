@@ -210,8 +210,8 @@ fn a_user_who_looks_up_dates_without_end_uses_nothing_up_and_disturbs_nobody() {
 /// By SQL, with trees of a top directory alone.
 const SOURCES_AND_NIGHTS: &str = "
     WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 100)
-    INSERT INTO source(id, uuid, name, kind, settings, root, next_node, added_at)
-    SELECT i, randomblob(16), printf('s%03d', i), kind, settings, i << 16, (i << 16) + 1, added_at FROM n, source WHERE id = 1;
+    INSERT INTO source(id, uuid, name, kind, settings, rule, by_inode, root, next_node, added_at)
+    SELECT i, randomblob(16), printf('s%03d', i), kind, settings, rule, by_inode, i << 16, (i << 16) + 1, added_at FROM n, source WHERE id = 1;
     INSERT INTO node_block(block, source) SELECT id, id FROM source WHERE id > 1;
     INSERT INTO inode SELECT s.root, i.born, i.perm, i.size, i.allocated, i.mtime, i.mtime_ns, i.ctime_ns, i.nlink, i.place, i.content, i.bytes
       FROM inode i, source s WHERE i.node = 1 << 16 AND s.id > 1;
