@@ -55,7 +55,9 @@ pub(super) fn between(old: &NodeRow, new: &NodeRow, rule: Rule, same_place: bool
     let same_stamp = old.size_bytes == new.size_bytes && old.mtime == new.mtime;
     // A link has other bytes where its target differs; of a directory size and mtime are attributes.
     let is_file = new.place.holds_a_file();
-    if !same_place
+    // A directory that could not be listed, or can be again: nobody saw other bytes.
+    let other_listing = matches!((old.place, new.place), (Place::None, Place::Lost) | (Place::Lost, Place::None));
+    if (!same_place && !other_listing)
         || !same_bytes
         || (is_file && old.size_bytes != new.size_bytes)
         || (new.place.is_in_a_copy() && !same_stamp)
@@ -63,7 +65,12 @@ pub(super) fn between(old: &NodeRow, new: &NodeRow, rule: Rule, same_place: bool
         ops |= ChangeOps::CONTENT;
     }
     let other_stamp = !same_stamp && !new.place.is_in_a_copy();
-    if old.perm != new.perm || old.nlink != new.nlink || other_stamp || (rule.by_inode && old.ctime != new.ctime) {
+    if other_listing
+        || old.perm != new.perm
+        || old.nlink != new.nlink
+        || other_stamp
+        || (rule.by_inode && old.ctime != new.ctime)
+    {
         ops |= ChangeOps::ATTRIBUTES;
     }
     ops
