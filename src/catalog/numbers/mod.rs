@@ -21,7 +21,7 @@ use crate::model::{GenerationId, NodeId, ViewId, chain};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 /// Bits of an inode number that tell the node; the [`VIEW_BITS`] above them tell the view, and the uppermost one stays 0.
@@ -176,6 +176,8 @@ impl Numbers {
 
     /// Goes on with the numbers of another catalog in the place of this one, above all that were given.
     pub fn go_on_with(&self, of: CatalogId) {
+        // What is being given is of the catalog that was there when it began.
+        let _giving = self.giving();
         let mut known = self.write();
         if known.of != of {
             let in_memory = known.in_memory.keys().map(|view| (*view, None)).collect();
@@ -212,7 +214,8 @@ impl Numbers {
         }
     }
 
-    /// Returns the vector that has the number `view`; none if no mount ever gave it. From memory, or two reads of the file.
+    /// Returns the vector that has the number `view`; none if no mount ever gave it. From memory, or the first
+    /// time two reads of the file.
     pub fn vector(&self, view: ViewId) -> Option<Vector> {
         let (known, of) = {
             let known = self.read();
@@ -221,13 +224,16 @@ impl Numbers {
         if known.is_some() || !IN_FILE.contains(&view.0) {
             return known;
         }
-        match file::vector(&self.catalog, of, view) {
-            Ok(found) => found,
-            Err(e) => {
-                tracing::debug!("number {view} of a view is not known: {}", chain(&e));
-                None
-            }
+        let found = file::vector(&self.catalog, of, view).unwrap_or_else(|e| {
+            tracing::debug!("number {view} of a view is not known: {}", chain(&e));
+            None
+        })?;
+        let mut known = self.write();
+        if known.of == of {
+            known.vectors.insert(view, found);
+            known.views.entry(found).or_insert(view);
         }
+        Some(found)
     }
 
     /// Returns the number of each of `vectors`; those that have none get one, which is on the disk when this returns.
@@ -239,21 +245,22 @@ impl Numbers {
     /// # Errors
     /// [`Error::NumbersUsedUp`] when there are none in memory either.
     pub fn give(&self, vectors: &[Vector]) -> Result<Vec<ViewId>, Error> {
-        let mut giving = self.giving.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut giving = self.giving();
         let (missing, of) = {
             let known = self.read();
             let missing: Vec<Vector> = vectors.iter().filter(|v| !known.views.contains_key(v)).copied().collect();
             (missing, known.of)
         };
-        let given = match missing.is_empty() {
-            true => file::Given::default(),
-            false => file::give(&self.catalog, of, &missing, giving.free.clone(), self.lock_wait),
-        };
-        giving.take_note_of(&given);
+        let mut in_file = HashMap::new();
+        if !missing.is_empty() {
+            let given = file::give(&self.catalog, of, &missing, giving.free.clone(), self.lock_wait);
+            giving.take_note_of(&given);
+            in_file = given.views;
+        }
         let mut known = self.write();
         let mut views = Vec::with_capacity(vectors.len());
         for vector in vectors {
-            let view = match known.views.get(vector).or_else(|| given.views.get(vector)) {
+            let view = match known.views.get(vector).or_else(|| in_file.get(vector)) {
                 Some(view) => *view,
                 None => known.give_in_memory(*vector, &self.in_memory).ok_or_else(|| self.used_up())?,
             };
@@ -266,6 +273,10 @@ impl Numbers {
     fn used_up(&self) -> Error {
         let bits = (FIRST_PASSING - FIRST_VECTOR).ilog2();
         Error::NumbersUsedUp { path: self.catalog.clone(), of: "views of all sources", bits }
+    }
+
+    fn giving(&self) -> MutexGuard<'_, Giving> {
+        self.giving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {

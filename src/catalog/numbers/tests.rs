@@ -73,7 +73,7 @@ fn a_vector_has_one_number_in_every_mount_and_after_a_restart() {
     assert_eq!(third.vector(ViewId(FIRST + 2)), Some(vector(2)), "asked for by number, before anything else");
     assert_eq!(third.vector(ViewId(FIRST + 6)), None);
     assert_eq!(third.vector(ViewId(1 << 26)), None, "the record of the catalog is none of a vector");
-    assert_eq!(third.known(vector(2)), None, "it was not looked up yet");
+    assert_eq!((third.known(vector(2)), third.known(vector(3))), (Some(ViewId(FIRST + 2)), None), "what it has read");
     assert_eq!(third.give(&vectors(0..5)).unwrap(), views(FIRST..FIRST + 5));
     assert_eq!(world.records(), 1 + 6);
     assert_eq!(fs::metadata(world.file()).unwrap().permissions().mode() & 0o7777, 0o600);
