@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use tempfile::TempDir;
 
 const DISK_BYTES: usize = 4 << 20;
@@ -50,9 +50,31 @@ impl World {
         self.run("qemu-io", ["-f", "qcow2", image].into_iter().chain(commands));
     }
 
+    /// Makes an image that is encrypted with LUKS.
+    ///
+    /// QEMU first measures how fast the processor derives a key, and gives up when the clock of the processor is
+    /// too coarse on a busy machine; then it is asked again.
+    fn encrypted(&self, name: &str) {
+        let options = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10";
+        let line = format!("create -q -f qcow2 --object secret,id=s,data=x -o {options} {name} 1M");
+        for _ in 0..50 {
+            let output = self.output("qemu-img", &line.split_whitespace().collect::<Vec<_>>());
+            if output.status.success() {
+                return;
+            }
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(said.contains("Unable to get accurate CPU usage"), "qemu-img {line}: {said}");
+        }
+        panic!("qemu-img {line}: the clock of the processor was too coarse 50 times");
+    }
+
+    fn output(&self, program: &str, arguments: &[&str]) -> Output {
+        Command::new(program).args(arguments).current_dir(self.directory.path()).output().unwrap()
+    }
+
     fn run<'a>(&self, program: &str, arguments: impl Iterator<Item = &'a str>) -> Vec<u8> {
         let arguments: Vec<&str> = arguments.collect();
-        let output = Command::new(program).args(&arguments).current_dir(self.directory.path()).output().unwrap();
+        let output = self.output(program, &arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{program} {arguments:?}: {said}");
         output.stdout
@@ -300,9 +322,7 @@ fn a_chain_that_is_not_all_there_is_an_error() {
 #[test]
 fn an_encrypted_image_is_refused() {
     let Some(world) = World::new() else { return };
-    let secret = "secret,id=s,data=x";
-    let options = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10";
-    world.img(&format!("create -q -f qcow2 --object {secret} -o {options} locked.qcow2 1M"));
+    world.encrypted("locked.qcow2");
     let path = world.path("locked.qcow2");
     let error = image::open(&path, &world.folders()).unwrap_err().to_string();
     assert_eq!(error, format!("image {path:?} is encrypted (LUKS), and no key is known"));
