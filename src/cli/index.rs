@@ -70,7 +70,7 @@ fn foreign(
         return Err(Failure::new("--list is for one source, by its name"));
     };
     let SourceRun { lock: _lock, source, mut writer } = world.source_run("index", &name)?;
-    let kind = SourceKind::from_word(&source.kind).ok_or_else(|| super::unknown_kind(&source))?;
+    let kind = SourceKind::from_word(&source.kind).ok_or_else(|| super::target::unknown_kind(&source))?;
     let what = match kind {
         SourceKind::Gluster => return foreign::run(&mut writer, &source, list, args, world),
         SourceKind::Nfs => "a full copy",

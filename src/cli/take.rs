@@ -30,7 +30,7 @@ pub(super) fn run(args: &TakeArgs, world: &World) -> Result<Outcome, Failure> {
             ))
             .hint(format!("asof index {} indexes those that are there", source.name)));
         }
-        None => return Err(super::unknown_kind(&source)),
+        None => return Err(super::target::unknown_kind(&source)),
     }
     let disk = &args.disk;
     let words = [&disk.nbd, &disk.bitmap, &disk.checkpoint, &disk.since, &disk.location];

@@ -2,8 +2,8 @@
 //!
 //! Promises: a source's name has neither `@` nor `:`, so the first of them ends it; a path is bytes.
 
-use super::World;
 use super::report::Failure;
+use super::world::World;
 use crate::catalog::{GenerationRow, Reader, SourceRow};
 use crate::model::{AsOf, Fold, Kind, NodeId, RelPath, Time, parse_date, parse_instant};
 use std::ffi::OsStr;
@@ -140,6 +140,11 @@ pub(super) fn node_at(
         walked.push(&name);
     }
     Ok(here)
+}
+
+/// Says that `source` is of a kind that another version of this program made.
+pub(super) fn unknown_kind(source: &SourceRow) -> Failure {
+    Failure::new(format!("source {:?} is of kind {:?}, which this asof does not know", source.name, source.kind))
 }
 
 #[cfg(test)]
