@@ -3,9 +3,12 @@
 //! Promises: what is parsed here is plain text and paths; dates and targets are read by the verbs, which
 //! know the clock and the zone.
 
-use crate::model::Consistency;
-use crate::source::block::Method;
+mod shared;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(super) use shared::{
+    COPIES, ConsistencyArg, GuestArgs, HOST, JsonArgs, NEW_SOURCE, PRINT_JSON, SOURCE, VOLUME, YesNo,
+};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -102,7 +105,7 @@ pub(super) enum SourceKindArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct BlockArgs {
-    /// Its name; a directory of that name appears in every view
+    #[arg(help = NEW_SOURCE)]
     pub(super) name: String,
     /// The directory that holds the images; only files in it are opened
     #[arg(long, value_name = "DIR")]
@@ -171,54 +174,13 @@ pub(super) struct DiskHowArgs {
     pub(super) consistency: Option<ConsistencyArg>,
 }
 
-/// Which guest of libvirt, and how its disk is taken.
-#[derive(Debug, Args)]
-pub(super) struct GuestArgs {
-    /// The libvirt domain whose disk asof take takes; virsh must be installed
-    #[arg(long, value_name = "NAME")]
-    pub(super) domain: Option<String>,
-    /// The disk of that domain, as virsh domblklist calls it: vda [default: the only one]
-    #[arg(long, value_name = "DISK")]
-    pub(super) disk: Option<String>,
-    /// Who moves the bytes of a domain's disk: asof reads them (pull), or QEMU writes a qcow2 file (push) [default: pull]
-    #[arg(long, value_name = "HOW")]
-    pub(super) method: Option<MethodArg>,
-}
-
-impl GuestArgs {
-    /// Tells whether anything is said of a guest.
-    pub(super) fn is_given(&self) -> bool {
-        self.domain.is_some() || self.disk.is_some() || self.method.is_some()
-    }
-}
-
-/// Who moves the bytes of a guest's disk.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum MethodArg {
-    /// This program reads them
-    Pull,
-    /// QEMU writes them
-    Push,
-}
-
-impl From<MethodArg> for Method {
-    fn from(arg: MethodArg) -> Self {
-        match arg {
-            MethodArg::Pull => Self::Pull,
-            MethodArg::Push => Self::Push,
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub(super) struct GlusterArgs {
-    /// Its name; a directory of that name appears in every view
+    #[arg(help = NEW_SOURCE)]
     pub(super) name: String,
-    /// A server of the volume
-    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    #[arg(long, value_name = "HOST", default_value = "localhost", help = HOST)]
     pub(super) host: String,
-    /// The volume
-    #[arg(long, value_name = "VOLUME", required_unless_present = "lists")]
+    #[arg(long, value_name = "VOLUME", required_unless_present = "lists", help = VOLUME)]
     pub(super) volume: Option<String>,
     /// The directory that holds the copies, each in NAME/INSTANT
     #[arg(long, value_name = "DIR", required_unless_present = "lists")]
@@ -285,9 +247,9 @@ pub(super) enum GlusterVerb {
 pub(super) struct RegisterArgs {
     /// Its name: 2 to 256 letters, digits, - and _; not "default"
     pub(super) session: String,
-    /// A server of the volume
+    #[arg(help = HOST)]
     pub(super) host: String,
-    /// The volume
+    #[arg(help = VOLUME)]
     pub(super) volume: String,
     #[command(flatten)]
     pub(super) how: AskArgs,
@@ -324,9 +286,9 @@ pub(super) struct ChangesArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct FullArgs {
-    /// A server of the volume
+    #[arg(help = HOST)]
     pub(super) host: String,
-    /// The volume
+    #[arg(help = VOLUME)]
     pub(super) volume: String,
     #[command(flatten)]
     pub(super) how: AskArgs,
@@ -336,9 +298,9 @@ pub(super) struct FullArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct IncArgs {
-    /// A server of the volume
+    #[arg(help = HOST)]
     pub(super) host: String,
-    /// The volume
+    #[arg(help = VOLUME)]
     pub(super) volume: String,
     /// The beginning: unix seconds, or any date
     #[arg(allow_hyphen_values = true)]
@@ -420,7 +382,7 @@ pub(super) struct ScanBrickArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct TakeArgs {
-    /// The source
+    #[arg(help = SOURCE)]
     pub(super) name: String,
     /// Copy everything, not only what changed
     #[arg(long, conflicts_with = "differential")]
@@ -433,8 +395,7 @@ pub(super) struct TakeArgs {
     pub(super) rescan: bool,
     #[command(flatten)]
     pub(super) disk: TakeDiskArgs,
-    /// Print JSON
-    #[arg(long)]
+    #[arg(long, help = PRINT_JSON)]
     pub(super) json: bool,
 }
 
@@ -465,10 +426,9 @@ pub(super) struct TakeDiskArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct NfsArgs {
-    /// Its name; a directory of that name appears in every view
+    #[arg(help = NEW_SOURCE)]
     pub(super) name: String,
-    /// The directory that holds one directory for each copy
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help = COPIES)]
     pub(super) copies: PathBuf,
     #[command(flatten)]
     pub(super) how: HowArgs,
@@ -476,15 +436,13 @@ pub(super) struct NfsArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct SetArgs {
-    /// The source
+    #[arg(help = SOURCE)]
     pub(super) name: String,
-    /// The directory that holds one directory for each copy
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help = COPIES)]
     pub(super) copies: Option<PathBuf>,
     #[command(flatten)]
     pub(super) how: HowArgs,
-    /// A server of the volume
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", help = HOST)]
     pub(super) host: Option<String>,
     /// The directory that holds new copies; those that are there are found where they were
     #[arg(long, value_name = "DIR")]
@@ -538,35 +496,21 @@ pub(super) enum IdentityArg {
     Inode,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum YesNo {
-    Yes,
-    No,
-}
-
 #[derive(Debug, Args)]
 pub(super) struct SourceNameArgs {
-    /// The source
+    #[arg(help = SOURCE)]
     pub(super) name: String,
-    /// Print JSON
-    #[arg(long)]
+    #[arg(long, help = PRINT_JSON)]
     pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct RemoveArgs {
-    /// The source
+    #[arg(help = SOURCE)]
     pub(super) name: String,
     /// Do it even though the source has generations
     #[arg(long)]
     pub(super) force: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct JsonArgs {
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -590,8 +534,7 @@ pub(super) struct IndexArgs {
     pub(super) disk: DiskArgs,
     #[command(flatten)]
     pub(super) foreign: ForeignArgs,
-    /// Print JSON
-    #[arg(long)]
+    #[arg(long, help = PRINT_JSON)]
     pub(super) json: bool,
 }
 
@@ -617,30 +560,6 @@ pub(super) enum FormatArg {
     Raw,
     /// QEMU's own
     Qcow2,
-}
-
-/// What is promised of the data of a disk.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum ConsistencyArg {
-    /// The programs had written all, and waited
-    App,
-    /// The file systems were frozen
-    Frozen,
-    /// As after a power failure
-    Crash,
-    /// Nothing
-    None,
-}
-
-impl From<ConsistencyArg> for Consistency {
-    fn from(arg: ConsistencyArg) -> Self {
-        match arg {
-            ConsistencyArg::App => Self::App,
-            ConsistencyArg::Frozen => Self::Frozen,
-            ConsistencyArg::Crash => Self::Crash,
-            ConsistencyArg::None => Self::None,
-        }
-    }
 }
 
 /// A list of changes of another tool.
@@ -687,8 +606,7 @@ pub(super) enum ListFormatArg {
 pub(super) struct GenerationsArgs {
     /// The source [default: all]
     pub(super) name: Option<String>,
-    /// Print JSON
-    #[arg(long)]
+    #[arg(long, help = PRINT_JSON)]
     pub(super) json: bool,
 }
 
@@ -699,8 +617,7 @@ pub(super) struct ShowArgs {
     /// As of when, for an entry [default: latest]
     #[arg(long, value_name = "DATE", allow_hyphen_values = true)]
     pub(super) at: Option<String>,
-    /// Print JSON
-    #[arg(long)]
+    #[arg(long, help = PRINT_JSON)]
     pub(super) json: bool,
 }
 
@@ -714,8 +631,7 @@ pub(super) struct LsArgs {
     /// Long listing: mode, links, owner, group, size, mtime, name
     #[arg(short, long)]
     pub(super) long: bool,
-    /// Print JSON
-    #[arg(long)]
+    #[arg(long, help = PRINT_JSON)]
     pub(super) json: bool,
 }
 
@@ -724,8 +640,7 @@ pub(super) struct ResolveArgs {
     /// The date
     #[arg(allow_hyphen_values = true)]
     pub(super) date: String,
-    /// Print JSON
-    #[arg(long)]
+    #[arg(long, help = PRINT_JSON)]
     pub(super) json: bool,
 }
 

@@ -1,0 +1,95 @@
+//! What the arguments of several verbs have in common: each text of help that is said more than once, and each group of
+//! arguments that more than one verb has, stand here once.
+//! Names no verb.
+
+use crate::model::Consistency;
+use crate::source::block::Method;
+use clap::{Args, ValueEnum};
+
+/// The help of a source that is there.
+pub(in crate::cli) const SOURCE: &str = "The source";
+/// The help of a source that is made.
+pub(in crate::cli) const NEW_SOURCE: &str = "Its name; a directory of that name appears in every view";
+/// The help of the copies of a share.
+pub(in crate::cli) const COPIES: &str = "The directory that holds one directory for each copy";
+/// The help of where a volume is asked for.
+pub(in crate::cli) const HOST: &str = "A server of the volume";
+/// The help of the volume.
+pub(in crate::cli) const VOLUME: &str = "The volume";
+/// The help of `--json`.
+pub(in crate::cli) const PRINT_JSON: &str = "Print JSON";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct JsonArgs {
+    #[arg(long, help = PRINT_JSON)]
+    pub(in crate::cli) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum YesNo {
+    Yes,
+    No,
+}
+
+/// What is promised of the data of a disk.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(in crate::cli) enum ConsistencyArg {
+    /// The programs had written all, and waited
+    App,
+    /// The file systems were frozen
+    Frozen,
+    /// As after a power failure
+    Crash,
+    /// Nothing
+    None,
+}
+
+impl From<ConsistencyArg> for Consistency {
+    fn from(arg: ConsistencyArg) -> Self {
+        match arg {
+            ConsistencyArg::App => Self::App,
+            ConsistencyArg::Frozen => Self::Frozen,
+            ConsistencyArg::Crash => Self::Crash,
+            ConsistencyArg::None => Self::None,
+        }
+    }
+}
+
+/// Which guest of libvirt, and how its disk is taken.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct GuestArgs {
+    /// The libvirt domain whose disk asof take takes; virsh must be installed
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) domain: Option<String>,
+    /// The disk of that domain, as virsh domblklist calls it: vda [default: the only one]
+    #[arg(long, value_name = "DISK")]
+    pub(in crate::cli) disk: Option<String>,
+    /// Who moves the bytes of a domain's disk: asof reads them (pull), or QEMU writes a qcow2 file (push) [default: pull]
+    #[arg(long, value_name = "HOW")]
+    pub(in crate::cli) method: Option<MethodArg>,
+}
+
+impl GuestArgs {
+    /// Tells whether anything is said of a guest.
+    pub(in crate::cli) fn is_given(&self) -> bool {
+        self.domain.is_some() || self.disk.is_some() || self.method.is_some()
+    }
+}
+
+/// Who moves the bytes of a guest's disk.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(in crate::cli) enum MethodArg {
+    /// This program reads them
+    Pull,
+    /// QEMU writes them
+    Push,
+}
+
+impl From<MethodArg> for Method {
+    fn from(arg: MethodArg) -> Self {
+        match arg {
+            MethodArg::Pull => Self::Pull,
+            MethodArg::Push => Self::Push,
+        }
+    }
+}
