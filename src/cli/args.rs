@@ -5,6 +5,7 @@
 
 mod shared;
 
+use super::generations::GenerationsArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use shared::{
     COPIES, ConsistencyArg, GuestArgs, HOST, JsonArgs, NEW_SOURCE, PRINT_JSON, SOURCE, VOLUME, YesNo,
@@ -600,14 +601,6 @@ pub(super) enum ListFormatArg {
     Nul,
     /// One JSON object a line: {"what":"rename","path":"new","old_path":"old"}
     Json,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct GenerationsArgs {
-    /// The source [default: all]
-    pub(super) name: Option<String>,
-    #[arg(long, help = PRINT_JSON)]
-    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,11 +2,20 @@
 //! One row a generation, oldest first.
 
 use super::World;
-use super::args::GenerationsArgs;
+use super::args::PRINT_JSON;
 use super::output::{self, grouped, human_bytes};
 use super::report::{Failure, Outcome};
 use crate::catalog::GenerationRow;
+use clap::Args;
 use serde_json::json;
+
+#[derive(Debug, Args)]
+pub(super) struct GenerationsArgs {
+    /// The source [default: all]
+    pub(super) name: Option<String>,
+    #[arg(long, help = PRINT_JSON)]
+    pub(super) json: bool,
+}
 
 pub(super) fn run(args: &GenerationsArgs, world: &World) -> Result<Outcome, Failure> {
     let reader = world.reader()?;
