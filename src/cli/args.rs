@@ -6,6 +6,7 @@
 mod shared;
 
 use super::generations::GenerationsArgs;
+use super::show::ShowArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use shared::{
     COPIES, ConsistencyArg, GuestArgs, HOST, JsonArgs, NEW_SOURCE, PRINT_JSON, SOURCE, VOLUME, YesNo,
@@ -601,17 +602,6 @@ pub(super) enum ListFormatArg {
     Nul,
     /// One JSON object a line: {"what":"rename","path":"new","old_path":"old"}
     Json,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ShowArgs {
-    /// SOURCE, SOURCE@DATE (a generation) or SOURCE:PATH (an entry)
-    pub(super) target: std::ffi::OsString,
-    /// As of when, for an entry [default: latest]
-    #[arg(long, value_name = "DATE", allow_hyphen_values = true)]
-    pub(super) at: Option<String>,
-    #[arg(long, help = PRINT_JSON)]
-    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

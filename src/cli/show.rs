@@ -2,15 +2,27 @@
 //! An entry's facts are those of `stat`, and where its bytes are.
 
 use super::World;
-use super::args::ShowArgs;
+use super::args::PRINT_JSON;
 use super::ls::{device, kind_word, link_target, mode_text};
 use super::output::{self, grouped, human_bytes};
 use super::report::{Failure, Outcome};
 use super::target::{Target, generation_at, node_at};
 use crate::catalog::{GenerationRow, Perm, Place, Reader, SourceRow};
 use crate::model::{FOREVER, NodeId, RelPath, Time, escape_bytes};
+use clap::Args;
 use serde_json::{Map, Value};
 use std::io::Write;
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// SOURCE, SOURCE@DATE (a generation) or SOURCE:PATH (an entry)
+    pub(super) target: std::ffi::OsString,
+    /// As of when, for an entry [default: latest]
+    #[arg(long, value_name = "DATE", allow_hyphen_values = true)]
+    pub(super) at: Option<String>,
+    #[arg(long, help = PRINT_JSON)]
+    pub(super) json: bool,
+}
 
 pub(super) fn run(args: &ShowArgs, world: &World) -> Result<Outcome, Failure> {
     match Target::parse(&args.target)? {
