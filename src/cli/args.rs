@@ -6,6 +6,7 @@
 mod shared;
 
 use super::generations::GenerationsArgs;
+use super::ls::LsArgs;
 use super::show::ShowArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use shared::{
@@ -602,20 +603,6 @@ pub(super) enum ListFormatArg {
     Nul,
     /// One JSON object a line: {"what":"rename","path":"new","old_path":"old"}
     Json,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct LsArgs {
-    /// SOURCE or SOURCE:PATH [default: the sources]
-    pub(super) target: Option<std::ffi::OsString>,
-    /// As of when [default: latest]
-    #[arg(long, value_name = "DATE", allow_hyphen_values = true)]
-    pub(super) at: Option<String>,
-    /// Long listing: mode, links, owner, group, size, mtime, name
-    #[arg(short, long)]
-    pub(super) long: bool,
-    #[arg(long, help = PRINT_JSON)]
-    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

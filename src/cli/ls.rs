@@ -2,18 +2,33 @@
 //! Names that are not plain text are shown escaped, as in SQL.
 
 use super::World;
-use super::args::LsArgs;
+use super::args::PRINT_JSON;
 use super::output;
 use super::report::{Failure, Outcome};
 use super::target::{Target, generation_at, node_at};
 use crate::catalog::{DirEntry, Perm, Place, Reader};
 use crate::model::{Kind, RelPath, Timestamp, escape_bytes};
+use clap::Args;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::ops::ControlFlow;
 
 /// Entries read from the catalog before they are printed.
 const BATCH: usize = 4096;
+
+#[derive(Debug, Args)]
+pub(super) struct LsArgs {
+    /// SOURCE or SOURCE:PATH [default: the sources]
+    pub(super) target: Option<std::ffi::OsString>,
+    /// As of when [default: latest]
+    #[arg(long, value_name = "DATE", allow_hyphen_values = true)]
+    pub(super) at: Option<String>,
+    /// Long listing: mode, links, owner, group, size, mtime, name
+    #[arg(short, long)]
+    pub(super) long: bool,
+    #[arg(long, help = PRINT_JSON)]
+    pub(super) json: bool,
+}
 
 pub(super) fn run(args: &LsArgs, world: &World) -> Result<Outcome, Failure> {
     let reader = world.reader()?;
