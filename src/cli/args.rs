@@ -7,6 +7,7 @@ mod shared;
 
 use super::generations::GenerationsArgs;
 use super::ls::LsArgs;
+use super::resolve::ResolveArgs;
 use super::show::ShowArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use shared::{
@@ -603,15 +604,6 @@ pub(super) enum ListFormatArg {
     Nul,
     /// One JSON object a line: {"what":"rename","path":"new","old_path":"old"}
     Json,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ResolveArgs {
-    /// The date
-    #[arg(allow_hyphen_values = true)]
-    pub(super) date: String,
-    #[arg(long, help = PRINT_JSON)]
-    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,13 +2,23 @@
 //! Refuses a local time that a clock change repeats; a mount takes the later one.
 
 use super::World;
-use super::args::ResolveArgs;
+use super::args::PRINT_JSON;
 use super::output;
 use super::report::{Failure, Outcome};
 use super::target::pick;
 use crate::clock::Clock;
 use crate::model::{AsOf, Fold, parse_date};
+use clap::Args;
 use serde_json::json;
+
+#[derive(Debug, Args)]
+pub(super) struct ResolveArgs {
+    /// The date
+    #[arg(allow_hyphen_values = true)]
+    pub(super) date: String,
+    #[arg(long, help = PRINT_JSON)]
+    pub(super) json: bool,
+}
 
 pub(super) fn run(args: &ResolveArgs, world: &World) -> Result<Outcome, Failure> {
     let now = world.clock.now();
