@@ -9,6 +9,7 @@ use super::generations::GenerationsArgs;
 use super::ls::LsArgs;
 use super::resolve::ResolveArgs;
 use super::show::ShowArgs;
+use super::sql::SqlArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use shared::{
     COPIES, ConsistencyArg, GuestArgs, HOST, JsonArgs, NEW_SOURCE, PRINT_JSON, SOURCE, VOLUME, YesNo,
@@ -604,25 +605,6 @@ pub(super) enum ListFormatArg {
     Nul,
     /// One JSON object a line: {"what":"rename","path":"new","old_path":"old"}
     Json,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct SqlArgs {
-    /// The query; - reads it from standard input
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
-    pub(super) query: Option<String>,
-    /// Read the query from a file
-    #[arg(short, long, value_name = "FILE")]
-    pub(super) file: Option<PathBuf>,
-    /// Print JSON, one object a row
-    #[arg(long, conflicts_with = "csv")]
-    pub(super) json: bool,
-    /// Print CSV with a header line
-    #[arg(long)]
-    pub(super) csv: bool,
-    /// The longest time that the query may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    pub(super) timeout: u64,
 }
 
 #[derive(Debug, Args)]

@@ -2,18 +2,38 @@
 //! The views are described in `catalog-schema/README.md`.
 
 use super::World;
-use super::args::SqlArgs;
 use super::output;
 use super::report::{Failure, Outcome};
 use crate::catalog::{Column, Query, QueryLimits};
 use crate::model::escape_bytes;
+use clap::Args;
 use serde_json::{Map, Value};
 use std::io::{Read, Write};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Rows of a table that are measured before its columns are aligned; the rest follows in further tables.
 const TABLE_ROWS: usize = 10_000;
+
+#[derive(Debug, Args)]
+pub(super) struct SqlArgs {
+    /// The query; - reads it from standard input
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    pub(super) query: Option<String>,
+    /// Read the query from a file
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// Print JSON, one object a row
+    #[arg(long, conflicts_with = "csv")]
+    pub(super) json: bool,
+    /// Print CSV with a header line
+    #[arg(long)]
+    pub(super) csv: bool,
+    /// The longest time that the query may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(super) timeout: u64,
+}
 
 pub(super) fn run(args: &SqlArgs, world: &World) -> Result<Outcome, Failure> {
     let sql = text(args)?;
