@@ -12,9 +12,9 @@ use serde_json::json;
 #[derive(Debug, Args)]
 pub(super) struct GenerationsArgs {
     /// The source [default: all]
-    pub(super) name: Option<String>,
+    name: Option<String>,
     #[arg(long, help = PRINT_JSON)]
-    pub(super) json: bool,
+    json: bool,
 }
 
 pub(super) fn run(args: &GenerationsArgs, world: &World) -> Result<Outcome, Failure> {

@@ -19,15 +19,15 @@ const BATCH: usize = 4096;
 #[derive(Debug, Args)]
 pub(super) struct LsArgs {
     /// SOURCE or SOURCE:PATH [default: the sources]
-    pub(super) target: Option<std::ffi::OsString>,
+    target: Option<std::ffi::OsString>,
     /// As of when [default: latest]
     #[arg(long, value_name = "DATE", allow_hyphen_values = true)]
-    pub(super) at: Option<String>,
+    at: Option<String>,
     /// Long listing: mode, links, owner, group, size, mtime, name
     #[arg(short, long)]
-    pub(super) long: bool,
+    long: bool,
     #[arg(long, help = PRINT_JSON)]
-    pub(super) json: bool,
+    json: bool,
 }
 
 pub(super) fn run(args: &LsArgs, world: &World) -> Result<Outcome, Failure> {

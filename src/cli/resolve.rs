@@ -15,9 +15,9 @@ use serde_json::json;
 pub(super) struct ResolveArgs {
     /// The date
     #[arg(allow_hyphen_values = true)]
-    pub(super) date: String,
+    date: String,
     #[arg(long, help = PRINT_JSON)]
-    pub(super) json: bool,
+    json: bool,
 }
 
 pub(super) fn run(args: &ResolveArgs, world: &World) -> Result<Outcome, Failure> {

@@ -16,12 +16,12 @@ use std::io::Write;
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
     /// SOURCE, SOURCE@DATE (a generation) or SOURCE:PATH (an entry)
-    pub(super) target: std::ffi::OsString,
+    target: std::ffi::OsString,
     /// As of when, for an entry [default: latest]
     #[arg(long, value_name = "DATE", allow_hyphen_values = true)]
-    pub(super) at: Option<String>,
+    at: Option<String>,
     #[arg(long, help = PRINT_JSON)]
-    pub(super) json: bool,
+    json: bool,
 }
 
 pub(super) fn run(args: &ShowArgs, world: &World) -> Result<Outcome, Failure> {

@@ -20,19 +20,19 @@ const TABLE_ROWS: usize = 10_000;
 pub(super) struct SqlArgs {
     /// The query; - reads it from standard input
     #[arg(required_unless_present = "file", conflicts_with = "file")]
-    pub(super) query: Option<String>,
+    query: Option<String>,
     /// Read the query from a file
     #[arg(short, long, value_name = "FILE")]
-    pub(super) file: Option<PathBuf>,
+    file: Option<PathBuf>,
     /// Print JSON, one object a row
     #[arg(long, conflicts_with = "csv")]
-    pub(super) json: bool,
+    json: bool,
     /// Print CSV with a header line
     #[arg(long)]
-    pub(super) csv: bool,
+    csv: bool,
     /// The longest time that the query may take
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    pub(super) timeout: u64,
+    timeout: u64,
 }
 
 pub(super) fn run(args: &SqlArgs, world: &World) -> Result<Outcome, Failure> {
