@@ -5,8 +5,12 @@
 
 mod shared;
 
+use super::check::CheckArgs;
+use super::forget::ForgetArgs;
 use super::generations::GenerationsArgs;
 use super::ls::LsArgs;
+use super::mount::{MountArgs, UmountArgs};
+use super::pages::{CompletionsArgs, ManArgs};
 use super::resolve::ResolveArgs;
 use super::show::ShowArgs;
 use super::sql::SqlArgs;
@@ -55,7 +59,7 @@ pub(super) enum Verb {
     /// Index copies that another tool made, in place, as generations
     Index(IndexArgs),
     /// Forget one generation; its copy is not touched, and not indexed again by itself
-    Forget(super::forget::ForgetArgs),
+    Forget(ForgetArgs),
     /// Make a generation of a source and index it
     Take(TakeArgs),
     /// List the generations of one source or of all
@@ -605,55 +609,4 @@ pub(super) enum ListFormatArg {
     Nul,
     /// One JSON object a line: {"what":"rename","path":"new","old_path":"old"}
     Json,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Every violation is one line; of each kind the first 20 are printed and the rest is counted. Exit codes: 0 clean, \
-    1 with violations, 2 not checked. What a check means is in catalog-schema/README.md."
-)]
-pub(super) struct CheckArgs {
-    /// Count also state hashes and what each generation changed anew
-    #[arg(long)]
-    pub(super) deep: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct MountArgs {
-    /// Where to mount: an empty directory
-    pub(super) dir: PathBuf,
-    /// Do not go to the background
-    #[arg(long)]
-    pub(super) foreground: bool,
-    /// Options: passthrough, noxattr, store_timeout=SECONDS; those of mount(8) are understood
-    #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
-    pub(super) options: Vec<String>,
-    /// Where the daemon writes what goes wrong [default: FILE.log beside the catalog; standard error with --foreground]
-    #[arg(long, value_name = "FILE")]
-    pub(super) log_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct UmountArgs {
-    /// Where it is mounted
-    pub(super) dir: PathBuf,
-    /// Take it out of the tree even if it is in use
-    #[arg(short, long)]
-    pub(super) lazy: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ManArgs {
-    /// Write asof.1 and a page for each verb into this directory
-    #[arg(long, value_name = "DIR")]
-    pub(super) dir: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct CompletionsArgs {
-    /// The shell
-    pub(super) shell: clap_complete::Shell,
 }

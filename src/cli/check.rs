@@ -2,14 +2,28 @@
 //! Violations go to standard output, progress and counts to standard error.
 
 use super::World;
-use super::args::CheckArgs;
 use super::output::{self, counted};
 use super::progress::Terminal;
 use super::report::{Failure, Outcome};
 use crate::catalog::{Checked, Checking, Violation};
 use crate::monitor::Monitor;
+use clap::Args;
 use serde_json::{Value, json};
 use std::io::Write;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Every violation is one line; of each kind the first 20 are printed and the rest is counted. Exit codes: 0 clean, \
+    1 with violations, 2 not checked. What a check means is in catalog-schema/README.md."
+)]
+pub(super) struct CheckArgs {
+    /// Count also state hashes and what each generation changed anew
+    #[arg(long)]
+    deep: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
 
 pub(super) fn run(args: &CheckArgs, world: &World) -> Result<Outcome, Failure> {
     let reader = world.reader()?;

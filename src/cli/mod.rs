@@ -28,7 +28,7 @@ mod target;
 mod world;
 
 use args::{Cli, Verb};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use report::{Failure, Outcome};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -36,7 +36,7 @@ use world::{SourceRun, World};
 
 /// Runs the program with `args`, the first of which is its name.
 pub fn main(args: Vec<OsString>) -> ExitCode {
-    let args = mount::from_helper_form(args);
+    let args = mount::from_helper_form(args, &Cli::command());
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(e) => {
@@ -70,7 +70,7 @@ fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
         Verb::Mount(args) => mount::run(&args, world),
         Verb::Umount(args) => mount::umount(&args),
         Verb::Gluster(verb) => gluster::run(verb, world),
-        Verb::Man(args) => pages::man(&args),
-        Verb::Completions(args) => pages::completions(&args),
+        Verb::Man(args) => pages::man(&args, Cli::command()),
+        Verb::Completions(args) => pages::completions(&args, Cli::command()),
     }
 }

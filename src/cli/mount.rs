@@ -4,14 +4,13 @@
 //! call of mount(8): `asof CATALOG DIR -o OPTIONS`, as `mount -t fuse.asof` and lines of fstab make it. A
 //! mount is always read-only, nosuid and nodev, whatever the options say.
 
-use super::args::{MountArgs, UmountArgs};
+use super::World;
 use super::report::{self, Failure, Outcome};
-use super::{World, args::Cli};
 use crate::clock;
 use crate::daemon::{self, MountOptions};
 use crate::fuse::{self, WhenBusy};
 use crate::view::Tree;
-use clap::CommandFactory;
+use clap::{Args, Command};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,6 +43,21 @@ const IGNORED: [&str; 20] = [
     "_netdev",
     "allow_other",
 ];
+
+#[derive(Debug, Args)]
+pub(super) struct MountArgs {
+    /// Where to mount: an empty directory
+    dir: PathBuf,
+    /// Do not go to the background
+    #[arg(long)]
+    foreground: bool,
+    /// Options: passthrough, noxattr, store_timeout=SECONDS; those of mount(8) are understood
+    #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
+    options: Vec<String>,
+    /// Where the daemon writes what goes wrong [default: FILE.log beside the catalog; standard error with --foreground]
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+}
 
 pub(super) fn run(args: &MountArgs, world: &World) -> Result<Outcome, Failure> {
     let options = fuse_options(&args.options, &world.catalog)?;
@@ -137,6 +151,15 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
+#[derive(Debug, Args)]
+pub(super) struct UmountArgs {
+    /// Where it is mounted
+    dir: PathBuf,
+    /// Take it out of the tree even if it is in use
+    #[arg(short, long)]
+    lazy: bool,
+}
+
 pub(super) fn umount(args: &UmountArgs) -> Result<Outcome, Failure> {
     let when_busy = if args.lazy { WhenBusy::Detach } else { WhenBusy::Refuse };
     fuse::unmount(&args.dir, when_busy)?;
@@ -145,9 +168,10 @@ pub(super) fn umount(args: &UmountArgs) -> Result<Outcome, Failure> {
 }
 
 /// Turns `asof CATALOG DIR [-o OPTIONS]`, as mount(8) calls its helpers, into `asof --catalog CATALOG mount DIR
-/// [-o OPTIONS]`; a CATALOG of `asof` or `none` means the usual one. Anything else stays as it is.
-pub(super) fn from_helper_form(args: Vec<OsString>) -> Vec<OsString> {
-    let is_verb = |arg: &OsString| Cli::command().get_subcommands().any(|verb| arg.to_str() == Some(verb.get_name()));
+/// [-o OPTIONS]`; a CATALOG of `asof` or `none` means the usual one. Anything else, verbs of `asof` first of all, stays
+/// as it is.
+pub(super) fn from_helper_form(args: Vec<OsString>, asof: &Command) -> Vec<OsString> {
+    let is_verb = |arg: &OsString| asof.get_subcommands().any(|verb| arg.to_str() == Some(verb.get_name()));
     let [program, catalog, dir, rest @ ..] = args.as_slice() else { return args };
     let is_flag = |arg: &OsString| arg.as_encoded_bytes().starts_with(b"-");
     if is_flag(catalog) || is_flag(dir) || is_verb(catalog) {
@@ -181,7 +205,8 @@ mod tests {
 
     fn turned(args: &[&str]) -> Vec<String> {
         let args = args.iter().map(OsString::from).collect();
-        from_helper_form(args).into_iter().map(|a| a.into_string().unwrap()).collect()
+        let asof = Command::new("asof").subcommand(Command::new("ls"));
+        from_helper_form(args, &asof).into_iter().map(|a| a.into_string().unwrap()).collect()
     }
 
     #[test]
