@@ -2,9 +2,9 @@
 //!
 //! Arguments to the job, what it says to text. Promises: every line is printed as soon as it is known.
 
+pub(super) mod args;
 mod foreign;
 
-use super::args::IndexArgs;
 use super::output::{self, grouped, human_bytes};
 use super::progress::Terminal;
 use super::report::{Failure, Outcome};
@@ -19,6 +19,7 @@ use crate::jobs::index::{
 };
 use crate::model::{Consistency, Fold, SourceKind, chain, parse_instant};
 use crate::source::block::Location;
+use args::IndexArgs;
 use std::ffi::OsStr;
 
 pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {

@@ -5,6 +5,7 @@
 use crate::model::Consistency;
 use crate::source::block::Method;
 use clap::{Args, ValueEnum};
+use std::time::Duration;
 
 /// The help of a source that is there.
 pub(in crate::cli) const SOURCE: &str = "The source";
@@ -92,4 +93,13 @@ impl From<MethodArg> for Method {
             MethodArg::Push => Self::Push,
         }
     }
+}
+
+/// Reads a length of time: a number and a unit, or 0.
+pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let length = text.parse::<jiff::SignedDuration>().ok().and_then(|length| Duration::try_from(length).ok());
+    length.ok_or_else(|| "write a number and a unit, as in 30s, 10m or 2h".to_owned())
 }

@@ -4,10 +4,10 @@
 //! are counted, named by `asof show`, and make the exit code 1.
 
 use super::super::World;
-use super::super::args::{IndexArgs, ListFormatArg};
 use super::super::output::{self, grouped, human_bytes};
 use super::super::progress::Terminal;
 use super::super::report::{Failure, Outcome};
+use super::args::{IndexArgs, ListFormatArg};
 use crate::catalog::{Reader, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::index::{Listed, NewList, index_list};
