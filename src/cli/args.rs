@@ -15,6 +15,7 @@ use super::pages::{CompletionsArgs, ManArgs};
 use super::resolve::ResolveArgs;
 use super::show::ShowArgs;
 use super::sql::SqlArgs;
+use super::take::args::TakeArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use shared::{
     COPIES, ConsistencyArg, GuestArgs, HOST, JsonArgs, NEW_SOURCE, PRINT_JSON, SOURCE, VOLUME, YesNo, duration,
@@ -379,50 +380,6 @@ pub(super) struct ScanBrickArgs {
     /// The part; - writes it to standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(super) out: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TakeArgs {
-    #[arg(help = SOURCE)]
-    pub(super) name: String,
-    /// Copy everything, not only what changed
-    #[arg(long, conflicts_with = "differential")]
-    pub(super) full: bool,
-    /// Copy what changed since the last full generation, not only since the last one
-    #[arg(long)]
-    pub(super) differential: bool,
-    /// Look at everything, also where changelogs tell what changed
-    #[arg(long)]
-    pub(super) rescan: bool,
-    #[command(flatten)]
-    pub(super) disk: TakeDiskArgs,
-    #[arg(long, help = PRINT_JSON)]
-    pub(super) json: bool,
-}
-
-/// How a disk is taken, in place of what its settings say.
-#[derive(Debug, Args)]
-pub(super) struct TakeDiskArgs {
-    /// The NBD export of a disk
-    #[arg(long, value_name = "URI")]
-    pub(super) nbd: Option<String>,
-    /// The dirty bitmap of that export that tells what changed since the newest generation
-    #[arg(long, value_name = "BITMAP")]
-    pub(super) bitmap: Option<String>,
-    /// What this moment is called: the next increment counts from it [default: as the bitmap, else the instant]
-    #[arg(long, value_name = "NAME")]
-    pub(super) checkpoint: Option<String>,
-    /// The checkpoint that the bitmap counts from, where it is not called so itself; it must be that of the newest generation
-    #[arg(long, value_name = "NAME", conflicts_with = "full")]
-    pub(super) since: Option<String>,
-    /// How much the data is at rest
-    #[arg(long, value_name = "HOW")]
-    pub(super) consistency: Option<ConsistencyArg>,
-    /// Where the bytes come from, to be recorded: cinder://ID, nbd://HOST/EXPORT, file:///PATH
-    #[arg(long, value_name = "URI")]
-    pub(super) location: Option<String>,
-    #[command(flatten)]
-    pub(super) guest: GuestArgs,
 }
 
 #[derive(Debug, Args)]

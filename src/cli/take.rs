@@ -3,9 +3,9 @@
 //! Promises: what was taken is said in one line with counts, what was not in further ones; a generation is there whole or
 //! not at all.
 
+pub(super) mod args;
 pub(super) mod disk;
 
-use super::args::TakeArgs;
 use super::output::{self, grouped, human_bytes};
 use super::progress::Terminal;
 use super::report::{Failure, Outcome};
@@ -15,6 +15,7 @@ use crate::model::{SourceKind, chain};
 use crate::source::gluster::Settings;
 use crate::take::hooks::{self, About};
 use crate::take::{Report, Wish, take_volume};
+use args::TakeArgs;
 use serde_json::json;
 use std::path::PathBuf;
 

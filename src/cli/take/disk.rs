@@ -4,10 +4,10 @@
 //! killed, by the next `asof take` or `asof index` of the source.
 
 use super::super::World;
-use super::super::args::TakeArgs;
 use super::super::output::{self, grouped, human_bytes};
 use super::super::progress::Terminal;
 use super::super::report::{Failure, Outcome};
+use super::args::TakeArgs;
 use crate::catalog::{SourceRow, Writer};
 use crate::model::{Consistency, Level, chain};
 use crate::source::block::{Location, Settings};
