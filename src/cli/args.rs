@@ -8,6 +8,7 @@ mod shared;
 use super::check::CheckArgs;
 use super::forget::ForgetArgs;
 use super::generations::GenerationsArgs;
+use super::gluster::GlusterVerb;
 use super::index::args::IndexArgs;
 use super::ls::LsArgs;
 use super::mount::{MountArgs, UmountArgs};
@@ -18,7 +19,8 @@ use super::sql::SqlArgs;
 use super::take::args::TakeArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use shared::{
-    COPIES, ConsistencyArg, GuestArgs, HOST, JsonArgs, NEW_SOURCE, PRINT_JSON, SOURCE, VOLUME, YesNo, duration,
+    COPIES, ConsistencyArg, GuestArgs, HOST, JsonArgs, NEW_SOURCE, PRINT_JSON, ProgramArgs, RescanArgs, SOURCE, VOLUME,
+    YesNo, duration,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -201,185 +203,19 @@ pub(super) struct ScanArgs {
     /// [default: all bricks are on this machine]
     #[arg(long, value_name = "COMMAND")]
     pub(super) exec: Option<String>,
-    /// The program asof over there [default: asof]
-    #[arg(long, value_name = "PROGRAM")]
-    pub(super) program: Option<PathBuf>,
-    /// The program gluster [default: gluster]
-    #[arg(long, value_name = "PROGRAM")]
-    pub(super) gluster: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) programs: ProgramArgs,
     /// Read all bytes through a client mount, also where a brick on this machine has them
     #[arg(long, value_name = "YES|NO", num_args = 0..=1, default_missing_value = "yes")]
     pub(super) client_reads: Option<YesNo>,
-    /// Look at everything this often, in days; 0: only where changelogs have a gap [default: 7]
-    #[arg(long, value_name = "DAYS")]
-    pub(super) rescan_every: Option<u64>,
+    #[command(flatten)]
+    pub(super) rescan: RescanArgs,
     /// Run this before a generation is taken; where it fails none is. No shell; see ASOF_* in its environment; "" for none
     #[arg(long, value_name = "COMMAND")]
     pub(super) pre: Option<String>,
     /// Run this after a generation was taken, or was not (ASOF_STATUS)
     #[arg(long, value_name = "COMMAND")]
     pub(super) post: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum GlusterVerb {
-    /// Make a session: it remembers what was listed, so that the next list tells what changed since
-    Register(RegisterArgs),
-    /// List the sessions
-    Sessions(JsonArgs),
-    /// Forget a session
-    Unregister(SessionArgs),
-    /// List what changed since the last list of a session; everything, as new, the first time
-    Changes(ChangesArgs),
-    /// List everything, without a session: nothing is remembered
-    Full(FullArgs),
-    /// List what changelogs recorded in a span of time, without a session: nothing is remembered
-    ///
-    /// A session knows the volume as it was and tells exact differences. Without one only records and the present are
-    /// known: what was renamed over and what no record tells (fallocate, rebalance) is missing; a file that self-heal
-    /// brought back comes as NEW; MODIFY is what was written or set, also if it is as before; what changed after the
-    /// end of the span is told as it is now. Changelogs are read whole, so the span is widened to where they begin and
-    /// end (changelog.rollover-time).
-    Inc(IncArgs),
-    /// Look at one brick and write one part file (run by asof itself, beside the brick)
-    ScanBrick(ScanBrickArgs),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct RegisterArgs {
-    /// Its name: 2 to 256 letters, digits, - and _; not "default"
-    pub(super) session: String,
-    #[arg(help = HOST)]
-    pub(super) host: String,
-    #[arg(help = VOLUME)]
-    pub(super) volume: String,
-    #[command(flatten)]
-    pub(super) how: AskArgs,
-    /// Look at everything this often, in days; 0: only where changelogs have a gap [default: 7]
-    #[arg(long, value_name = "DAYS")]
-    pub(super) rescan_every: Option<u64>,
-    /// Run this before every list; where it fails nothing is listed. No shell; see ASOF_* in its environment
-    #[arg(long, value_name = "COMMAND")]
-    pub(super) pre: Option<String>,
-    /// Run this after every list
-    #[arg(long, value_name = "COMMAND")]
-    pub(super) post: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct SessionArgs {
-    /// The session
-    pub(super) session: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ChangesArgs {
-    /// The session
-    pub(super) session: String,
-    /// Tell the last list once more; nothing is looked at
-    #[arg(long, conflicts_with = "full")]
-    pub(super) again: bool,
-    /// Look at everything and list all of it as new
-    #[arg(long)]
-    pub(super) full: bool,
-    #[command(flatten)]
-    pub(super) list: ListArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct FullArgs {
-    #[arg(help = HOST)]
-    pub(super) host: String,
-    #[arg(help = VOLUME)]
-    pub(super) volume: String,
-    #[command(flatten)]
-    pub(super) how: AskArgs,
-    #[command(flatten)]
-    pub(super) list: ListArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct IncArgs {
-    #[arg(help = HOST)]
-    pub(super) host: String,
-    #[arg(help = VOLUME)]
-    pub(super) volume: String,
-    /// The beginning: unix seconds, or any date
-    #[arg(allow_hyphen_values = true)]
-    pub(super) start: String,
-    /// The end; a day or longer means its end [default: now]
-    #[arg(allow_hyphen_values = true)]
-    pub(super) end: Option<String>,
-    #[command(flatten)]
-    pub(super) how: AskArgs,
-    #[command(flatten)]
-    pub(super) list: ListArgs,
-}
-
-/// How the bricks of a volume are asked.
-#[derive(Debug, Args)]
-pub(super) struct AskArgs {
-    /// What runs a program beside the bricks of {host}, as in "ssh -o BatchMode=yes {host}"
-    /// [default: all bricks are on this machine]
-    #[arg(long, value_name = "COMMAND")]
-    pub(super) exec: Option<String>,
-    /// The program asof over there [default: asof]
-    #[arg(long, value_name = "PROGRAM")]
-    pub(super) program: Option<PathBuf>,
-    /// The program gluster [default: gluster]
-    #[arg(long, value_name = "PROGRAM")]
-    pub(super) gluster: Option<PathBuf>,
-}
-
-/// What is listed, where to and how: names and meaning as in glusterfind.
-#[derive(Debug, Args)]
-pub(super) struct ListArgs {
-    /// Where the list goes; - is standard output. A file that is there is kept, unless it is called output.txt
-    #[arg(long, value_name = "FILE", default_value = "output.txt")]
-    pub(super) out_file: PathBuf,
-    /// Overwrite the file of the list, whatever it is called
-    #[arg(long)]
-    pub(super) force: bool,
-    /// Names as they are: lines with %, blanks and line feeds in names cannot be told apart then
-    #[arg(long)]
-    pub(super) no_encode: bool,
-    /// What stands between the fields of a line [default: a blank]
-    #[arg(long, value_name = "TEXT", default_value = " ", hide_default_value = true)]
-    pub(super) field_separator: std::ffi::OsString,
-    /// What stands before every path, with a slash in between
-    #[arg(long, value_name = "PATH")]
-    pub(super) output_prefix: Option<std::ffi::OsString>,
-    /// Leave out MODIFY lines
-    #[arg(short = 'N', long)]
-    pub(super) only_namespace_changes: bool,
-    /// List files (all that is no directory), directories or both
-    #[arg(long = "type", value_name = "WHAT", default_value = "both")]
-    pub(super) kinds: KindsArg,
-    /// End every field with a zero byte: no name is ambiguous
-    #[arg(short = '0', long, conflicts_with_all = ["no_encode", "json", "field_separator"])]
-    pub(super) null: bool,
-    /// Write JSON, one object a line
-    #[arg(long, conflicts_with_all = ["no_encode", "field_separator"])]
-    pub(super) json: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum KindsArg {
-    #[value(name = "f")]
-    Files,
-    #[value(name = "d")]
-    Directories,
-    Both,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ScanBrickArgs {
-    /// The request, JSON; - reads it from standard input
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    pub(super) request: PathBuf,
-    /// The part; - writes it to standard output
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    pub(super) out: PathBuf,
 }
 
 #[derive(Debug, Args)]

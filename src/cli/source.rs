@@ -2,8 +2,8 @@
 //! Settings are checked before they are stored; nothing below a source's copies is ever touched.
 
 use super::args::{
-    BlockArgs, DiskHowArgs, FormatArg, GlusterArgs, GuestArgs, HowArgs, IdentityArg, InstantArg, NfsArgs, RemoveArgs,
-    ScanArgs, SetArgs, SourceKindArgs, SourceVerb, YesNo,
+    BlockArgs, DiskHowArgs, FormatArg, GlusterArgs, GuestArgs, HowArgs, IdentityArg, InstantArg, NfsArgs, ProgramArgs,
+    RemoveArgs, ScanArgs, SetArgs, SourceKindArgs, SourceVerb, YesNo,
 };
 use super::output::{self, grouped};
 use super::report::{Failure, Outcome};
@@ -195,9 +195,9 @@ fn set_block(args: &SetArgs, source: &SourceRow, writer: &mut Writer, world: &Wo
     if has_shares(args) {
         return Err(wrong_kind(source, "--copies and how they are compared are for sources of kind nfs"));
     }
-    let ScanArgs { exec, program, gluster, client_reads, rescan_every, pre, post } = &args.scan;
+    let ScanArgs { exec, programs: ProgramArgs { program, gluster }, client_reads, rescan, pre, post } = &args.scan;
     let has_bricks = exec.is_some() || program.is_some() || gluster.is_some() || client_reads.is_some();
-    if args.host.is_some() || has_bricks || rescan_every.is_some() {
+    if args.host.is_some() || has_bricks || rescan.rescan_every_s().is_some() {
         return Err(wrong_kind(source, "--host and how bricks are looked at are for sources of kind gluster"));
     }
     let kept = block::Settings::from_json(&source.settings)?;
@@ -337,10 +337,10 @@ fn wrong_kind(source: &SourceRow, why: &str) -> Failure {
 
 fn is_empty(scan: &ScanArgs) -> bool {
     scan.exec.is_none()
-        && scan.program.is_none()
-        && scan.gluster.is_none()
+        && scan.programs.program.is_none()
+        && scan.programs.gluster.is_none()
         && scan.client_reads.is_none()
-        && scan.rescan_every.is_none()
+        && scan.rescan.rescan_every_s().is_none()
         && scan.pre.is_none()
         && scan.post.is_none()
 }
@@ -349,17 +349,17 @@ fn apply_scan(scan: &ScanArgs, settings: &mut gluster::Settings) -> Result<(), F
     if let Some(exec) = &scan.exec {
         settings.exec.clone_from(exec);
     }
-    if let Some(program) = &scan.program {
+    if let Some(program) = &scan.programs.program {
         settings.program = Some(program.clone());
     }
-    if let Some(tool) = &scan.gluster {
+    if let Some(tool) = &scan.programs.gluster {
         settings.gluster.clone_from(tool);
     }
     if let Some(client_reads) = scan.client_reads {
         settings.client_reads = client_reads == YesNo::Yes;
     }
-    if let Some(days) = scan.rescan_every {
-        settings.rescan_every_s = days.saturating_mul(86_400);
+    if let Some(seconds) = scan.rescan.rescan_every_s() {
+        settings.rescan_every_s = seconds;
     }
     apply_hooks(&scan.pre, &scan.post, (&mut settings.pre, &mut settings.post))
 }

@@ -5,6 +5,7 @@
 use crate::model::Consistency;
 use crate::source::block::Method;
 use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The help of a source that is there.
@@ -19,6 +20,32 @@ pub(in crate::cli) const HOST: &str = "A server of the volume";
 pub(in crate::cli) const VOLUME: &str = "The volume";
 /// The help of `--json`.
 pub(in crate::cli) const PRINT_JSON: &str = "Print JSON";
+
+/// The programs beside the bricks of a volume.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ProgramArgs {
+    /// The program asof over there [default: asof]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(in crate::cli) program: Option<PathBuf>,
+    /// The program gluster [default: gluster]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(in crate::cli) gluster: Option<PathBuf>,
+}
+
+/// How often a volume is looked at as a whole.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RescanArgs {
+    /// Look at everything this often, in days; 0: only where changelogs have a gap [default: 7]
+    #[arg(long, value_name = "DAYS")]
+    rescan_every: Option<u64>,
+}
+
+impl RescanArgs {
+    /// Returns what was given, in seconds.
+    pub(in crate::cli) fn rescan_every_s(&self) -> Option<u64> {
+        self.rescan_every.map(|days| days.saturating_mul(86_400))
+    }
+}
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct JsonArgs {

@@ -3,15 +3,57 @@
 //! Promises: the options mean what they mean in glusterfind. A list is whole or not there; what was counted is what was
 //! written.
 
-use crate::cli::args::{KindsArg, ListArgs};
 use crate::cli::report::Failure;
 use crate::model::{Kind, chain};
 use crate::source::gluster::list::{Change, Form, Format};
 use crate::take::list_file::{Error, ListFile};
+use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::io::{BufWriter, StdoutLock, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::path::PathBuf;
+
+/// What is listed, where to and how: names and meaning as in glusterfind.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ListArgs {
+    /// Where the list goes; - is standard output. A file that is there is kept, unless it is called output.txt
+    #[arg(long, value_name = "FILE", default_value = "output.txt")]
+    pub(super) out_file: PathBuf,
+    /// Overwrite the file of the list, whatever it is called
+    #[arg(long)]
+    force: bool,
+    /// Names as they are: lines with %, blanks and line feeds in names cannot be told apart then
+    #[arg(long)]
+    no_encode: bool,
+    /// What stands between the fields of a line [default: a blank]
+    #[arg(long, value_name = "TEXT", default_value = " ", hide_default_value = true)]
+    field_separator: std::ffi::OsString,
+    /// What stands before every path, with a slash in between
+    #[arg(long, value_name = "PATH")]
+    output_prefix: Option<std::ffi::OsString>,
+    /// Leave out MODIFY lines
+    #[arg(short = 'N', long)]
+    only_namespace_changes: bool,
+    /// List files (all that is no directory), directories or both
+    #[arg(long = "type", value_name = "WHAT", default_value = "both")]
+    kinds: KindsArg,
+    /// End every field with a zero byte: no name is ambiguous
+    #[arg(short = '0', long, conflicts_with_all = ["no_encode", "json", "field_separator"])]
+    null: bool,
+    /// Write JSON, one object a line
+    #[arg(long, conflicts_with_all = ["no_encode", "field_separator"])]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum KindsArg {
+    #[value(name = "f")]
+    Files,
+    #[value(name = "d")]
+    Directories,
+    Both,
+}
 
 /// A list that is being written.
 pub(super) struct List {

@@ -1,20 +1,44 @@
 //! `asof gluster`: lists of what changed in a volume, and what runs beside a brick.
 //!
-//! Promises: `scan-brick` reads one brick and writes one part, nothing else; whoever runs it, over whatever connection,
-//! gives the request on standard input and gets the part from standard output. Lists change nothing in a volume.
+//! Promises: lists change nothing in a volume.
 
 mod list;
+mod scan_brick;
 mod session;
 mod stateless;
+mod volume;
 
 use super::World;
-use super::args::{GlusterVerb, ScanBrickArgs};
+use super::args::JsonArgs;
 use super::report::{Failure, Outcome};
-use crate::model::chain;
-use crate::source::gluster::part::Request;
-use crate::source::gluster::scan::scan;
-use std::io::{Read, Write};
-use std::path::Path;
+use clap::Subcommand;
+use scan_brick::ScanBrickArgs;
+use session::{ChangesArgs, RegisterArgs, SessionArgs};
+use stateless::{FullArgs, IncArgs};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum GlusterVerb {
+    /// Make a session: it remembers what was listed, so that the next list tells what changed since
+    Register(RegisterArgs),
+    /// List the sessions
+    Sessions(JsonArgs),
+    /// Forget a session
+    Unregister(SessionArgs),
+    /// List what changed since the last list of a session; everything, as new, the first time
+    Changes(ChangesArgs),
+    /// List everything, without a session: nothing is remembered
+    Full(FullArgs),
+    /// List what changelogs recorded in a span of time, without a session: nothing is remembered
+    ///
+    /// A session knows the volume as it was and tells exact differences. Without one only records and the present are
+    /// known: what was renamed over and what no record tells (fallocate, rebalance) is missing; a file that self-heal
+    /// brought back comes as NEW; MODIFY is what was written or set, also if it is as before; what changed after the
+    /// end of the span is told as it is now. Changelogs are read whole, so the span is widened to where they begin and
+    /// end (changelog.rollover-time).
+    Inc(IncArgs),
+    /// Look at one brick and write one part file (run by asof itself, beside the brick)
+    ScanBrick(ScanBrickArgs),
+}
 
 pub(super) fn run(verb: GlusterVerb, world: &World) -> Result<Outcome, Failure> {
     match verb {
@@ -22,38 +46,8 @@ pub(super) fn run(verb: GlusterVerb, world: &World) -> Result<Outcome, Failure> 
         GlusterVerb::Sessions(args) => session::list(&args, world),
         GlusterVerb::Unregister(args) => session::unregister(&args, world),
         GlusterVerb::Changes(args) => session::changes(&args, world),
-        GlusterVerb::Full(args) => stateless::full(&args, world),
-        GlusterVerb::Inc(args) => stateless::inc(&args, world),
-        GlusterVerb::ScanBrick(args) => scan_brick(&args, world),
+        GlusterVerb::Full(args) => stateless::full(args, world),
+        GlusterVerb::Inc(args) => stateless::inc(args, world),
+        GlusterVerb::ScanBrick(args) => scan_brick::run(&args, world),
     }
-}
-
-fn scan_brick(args: &ScanBrickArgs, world: &World) -> Result<Outcome, Failure> {
-    let text = read_request(&args.request)?;
-    let request: Request = serde_json::from_slice(&text)
-        .map_err(|e| Failure::because(format!("the request in {:?} is none that this asof knows", args.request), &e))?;
-    let failed = |e: &dyn std::error::Error| Failure::new(chain(e));
-    let version = env!("CARGO_PKG_VERSION");
-    let summary = if args.out == Path::new("-") {
-        scan(&request, version, &world.clock, &mut std::io::stdout().lock())
-    } else {
-        let mut file = std::fs::File::create(&args.out)
-            .map_err(|e| Failure::because(format!("making the part {:?}", args.out), &e))?;
-        let summary = scan(&request, version, &world.clock, &mut file);
-        file.flush().and_then(|()| file.sync_all()).map_err(|e| Failure::because("writing the part", &e))?;
-        summary
-    };
-    let summary = summary.map_err(|e| failed(&e))?;
-    Ok(if summary.troubles > 0 { Outcome::WithFindings } else { Outcome::Done })
-}
-
-fn read_request(path: &Path) -> Result<Vec<u8>, Failure> {
-    let mut text = Vec::new();
-    let read = if path == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut text)
-    } else {
-        std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut text))
-    };
-    read.map_err(|e| Failure::because(format!("reading the request {path:?}"), &e))?;
-    Ok(text)
 }

@@ -4,35 +4,46 @@
 //! error. What a failing command means: before the list, that there is none (2); after it, that it is there and somebody
 //! could not take it (1).
 
-use super::list::{List, place};
+use super::list::{List, ListArgs, place};
+use super::volume::{AskArgs, VolumeArgs, settings};
 use crate::cli::World;
-use crate::cli::args::{ChangesArgs, JsonArgs, RegisterArgs, SessionArgs};
+use crate::cli::args::{JsonArgs, RescanArgs};
 use crate::cli::output;
 use crate::cli::progress::Terminal;
 use crate::cli::report::{Failure, Outcome};
 use crate::clock::Clock;
 use crate::model::chain;
-use crate::source::gluster::{RESCAN_EVERY_S, Settings};
+use crate::source::gluster::RESCAN_EVERY_S;
 use crate::take::lists::{self, Window};
 use crate::take::session::{About, Error, Sessions};
 use crate::take::{Report, hooks};
+use clap::Args;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
+/// The help of a session that is there.
+const SESSION: &str = "The session";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RegisterArgs {
+    /// Its name: 2 to 256 letters, digits, - and _; not "default"
+    session: String,
+    #[command(flatten)]
+    volume: VolumeArgs,
+    #[command(flatten)]
+    how: AskArgs,
+    #[command(flatten)]
+    rescan: RescanArgs,
+    /// Run this before every list; where it fails nothing is listed. No shell; see ASOF_* in its environment
+    #[arg(long, value_name = "COMMAND")]
+    pre: Option<String>,
+    /// Run this after every list
+    #[arg(long, value_name = "COMMAND")]
+    post: Option<String>,
+}
+
 pub(super) fn register(args: RegisterArgs, world: &World) -> Result<Outcome, Failure> {
-    let scan = Settings {
-        host: args.host,
-        volume: args.volume,
-        store: PathBuf::new(),
-        exec: args.how.exec.unwrap_or_default(),
-        program: args.how.program,
-        gluster: args.how.gluster.unwrap_or_else(|| PathBuf::from("gluster")),
-        client_reads: false,
-        pre: None,
-        post: None,
-        lists_only: false,
-        rescan_every_s: args.rescan_every.map_or(RESCAN_EVERY_S, |days| days.saturating_mul(86_400)),
-    };
+    let scan = settings(args.volume, args.how, args.rescan.rescan_every_s().unwrap_or(RESCAN_EVERY_S));
     let about = About { session: args.session, scan, pre: args.pre, post: args.post, told: None };
     let has_changelogs = sessions(world)?.register(&about, world.clock.now())?;
     let (session, volume) = (&about.session, &about.scan.volume);
@@ -74,11 +85,31 @@ pub(super) fn list(args: &JsonArgs, world: &World) -> Result<Outcome, Failure> {
     Ok(if troubles.is_empty() { Outcome::Done } else { Outcome::WithFindings })
 }
 
+#[derive(Debug, Args)]
+pub(in crate::cli) struct SessionArgs {
+    #[arg(help = SESSION)]
+    session: String,
+}
+
 pub(super) fn unregister(args: &SessionArgs, world: &World) -> Result<Outcome, Failure> {
     let verb = format!("gluster unregister {}", args.session);
     sessions(world)?.unregister(&args.session, &world.lock_wait(&verb))?;
     eprintln!("forgot session \"{}\"", args.session);
     Ok(Outcome::Done)
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ChangesArgs {
+    #[arg(help = SESSION)]
+    session: String,
+    /// Tell the last list once more; nothing is looked at
+    #[arg(long, conflicts_with = "full")]
+    again: bool,
+    /// Look at everything and list all of it as new
+    #[arg(long)]
+    full: bool,
+    #[command(flatten)]
+    list: ListArgs,
 }
 
 pub(super) fn changes(args: &ChangesArgs, world: &World) -> Result<Outcome, Failure> {

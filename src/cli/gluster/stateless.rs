@@ -3,10 +3,10 @@
 //! Promises: nothing is remembered and nothing is made but the list; answers of bricks lie in a directory for temporary
 //! files until they are merged.
 
-use super::list::List;
+use super::list::{List, ListArgs};
 use super::session::shown;
+use super::volume::{AskArgs, VolumeArgs, settings};
 use crate::cli::World;
-use crate::cli::args::{AskArgs, FullArgs, IncArgs, ListArgs};
 use crate::cli::progress::Terminal;
 use crate::cli::report::{Failure, Outcome};
 use crate::clock::Clock;
@@ -15,10 +15,22 @@ use crate::monitor::Monitor;
 use crate::source::gluster::Settings;
 use crate::take::lists::list_volume;
 use crate::take::window::list_window;
+use clap::Args;
 use std::path::{Path, PathBuf};
 
-pub(super) fn full(args: &FullArgs, world: &World) -> Result<Outcome, Failure> {
-    let settings = settings(&args.host, &args.volume, &args.how)?;
+#[derive(Debug, Args)]
+pub(in crate::cli) struct FullArgs {
+    #[command(flatten)]
+    volume: VolumeArgs,
+    #[command(flatten)]
+    how: AskArgs,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+pub(super) fn full(args: FullArgs, world: &World) -> Result<Outcome, Failure> {
+    let settings = settings(args.volume, args.how, 0);
+    settings.check()?;
     list(&settings, &args.list, |program, folder, monitor, list| {
         list_volume::<Failure>(&settings, program, folder, &world.clock, monitor, &mut |change, kind| {
             list.line(&change, kind)
@@ -26,8 +38,25 @@ pub(super) fn full(args: &FullArgs, world: &World) -> Result<Outcome, Failure> {
     })
 }
 
-pub(super) fn inc(args: &IncArgs, world: &World) -> Result<Outcome, Failure> {
-    let settings = settings(&args.host, &args.volume, &args.how)?;
+#[derive(Debug, Args)]
+pub(in crate::cli) struct IncArgs {
+    #[command(flatten)]
+    volume: VolumeArgs,
+    /// The beginning: unix seconds, or any date
+    #[arg(allow_hyphen_values = true)]
+    start: String,
+    /// The end; a day or longer means its end [default: now]
+    #[arg(allow_hyphen_values = true)]
+    end: Option<String>,
+    #[command(flatten)]
+    how: AskArgs,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+pub(super) fn inc(args: IncArgs, world: &World) -> Result<Outcome, Failure> {
+    let settings = settings(args.volume, args.how, 0);
+    settings.check()?;
     let now = world.clock.now();
     let from = parse_instant(&args.start, now, &world.zone, Fold::Refuse)?;
     let until = match &args.end {
@@ -54,24 +83,6 @@ pub(super) fn inc(args: &IncArgs, world: &World) -> Result<Outcome, Failure> {
     })?;
     eprintln!("window {} {}", from.0, until.0);
     Ok(outcome)
-}
-
-fn settings(host: &str, volume: &str, how: &AskArgs) -> Result<Settings, Failure> {
-    let settings = Settings {
-        host: host.to_owned(),
-        volume: volume.to_owned(),
-        store: PathBuf::new(),
-        exec: how.exec.clone().unwrap_or_default(),
-        program: how.program.clone(),
-        gluster: how.gluster.clone().unwrap_or_else(|| PathBuf::from("gluster")),
-        client_reads: false,
-        pre: None,
-        post: None,
-        lists_only: false,
-        rescan_every_s: 0,
-    };
-    settings.check()?;
-    Ok(settings)
 }
 
 /// Writes the list that `tell` tells, and says what was found amiss.
