@@ -1,0 +1,202 @@
+//! A disk as a source: where its images are, how they are read, and how a generation is taken.
+//! Nothing is opened here: images, exports and guests are looked for when they are needed.
+
+use super::given;
+use crate::cli::World;
+use crate::cli::args::{ConsistencyArg, GuestArgs, NEW_SOURCE, YesNo};
+use crate::cli::report::{Failure, Outcome};
+use crate::model::{Consistency, Rule, SourceKind};
+use crate::source::block::{Domain, Settings, image};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct BlockArgs {
+    #[arg(help = NEW_SOURCE)]
+    name: String,
+    /// The directory that holds the images; only files in it are opened
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+    /// A pattern for names of images that tell their instant, as date(1) writes it; may be given again
+    /// [default: common forms, as in db01-2026-11-20T0200.qcow2; else what the image says, else its mtime]
+    #[arg(long, value_name = "PATTERN")]
+    name_pattern: Vec<String>,
+    /// The time zone of names that carry none, as in the IANA database [default: this machine's]
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
+    /// The directory that asof take writes to [default: that of the images]
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Run this first: it quiesces the guest. No shell; see ASOF_* in its environment
+    #[arg(long, value_name = "COMMAND")]
+    pre: Option<String>,
+    /// Run this in any case as soon as the moment is taken: it thaws the guest
+    #[arg(long, value_name = "COMMAND")]
+    post: Option<String>,
+    #[command(flatten)]
+    how: DiskHowArgs,
+}
+
+/// How a disk is read and taken; "" takes back what can be left out.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Disks")]
+pub(in crate::cli) struct DiskHowArgs {
+    /// The format of the images [default: what each says of itself]. A guest can write the header of a qcow2 image into its raw
+    /// disk: say raw where all are
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<FormatArg>,
+    /// The NBD export that asof take pulls generations from: nbd://HOST/EXPORT, nbd+unix:///EXPORT?socket=PATH; nbds for TLS
+    #[arg(long, value_name = "URI")]
+    nbd: Option<String>,
+    /// The dirty bitmap of that export that tells what changed since the newest generation: a bitmap of this name is begun,
+    /// or cleared, at each moment that is taken
+    #[arg(long, value_name = "BITMAP")]
+    bitmap: Option<String>,
+    /// The certificate that the server's has to be signed by, a file ca-cert.pem; client-cert.pem and client-key.pem lie
+    /// beside it if the server asks for them
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Run this after --pre: it makes the export, or without --nbd an image, whose path it prints as its last line unless it
+    /// wrote it to $ASOF_IMAGE
+    #[arg(long, value_name = "COMMAND")]
+    snapshot: Option<String>,
+    #[command(flatten)]
+    guest: GuestArgs,
+    /// The address of libvirt [default: qemu:///system]
+    #[arg(long, value_name = "URI")]
+    connect: Option<String>,
+    /// Have the agent in the guest freeze its file systems for the moment
+    #[arg(long, value_name = "YES|NO", num_args = 0..=1, default_missing_value = "yes")]
+    freeze: Option<YesNo>,
+    /// The directory for the socket of a guest's disk, and for what the guest overwrites while its disk is read
+    /// [default: /var/tmp]
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    /// Kill a command that takes longer [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    hook_timeout: Option<u64>,
+    /// How much the data is at rest in what is taken [default: app with --pre and --snapshot or --domain, frozen with --freeze,
+    /// else crash]
+    #[arg(long, value_name = "HOW")]
+    consistency: Option<ConsistencyArg>,
+}
+
+impl DiskHowArgs {
+    /// Tells whether anything is said.
+    pub(super) fn is_given(&self) -> bool {
+        let DiskHowArgs {
+            format,
+            nbd,
+            bitmap,
+            tls_ca,
+            snapshot,
+            guest,
+            connect,
+            freeze,
+            scratch,
+            hook_timeout,
+            consistency,
+        } = self;
+        let texts = [nbd, bitmap, snapshot, connect];
+        texts.iter().any(|text| text.is_some())
+            || (tls_ca.is_some() || scratch.is_some())
+            || guest.is_given()
+            || (format.is_some() || freeze.is_some() || hook_timeout.is_some() || consistency.is_some())
+    }
+}
+
+/// The format of an image.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(in crate::cli) enum FormatArg {
+    /// The bytes of the disk
+    Raw,
+    /// QEMU's own
+    Qcow2,
+}
+
+pub(super) fn add(args: &BlockArgs, world: &World) -> Result<Outcome, Failure> {
+    let mut settings = Settings {
+        images: given::folder(&args.images, "images")?,
+        name_patterns: args.name_pattern.clone(),
+        zone: Some(given::zone(args.zone.clone(), world)?),
+        store: args.store.as_deref().map(|store| given::folder(store, "store")).transpose()?,
+        ..Settings::default()
+    };
+    given::apply_hooks(&args.pre, &args.post, (&mut settings.pre, &mut settings.post))?;
+    apply(&args.how, &mut settings)?;
+    settings.check()?;
+    let how = (SourceKind::Block, &*settings.to_json()?, Rule::WRITES);
+    given::add(&mut given::writer(&args.name, world)?, &args.name, how, world)?;
+    eprintln!("added source \"{}\": a disk, images in {:?}", args.name, settings.images);
+    match settings.nbd.is_some() || settings.snapshot.is_some() || settings.domain.is_some() {
+        true => eprintln!("hint: asof take {} takes a generation", args.name),
+        false => eprintln!("hint: asof index {} indexes those that are there", args.name),
+    }
+    Ok(Outcome::Done)
+}
+
+pub(super) fn apply(how: &DiskHowArgs, settings: &mut Settings) -> Result<(), Failure> {
+    if let Some(format) = how.format {
+        settings.format = Some(match format {
+            FormatArg::Raw => image::Kind::Raw,
+            FormatArg::Qcow2 => image::Kind::Qcow2,
+        });
+    }
+    given::apply_text(&how.nbd, &mut settings.nbd);
+    given::apply_text(&how.bitmap, &mut settings.bitmap);
+    given::apply_command("snapshot", &how.snapshot, &mut settings.snapshot)?;
+    if let Some(ca) = &how.tls_ca {
+        settings.tls_ca = Some(given::folder(ca, "certificate")?);
+    }
+    if let Some(seconds) = how.hook_timeout {
+        settings.hook_timeout_s = Some(seconds);
+    }
+    if let Some(consistency) = how.consistency {
+        settings.consistency = Some(Consistency::from(consistency).word().to_owned());
+    }
+    if how.guest.domain.as_deref() == Some("") {
+        settings.domain = None;
+    }
+    settings.domain = domain(&how.guest, settings.domain.take())?;
+    let rest = how.connect.is_some() || how.freeze.is_some() || how.scratch.is_some();
+    let Some(domain) = &mut settings.domain else {
+        if rest {
+            return Err(no_domain("--connect, --freeze and --scratch"));
+        }
+        return Ok(());
+    };
+    given::apply_text(&how.connect, &mut domain.connect);
+    if let Some(freeze) = how.freeze {
+        domain.freeze = freeze == YesNo::Yes;
+    }
+    if let Some(scratch) = &how.scratch {
+        domain.scratch = Some(given::folder(scratch, "scratch files")?);
+    }
+    Ok(())
+}
+
+/// Returns the guest that is meant: the one that is named, else that of the settings, taken as is asked.
+pub(in crate::cli) fn domain(given: &GuestArgs, kept: Option<Domain>) -> Result<Option<Domain>, Failure> {
+    let name = given.domain.clone().filter(|name| !name.is_empty());
+    let mut domain = match (name, kept) {
+        (Some(name), Some(kept)) if kept.name == name => kept,
+        // What was said of another guest holds for libvirt, not for its disks; and only a guest that the source names is frozen: who lets
+        // it go after a kill knows no other.
+        (Some(name), Some(kept)) => Domain { name, disk: None, freeze: false, ..kept },
+        (Some(name), None) => Domain { name, ..Domain::default() },
+        (None, Some(kept)) => kept,
+        (None, None) if given.disk.is_some() || given.method.is_some() => {
+            return Err(no_domain("--disk and --method"));
+        }
+        (None, None) => return Ok(None),
+    };
+    given::apply_text(&given.disk, &mut domain.disk);
+    if let Some(method) = given.method {
+        domain.method = method.into();
+    }
+    Ok(Some(domain))
+}
+
+fn no_domain(what: &str) -> Failure {
+    Failure::new(format!("{what} are for guests of libvirt")).hint("--domain NAME names the guest")
+}

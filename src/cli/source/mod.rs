@@ -1,0 +1,117 @@
+//! `asof source`: what is backed up.
+//!
+//! Promises: settings are checked before they are stored; nothing below a source's copies is ever touched.
+
+mod block;
+mod given;
+mod gluster;
+mod nfs;
+mod set;
+
+use super::args::{JsonArgs, PRINT_JSON, SOURCE};
+use super::output::{self, grouped};
+use super::report::{Failure, Outcome};
+use super::{SourceRun, World, show};
+use crate::catalog::GenerationRow;
+use block::BlockArgs;
+pub(super) use block::domain;
+use clap::{Args, Subcommand};
+use gluster::GlusterArgs;
+use nfs::NfsArgs;
+use serde_json::json;
+use set::SetArgs;
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum SourceVerb {
+    /// Add a source
+    #[command(subcommand)]
+    Add(SourceKindArgs),
+    /// List the sources
+    List(JsonArgs),
+    /// Show a source and its settings
+    Show(SourceNameArgs),
+    /// Change how the copies of a source are found
+    Set(Box<SetArgs>),
+    /// Forget a source and its generations; its copies are not touched
+    Remove(RemoveArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum SourceKindArgs {
+    /// A share whose backups are directories: one full tree per generation
+    Nfs(NfsArgs),
+    /// A GlusterFS volume: a full generation, then what its changelogs tell; copied into a store
+    Gluster(Box<GlusterArgs>),
+    /// A disk: images of it (raw, qcow2), full ones and increments
+    Block(Box<BlockArgs>),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct SourceNameArgs {
+    #[arg(help = SOURCE)]
+    name: String,
+    #[arg(long, help = PRINT_JSON)]
+    json: bool,
+}
+
+pub(super) fn run(verb: SourceVerb, world: &World) -> Result<Outcome, Failure> {
+    match verb {
+        SourceVerb::Add(SourceKindArgs::Nfs(args)) => nfs::add(&args, world),
+        SourceVerb::Add(SourceKindArgs::Gluster(args)) => gluster::add(&args, world),
+        SourceVerb::Add(SourceKindArgs::Block(args)) => block::add(&args, world),
+        SourceVerb::List(args) => list(args.json, world),
+        SourceVerb::Show(args) => show::source(&args.name, args.json, world),
+        SourceVerb::Set(args) => set::run(&args, world),
+        SourceVerb::Remove(args) => remove(&args, world),
+    }
+}
+
+fn list(as_json: bool, world: &World) -> Result<Outcome, Failure> {
+    let reader = world.reader()?;
+    let (mut rows, mut values) = (Vec::new(), Vec::new());
+    for source in reader.sources()? {
+        let generations = reader.generations(source.id)?;
+        let instant = |g: Option<&GenerationRow>| g.map(|g| g.taken_at.to_string());
+        let (oldest, newest) = (instant(generations.first()), instant(generations.last()));
+        values.push(json!({
+            "name": source.name, "kind": source.kind, "generations": generations.len(), "oldest": oldest, "newest": newest,
+        }));
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        rows.push(vec![source.name, source.kind, grouped(generations.len() as i64), or_dash(oldest), or_dash(newest)]);
+    }
+    match as_json {
+        true => output::json(&values.into())?,
+        false => output::table(
+            &["source", "kind", "generations", "oldest", "newest"],
+            &[false, false, true, false, false],
+            &rows,
+        )?,
+    }
+    Ok(Outcome::Done)
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RemoveArgs {
+    #[arg(help = SOURCE)]
+    name: String,
+    /// Do it even though the source has generations
+    #[arg(long)]
+    force: bool,
+}
+
+fn remove(args: &RemoveArgs, world: &World) -> Result<Outcome, Failure> {
+    let SourceRun { lock, source, mut writer } = world.source_run("source remove", &args.name)?;
+    let generations = world.reader()?.generations(source.id)?.len();
+    if generations > 0 && !args.force {
+        return Err(Failure::new(format!(
+            "source {:?} has {generations} generations; nothing was removed",
+            source.name
+        ))
+        .hint("--force forgets them; their copies stay where they are and can be indexed again"));
+    }
+    writer.remove_source(source.id)?;
+    drop(writer);
+    lock.remove();
+    eprintln!("forgot source \"{}\" and {generations} generations; no copy was touched", source.name);
+    Ok(Outcome::Done)
+}
