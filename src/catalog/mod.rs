@@ -52,7 +52,7 @@ pub use registry::{CopyRow, ObjectRow, Registry, RegistrySource};
 pub use rows::{NodeRow, Perm, Place};
 pub use sources::{NewSource, Resume};
 
-use crate::model::{NodeId, Time};
+use crate::model::{Hinted, NodeId, Time};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -251,6 +251,43 @@ pub enum Error {
         /// SQLite's words.
         source: Words,
     },
+}
+
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Missing { .. } => "asof init makes it; --catalog FILE or ASOF_CATALOG names another",
+            Self::Exists { .. } => "asof source add goes on with it; nothing was changed",
+            Self::NotACatalog { .. } => "nothing was changed; --catalog FILE or ASOF_CATALOG names another",
+            Self::TooNew { .. } => "use the asof that wrote it, or a newer one; nothing was changed",
+            Self::TooOld { path, .. } => {
+                return Some(format!(
+                    "asof --catalog {path:?} migrate brings it up to date, and keeps a copy of it as it is"
+                ));
+            }
+            Self::Unreadable { .. } => {
+                "copy it, and its log if there is one, to where files can be made; --catalog FILE names the copy"
+            }
+            Self::ReadOnly { .. } => "reading and mounting work; mount the file system writable to change anything",
+            Self::NetworkFilesystem { .. } => "keep the catalog on a local disk; the copies may lie anywhere",
+            Self::Busy { waited, .. } if waited.is_zero() => {
+                "--wait 10m waits until it ends; reading and mounting go on meanwhile"
+            }
+            Self::Busy { .. } => "--wait DURATION waits longer; reading and mounting go on meanwhile",
+            Self::NoSuchSource { .. } => "asof source list shows them, asof source add makes one",
+            Self::SourceExists { .. } => "asof source show tells its settings, asof source set changes them",
+            Self::GenerationExists { .. } => "give it another second: asof index NAME PATH --at DATE",
+            Self::NoSuchGeneration { .. } => "asof generations NAME lists them",
+            Self::Unproved { .. } => "nothing of it was kept; the copy is untouched: please report this",
+            Self::NumbersUsedUp { .. } => "nothing was changed; a new catalog over the same copies begins anew",
+            Self::NoVersion { .. } | Self::Contradiction { .. } => "asof check finds all that is wrong in the catalog",
+            Self::Full { .. } => "nothing that was published is lost; make room and run it again",
+            Self::Io { .. } | Self::SourceName { .. } | Self::Spent { .. } | Self::Refused(_) | Self::Sqlite { .. } => {
+                return None;
+            }
+        };
+        Some(text.to_owned())
+    }
 }
 
 /// What SQLite said, once: the error of `rusqlite` has the same words again as its cause.

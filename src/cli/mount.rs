@@ -5,7 +5,7 @@
 //! mount is always read-only, nosuid and nodev, whatever the options say.
 
 use super::World;
-use super::report::{self, Failure, Outcome};
+use super::report::{Failure, Outcome};
 use crate::clock;
 use crate::daemon::{self, MountOptions};
 use crate::fuse::{self, WhenBusy};
@@ -64,7 +64,7 @@ pub(super) fn run(args: &MountArgs, world: &World) -> Result<Outcome, Failure> {
     if args.foreground {
         let result = foreground(args, options, world);
         if let Err(failure) = &result {
-            daemon::tell_starter(Err(&report::as_line(failure)));
+            daemon::tell_starter(Err(failure.parts()));
         }
         return result;
     }

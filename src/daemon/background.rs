@@ -15,6 +15,8 @@ use std::process::{Command, Stdio};
 /// Tells the new process that somebody waits for a line of it.
 const STARTER_ENV: &str = "ASOF_STARTER_WAITS";
 const READY: &str = "ready";
+/// What stands between what went wrong and what can be done about it.
+const HINT: &str = "\thint: ";
 
 /// A daemon whose mount answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +45,12 @@ pub fn start_in_background(args: Vec<OsString>, log: &Path) -> Result<Started, E
         READY => Ok(Started { pid: child.id() }),
         "" => Err(Error::Died { status: child.wait().map_err(start)?, log: log.to_owned() }),
         text => {
-            let text = text.to_owned();
+            let (text, hint) = match text.split_once(HINT) {
+                Some((text, hint)) => (text.to_owned(), Some(hint.to_owned())),
+                None => (text.to_owned(), None),
+            };
             child.wait().map_err(start)?;
-            Err(Error::Refused { text })
+            Err(Error::Refused { text, hint })
         }
     }
 }
@@ -59,14 +64,16 @@ fn own_program() -> PathBuf {
     }
 }
 
-/// Tells the process that started this one that the mount answers, or why not; does nothing if none waits.
-pub fn tell_starter(outcome: Result<(), &str>) {
+/// Tells the process that started this one that the mount answers, or why not and what can be done about it; does
+/// nothing if none waits.
+pub fn tell_starter(outcome: Result<(), (&str, Option<&str>)>) {
     if std::env::var_os(STARTER_ENV).is_none() {
         return;
     }
     let text = match outcome {
         Ok(()) => READY.to_owned(),
-        Err(text) => text.replace('\n', " "),
+        Err((text, None)) => text.replace('\n', " "),
+        Err((text, Some(hint))) => format!("{text}{HINT}{hint}").replace('\n', " "),
     };
     // A starter that is gone does not matter.
     let _ = writeln!(std::io::stdout(), "{text}");

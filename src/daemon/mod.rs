@@ -12,7 +12,7 @@ mod background;
 pub use background::{Started, start_in_background, tell_starter};
 
 use crate::fuse::{self, Mount, WhenBusy};
-use crate::model::chain;
+use crate::model::{Hinted, chain};
 use crate::sys::process;
 use crate::view::Tree;
 use std::os::linux::net::SocketAddrExt;
@@ -97,6 +97,8 @@ pub enum Error {
     Refused {
         /// In its own words.
         text: String,
+        /// What it says can be done about it.
+        hint: Option<String>,
     },
     /// The background process ended without a word.
     #[error("the daemon ended before the mount was ready ({status}), see \"{}\"", log.display())]
@@ -106,6 +108,17 @@ pub enum Error {
         /// Where it may have said why.
         log: PathBuf,
     },
+}
+
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Fuse(e) => e.hint(),
+            Self::Log { .. } => Some("--log-file FILE has it written elsewhere".to_owned()),
+            Self::Refused { hint, .. } => hint.clone(),
+            Self::Setup { .. } | Self::Start { .. } | Self::Died { .. } => None,
+        }
+    }
 }
 
 /// Mounts `tree` and serves it until a signal or an unmount ends it.

@@ -4,6 +4,7 @@
 //! kernel's table; a mount whose daemon is gone is told from a live one by the one question that a
 //! dead one answers at once.
 
+use crate::model::Hinted;
 use crate::sys::mount::{self as sys, Mounted, WhenBusy};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -88,9 +89,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// Returns what the admin can do about it, if that is one thing.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::NoMountPoint { dir } => Some(format!("mkdir {}", dir.display())),
             Self::AlreadyMounted { dir, .. } => Some(format!("asof umount {} ends that mount", dir.display())),

@@ -20,7 +20,7 @@ pub use foreign::{Listed, NewList, index_list};
 pub use keep::{FileToKeep, Keep, KeepError, Kept, UNKNOWN_ORIGIN};
 pub use run::{Done, NewCopy, Taken, Told, Walk, index_copy, index_taken};
 
-use crate::model::{EntryName, FileKey, Time};
+use crate::model::{EntryName, FileKey, Hinted, Time};
 use crate::source::gluster::list;
 use crate::{catalog, source};
 use std::path::PathBuf;
@@ -114,4 +114,26 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+}
+
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Catalog(e) => return e.hint(),
+            Self::Source(e) => return e.hint(),
+            Self::NotUnderstood { .. } => {
+                "--list-format, --field-separator and --output-prefix tell what it looks like"
+            }
+            Self::Empty { .. } => "glusterfind leaves an empty list when it fails; --empty, if it is so",
+            Self::NotNewer { .. } => "give it a later --at; asof source remove forgets a source, to index it anew",
+            Self::State { .. } => "asof take --full begins anew",
+            Self::NotACopy { .. }
+            | Self::Keep(_)
+            | Self::UntoldDirectory { .. }
+            | Self::UnknownDirectory { .. }
+            | Self::OpenList { .. }
+            | Self::List { .. } => return None,
+        };
+        Some(text.to_owned())
+    }
 }

@@ -15,7 +15,7 @@ mod node;
 mod rule;
 mod time;
 
-pub use cause::chain;
+pub use cause::{Hinted, chain};
 pub use date::{AsOf, DateError, Fold, nameable_instant, parse_copy_name, parse_date, parse_instant};
 pub use disk::{BadMap, Extent, FileMap, ImageFile, Layer, LayerBytes, LayerExtent, Packing};
 pub use generation::{Consistency, CopyState, Finding, FindingKind, Level, Reach, Scan, SourceKind, Status};

@@ -10,7 +10,7 @@ pub mod gluster;
 mod instant;
 pub mod nfs;
 
-use crate::model::{RelPath, SourceKind, Time, Walked};
+use crate::model::{Hinted, RelPath, SourceKind, Time, Walked};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -92,6 +92,26 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+}
+
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoInstant { .. } => Some("asof index NAME PATH --at DATE gives it one".to_owned()),
+            Self::Settings(_)
+            | Self::NotAbsolute(_)
+            | Self::NotADirectory(_)
+            | Self::Copies { .. }
+            | Self::Pattern { .. }
+            | Self::Zone(_)
+            | Self::NoCopies(_)
+            | Self::Gluster(_)
+            | Self::Image(_)
+            | Self::Setting { .. }
+            | Self::Copy { .. }
+            | Self::Thread { .. } => None,
+        }
+    }
 }
 
 /// One copy of a generation.

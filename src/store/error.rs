@@ -2,7 +2,7 @@
 //! Every text names the full path and what was found; errors of the system come as the cause.
 
 use super::Identity;
-use crate::model::{Kind, escape_bytes};
+use crate::model::{Hinted, Kind, escape_bytes};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -87,6 +87,8 @@ pub enum Error {
         expected_bytes: u64,
     },
 }
+
+impl Hinted for Error {}
 
 fn shown(path: &Path) -> String {
     escape_bytes(path.as_os_str().as_bytes()).into_owned()

@@ -21,7 +21,7 @@ use super::still::{self, Guard, Still, Stop, write_durably};
 use crate::catalog::{self, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::index::Done;
-use crate::model::{Consistency, Level, Time};
+use crate::model::{Consistency, Hinted, Level, Time};
 use crate::monitor::Monitor;
 use crate::source::block::image::Moment;
 use crate::source::block::{Domain, Location, Settings, image, nbd};
@@ -122,11 +122,12 @@ pub enum Error {
     Stopped,
 }
 
-impl Error {
-    /// Returns what to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
         let text = match self {
-            Self::Pull(e) => e.hint()?,
+            Self::Catalog(e) => return e.hint(),
+            Self::Disk(e) => return e.hint(),
+            Self::Pull(e) => return e.hint(),
             Self::NoOrigin(name) => {
                 return Some(format!("asof take {name} --nbd URI or --domain NAME, or asof source set {name}"));
             }
@@ -142,7 +143,7 @@ impl Error {
             Self::ClockBehind { .. } => "set the clock, or wait: a generation is never older than one that is there",
             Self::Hook(_) | Self::Stopped => "nothing was taken",
             Self::Write { .. } => "is the folder there, and has it room? nothing was taken",
-            Self::Catalog(_) | Self::Disk(_) | Self::Image(_) | Self::Uri(_) => return None,
+            Self::Image(_) | Self::Uri(_) => return None,
         };
         Some(text.to_owned())
     }

@@ -8,7 +8,7 @@ use super::manifest::{self, About};
 use crate::catalog::{self, DiskRow, GenerationWriter, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::index::{self, DiskBefore, Done, NewDisk, index_disk};
-use crate::model::{Consistency, Layer, Level, Time};
+use crate::model::{Consistency, Hinted, Layer, Level, Time};
 use crate::monitor::Monitor;
 use crate::source::block::{Device, Location, Settings, image};
 use crate::store::{self, Disk, DiskMap};
@@ -77,6 +77,30 @@ pub enum Error {
         /// The generation.
         at: Time,
     },
+}
+
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Catalog(e) => return e.hint(),
+            Self::Index(e) => return e.hint(),
+            Self::Image(image::Error::File { why: image::Why::Outside, .. }) => {
+                "an increment that QEMU pushed names the live disk: --base IMAGE says what it rests on"
+            }
+            Self::Image(_) => return None,
+            Self::Store(_) => {
+                "every image that it rests on has to be there as it was when it was indexed; nothing was recorded"
+            }
+            Self::Empty { .. } => "was it copied to its end?",
+            Self::NothingBefore { .. } => "index the full image first; --base IMAGE names what increments rest on",
+            Self::NoCheckpoint { .. } => {
+                "index the image of that checkpoint first; --base IMAGE says that it rests on another"
+            }
+            Self::NotNewer { .. } => "asof index NAME IMAGE --at DATE gives it another instant",
+            Self::NotWhole { .. } => "the image that it rests on has to be indexed first",
+        };
+        Some(text.to_owned())
+    }
 }
 
 /// An image that is to become a generation.

@@ -4,6 +4,7 @@
 //! until then stays until that step. A file of the admin's is not overwritten: only one that is called [`USUAL`] is, or
 //! where that was asked for. What is not put into place is removed. Never knows what is in a list.
 
+use crate::model::Hinted;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -32,6 +33,16 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+}
+
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Exists(_) => Some("--force overwrites it; one called output.txt needs no --force".to_owned()),
+            Self::NotAFile(_) => Some("--out-file - writes the list to standard output".to_owned()),
+            Self::Io { .. } => None,
+        }
+    }
 }
 
 /// A list that is being written.

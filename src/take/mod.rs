@@ -20,7 +20,7 @@ pub mod window;
 use crate::catalog::{self, Resume, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::index::{self, Done, Keep, Taken, Told, index_taken};
-use crate::model::{FileKey, Level, Scan, Time};
+use crate::model::{FileKey, Hinted, Level, Scan, Time};
 use crate::monitor::Monitor;
 use crate::source;
 use crate::source::gluster::brick::Brick;
@@ -104,6 +104,33 @@ pub enum Error {
         /// Now.
         now: Time,
     },
+}
+
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Catalog(e) => return e.hint(),
+            Self::Index(e) => return e.hint(),
+            Self::Source(e) => return e.hint(),
+            Self::Volume(e) => return e.hint(),
+            Self::Collect(e) => return e.hint(),
+            Self::Store(e) => return e.hint(),
+            Self::ListsOnly(name) => {
+                return Some(format!(
+                    "asof index {name} --list LIST --data DIR --at DATE indexes what another tool copied"
+                ));
+            }
+            Self::NotStarted(volume) => return Some(format!("gluster volume start {volume}")),
+            Self::NoStore { .. } => "is it mounted? asof source show tells where it has to be",
+            Self::ClockBehind { .. } => "set the clock, or wait: a generation is never older than one that is there",
+            Self::Client(_) => "packages glusterfs-client and fuse are needed where a brick has no whole files",
+            Self::StoreIsAnother { .. } => {
+                "is the store mounted? asof take --full begins anew where it is gone for good"
+            }
+            Self::State { .. } => "asof take --full begins anew",
+        };
+        Some(text.to_owned())
+    }
 }
 
 /// Which bytes a generation takes.

@@ -8,7 +8,7 @@
 //! disk is dirty and not zero. The server is only read from and remembers nothing.
 
 use super::still::{Stop, sync_folder, write_durably};
-use crate::model::Time;
+use crate::model::{Hinted, Time};
 use crate::monitor::Monitor;
 use crate::source::block::image::{Moment, PullMap, PushNote};
 use crate::source::block::nbd::{self, BASE_ALLOCATION, Chunk, Client, STATE_DIRTY, STATE_ZERO};
@@ -81,26 +81,24 @@ pub enum Error {
     Stopped,
 }
 
-impl Error {
-    /// Returns what to do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
+        let text = match self {
             Self::Nbd { source: nbd::Error::NoContext { .. }, .. } => {
-                Some("export the disk with that bitmap, or take --full reads everything; nothing was taken")
+                "export the disk with that bitmap, or take --full reads everything; nothing was taken"
             }
             Self::Nbd { source: nbd::Error::NoExport { .. }, .. } => {
-                Some("the address ends with the name of the export; nothing was taken")
+                "the address ends with the name of the export; nothing was taken"
             }
             Self::Nbd { source: nbd::Error::Connect { .. }, .. } => {
-                Some("is the export there? --snapshot COMMAND can make it before; nothing was taken")
+                "is the export there? --snapshot COMMAND can make it before; nothing was taken"
             }
-            Self::Write { .. } => Some("make room and run it again; nothing was taken and nothing is left"),
-            Self::Taken { .. } => {
-                Some("let each source have a folder of its own; asof index takes images that are there")
-            }
-            Self::Smaller { .. } => Some("asof take --full begins anew; nothing was taken"),
-            Self::Nbd { .. } | Self::Short { .. } | Self::Stopped => Some("nothing was taken; run it again"),
-        }
+            Self::Write { .. } => "make room and run it again; nothing was taken and nothing is left",
+            Self::Taken { .. } => "let each source have a folder of its own; asof index takes images that are there",
+            Self::Smaller { .. } => "asof take --full begins anew; nothing was taken",
+            Self::Nbd { .. } | Self::Short { .. } | Self::Stopped => "nothing was taken; run it again",
+        };
+        Some(text.to_owned())
     }
 }
 

@@ -18,7 +18,7 @@ use super::{Report, Wish, load_started, take_bare};
 use crate::catalog::{self, GenerationWriter, LockWait, NewSource, Reader, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::index::{FileToKeep, Keep, KeepError, Kept};
-use crate::model::{Attrs, FileKey, RelPath, Rule, SourceKind, Time};
+use crate::model::{Attrs, FileKey, Hinted, RelPath, Rule, SourceKind, Time};
 use crate::monitor::Monitor;
 use crate::source;
 use crate::source::gluster::{Settings, State};
@@ -89,6 +89,22 @@ pub enum Error {
     /// The run.
     #[error(transparent)]
     Take(#[from] super::Error),
+}
+
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Catalog(e) => return e.hint(),
+            Self::Source(e) => return e.hint(),
+            Self::Take(e) => return e.hint(),
+            Self::NoSuch { .. } => "asof gluster register SESSION HOST VOLUME makes one",
+            Self::Exists(_) => "asof gluster sessions shows it, asof gluster unregister forgets it",
+            Self::NothingTold(_) => "without --again everything is listed",
+            Self::Stored { .. } => "it may be of another version of asof; unregister and register begin anew",
+            Self::Name { .. } | Self::Io { .. } | Self::Hook(_) => return None,
+        };
+        Some(text.to_owned())
+    }
 }
 
 fn there_are(names: &[String]) -> String {

@@ -34,7 +34,7 @@ pub use xattr::XattrNeed;
 use crate::catalog::numbers::{Numbered, Numbers, numbered};
 use crate::catalog::{self, Reader};
 use crate::clock::Clock;
-use crate::model::{GenerationId, NodeId, SourceId, Time, Timestamp, ViewId};
+use crate::model::{GenerationId, Hinted, NodeId, SourceId, Time, Timestamp, ViewId};
 use crate::store::{self, Store};
 use ino::Decoded;
 use readers::Readers;
@@ -167,6 +167,24 @@ pub enum Error {
     /// A store.
     #[error(transparent)]
     Store(#[from] store::Error),
+}
+
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Catalog(e) => e.hint(),
+            Self::Store(e) => e.hint(),
+            Self::NoSuchView { .. }
+            | Self::NoSuchNode { .. }
+            | Self::Nothing(_)
+            | Self::NotADirectory(_)
+            | Self::NotASymlink(_)
+            | Self::NotAFile(_)
+            | Self::Unlisted(_)
+            | Self::Unread(..)
+            | Self::NoBytes { .. } => None,
+        }
+    }
 }
 
 impl Error {

@@ -6,7 +6,7 @@
 use crate::cli::report::Failure;
 use crate::model::{Kind, chain};
 use crate::source::gluster::list::{Change, Form, Format};
-use crate::take::list_file::{Error, ListFile};
+use crate::take::list_file::ListFile;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::io::{BufWriter, StdoutLock, Write};
@@ -147,15 +147,4 @@ pub(super) fn place(out_file: &Path) -> OsString {
 
 fn is_standard(out_file: &Path) -> bool {
     out_file == Path::new("-")
-}
-
-impl From<Error> for Failure {
-    fn from(e: Error) -> Self {
-        let failure = Self::new(chain(&e));
-        match e {
-            Error::Exists(_) => failure.hint("--force overwrites it; one called output.txt needs no --force"),
-            Error::NotAFile(_) => failure.hint("--out-file - writes the list to standard output"),
-            Error::Io { .. } => failure,
-        }
-    }
 }

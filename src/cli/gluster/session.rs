@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::model::chain;
 use crate::source::gluster::RESCAN_EVERY_S;
 use crate::take::lists::{self, Window};
-use crate::take::session::{About, Error, Sessions};
+use crate::take::session::{About, Sessions};
 use crate::take::{Report, hooks};
 use clap::Args;
 use serde_json::json;
@@ -190,20 +190,4 @@ fn sessions(world: &World) -> Result<Sessions, Failure> {
     let catalog = std::path::absolute(&world.catalog)
         .map_err(|e| Failure::because(format!("looking for the folder of {:?}", world.catalog), &e))?;
     Ok(Sessions::beside(&catalog))
-}
-
-impl From<Error> for Failure {
-    fn from(e: Error) -> Self {
-        let hint = match e {
-            Error::Catalog(e) => return e.into(),
-            Error::Source(e) => return e.into(),
-            Error::Take(e) => return e.into(),
-            Error::NoSuch { .. } => "asof gluster register SESSION HOST VOLUME makes one",
-            Error::Exists(_) => "asof gluster sessions shows it, asof gluster unregister forgets it",
-            Error::NothingTold(_) => "without --again everything is listed",
-            Error::Stored { .. } => "it may be of another version of asof; unregister and register begin anew",
-            Error::Name { .. } | Error::Io { .. } | Error::Hook(_) => return Self::new(chain(&e)),
-        };
-        Self::new(chain(&e)).hint(hint)
-    }
 }

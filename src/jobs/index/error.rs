@@ -1,7 +1,7 @@
 //! Why an index run, or a part of it, did nothing.
 //! What to do about it stands beside it, where it is not said by the room below.
 
-use crate::model::Time;
+use crate::model::{Hinted, Time};
 use crate::source::block::image;
 use crate::{catalog, index, source, take};
 use std::path::PathBuf;
@@ -133,10 +133,13 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// Returns what to do about it, where that is known and is not the hint of the error below.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Catalog(e) => return e.hint(),
+            Self::Source(e) => return e.hint(),
+            Self::Index(e) => return e.hint(),
+            Self::Disk(e) => return e.hint(),
             Self::IsTaken { name } => {
                 format!("asof take {name}, or asof index {name} --list LIST --data DIR --at DATE")
             }
@@ -151,18 +154,16 @@ impl Error {
             }
             Self::NoGeneration { name, .. } => format!("asof generations {name} lists them"),
             Self::UnknownBase { name, base } => format!("asof index {name} {base:?} first"),
-            Self::Catalog(_)
-            | Self::Source(_)
-            | Self::Index(_)
-            | Self::Image(_)
-            | Self::Disk(_)
+            Self::Image(_)
             | Self::UnknownKind { .. }
             | Self::Io { .. }
             | Self::NotADirectory { .. }
             | Self::NotAgain { .. } => return None,
         })
     }
+}
 
+impl Error {
     /// Tells whether the disk of the catalog is full: then nothing else can be written either.
     pub fn is_full(&self) -> bool {
         let catalog = match self {

@@ -14,7 +14,7 @@ use super::part_reader::{self, PartReader};
 use super::volume::{Brick, Volume, VolumeKind};
 use super::{Gfid, State};
 use crate::clock::Clock;
-use crate::model::{Changes, Finding, FindingKind, Listing, RelPath, Time, chain};
+use crate::model::{Changes, Finding, FindingKind, Hinted, Listing, RelPath, Time, chain};
 use crate::monitor::Monitor;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -402,9 +402,8 @@ fn bricks_needed(volume: &Volume) -> u32 {
     }
 }
 
-impl Error {
-    /// Returns what the admin can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Agent { source, .. } => source.hint(),
             Self::Uncovered { .. } => {

@@ -8,7 +8,7 @@
 
 use super::part::{End, Header, Request, Want};
 use super::part_reader;
-use crate::model::escape_bytes;
+use crate::model::{Hinted, escape_bytes};
 use crate::sys::child::{ChildError, Finished, Output, run_child};
 use std::ffi::OsString;
 use std::fs::File;
@@ -115,9 +115,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// Returns what the admin can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Template(_) => Some("as in: ssh -o BatchMode=yes {host}".to_owned()),
             // What a shell on the other side says when it finds no program.

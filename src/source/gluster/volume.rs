@@ -10,7 +10,7 @@
 
 use super::Gfid;
 use super::exec::is_host;
-use crate::model::escape_bytes;
+use crate::model::{Hinted, escape_bytes};
 use crate::sys::child::{ChildError, Output, run_child};
 use roxmltree::{Document, Node};
 use std::collections::BTreeMap;
@@ -125,9 +125,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// Returns what the admin can do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::NoTool { .. } => {
                 Some("apt-get install glusterfs-server, or glusterfs-cli on a machine without bricks".to_owned())

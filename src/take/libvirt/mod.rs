@@ -15,6 +15,7 @@ mod xml;
 use self::virsh::Virsh;
 use self::xml::{DomainDisk, Wanted};
 use super::still::{Stop, create_anew};
+use crate::model::Hinted;
 use crate::source::block::{Domain, Method};
 use std::fs;
 use std::io::{self, Write};
@@ -114,9 +115,8 @@ fn as_list(names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) }
 }
 
-impl Error {
-    /// Returns what to do about it.
-    pub fn hint(&self) -> Option<String> {
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Virsh(VirshError::NoTool) => "it is in the package libvirt-clients",
             // QEMU and AppArmor (https://github.com/abbbi/virtnbdbackup/issues/7) say it alike.
