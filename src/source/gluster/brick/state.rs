@@ -243,6 +243,6 @@ fn parse_times(value: &[u8]) -> Option<(Stamp, Stamp)> {
 }
 
 /// Returns the big endian number at byte `at`.
-fn number(value: &[u8], at: usize) -> Option<u64> {
+pub(super) fn number(value: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_be_bytes(value.get(at..at + 8)?.try_into().ok()?))
 }

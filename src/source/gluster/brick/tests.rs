@@ -1,15 +1,20 @@
 //! What the look at a brick promises, on bricks made by hand; most need root, for `trusted.*`.
 //! Never uses Gluster itself: what a real brick holds is what the sources and real volumes showed.
 
+use super::super::Gfid;
 use super::super::made_brick::{MadeBrick, VOLUME, VOLUME_ID};
-use super::super::part::{Behind, Hex, Stamp};
+use super::super::part::{Behind, Hex, Node, NodeName, Stamp, Text};
 use super::*;
 use crate::model::chain;
+use crate::sys::walk as sys;
 use crate::sys::walk::fixture::{is_root, make_node};
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
 fn open(made: &MadeBrick) -> Brick {
     Brick::open(made.path(), VOLUME, false).unwrap()

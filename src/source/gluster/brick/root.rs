@@ -1,0 +1,129 @@
+//! The root of a brick, open: of which volume it is, what is internal in it, and where it ends.
+//!
+//! Promises: a directory that carries no mark of a brick is refused. Never crosses a mount.
+
+use super::error::Error;
+use super::names::{is_fixed_internal, is_internal_name};
+use crate::source::gluster::Gfid;
+use crate::sys::read;
+use crate::sys::walk::{self as sys, Stat, XattrCalls, errno};
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// The root of a brick, open. Shared by the readers of a scan.
+#[derive(Debug)]
+pub struct Brick {
+    pub(super) path: PathBuf,
+    pub(super) root: OwnedFd,
+    root_stat: Stat,
+    /// `.glusterfs`.
+    pub(super) handles: OwnedFd,
+    pub(super) xattr_calls: XattrCalls,
+    volume_id: Gfid,
+    /// `trusted.afr.VOLUME-client-`.
+    pub(super) accusation: Vec<u8>,
+    pub(super) fragments: bool,
+}
+
+impl Brick {
+    /// Opens the brick with its root at `path`, of the volume with the name `volume`; `fragments` as in
+    /// [`crate::source::gluster::part::Request`].
+    ///
+    /// # Errors
+    /// [`Error::Open`], [`Error::Unmarked`] or [`Error::Mark`].
+    pub fn open(path: &Path, volume: &str, fragments: bool) -> Result<Self, Error> {
+        let fail = |source| Error::Open { path: path.to_owned(), source };
+        let root = sys::open_root(path).map_err(fail)?;
+        let root_stat = sys::stat_fd(root.as_fd()).map_err(fail)?;
+        let xattr_calls = sys::probe_xattr_calls(root.as_fd());
+        let mark = |attribute: &'static CStr| {
+            let name = attribute.to_str().expect("the names of marks are ASCII");
+            let mut value = [0; 64];
+            match sys::get_xattr(xattr_calls, root.as_fd(), None, attribute, &mut value) {
+                Ok(length) => match Gfid::from_bytes(&value[..length]) {
+                    Some(gfid) => Ok(gfid),
+                    None => Err(Error::Mark {
+                        path: path.to_owned(),
+                        attribute: name,
+                        found: format!("{length} bytes"),
+                        expected: "16".to_owned(),
+                    }),
+                },
+                Err(e) if matches!(e.raw_os_error(), Some(errno::ENODATA | errno::EOPNOTSUPP)) => {
+                    Err(Error::Unmarked { path: path.to_owned(), attribute: name })
+                }
+                Err(source) => Err(fail(source)),
+            }
+        };
+        let volume_id = mark(c"trusted.glusterfs.volume-id")?;
+        let gfid = mark(c"trusted.gfid")?;
+        if gfid != Gfid::ROOT {
+            return Err(Error::Mark {
+                path: path.to_owned(),
+                attribute: "trusted.gfid",
+                found: gfid.to_string(),
+                expected: Gfid::ROOT.to_string(),
+            });
+        }
+        let handles = sys::open_beneath(root.as_fd(), b".glusterfs").map_err(fail)?;
+        let accusation = format!("trusted.afr.{volume}-client-").into_bytes();
+        Ok(Self { path: path.to_owned(), root, root_stat, handles, xattr_calls, volume_id, accusation, fragments })
+    }
+
+    /// Returns the path that it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the id of the volume that it is of.
+    pub fn volume_id(&self) -> Gfid {
+        self.volume_id
+    }
+
+    /// Opens the regular file `gfid` for reading, by its handle. None: it is not on this brick.
+    ///
+    /// # Errors
+    /// What opening says.
+    pub fn open_file(&self, gfid: Gfid) -> io::Result<Option<File>> {
+        match read::open_beneath(self.root.as_fd(), gfid.handle().as_bytes()) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
+    /// Tells whether `name` in the directory `parent`, which is `gfid`, is kept from clients.
+    ///
+    /// `.shard` and `.trashcan` count by their fixed gfids and not by name: where shard and trash were never on, and
+    /// where the trash has another name (`features.trash-dir`), a directory of that name is the user's.
+    pub fn is_internal(&self, parent: Gfid, name: &[u8], gfid: Gfid) -> bool {
+        (parent == Gfid::ROOT && is_internal_name(name)) || self.is_internal_gfid(gfid)
+    }
+
+    pub(super) fn is_internal_gfid(&self, gfid: Gfid) -> bool {
+        // `.glusterfs-anonymous-inode-*` (`afr_handle_anon_inode_options`, `xlators/cluster/afr/src/afr.c`).
+        let mut anonymous = self.volume_id;
+        anonymous.0[0] ^= 1;
+        gfid == anonymous || is_fixed_internal(gfid)
+    }
+
+    /// Tells whether `stat` lies on another mount than the root.
+    pub(super) fn is_boundary(&self, stat: &Stat) -> bool {
+        match (stat.mount, self.root_stat.mount) {
+            (Some(mount), Some(root)) => mount != root,
+            _ => stat.device != self.root_stat.device,
+        }
+    }
+
+    /// Returns the gfid of `name` in `dir`, or of `dir` itself; none where there is none.
+    pub(super) fn gfid_at(&self, dir: BorrowedFd<'_>, name: Option<&CStr>) -> io::Result<Option<Gfid>> {
+        let mut value = [0; 16];
+        match sys::get_xattr(self.xattr_calls, dir, name, c"trusted.gfid", &mut value) {
+            Ok(length) => Ok(Gfid::from_bytes(&value[..length])),
+            Err(e) if matches!(e.raw_os_error(), Some(errno::ENODATA | errno::ERANGE | errno::EOPNOTSUPP)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
