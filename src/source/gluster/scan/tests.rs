@@ -1,11 +1,13 @@
 //! What the agent's answers promise, on bricks made by hand; most need root, for `trusted.*`.
 //! Never uses Gluster itself: what a real brick holds is what the sources and real volumes showed.
 
+use super::super::Gfid;
 use super::super::made_brick::{MadeBrick, VOLUME, VOLUME_ID, record};
-use super::super::part::NodeName;
+use super::super::part::{NodeName, Text};
+use super::walk::BATCH;
 use super::*;
 use crate::clock::Fixed;
-use crate::model::Time;
+use crate::model::{Time, Timestamp, escape_bytes};
 use crate::sys::walk::fixture::{self, is_root};
 use std::fs;
 use std::path::PathBuf;

@@ -4,13 +4,16 @@
 //! before, or was not. All else is the present state, with the directories up to the root, so that paths can be told
 //! without a catalog. A hole in the changelogs is told, and what there is, is told too.
 
-use super::{Error, Gap, Part, Touch, Touched, map_shards, slice_name, tell};
+use super::error::Error;
+use super::records::{Touched, map_shards, slice_name};
+use super::tell::{Touch, tell};
+use super::writer::Part;
 use crate::model::chain;
 use crate::source::gluster::Gfid;
 use crate::source::gluster::brick::{self, Reader};
 use crate::source::gluster::changelog::{self, CreateKind, Record, Spot, What};
 use crate::source::gluster::history::{self, Plan};
-use crate::source::gluster::part::{End, Line, NodeName, Recorded, Text, Was};
+use crate::source::gluster::part::{End, Gap, Line, NodeName, Recorded, Text, Was};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the first record of a name does to it.
