@@ -1,9 +1,12 @@
 //! The rules of the merge, each on two or three bricks that say different things.
 //! Bricks 0 and 1 are one replica set, 2 and 3 the other, unless a test says otherwise.
 
-use super::super::part::{Behind, NodeName, Stamp};
+use super::super::Gfid;
+use super::super::part::{Behind, Line, Node, NodeName, Stamp, State, Text};
 use super::*;
+use crate::model::{EntryName, FindingKind, ListedEntry};
 use std::convert::Infallible;
+use std::ops::ControlFlow;
 
 const FILE: u32 = 0o100_644;
 const DIRECTORY: u32 = 0o040_755;

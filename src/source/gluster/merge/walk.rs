@@ -1,0 +1,205 @@
+//! The parts of a walk become listings, breadth first.
+//!
+//! Promises: a name that some brick tells and that no brick contradicts is in its listing, exactly once. Memory: one
+//! directory and the directories not yet listed.
+
+use super::copies::{BrickPlace, CopyOf, Lines, Trouble, attrs_of, best, note_shards, touch_by_shards};
+use crate::model::{EntryName, Finding, FindingKind, Kind, ListedEntry, Listing, RelPath};
+use crate::source::gluster::Gfid;
+use crate::source::gluster::part::{Line, Stamp, State, Text};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::ControlFlow;
+
+/// A part of a walk, one directory at a time.
+struct WalkPart<'p, E> {
+    place: BrickPlace,
+    lines: Lines<'p, E>,
+    /// The next directory, its path as names.
+    next: Option<Vec<Text>>,
+    root: Option<State>,
+    shards: HashMap<Gfid, Stamp>,
+}
+
+impl<E> WalkPart<'_, E> {
+    /// Goes on to the next directory, calling `each` for the entries of the present one.
+    fn advance(&mut self, mut each: impl FnMut(Text, State), troubles: &mut Vec<Trouble>) -> Result<(), E> {
+        self.next = None;
+        for line in self.lines.by_ref() {
+            match line? {
+                Line::Directory { path } => {
+                    self.next = Some(path);
+                    break;
+                }
+                Line::Entry { name, state } => each(name, state),
+                Line::Node(node) => self.root = Some(node.state),
+                Line::Trouble { path, detail } => troubles.push(Trouble { place: self.place, path, detail }),
+                Line::Shards { base, changed } => note_shards(&mut self.shards, base, changed),
+                Line::Part(_) | Line::End(_) | Line::Gone { .. } | Line::Name { .. } | Line::Recorded(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The order of a walk: by depth, then name by name.
+fn walk_order(a: &[Text], b: &[Text]) -> Ordering {
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+}
+
+/// A directory that was named and not yet listed.
+struct Named {
+    path: Vec<Text>,
+    number: u64,
+    /// Bricks that lack changes of its names.
+    behind: Vec<u32>,
+    /// Sets of which some brick has the directory.
+    sets: BTreeSet<u32>,
+}
+
+/// Merges the parts of a walk over all bricks and calls `each` for every directory of the volume, breadth first (see
+/// [`Listing`]), until it says to break.
+///
+/// # Errors
+/// Those of the parts.
+pub fn merge_walk<E>(
+    parts: Vec<(BrickPlace, Lines<'_, E>)>,
+    each: &mut dyn FnMut(Listing) -> ControlFlow<()>,
+) -> Result<(), E> {
+    let mut troubles = Vec::new();
+    let mut walks = Vec::with_capacity(parts.len());
+    for (place, lines) in parts {
+        let mut walk = WalkPart { place, lines, next: None, root: None, shards: HashMap::new() };
+        walk.advance(|_, _| (), &mut troubles)?;
+        walks.push(walk);
+    }
+    let roots: Vec<(BrickPlace, State)> =
+        walks.iter().filter_map(|w| w.root.clone().map(|state| (w.place, state))).collect();
+    let mut shards = HashMap::new();
+    for walk in &mut walks {
+        for (base, changed) in std::mem::take(&mut walk.shards) {
+            note_shards(&mut shards, base, changed);
+        }
+    }
+    let mut next_number = 1;
+    let mut queue = VecDeque::new();
+    let root_copies: Vec<CopyOf<'_>> = roots.iter().map(|(place, state)| CopyOf { place: *place, state }).collect();
+    if root_copies.is_empty() {
+        return Ok(());
+    }
+    let mut root = attrs_of(best(&root_copies).0, &root_copies).map(|attrs| (Gfid::ROOT.key(), attrs));
+    queue.push_back(named(Vec::new(), 0, &root_copies));
+    while let Some(dir) = queue.pop_front() {
+        let mut entries: BTreeMap<Text, Vec<(BrickPlace, State)>> = BTreeMap::new();
+        let mut listed = BTreeSet::new();
+        for walk in &mut walks {
+            // Directories that this merge leaves out: their name is not trusted.
+            while walk.next.as_ref().is_some_and(|next| walk_order(next, &dir.path) == Ordering::Less) {
+                walk.advance(|_, _| (), &mut troubles)?;
+            }
+            if walk.next.as_ref() != Some(&dir.path) {
+                continue;
+            }
+            let place = walk.place;
+            let trusted = !dir.behind.contains(&place.brick);
+            if trusted {
+                listed.insert(place.set);
+            }
+            let put = |name, state| {
+                if trusted {
+                    entries.entry(name).or_default().push((place, state));
+                }
+            };
+            walk.advance(put, &mut troubles)?;
+        }
+        let path = path_of(&dir.path);
+        let mut findings: Vec<Finding> = Vec::new();
+        let places = || walks.iter().map(|walk| &walk.place);
+        findings.extend(troubles.drain(..).map(|trouble| trouble.as_finding(places())));
+        let mut listing = Listing {
+            number: dir.number,
+            root: root.take(),
+            entries: Vec::with_capacity(entries.len()),
+            complete: dir.sets.is_subset(&listed),
+            findings: Vec::new(),
+            path,
+        };
+        for (name, copies) in entries {
+            merge_entry(name, &copies, &dir, &mut listing, &mut findings, &mut |path, copies| {
+                queue.push_back(named(path, next_number, copies));
+                next_number += 1;
+            });
+            if let Some(entry) = listing.entries.last_mut() {
+                touch_by_shards(&mut entry.attrs, shards.get(&Gfid::of_key(entry.key)));
+            }
+        }
+        listing.findings = findings;
+        if each(listing).is_break() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn named(path: Vec<Text>, number: u64, copies: &[CopyOf<'_>]) -> Named {
+    let mut behind = Vec::new();
+    for copy in copies {
+        let others = copy.state.behind.iter().filter(|b| b.entries && b.brick != copy.place.brick);
+        behind.extend(others.map(|b| b.brick));
+    }
+    Named { path, number, behind, sets: copies.iter().map(|c| c.place.set).collect() }
+}
+
+fn path_of(names: &[Text]) -> RelPath {
+    let mut path = RelPath::root();
+    for name in names {
+        // Names were checked when their directory was listed.
+        if let Ok(name) = EntryName::new(&name.0) {
+            path.push(&name);
+        }
+    }
+    path
+}
+
+fn merge_entry(
+    name: Text,
+    copies: &[(BrickPlace, State)],
+    dir: &Named,
+    listing: &mut Listing,
+    findings: &mut Vec<Finding>,
+    directory: &mut dyn FnMut(Vec<Text>, &[CopyOf<'_>]),
+) {
+    let checked = EntryName::new(&name.0);
+    let Ok(entry_name) = checked else {
+        let detail = format!("\"{}\" is no name", crate::model::escape_bytes(&name.0));
+        findings.push(Finding { kind: FindingKind::Unreadable, path: listing.path.clone(), detail });
+        return;
+    };
+    let told: Vec<CopyOf<'_>> = copies.iter().map(|(place, state)| CopyOf { place: *place, state }).collect();
+    let (chosen, contradicted) = best(&told);
+    let at = listing.path.join(&entry_name);
+    let mut find = |kind, detail: String| findings.push(Finding { kind, path: at.clone(), detail });
+    let Some(attrs) = attrs_of(chosen, &told) else {
+        find(FindingKind::Unreadable, format!("its mode {:o} names no kind of file", chosen.state.mode));
+        return;
+    };
+    if told.iter().any(|copy| copy.state.gfid != chosen.state.gfid) {
+        find(
+            FindingKind::Changed,
+            "bricks have different nodes of this name; the one that changed last was taken".into(),
+        );
+    } else if contradicted {
+        find(FindingKind::Changed, "its copies contradict each other (split brain); the newest was taken".into());
+    }
+    if let Some(why) = &chosen.state.unreadable {
+        find(FindingKind::Unreadable, why.clone());
+    }
+    let (gfid, origin, unreadable) = (chosen.state.gfid, chosen.place.brick, chosen.state.unreadable.is_some());
+    if attrs.kind() == Kind::Directory {
+        let mut path = dir.path.clone();
+        path.push(name);
+        let same: Vec<CopyOf<'_>> = told.into_iter().filter(|copy| copy.state.gfid == gfid).collect();
+        directory(path, &same);
+    }
+    listing.entries.push(ListedEntry { name: entry_name, key: gfid.key(), attrs, unreadable, origin });
+}
