@@ -1,0 +1,31 @@
+//! The calls of a walk over a backup copy: open beneath, list, stat, readlink, extended attributes.
+//!
+//! Promises: no call follows a symbolic link below the copy's root, leaves the root, crosses a mount or
+//! triggers an automount; opening a directory leaves its access time alone where the kernel permits that;
+//! a call that a signal interrupted is made again. Names go in and come out as the bytes that they are.
+//! Never builds a path per entry and never allocates per entry, except for a link's target.
+//!
+//! Sources: `openat2(2)`, `getdents64(2)`, `statx(2)`, `listxattrat`/`getxattrat` as added in Linux 6.13
+//! (`include/uapi/asm-generic/unistd.h`, `fs/xattr.c`).
+
+mod call;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod list;
+mod open;
+mod stat;
+#[cfg(test)]
+mod tests;
+mod time;
+mod xattr;
+
+pub use list::{DirEntries, read_directory};
+pub use open::{open_beneath, open_root};
+pub use stat::{Stat, is_on_btrfs, read_link, stat_at, stat_fd, stat_fd_without_waiting};
+pub use time::{real_clock, stamp_clock};
+pub use xattr::{XattrCalls, get_xattr, list_xattrs, probe_xattr_calls};
+
+/// Errors of these calls that a caller tells apart and [`std::io::ErrorKind`] does not.
+pub mod errno {
+    pub use libc::{ELOOP, ENODATA, ENOENT, ENOTDIR, EOPNOTSUPP, ERANGE, EXDEV};
+}

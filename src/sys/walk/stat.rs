@@ -1,0 +1,125 @@
+//! What a file is, and where a symbolic link points.
+//! Never follows a link and never triggers an automount. Source: `statx(2)`, `readlinkat(2)`.
+
+use super::call::retry;
+use crate::model::Timestamp;
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// What `statx(2)` tells of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Type and permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Link count.
+    pub nlink: u32,
+    /// Length in bytes.
+    pub size_bytes: u64,
+    /// Allocated bytes.
+    pub allocated_bytes: u64,
+    /// Last change of the content.
+    pub mtime: Timestamp,
+    /// Last change of the attributes.
+    pub ctime: Timestamp,
+    /// Birth time, where the file system tells it.
+    pub born: Option<Timestamp>,
+    /// Device number of the file system.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Device number of a device node, 0 for all others.
+    pub rdev: u64,
+    /// Id of the mount that it was found on (Linux 5.8).
+    pub mount: Option<u64>,
+    /// Whether it is the root of a mount, where the kernel tells (Linux 5.8).
+    pub mount_root: Option<bool>,
+}
+
+/// Returns what `name` in `dir` is; a symbolic link is not followed, an automount point not triggered.
+///
+/// # Errors
+/// What `statx(2)` says; `ENOENT` where the name vanished.
+pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Stat> {
+    statx(dir, name, libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT)
+}
+
+/// Returns what the open file `fd` is.
+///
+/// # Errors
+/// What `statx(2)` says.
+pub fn stat_fd(fd: BorrowedFd<'_>) -> io::Result<Stat> {
+    statx(fd, c"", libc::AT_EMPTY_PATH)
+}
+
+/// Does the same with what the machine knows of the file, without asking a server.
+///
+/// # Errors
+/// What `statx(2)` says.
+pub fn stat_fd_without_waiting(fd: BorrowedFd<'_>) -> io::Result<Stat> {
+    statx(fd, c"", libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC)
+}
+
+/// Tells whether the open file `fd` lies on btrfs.
+///
+/// # Errors
+/// What `fstatfs(2)` says.
+pub fn is_on_btrfs(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // `BTRFS_SUPER_MAGIC` of statfs(2).
+    Ok(crate::sys::read::magic_number(fd)? == 0x9123_683E)
+}
+
+fn statx(dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> io::Result<Stat> {
+    let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
+    let mut raw = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    retry(|| {
+        // SAFETY: `name` is zero-terminated and outlives the call; `raw` has room for one `struct statx`.
+        unsafe { libc::statx(dir.as_raw_fd(), name.as_ptr(), flags, mask, raw.as_mut_ptr()) as isize }
+    })?;
+    // SAFETY: it was zeroed, which is a valid value of every field, and then filled by the kernel.
+    let raw = unsafe { raw.assume_init() };
+    let time = |t: libc::statx_timestamp| Timestamp { seconds: t.tv_sec, nanos: t.tv_nsec };
+    let mount_root = libc::STATX_ATTR_MOUNT_ROOT as u64;
+    Ok(Stat {
+        mode: u32::from(raw.stx_mode),
+        uid: raw.stx_uid,
+        gid: raw.stx_gid,
+        nlink: raw.stx_nlink,
+        size_bytes: raw.stx_size,
+        allocated_bytes: raw.stx_blocks.saturating_mul(512),
+        mtime: time(raw.stx_mtime),
+        ctime: time(raw.stx_ctime),
+        born: (raw.stx_mask & libc::STATX_BTIME != 0).then(|| time(raw.stx_btime)),
+        device: libc::makedev(raw.stx_dev_major, raw.stx_dev_minor),
+        inode: raw.stx_ino,
+        rdev: libc::makedev(raw.stx_rdev_major, raw.stx_rdev_minor),
+        mount: (raw.stx_mask & libc::STATX_MNT_ID != 0).then_some(raw.stx_mnt_id),
+        mount_root: (raw.stx_attributes_mask & mount_root != 0).then_some(raw.stx_attributes & mount_root != 0),
+    })
+}
+
+/// Returns the target of the symbolic link `name` in `dir`, of any length; `expected_bytes` is a guess at it.
+///
+/// # Errors
+/// What `readlinkat(2)` says; `EINVAL` where it is no link.
+pub fn read_link(dir: BorrowedFd<'_>, name: &CStr, expected_bytes: u64) -> io::Result<Vec<u8>> {
+    // One byte more than the guess, so that a target that fits is known to be whole.
+    let mut room = usize::try_from(expected_bytes).unwrap_or(0).clamp(63, 1 << 16) + 1;
+    loop {
+        let mut target = vec![0; room];
+        let length = retry(|| {
+            // SAFETY: the kernel writes at most `target.len()` bytes into `target`; `name` is zero-terminated.
+            unsafe { libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), target.len()) }
+        })?;
+        if length < room {
+            target.truncate(length);
+            target.shrink_to_fit();
+            return Ok(target);
+        }
+        room *= 2;
+    }
+}
