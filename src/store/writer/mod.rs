@@ -9,13 +9,20 @@
 //! store can keep them; what it cannot keep is counted and not lost, the catalog has it. A file has its mtime only
 //! when all its bytes are written. Times of directories are not kept. Never writes outside of the copy.
 
+mod journal;
+mod place;
+#[cfg(test)]
+mod tests;
+
 use super::Error;
-use crate::model::{Attrs, FileKey, Kind, RelPath, Timestamp};
+use crate::model::{Attrs, FileKey, Kind, RelPath};
 use crate::sys::{walk, write};
+use journal::{Left, Stamp, read_journal, write_journal_line};
+use place::{cannot_write, parent_of, remove_tree, split};
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
@@ -27,20 +34,6 @@ const DRAFT: &str = ".taking";
 const LEFT: &str = ".left";
 /// Which files of the draft are whole.
 const JOURNAL: &str = ".taking.files";
-
-/// A file as it was when its bytes were taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    size_bytes: u64,
-    mtime: Timestamp,
-    ctime: Timestamp,
-}
-
-impl Stamp {
-    fn of(attrs: &Attrs) -> Self {
-        Self { size_bytes: attrs.size_bytes, mtime: attrs.mtime, ctime: attrs.ctime }
-    }
-}
 
 /// How the bytes of a file came, or did not.
 #[derive(Debug)]
@@ -79,13 +72,6 @@ pub struct CopyWriter {
     /// Where files with several names are.
     firsts: HashMap<FileKey, RelPath>,
     counts: WriterCounts,
-}
-
-/// What a killed run left.
-#[derive(Debug, Default)]
-struct Left {
-    root: Option<OwnedFd>,
-    files: HashMap<FileKey, (Stamp, RelPath)>,
 }
 
 impl CopyWriter {
@@ -198,13 +184,7 @@ impl CopyWriter {
     }
 
     fn note_file(&mut self, path: &RelPath, key: FileKey, attrs: &Attrs, full: &Path) -> Result<(), Error> {
-        let (mtime, ctime) = (attrs.mtime, attrs.ctime);
-        writeln!(
-            self.journal,
-            "{} {} {} {} {} {} {} {path}",
-            key.inode, key.born_ns, attrs.size_bytes, mtime.seconds, mtime.nanos, ctime.seconds, ctime.nanos
-        )
-        .map_err(cannot_write(full))?;
+        write_journal_line(&mut self.journal, path, key, Stamp::of(attrs)).map_err(cannot_write(full))?;
         if attrs.nlink > 1 {
             self.firsts.insert(key, path.clone());
         }
@@ -319,200 +299,5 @@ impl CopyWriter {
             held = Some(walk::open_beneath(at, name)?);
         }
         Ok(held.expect("a path has a name"))
-    }
-}
-
-/// Opens the directory of `path` below `root`, and returns it with the last name.
-fn parent_of(root: &OwnedFd, path: &RelPath) -> std::io::Result<(OwnedFd, CString)> {
-    let (dir, name) = split(path);
-    let opened = walk::open_beneath(root.as_fd(), if dir.is_empty() { b"." } else { dir })?;
-    Ok((opened, CString::new(name)?))
-}
-
-fn split(path: &RelPath) -> (&[u8], &[u8]) {
-    let bytes = path.as_bytes();
-    match bytes.iter().rposition(|b| *b == b'/') {
-        Some(slash) => (&bytes[..slash], &bytes[slash + 1..]),
-        None => (&[], bytes),
-    }
-}
-
-fn cannot_write(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
-    move |source| Error::CannotWrite { path: path.to_owned(), source }
-}
-
-fn remove_tree(path: &Path) -> Result<(), Error> {
-    match std::fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(cannot_write(path)(e)),
-        _ => Ok(()),
-    }
-}
-
-/// Reads which files a killed run had written whole; of a start of the machine other than `boot` none. A last line that
-/// was cut off is no file.
-fn read_journal(path: &Path, boot: &str) -> HashMap<FileKey, (Stamp, RelPath)> {
-    let mut files = HashMap::new();
-    let Ok(text) = std::fs::read_to_string(path) else { return files };
-    let Some((lines, _)) = text.rsplit_once('\n') else { return files };
-    let mut lines = lines.split('\n');
-    if lines.next() != Some(boot) {
-        return files;
-    }
-    for (key, stamp, path) in lines.filter_map(parse_journal_line) {
-        files.insert(key, (stamp, path));
-    }
-    files
-}
-
-fn parse_journal_line(line: &str) -> Option<(FileKey, Stamp, RelPath)> {
-    let mut fields = line.splitn(8, ' ');
-    let mut number = || fields.next()?.parse::<i128>().ok();
-    let inode = u64::try_from(number()?).ok()?;
-    let born_ns = i64::try_from(number()?).ok()?;
-    let size_bytes = u64::try_from(number()?).ok()?;
-    let mut stamp =
-        || Some(Timestamp { seconds: i64::try_from(number()?).ok()?, nanos: u32::try_from(number()?).ok()? });
-    let (mtime, ctime) = (stamp()?, stamp()?);
-    let path = RelPath::parse(&crate::model::unescape_bytes(fields.next()?)?).ok()?;
-    Some((FileKey { device: 0, inode, born_ns }, Stamp { size_bytes, mtime, ctime }, path))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::XattrSet;
-    use std::os::unix::fs::MetadataExt;
-
-    fn attrs(size_bytes: u64) -> Attrs {
-        Attrs {
-            mode: 0o104_751,
-            uid: 7,
-            gid: 8,
-            size_bytes,
-            allocated_bytes: None,
-            mtime: Timestamp { seconds: 1_600_000_000, nanos: 123_456_789 },
-            ctime: Timestamp { seconds: 1_600_000_001, nanos: 5 },
-            nlink: 1,
-            rdev: 0,
-            xattrs: XattrSet::new(vec![(b"user.x".to_vec(), b"y".to_vec())]),
-            target: Vec::new(),
-        }
-    }
-
-    fn key(number: u64) -> FileKey {
-        FileKey { device: 0, inode: number, born_ns: -1 }
-    }
-
-    fn path(text: &str) -> RelPath {
-        RelPath::parse(text.as_bytes()).unwrap()
-    }
-
-    fn file_of(folder: &Path, bytes: &[u8]) -> File {
-        let path = folder.join("from");
-        std::fs::write(&path, bytes).unwrap();
-        File::open(path).unwrap()
-    }
-
-    fn room() -> tempfile::TempDir {
-        // Extended attributes of users are not kept everywhere in memory.
-        tempfile::tempdir_in("/var/tmp").unwrap()
-    }
-
-    #[test]
-    fn a_copy_has_its_name_when_it_is_whole_and_its_files_have_what_the_source_said() {
-        let room = room();
-        let from = file_of(room.path(), b"bytes");
-        let store = room.path().join("store");
-        let mut copy = CopyWriter::begin(&store, "one", "boot").unwrap();
-        let linked = Attrs { nlink: 2, ..attrs(5) };
-        assert!(matches!(copy.file(&path("a/b/file"), key(1), &linked, &from).unwrap(), Written::Whole));
-        copy.link(&path("a/other"), key(1)).unwrap();
-        copy.other(&path("a/sl"), &Attrs { mode: 0o120_777, target: b"b/file".to_vec(), ..attrs(6) }).unwrap();
-        copy.other(&path("pipe"), &Attrs { mode: 0o010_640, ..attrs(0) }).unwrap();
-        assert!(!store.join("one").exists());
-        let counts = copy.finish().unwrap();
-        assert_eq!((counts.files, counts.size_bytes, counts.attributes_lost), (1, 5, 0));
-        let found = std::fs::metadata(store.join("one/a/b/file")).unwrap();
-        assert_eq!((found.mode(), found.uid(), found.gid(), found.nlink()), (0o104_751, 7, 8, 2));
-        assert_eq!((found.mtime(), found.mtime_nsec()), (1_600_000_000, 123_456_789));
-        assert_eq!(found.ino(), std::fs::metadata(store.join("one/a/other")).unwrap().ino());
-        assert_eq!(std::fs::read(store.join("one/a/sl")).unwrap(), b"bytes");
-        assert_eq!(std::fs::symlink_metadata(store.join("one/pipe")).unwrap().mode(), 0o010_640);
-        let names: Vec<_> = std::fs::read_dir(&store).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(names, ["one"]);
-    }
-
-    #[test]
-    fn a_file_that_ends_early_is_not_kept() {
-        let room = room();
-        let from = file_of(room.path(), b"bytes");
-        let mut copy = CopyWriter::begin(&room.path().join("store"), "one", "boot").unwrap();
-        assert!(matches!(copy.file(&path("file"), key(1), &attrs(9), &from).unwrap(), Written::Short(5)));
-        assert!(!copy.draft().join("file").exists());
-        // And is taken when it has come to rest.
-        assert!(matches!(copy.file(&path("file"), key(1), &attrs(5), &from).unwrap(), Written::Whole));
-    }
-
-    /// Writes files 1 and 2 and is killed.
-    fn killed_run(store: &Path, from: &File) {
-        let mut copy = CopyWriter::begin(store, "one", "boot").unwrap();
-        for number in [1, 2] {
-            copy.file(&path(&format!("d/{number}")), key(number), &attrs(5), from).unwrap();
-        }
-        copy.flush().unwrap();
-        std::mem::forget(copy);
-    }
-
-    #[test]
-    fn what_a_killed_run_had_copied_is_taken_over_by_key_size_and_times() {
-        let room = room();
-        let from = file_of(room.path(), b"bytes");
-        let store = room.path().join("store");
-        killed_run(&store, &from);
-        let mut copy = CopyWriter::begin(&store, "two", "boot").unwrap();
-        assert!(copy.take_over(&path("moved/1"), key(1), &attrs(5)).unwrap());
-        let touched = Attrs { ctime: Timestamp { seconds: 1_600_000_002, nanos: 0 }, ..attrs(5) };
-        assert!(!copy.take_over(&path("d/2"), key(2), &touched).unwrap());
-        assert!(!copy.take_over(&path("d/3"), key(3), &attrs(5)).unwrap());
-        let counts = copy.finish().unwrap();
-        assert_eq!((counts.files, counts.taken_over), (1, 1));
-        assert_eq!(std::fs::read(store.join("two/moved/1")).unwrap(), b"bytes");
-        assert!(!store.join("two/d").exists());
-        let names: Vec<_> = std::fs::read_dir(&store).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(names, ["two"], "what was not taken over is gone");
-    }
-
-    #[test]
-    fn after_another_start_of_the_machine_nothing_is_taken_over() {
-        let room = room();
-        let from = file_of(room.path(), b"bytes");
-        let store = room.path().join("store");
-        killed_run(&store, &from);
-        let mut copy = CopyWriter::begin(&store, "two", "next boot").unwrap();
-        assert!(!copy.take_over(&path("d/1"), key(1), &attrs(5)).unwrap());
-    }
-
-    #[test]
-    fn a_line_of_the_journal_that_was_cut_off_is_no_file() {
-        let room = room();
-        let from = file_of(room.path(), b"bytes");
-        let store = room.path().join("store");
-        killed_run(&store, &from);
-        let journal = store.join(JOURNAL);
-        let text = std::fs::read_to_string(&journal).unwrap();
-        std::fs::write(&journal, &text[..text.len() - 2]).unwrap();
-        let mut copy = CopyWriter::begin(&store, "two", "boot").unwrap();
-        assert!(copy.take_over(&path("d/1"), key(1), &attrs(5)).unwrap());
-        assert!(!copy.take_over(&path("d/2"), key(2), &attrs(5)).unwrap());
-    }
-
-    #[test]
-    fn a_copy_is_never_written_over_another_one() {
-        let room = room();
-        let store = room.path().join("store");
-        std::fs::create_dir_all(store.join("one")).unwrap();
-        let error = CopyWriter::begin(&store, "one", "boot").unwrap_err();
-        let text = crate::model::chain(&error);
-        assert_eq!(text, format!("cannot write \"{}/one\": entity already exists", store.display()));
     }
 }
