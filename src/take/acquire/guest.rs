@@ -3,7 +3,9 @@
 //! Promises: a checkpoint that this source made and no generation has is deleted, now or by the next run; those of others are
 //! left alone. An increment counts from a checkpoint that libvirt has: of the newest generation whose it has.
 
-use super::{Acquired, Basis, DiskJob, Error, Note, moment};
+use super::error::Error;
+use super::job::{Acquired, Basis, DiskJob, moment};
+use super::note::Note;
 use crate::catalog::Writer;
 use crate::model::{Consistency, Time, chain};
 use crate::source::block::image::{Moment, PushNote};

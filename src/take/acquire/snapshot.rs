@@ -2,7 +2,8 @@
 //!
 //! Promises: the guest is let go as soon as the command has ended; the image is on the disk under its name, or there is none.
 
-use super::{Acquired, DiskJob, Error};
+use super::error::Error;
+use super::job::{Acquired, DiskJob};
 use crate::catalog::Writer;
 use crate::model::{Consistency, Time};
 use crate::take::hooks::{self, About, Limit};

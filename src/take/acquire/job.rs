@@ -1,0 +1,131 @@
+//! What is asked of a run, what every step of it has, and what comes of it.
+//! Nothing is done here.
+
+use crate::catalog::SourceRow;
+use crate::clock::Clock;
+use crate::index::Done;
+use crate::model::{Consistency, Level, Time};
+use crate::monitor::Monitor;
+use crate::source::block::image::Moment;
+use crate::source::block::{Domain, Location, Settings, nbd};
+use crate::take::hooks::About;
+use crate::take::libvirt::{Backup, Guest};
+use crate::take::pull::{Pulled, Since};
+use crate::take::still::{self, Still, Stop};
+use std::path::PathBuf;
+
+/// What is asked of a run; what is none is as the settings say.
+#[derive(Clone, Debug, Default)]
+pub struct DiskWish {
+    /// The address of the export.
+    pub nbd: Option<String>,
+    /// The bitmap.
+    pub bitmap: Option<String>,
+    /// The mark of the new generation.
+    pub checkpoint: Option<String>,
+    /// The mark that the bitmap counts from.
+    pub since: Option<String>,
+    /// The guest.
+    pub domain: Option<Domain>,
+    /// How much the data is at rest.
+    pub consistency: Option<Consistency>,
+    /// Where the bytes come from, as others shall know it.
+    pub location: Option<Location>,
+    /// Read everything.
+    pub full: bool,
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub struct DiskReport {
+    /// What was indexed.
+    pub done: Done,
+    /// How much of the disk the image holds.
+    pub level: Level,
+    /// The image.
+    pub image: PathBuf,
+    /// The generation that it rests on.
+    pub parent: Option<Time>,
+    /// Its mark.
+    pub checkpoint: Option<String>,
+    /// How much the data was at rest.
+    pub consistency: Consistency,
+    /// Size of the disk, what of it was dirty, and what was read from the server, in bytes; none: a command made the image.
+    pub pulled: Option<(u64, u64, u64)>,
+    /// Why everything was read, where there is a bitmap.
+    pub full_because: Option<String>,
+    /// What kept the guest from being let go.
+    pub not_released: Option<still::Error>,
+}
+
+/// What is to be known of runs that did not end.
+pub(super) struct Unsettled {
+    pub(super) why: String,
+    pub(super) marks: Option<Vec<String>>,
+}
+
+/// What came while the guest was held.
+pub(super) struct Acquired {
+    pub(super) at: Time,
+    pub(super) consistency: Consistency,
+    pub(super) image: PathBuf,
+    pub(super) location: Option<Location>,
+    pub(super) pulled: Option<Pulled>,
+    /// Why everything was read, if that was found out only now.
+    pub(super) full_because: Option<String>,
+    /// It was to be let go, and was not.
+    pub(super) not_released: Option<still::Error>,
+}
+
+/// Where the bytes come from.
+pub(super) enum Origin {
+    /// An export of somebody.
+    Export { text: String, uri: nbd::Uri },
+    /// A guest, by libvirt.
+    Guest { guest: Guest, domain: Domain },
+    /// An image that a command makes.
+    Command(String),
+}
+
+/// What every step of a run has.
+pub struct DiskJob<'a> {
+    /// The source, and its settings.
+    pub source: &'a SourceRow,
+    /// As stored.
+    pub settings: &'a Settings,
+    /// What is asked.
+    pub wish: &'a DiskWish,
+    /// How the guest is let go.
+    pub still: &'a Still,
+    /// What libvirt runs for this run.
+    pub backup: &'a Backup,
+    /// What tells the run to end.
+    pub stop: &'a Stop,
+    /// Tells the time.
+    pub clock: &'a dyn Clock,
+    /// Hears what happens.
+    pub monitor: &'a dyn Monitor,
+}
+
+/// Returns what commands are told of a source.
+pub fn about(source: &SourceRow, settings: &Settings) -> About {
+    vec![("ASOF_SOURCE", source.name.clone().into()), ("ASOF_IMAGES", settings.own_folder().as_os_str().to_owned())]
+}
+
+/// Returns what every moment is told of.
+pub(super) fn moment(at: Time, consistency: Consistency, since: Option<&Since>) -> Moment {
+    Moment {
+        parent: since.map(|since| since.checkpoint.clone()),
+        consistency: Some(consistency.word().to_owned()),
+        taken_at: Some(at.to_string()),
+        ..Moment::default()
+    }
+}
+
+/// What an image holds.
+pub(super) enum Basis {
+    /// Everything, for this reason where there is one to tell.
+    All(Option<String>),
+    /// What changed.
+    Since(Since),
+}
