@@ -101,6 +101,18 @@ pub enum Want {
     },
 }
 
+impl Want {
+    /// Returns the word by which a part tells what was wanted.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Walk => "walk",
+            Self::Since { .. } => "since",
+            Self::Window { .. } => "window",
+            Self::Look { .. } => "look",
+        }
+    }
+}
+
 /// How far the changelogs of one brick were processed, in that brick's own clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

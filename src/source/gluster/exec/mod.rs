@@ -11,7 +11,7 @@ mod error;
 #[cfg(test)]
 mod tests;
 
-use super::part::{End, Header, Request, Want};
+use super::part::{End, Header, Request};
 use super::part_reader;
 use crate::model::escape_bytes;
 use crate::sys::child::{ChildError, Finished, Output, run_child};
@@ -79,16 +79,10 @@ pub fn run(agent: &Agent, request: &Request, part: &Path, now_ns: i64) -> Result
         Err(_) if losses => return Err(Error::Failed { brick, status, said }),
         Err(source) => return Err(Error::Answer { brick, said, source }),
     };
-    let want = match request.want {
-        Want::Walk => "walk",
-        Want::Since { .. } => "since",
-        Want::Window { .. } => "window",
-        Want::Look { .. } => "look",
-    };
     let facts = [
         ("the volume id", header.volume_id.to_string(), request.volume_id.to_string()),
         ("the brick", escape_bytes(&header.brick.0).into_owned(), escape_bytes(&request.brick.0).into_owned()),
-        ("the question", header.want.clone(), want.to_owned()),
+        ("the question", header.want.clone(), request.want.word().to_owned()),
     ];
     for (what, found, expected) in facts {
         if found != expected {

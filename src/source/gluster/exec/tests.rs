@@ -4,7 +4,7 @@
 use super::*;
 use crate::model::Hinted;
 use crate::source::gluster::Gfid;
-use crate::source::gluster::part::{FORMAT, Text};
+use crate::source::gluster::part::{FORMAT, Text, Want};
 use crate::sys::child::SAID_BYTES_MAX;
 use std::error::Error as _;
 use std::time::Instant;

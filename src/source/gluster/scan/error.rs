@@ -4,7 +4,7 @@
 use crate::source::gluster::Gfid;
 use crate::source::gluster::brick;
 use crate::source::gluster::part::FORMAT;
-use std::io::{self, Write};
+use std::io;
 
 /// Why a request got no part. What was written until then has no end mark.
 #[derive(Debug, thiserror::Error)]

@@ -62,7 +62,7 @@ pub fn scan(request: &Request, version: &str, clock: &dyn Clock, out: &mut dyn W
         volume: request.volume.clone(),
         volume_id: request.volume_id,
         brick: request.brick.clone(),
-        want: want_text(&request.want).to_owned(),
+        want: request.want.word().to_owned(),
         began_ns: clock.now().0.saturating_mul(1_000_000_000),
     }))?;
     let end = match &request.want {
@@ -81,15 +81,6 @@ pub fn scan(request: &Request, version: &str, clock: &dyn Clock, out: &mut dyn W
         }
     };
     part.finish(end)
-}
-
-fn want_text(want: &Want) -> &'static str {
-    match want {
-        Want::Walk => "walk",
-        Want::Since { .. } => "since",
-        Want::Window { .. } => "window",
-        Want::Look { .. } => "look",
-    }
 }
 
 /// Asks the history; what keeps it from answering is a gap.
