@@ -27,6 +27,7 @@ use crate::sys::mount as sys;
 use crate::view::{Refreshed, Tree, XattrNeed};
 use filesystem::{AsofFilesystem, Shared, Xattrs};
 use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
+use point::SUBTYPE;
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -35,8 +36,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The type of our mounts is `fuse.` and this.
-const SUBTYPE: &str = "asof";
 /// The kernel offers 128 KiB; with 1 MiB a large file is read 2.2 times as fast (16,384 reads become 2,048).
 const READ_AHEAD_KIB: u32 = 1024;
 

@@ -10,6 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// The type of our mounts is `fuse.` and this.
+pub(super) const SUBTYPE: &str = "asof";
+
 /// Why a mount could not be made or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -186,7 +189,7 @@ pub(super) fn check(dir: &Path) -> Result<PathBuf, Error> {
 
 /// Our mounts at `dir`, the uppermost last.
 fn ours(dir: &Path) -> Vec<Mounted> {
-    let kind = format!("fuse.{}", super::SUBTYPE);
+    let kind = format!("fuse.{SUBTYPE}");
     let mut mounts = sys::mounts().unwrap_or_default();
     mounts.retain(|m| m.dir == dir && m.kind == kind);
     mounts
