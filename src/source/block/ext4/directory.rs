@@ -7,7 +7,7 @@
 
 use super::checksum::crc32c;
 use super::disk::Disk;
-use super::inode::{damaged, inline_parts};
+use super::record::{damaged, inline_parts};
 use crate::model::{EntryName, FileMap, escape_bytes};
 use crate::source::block::bytes::Fields;
 use crate::source::block::{Content, Entry, Error, Inode};

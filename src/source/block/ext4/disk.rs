@@ -3,7 +3,7 @@
 //! Promises: what the log holds of a block is what is read of it; a block number from the disk is checked before use.
 
 use super::checksum::{crc16, crc32c};
-use super::inode::Record;
+use super::record::Record;
 use super::superblock::{self, Superblock};
 use crate::source::block::bytes::{self, Fields};
 use crate::source::block::{Device, Error};

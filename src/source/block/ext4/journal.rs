@@ -11,8 +11,8 @@
 
 use super::checksum::{crc32_be, crc32c};
 use super::disk::{Disk, JOURNAL_MAGIC, Log, Logged};
-use super::inode::Record;
 use super::map;
+use super::record::Record;
 use crate::model::FileMap;
 use crate::source::block::Error;
 use crate::source::block::bytes::Fields;

@@ -7,7 +7,7 @@
 
 use super::checksum::crc32c;
 use super::disk::Disk;
-use super::inode::{Record, damaged};
+use super::record::{Record, damaged};
 use crate::model::{Extent, FileMap};
 use crate::source::block::Error;
 use crate::source::block::bytes::Fields;

@@ -13,10 +13,12 @@
 mod checksum;
 mod directory;
 mod disk;
+mod entries;
 mod features;
 mod inode;
 mod journal;
 mod map;
+mod record;
 mod scan;
 mod superblock;
 #[cfg(test)]

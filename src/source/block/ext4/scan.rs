@@ -4,7 +4,8 @@
 //! wrong with one record or one group does not keep the others from being told.
 
 use super::disk::{Disk, Group};
-use super::inode::{self, Record};
+use super::inode;
+use super::record::Record;
 use super::xattr::Cache;
 use crate::model::chain;
 use crate::source::block::{Error, Inode, Touched};

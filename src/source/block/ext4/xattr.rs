@@ -7,21 +7,16 @@
 
 use super::checksum::crc32c;
 use super::disk::Disk;
-use super::inode::{Record, damaged};
+use super::entries::{Entry, MAGIC, Value, entries, inside};
 use super::map;
+use super::record::{Record, about, damaged};
 use crate::source::block::Error;
 use crate::source::block::bytes::Fields;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-const MAGIC: u32 = 0xEA02_0000;
 const BLOCK_HEADER_BYTES: usize = 32;
-const ENTRY_HEADER_BYTES: usize = 16;
 const CHECKSUM_AT: usize = 16;
-/// The name index of `system.` without a name of its own; inline data is its `data`.
-const SYSTEM: u8 = 7;
-/// `XATTR_SIZE_MAX` of `xattr(7)`: nothing longer can have been set.
-const VALUE_MAX: u32 = 65536;
 /// The most that all attributes of one inode may take.
 const VALUES_MAX: usize = 16 << 20;
 /// How many shared blocks are remembered.
@@ -43,7 +38,7 @@ pub(super) struct Cache(Mutex<HashMap<u64, Arc<Vec<Pair>>>>);
 /// If one of them is damaged; then none is told.
 pub(super) fn read(disk: &Disk, cache: &Cache, record: &Record) -> Result<Vec<Pair>, Error> {
     let mut pairs = Vec::new();
-    if let Some(bytes) = inside(record) {
+    if let Some(bytes) = inside(record.tail()) {
         let entries =
             entries(Fields { bytes, what: "extended attributes" }, 0).map_err(|error| about(record, &error))?;
         for entry in entries {
@@ -56,59 +51,6 @@ pub(super) fn read(disk: &Disk, cache: &Cache, record: &Record) -> Result<Vec<Pa
         pairs.extend(shared.iter().cloned());
     }
     Ok(pairs)
-}
-
-/// Returns what of inline data does not fit where the map would be, or none if there is no inline data.
-pub(super) fn inline_rest(record: &Record) -> Result<Option<&[u8]>, Error> {
-    let Some(bytes) = inside(record) else { return Ok(None) };
-    let entries = entries(Fields { bytes, what: "extended attributes" }, 0).map_err(|error| about(record, &error))?;
-    let rest = entries.into_iter().find(|entry| entry.index == SYSTEM && entry.name == b"data");
-    match rest.map(|entry| entry.value) {
-        Some(Value::Here(bytes)) => Ok(Some(bytes)),
-        Some(Value::Inode { .. }) => Err(damaged(record.number, format_args!("its inline data is in another inode"))),
-        None => Ok(None),
-    }
-}
-
-/// Returns the bytes of attributes inside the inode, from their first entry on.
-fn inside(record: &Record) -> Option<&[u8]> {
-    let (magic, bytes) = record.tail().split_first_chunk::<4>()?;
-    (u32::from_le_bytes(*magic) == MAGIC).then_some(bytes)
-}
-
-enum Value<'a> {
-    Here(&'a [u8]),
-    Inode { number: u32, length: u32 },
-}
-
-struct Entry<'a> {
-    index: u8,
-    name: &'a [u8],
-    value: Value<'a>,
-}
-
-/// Returns the entries from byte `at` on; where values are counts from the start of `fields`.
-fn entries(fields: Fields<'_>, mut at: usize) -> Result<Vec<Entry<'_>>, Error> {
-    let mut entries = Vec::new();
-    while fields.le32(at)? != 0 {
-        let name_length = usize::from(fields.byte(at)?);
-        let (number, length) = (fields.le32(at + 4)?, fields.le32(at + 8)?);
-        if length > VALUE_MAX {
-            return Err(Error::Damaged(format!("an extended attribute of {length} bytes")));
-        }
-        let value = match (number, length) {
-            (0, 0) => Value::Here(&[]),
-            (0, _) => Value::Here(fields.slice(usize::from(fields.le16(at + 2)?), length as usize)?),
-            (number, length) => Value::Inode { number, length },
-        };
-        entries.push(Entry {
-            index: fields.byte(at + 1)?,
-            name: fields.slice(at + ENTRY_HEADER_BYTES, name_length)?,
-            value,
-        });
-        at += (ENTRY_HEADER_BYTES + name_length).next_multiple_of(4);
-    }
-    Ok(entries)
 }
 
 fn block_pairs(disk: &Disk, cache: &Cache, number: u64) -> Result<Arc<Vec<Pair>>, Error> {
@@ -208,8 +150,4 @@ fn acl(stored: &[u8]) -> Result<Vec<u8>, Error> {
         at += if has_id { 8 } else { 4 };
     }
     Ok(told)
-}
-
-fn about(record: &Record, error: &Error) -> Error {
-    damaged(record.number, format_args!("{}", crate::model::chain(error)))
 }
