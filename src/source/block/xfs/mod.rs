@@ -11,11 +11,13 @@
 
 mod attr;
 mod bmap;
+mod checksum;
 mod chunks;
 mod dir;
 mod inode;
 mod log;
 mod superblock;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod volume;

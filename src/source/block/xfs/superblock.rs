@@ -4,7 +4,7 @@
 
 use super::super::bytes::{self, Fields};
 use super::super::{Device, Error};
-use super::volume::crc_holds;
+use super::checksum::crc_holds;
 use crate::model::escape_bytes;
 
 /// `XFS_SB_MAGIC`.

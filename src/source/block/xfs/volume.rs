@@ -4,6 +4,7 @@
 
 use super::super::bytes::{self, Fields};
 use super::super::{Device, Error};
+use super::checksum::crc_holds;
 use super::superblock::Superblock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -199,18 +200,4 @@ impl Volume {
         }
         Ok(())
     }
-}
-
-/// Tells whether the CRC-32C at `at`, little-endian, is that of all the bytes with itself as zeros.
-pub(super) fn crc_holds(bytes: &[u8], at: usize) -> bool {
-    let (Some(before), Some(stored), Some(after)) = (bytes.get(..at), bytes.get(at..at + 4), bytes.get(at + 4..))
-    else {
-        return false;
-    };
-    crc_without(before, after).to_le_bytes() == stored
-}
-
-/// Returns the CRC-32C of bytes with four zeros between two parts of them.
-fn crc_without(before: &[u8], after: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(before), &[0; 4]), after)
 }
