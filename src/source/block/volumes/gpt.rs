@@ -6,9 +6,11 @@
 //!
 //! Source of the format: UEFI specification 2.10, section 5.3.
 
-use super::{Device, Error, Piece, Volume, Volumes, identify};
+use super::identify;
+use super::volume::{Piece, Volume, Volumes};
 use crate::model::escape_bytes;
 use crate::source::block::bytes::{self, Fields};
+use crate::source::block::{Device, Error};
 
 /// The most that all entries take together; 16 KiB is what every tool writes.
 const ENTRIES_BYTES_MAX: u64 = 4 << 20;

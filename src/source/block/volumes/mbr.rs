@@ -5,8 +5,10 @@
 //!
 //! Source of the format and its numbering: `block/partitions/msdos.c` of Linux 6.12. Sectors have 512 bytes here.
 
-use super::{Device, Error, Piece, Volume, Volumes, identify};
+use super::identify;
+use super::volume::{Piece, Volume, Volumes};
 use crate::source::block::bytes::{self, Fields};
+use crate::source::block::{Device, Error};
 use std::collections::HashSet;
 
 const SECTOR_BYTES: u64 = 512;

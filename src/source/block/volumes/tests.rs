@@ -2,6 +2,7 @@
 //! What is odd about a table has to be told by its text.
 
 use super::*;
+use std::io;
 
 const MIB: u64 = 1 << 20;
 

@@ -10,8 +10,9 @@
 mod label;
 mod text;
 
-use super::{Device, Error, Piece, Volume, VolumeDevice, Volumes};
+use super::volume::{Piece, Volume, VolumeDevice, Volumes};
 use crate::model::EntryName;
+use crate::source::block::{Device, Error};
 use label::Label;
 #[cfg(test)]
 pub(super) use label::crc;
