@@ -3,9 +3,10 @@
 //! Promises: answers are bounded in length and number; contexts are all there or the first that lacks is named with those
 //! that are.
 
+use super::error::Error;
+use super::export::Export;
 use super::tls::Tls;
 use super::wire::Wire;
-use super::{Error, Export};
 use crate::source::block::bytes::Fields;
 use std::collections::{BTreeMap, BTreeSet};
 

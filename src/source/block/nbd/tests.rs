@@ -2,9 +2,11 @@
 //! Real servers are asked in `tests/block_nbd.rs`.
 
 use super::*;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 const SIZE: u64 = 10 << 20;
 const OPT: u64 = u64::from_be_bytes(*b"IHAVEOPT");

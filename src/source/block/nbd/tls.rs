@@ -6,7 +6,9 @@
 //!
 //! Source of the file names: `docs/system/tls.rst` of QEMU 10.0, which libvirt and libnbd follow.
 
-use super::{Error, Place, Uri};
+use super::error::Error;
+use super::place::Place;
+use super::uri::Uri;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};

@@ -4,8 +4,11 @@
 //! answer all of its bytes were told. Requests keep to the block sizes of the export; what they take beyond a range for that
 //! is not passed on.
 
+use super::error::Error;
+use super::export::{Chunk, Status};
 use super::handshake::word;
-use super::{Chunk, Client, Error, Status, wire};
+use super::session::Session;
+use super::wire;
 use crate::model::escape_bytes;
 use crate::source::block::bytes::Fields;
 use std::collections::BTreeMap;
@@ -110,17 +113,17 @@ struct Plan<I> {
 }
 
 impl<I: Iterator<Item = (u64, u64)>> Plan<I> {
-    fn next(&mut self, client: &Client) -> Result<Option<Request>, Error> {
+    fn next(&mut self, session: &Session) -> Result<Option<Request>, Error> {
         while self.rest.0 >= self.rest.1 {
             let Some((offset, length)) = self.ranges.next() else {
                 return Ok(None);
             };
-            client.check_range(offset, length)?;
+            session.check_range(offset, length)?;
             self.rest = (offset, offset + length);
         }
         let (from, end) = self.rest;
-        let request_bytes = READ_BYTES.min(u64::from(client.export.read_bytes_max));
-        let (start, end) = aligned(client, from, end, request_bytes);
+        let request_bytes = READ_BYTES.min(u64::from(session.export.read_bytes_max));
+        let (start, end) = aligned(session, from, end, request_bytes);
         let until = end.min(self.rest.1);
         self.rest.0 = until;
         Ok(Some(Request { start, end, from, until, told: Vec::new() }))
@@ -128,17 +131,17 @@ impl<I: Iterator<Item = (u64, u64)>> Plan<I> {
 }
 
 /// Returns the blocks that `from..end` lies in, as many as `length_max` bytes take; the last may be cut by the disk's end.
-fn aligned(client: &Client, from: u64, end: u64, length_max: u64) -> (u64, u64) {
-    let block = u64::from(client.export.block_bytes_min);
+fn aligned(session: &Session, from: u64, end: u64, length_max: u64) -> (u64, u64) {
+    let block = u64::from(session.export.block_bytes_min);
     let start = from / block * block;
     let length = (length_max / block).max(1) * block;
-    let end = end.next_multiple_of(block).min(client.size_bytes());
+    let end = end.next_multiple_of(block).min(session.export.size_bytes);
     (start, end.min(start.saturating_add(length)))
 }
 
-/// Does what [`Client::read`] promises.
+/// Does what [`super::Client::read`] promises.
 pub(super) fn read(
-    client: &mut Client,
+    session: &mut Session,
     ranges: impl Iterator<Item = (u64, u64)>,
     mut each: impl FnMut(u64, Chunk<'_>) -> io::Result<()>,
 ) -> Result<(), Error> {
@@ -147,48 +150,48 @@ pub(super) fn read(
     let mut buffer = Vec::new();
     loop {
         while under_way.len() < REQUESTS_MAX {
-            let Some(request) = plan.next(client)? else { break };
-            let handle = send(client, wire::CMD_READ, request.start, request.end - request.start)?;
+            let Some(request) = plan.next(session)? else { break };
+            let handle = send(session, wire::CMD_READ, request.start, request.end - request.start)?;
             under_way.insert(handle, request);
         }
         if under_way.is_empty() {
             return Ok(());
         }
-        read_answer(client, &mut under_way, &mut buffer, &mut each)?;
+        read_answer(session, &mut under_way, &mut buffer, &mut each)?;
     }
 }
 
 /// Receives one answer, or one chunk of it, to one of the requests `under_way`.
 fn read_answer(
-    client: &mut Client,
+    session: &mut Session,
     under_way: &mut BTreeMap<u64, Request>,
     buffer: &mut Vec<u8>,
     each: &mut impl FnMut(u64, Chunk<'_>) -> io::Result<()>,
 ) -> Result<(), Error> {
-    let head = receive_head(client)?;
+    let head = receive_head(session)?;
     let (Head::Simple { handle, .. } | Head::Chunk { handle, .. }) = head;
     let Some(request) = under_way.get_mut(&handle) else {
         return Err(unknown_handle(handle));
     };
     let is_last = match head {
-        Head::Simple { .. } if client.export.structured => {
+        Head::Simple { .. } if session.export.structured => {
             return Err(unexpected("a simple answer to a reading request"));
         }
         Head::Simple { error: 0, .. } => {
-            read_data(client, request, request.start, request.end - request.start, buffer, each)?;
+            read_data(session, request, request.start, request.end - request.start, buffer, each)?;
             true
         }
         Head::Simple { error, .. } => return Err(request.failed(reason(error, ""))),
         Head::Chunk { is_last, kind: CHUNK_NONE, length: 0, .. } => is_last,
         Head::Chunk { is_last, kind: CHUNK_DATA, length, .. } => {
-            let at = u64::from_be_bytes(client.wire.receive(DOING)?);
+            let at = u64::from_be_bytes(session.wire.receive(DOING)?);
             let length = length.checked_sub(8).ok_or_else(|| unexpected("a chunk of data without its place"))?;
-            read_data(client, request, at, u64::from(length), buffer, each)?;
+            read_data(session, request, at, u64::from(length), buffer, each)?;
             is_last
         }
         Head::Chunk { is_last, kind: CHUNK_HOLE, length: 12, .. } => {
-            let at = u64::from_be_bytes(client.wire.receive(DOING)?);
-            let length = u64::from(u32::from_be_bytes(client.wire.receive(DOING)?));
+            let at = u64::from_be_bytes(session.wire.receive(DOING)?);
+            let length = u64::from(u32::from_be_bytes(session.wire.receive(DOING)?));
             request.tell(at, length)?;
             if let Some((from, until)) = request.wanted(at, length) {
                 each(from, Chunk::Hole(until - from)).map_err(|source| Error::Taker { offset: from, source })?;
@@ -196,7 +199,7 @@ fn read_answer(
             is_last
         }
         Head::Chunk { kind, length, .. } if kind & CHUNK_IS_ERROR != 0 => {
-            let why = receive_error(client, length)?;
+            let why = receive_error(session, length)?;
             return Err(request.failed(why));
         }
         Head::Chunk { kind, length, .. } => {
@@ -214,7 +217,7 @@ const DOING: &str = "reading";
 
 /// Receives bytes of the disk, which are no more than the request asked for: [`Request::tell`] looked before.
 fn read_data(
-    client: &mut Client,
+    session: &mut Session,
     request: &mut Request,
     at: u64,
     length: u64,
@@ -223,7 +226,7 @@ fn read_data(
 ) -> Result<(), Error> {
     request.tell(at, length)?;
     buffer.resize(length as usize, 0);
-    client.wire.fill(buffer, DOING)?;
+    session.wire.fill(buffer, DOING)?;
     if let Some((from, until)) = request.wanted(at, length) {
         let wanted = &buffer[(from - at) as usize..(until - at) as usize];
         each(from, Chunk::Data(wanted)).map_err(|source| Error::Taker { offset: from, source })?;
@@ -231,9 +234,9 @@ fn read_data(
     Ok(())
 }
 
-/// Does what [`Client::status`] promises, for the context of number `id`.
+/// Does what [`super::Client::status`] promises, for the context of number `id`.
 pub(super) fn status(
-    client: &mut Client,
+    session: &mut Session,
     id: u32,
     offset: u64,
     length: u64,
@@ -242,9 +245,9 @@ pub(super) fn status(
     let end = offset + length;
     let mut next = offset;
     while next < end {
-        let (start, until) = aligned(client, next, end, STATUS_BYTES);
+        let (start, until) = aligned(session, next, end, STATUS_BYTES);
         let (asked, mut at) = (next, start);
-        for (length, flags) in status_of(client, id, start, until - start)? {
+        for (length, flags) in status_of(session, id, start, until - start)? {
             let told = at + u64::from(length);
             let clipped = told.min(until).min(end);
             if clipped > next {
@@ -261,13 +264,13 @@ pub(super) fn status(
 }
 
 /// Returns the lengths and flags that one request brings; they may end before what was asked for, or behind it.
-fn status_of(client: &mut Client, id: u32, offset: u64, length: u64) -> Result<Vec<(u32, u32)>, Error> {
+fn status_of(session: &mut Session, id: u32, offset: u64, length: u64) -> Result<Vec<(u32, u32)>, Error> {
     const DOING: &str = "telling what is allocated or dirty";
-    let wanted = send(client, wire::CMD_BLOCK_STATUS, offset, length)?;
+    let wanted = send(session, wire::CMD_BLOCK_STATUS, offset, length)?;
     let failed = |why| Error::Failed { offset, length, why };
     let mut found = None;
     loop {
-        let (is_last, kind, handle, payload_bytes) = match receive_head(client)? {
+        let (is_last, kind, handle, payload_bytes) = match receive_head(session)? {
             Head::Chunk { is_last, kind, handle, length } => (is_last, kind, handle, length),
             Head::Simple { error, handle } if handle == wanted && error != 0 => return Err(failed(reason(error, ""))),
             Head::Simple { .. } => return Err(unexpected("a simple answer to a request for status")),
@@ -278,13 +281,13 @@ fn status_of(client: &mut Client, id: u32, offset: u64, length: u64) -> Result<V
         match kind {
             CHUNK_NONE if payload_bytes == 0 => {}
             CHUNK_STATUS => {
-                let payload = client.wire.receive_payload(payload_bytes, STATUS_REPLY_BYTES_MAX, DOING)?;
+                let payload = session.wire.receive_payload(payload_bytes, STATUS_REPLY_BYTES_MAX, DOING)?;
                 let fields = Fields { bytes: &payload, what: "status" };
                 if word(fields.be32(0))? == id && found.replace(extents(fields)?).is_some() {
                     return Err(unexpected("two answers for one context"));
                 }
             }
-            kind if kind & CHUNK_IS_ERROR != 0 => return Err(failed(receive_error(client, payload_bytes)?)),
+            kind if kind & CHUNK_IS_ERROR != 0 => return Err(failed(receive_error(session, payload_bytes)?)),
             kind => return Err(unexpected(&format!("a chunk of kind {kind} to a request for status"))),
         }
         if is_last {
@@ -308,24 +311,24 @@ fn extents(payload: Fields<'_>) -> Result<Vec<(u32, u32)>, Error> {
     extents.collect()
 }
 
-fn send(client: &mut Client, command: u16, offset: u64, length: u64) -> Result<u64, Error> {
-    let handle = client.next_handle;
-    client.next_handle += 1;
-    let size = client.size_bytes();
+fn send(session: &mut Session, command: u16, offset: u64, length: u64) -> Result<u64, Error> {
+    let handle = session.next_handle;
+    session.next_handle += 1;
+    let size = session.export.size_bytes;
     let length = u32::try_from(length).map_err(|_| Error::Range { offset, length, size })?;
-    client.wire.send(&wire::request(command, handle, offset, length), "asking")?;
+    session.wire.send(&wire::request(command, handle, offset, length), "asking")?;
     Ok(handle)
 }
 
-fn receive_head(client: &mut Client) -> Result<Head, Error> {
+fn receive_head(session: &mut Session) -> Result<Head, Error> {
     const DOING: &str = "it should answer";
-    match u32::from_be_bytes(client.wire.receive(DOING)?) {
+    match u32::from_be_bytes(session.wire.receive(DOING)?) {
         SIMPLE_MAGIC => {
-            let error = u32::from_be_bytes(client.wire.receive(DOING)?);
-            Ok(Head::Simple { error, handle: u64::from_be_bytes(client.wire.receive(DOING)?) })
+            let error = u32::from_be_bytes(session.wire.receive(DOING)?);
+            Ok(Head::Simple { error, handle: u64::from_be_bytes(session.wire.receive(DOING)?) })
         }
-        STRUCTURED_MAGIC if client.export.structured => {
-            let head = client.wire.receive::<16>(DOING)?;
+        STRUCTURED_MAGIC if session.export.structured => {
+            let head = session.wire.receive::<16>(DOING)?;
             let fields = Fields { bytes: &head, what: "answer" };
             let (flags, kind) = (word(fields.be16(0))?, word(fields.be16(2))?);
             let (handle, length) = (word(fields.be64(4))?, word(fields.be32(12))?);
@@ -336,8 +339,8 @@ fn receive_head(client: &mut Client) -> Result<Head, Error> {
 }
 
 /// Receives the reason of an error and returns it as text.
-fn receive_error(client: &mut Client, length: u32) -> Result<String, Error> {
-    let payload = client.wire.receive_payload(length, ERROR_BYTES_MAX, "telling an error")?;
+fn receive_error(session: &mut Session, length: u32) -> Result<String, Error> {
+    let payload = session.wire.receive_payload(length, ERROR_BYTES_MAX, "telling an error")?;
     let fields = Fields { bytes: &payload, what: "error" };
     let (number, text_bytes) = (word(fields.be32(0))?, word(fields.be16(4))?);
     let text = word(fields.slice(6, usize::from(text_bytes)))?;

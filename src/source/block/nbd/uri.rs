@@ -5,8 +5,8 @@
 //!
 //! Source of the form: `doc/uri.md` of NetworkBlockDevice/nbd.
 
-use super::Error;
-use std::fmt;
+use super::error::Error;
+use super::place::Place;
 use std::path::PathBuf;
 
 /// The port that IANA gave to the protocol.
@@ -14,30 +14,6 @@ const PORT: u16 = 10809;
 
 /// The longest string of the protocol.
 const NAME_BYTES_MAX: usize = 4096;
-
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A host name or address, and a port.
-    Tcp {
-        /// The host, an IPv6 address without brackets.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// A socket in the file system.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "{path:?}"),
-        }
-    }
-}
 
 /// The address of an export: `nbd://HOST[:PORT]/EXPORT`, `nbd+unix:///EXPORT?socket=PATH`.
 ///

@@ -2,8 +2,10 @@
 //!
 //! Promises: no frame makes more memory than its caller allows; every wait ends.
 
+use super::error::Error;
+use super::options::Options;
+use super::place::Place;
 use super::tls::Tls;
-use super::{Error, Options, Place};
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
