@@ -8,8 +8,9 @@
 //! Promises: a file of that name that does not call itself such a note is not looked at further; one that does and cannot
 //! be read is an error.
 
+use super::error::Error;
 use super::gate::{self, Why};
-use super::{Error, Image, Parent};
+use super::model::{Image, Moment, Parent};
 use crate::model::Level;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -19,35 +20,6 @@ const FORMAT: &str = "asof-push";
 const VERSION: u32 = 1;
 /// The description of a guest in its checkpoint is some KiB long.
 const NOTE_BYTES_MAX: u64 = 4 << 20;
-
-/// What is told of a moment. Names and texts are as whoever wrote them chose.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moment {
-    /// Its name: the next increment counts from it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub checkpoint: Option<String>,
-    /// The name of the moment that the changes count from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<String>,
-    /// How the guest was held still: `app`, `frozen`, `crash`, `none`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub consistency: Option<String>,
-    /// When it was: RFC 3339; virtnbdbackup writes it without a time zone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub taken_at: Option<String>,
-    /// Where the bytes came from, as a URI.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub location: Option<String>,
-    /// The guest, as libvirt calls it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub domain: Option<String>,
-    /// The disk of the guest: `vda`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub disk: Option<String>,
-    /// What libvirt knows of the checkpoint (`virsh checkpoint-dumpxml`), for when it has forgotten.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub checkpoint_xml: Option<String>,
-}
 
 /// The note beside an image that was pushed.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -8,9 +8,10 @@
 //! dirty is told by this generation, of that what is also in `zero` as zeros; what `zero` says of the rest is passed over
 //! (NBD's `base:allocation` tells of the whole disk). `bitmap` names the bitmap that the changes come from.
 
+use super::error::Error;
 use super::gate::{self, Opened, Why};
+use super::model::{Image, Kind, Moment, Parent};
 use super::pieces::{Budget, Pieces, TooMany};
-use super::{Error, Image, Kind, Moment, Parent};
 use crate::model::{Layer, LayerBytes, LayerExtent, Level};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

@@ -3,9 +3,10 @@
 //! Promises: its holes are left out of the layer, for they read as zeros and a base has nothing below it. Reads no data. Where
 //! a file system or a device does not tell its holes, all is data.
 
+use super::error::Error;
 use super::gate::Opened;
+use super::model::{Image, Kind, Parent};
 use super::pieces::{Budget, Pieces};
-use super::{Error, Image, Kind, Parent};
 use crate::model::{Layer, LayerBytes, LayerExtent};
 use crate::sys::read::{Seek, is_unknown_seek, seek};
 use std::io;

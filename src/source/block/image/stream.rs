@@ -10,9 +10,10 @@
 //!   allocated). Nothing in the stream tells of them; a restore shows the bytes of before, and so does the layer. It is noted.
 //! - The date has no time zone.
 
+use super::error::Error;
 use super::gate::Opened;
+use super::model::{Image, Kind, Parent};
 use super::pieces::{Budget, Pieces, TooMany};
-use super::{Error, Image, Kind, Parent};
 use crate::model::{Layer, LayerBytes, LayerExtent, Level, Packing};
 use serde_json::Value;
 

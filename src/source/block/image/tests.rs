@@ -2,6 +2,7 @@
 //! Needs no program and no rights.
 
 use super::*;
+use crate::model::{Layer, Level};
 use crate::model::{LayerBytes, LayerExtent, Packing};
 use std::os::unix::fs::symlink;
 use tempfile::TempDir;

@@ -3,8 +3,9 @@
 //! Promises: what a [`Header`] says lies in the limits that QEMU has (`block/qcow2.c`), and needs no feature that is not
 //! read here. Tables are not looked at.
 
+use super::super::error::Error;
 use super::super::gate::Opened;
-use super::super::{Error, Kind};
+use super::super::model::Kind;
 use crate::model::{Packing, escape_bytes};
 use crate::source::block::bytes::Fields;
 

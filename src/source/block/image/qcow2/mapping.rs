@@ -4,7 +4,7 @@
 //! length. What QEMU (`qcow2_get_host_offset` in `block/qcow2-cluster.c`) reports as corruption is an error; reserved bits,
 //! which it passes over, are a note.
 
-use super::super::Error;
+use super::super::error::Error;
 use super::super::gate::Opened;
 use super::super::pieces::{Budget, Pieces, TooMany};
 use super::header::Header;

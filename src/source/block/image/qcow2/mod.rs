@@ -13,10 +13,11 @@ mod saved;
 
 use self::header::Header;
 use self::mapping::Mapper;
+use super::error::Error;
 use super::gate::{self, Opened, Why};
+use super::model::{Image, Kind, Parent};
 use super::moment;
 use super::pieces::Budget;
-use super::{Error, Image, Kind, Parent};
 use crate::model::{Layer, escape_bytes};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -4,8 +4,9 @@
 //! Promises: a state that cannot be read is a note and left out, the others stand. Of bitmaps only names and flags are
 //! read; they never make the image unreadable.
 
+use super::super::error::Error;
 use super::super::gate::Opened;
-use super::super::{Bitmap, Error, Image, Snapshot};
+use super::super::model::{Bitmap, Image, Snapshot};
 use super::header::{self, Directory, Header};
 use super::mapping::Mapper;
 use crate::model::{Layer, LayerExtent, escape_bytes};
