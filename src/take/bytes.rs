@@ -7,8 +7,9 @@
 //! Promises: what is recorded of a file (size, times) is what its bytes in the copy belong to. A file that cannot be read is
 //! lost, and said to be; a full store ends the run.
 
+use super::error::Error;
 use super::manifest::{self, About};
-use super::{Error, Extent};
+use super::run::Extent;
 use crate::catalog::GenerationWriter;
 use crate::index::{FileToKeep, Keep, KeepError, Kept};
 use crate::model::{Attrs, FileKey, RelPath, Timestamp};

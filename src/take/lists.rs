@@ -24,7 +24,7 @@
 //! carried out on a copy line by line. What goes round in a circle (two names that were swapped) cannot: both
 //! lines are there, in any order. Below a directory that is gone it is the path that it had.
 
-use super::{AGENT_DEADLINE, load_started, remove_if_there};
+use super::volume::{AGENT_DEADLINE, load_started, remove_if_there};
 use crate::catalog::{self, NodeRow, Reader, SourceRow};
 use crate::clock::Clock;
 use crate::model::{EntryName, Finding, Kind, NodeId, Time};

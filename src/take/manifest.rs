@@ -8,7 +8,7 @@
 //! Promises: a manifest that has its name is whole and on the disk, and only its owner can read it: it has every name. Never read by a
 //! mount.
 
-use super::still::create_anew;
+use super::durable::create_anew;
 use crate::catalog::{Deed, DiskRow, GenerationWriter, NodeRow, Place, TellError};
 use crate::model::{Extent, Level, Time, escape_bytes};
 use crate::source::gluster::Gfid;

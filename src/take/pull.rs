@@ -7,7 +7,8 @@
 //! Promises: a file that has its name is whole; of a pull that failed nothing is left. Bytes are asked for only where the
 //! disk is dirty and not zero. The server is only read from and remembers nothing.
 
-use super::still::{Stop, sync_folder, write_durably};
+use super::durable::{sync_folder, write_durably};
+use super::stop::Stop;
 use crate::model::{Hinted, Time};
 use crate::monitor::Monitor;
 use crate::source::block::image::{Moment, PullMap, PushNote};

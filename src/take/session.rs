@@ -14,14 +14,14 @@
 
 use super::hooks;
 use super::lists::Window;
-use super::{Report, Wish, load_started, take_bare};
-use crate::catalog::{self, GenerationWriter, LockWait, NewSource, Reader, SourceRow, Writer};
+use super::run::{Report, Wish};
+use super::volume::{load_started, take_bare};
+use crate::catalog::{self, LockWait, NewSource, Reader, SourceRow, Writer};
 use crate::clock::Clock;
-use crate::index::{FileToKeep, Keep, KeepError, Kept};
-use crate::model::{Attrs, FileKey, Hinted, RelPath, Rule, SourceKind, Time};
+use crate::model::{Hinted, Rule, SourceKind, Time};
 use crate::monitor::Monitor;
 use crate::source;
-use crate::source::gluster::{Settings, State};
+use crate::source::gluster::Settings;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -382,32 +382,6 @@ impl Session {
     pub fn told(&mut self, window: Window) -> Result<(), Error> {
         self.about.told = Some((window.from.map(|from| from.0), window.until.0));
         Ok(self.writer.set_settings(self.source.id, &settings_of(&self.about))?)
-    }
-}
-
-/// Takes names and attributes, and leaves bytes where they are.
-///
-/// A file whose bytes may be others than before is recorded as copied into this generation, as if it were: by that
-/// a list knows that it changed.
-pub(super) struct Bare {
-    pub(super) next: State,
-}
-
-impl Keep for Bare {
-    fn file(&mut self, file: FileToKeep<'_>) -> Result<Kept, KeepError> {
-        Ok(if file.held.is_some() { Kept::Held } else { Kept::Copied { moved: None } })
-    }
-
-    fn link(&mut self, _path: &RelPath, _key: FileKey) -> Result<(), KeepError> {
-        Ok(())
-    }
-
-    fn other(&mut self, _path: &RelPath, _attrs: &Attrs, _is_new: bool) -> Result<(), KeepError> {
-        Ok(())
-    }
-
-    fn seal(&mut self, _generation: &GenerationWriter<'_>) -> Result<String, KeepError> {
-        Ok(self.next.to_json())
     }
 }
 

@@ -9,33 +9,16 @@
 //! is killed, so that they do not hold it after that. Never runs a command that the journal names: who can write to the
 //! folder of images would be root then. It is the one of the source's settings.
 
+use super::durable::{sync_folder, write_durably};
 use super::hooks::{self, About, Limit};
 use super::libvirt;
 use crate::source::block::{Domain, Settings};
 use serde_json::json;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-
-/// What tells a run to end.
-#[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// Tells it.
-    pub fn tell(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Returns whether it was told.
-    pub fn is_told(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Why a guest may be held still yet.
 #[derive(Debug, thiserror::Error)]
@@ -144,41 +127,10 @@ impl Drop for Guard<'_> {
     }
 }
 
-/// Writes a small file that is whole under its name or not there, also after a power failure.
-///
-/// # Errors
-/// Those of the system; then the name is as before.
-pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension("json.part");
-    let written = create_anew(&draft).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let moved = written.and_then(|()| fs::rename(&draft, path));
-    if moved.is_err() {
-        let _ = fs::remove_file(&draft);
-    }
-    moved.and_then(|()| sync_folder(path))
-}
-
-/// Makes a file of this name, in place of whatever had it; a link that somebody laid there is not followed.
-pub(super) fn create_anew(path: &Path) -> io::Result<File> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    File::options().read(true).write(true).create_new(true).mode(0o600).open(path)
-}
-
-/// Makes the names beside `path` durable.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn still(folder: &Path, post: &str) -> Still {
         Still::new("vda", &Settings { images: folder.to_owned(), post: Some(post.to_owned()), ..Settings::default() })

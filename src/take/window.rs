@@ -11,7 +11,7 @@
 //! told. Lines, their order and the paths of old names are those of [`super::lists`].
 
 use super::lists::{Each, Lines, TOP, join, pair, with_asking};
-use super::load_started;
+use super::volume::load_started;
 use crate::clock::Clock;
 use crate::model::{EntryName, FileKey, Finding, FindingKind, Kind, NodeState, RelPath, Time};
 use crate::monitor::Monitor;

@@ -11,7 +11,8 @@ use crate::source::block::{Domain, Location, Settings, nbd};
 use crate::take::hooks::About;
 use crate::take::libvirt::{Backup, Guest};
 use crate::take::pull::{Pulled, Since};
-use crate::take::still::{self, Still, Stop};
+use crate::take::still::{self, Still};
+use crate::take::stop::Stop;
 use std::path::PathBuf;
 
 /// What is asked of a run; what is none is as the settings say.

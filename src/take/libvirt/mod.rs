@@ -9,12 +9,14 @@
 //! began is never ended: ours is known by the socket or the file that it was given. Nothing else of a guest is changed but
 //! its checkpoints, and of these only those that are told to be ours. Never decides what is an increment.
 
+mod place;
 mod virsh;
 mod xml;
 
 use self::virsh::Virsh;
 use self::xml::{DomainDisk, Wanted};
-use super::still::{Stop, create_anew};
+use super::durable::create_anew;
+use super::stop::Stop;
 use crate::model::Hinted;
 use crate::source::block::{Domain, Method};
 use std::fs;
@@ -23,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub(super) use place::Place;
 pub use virsh::Error as VirshError;
 pub(super) use xml::EXPORTED_BITMAP;
 
@@ -161,27 +164,6 @@ pub(super) struct Begin<'a> {
     pub(super) place: &'a Place,
     /// Where what libvirt is told may be written meanwhile.
     pub(super) folder: &'a Path,
-}
-
-/// Where QEMU puts what a backup needs.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    /// The socket of the server.
-    pub(super) socket: PathBuf,
-    /// What the guest overwrites meanwhile.
-    pub(super) scratch: PathBuf,
-    /// The file that is written.
-    pub(super) target: PathBuf,
-}
-
-impl Place {
-    /// Returns what tells our backup from others.
-    pub(super) fn mark(&self, method: Method) -> &Path {
-        match method {
-            Method::Pull => &self.socket,
-            Method::Push => &self.target,
-        }
-    }
 }
 
 impl Guest {

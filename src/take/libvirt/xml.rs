@@ -3,7 +3,8 @@
 //! Format: libvirt's `formatdomain`, `formatbackup` and `formatcheckpoint`. Promises: names and paths are escaped; of what
 //! libvirt tells, only what is named here is looked at.
 
-use super::{Method, Place};
+use super::place::Place;
+use crate::source::block::Method;
 use roxmltree::{Document, Node};
 use std::fmt::Write;
 use std::path::Path;

@@ -1,0 +1,26 @@
+//! Where the bytes of a moment go: a socket and what the guest overwrites meanwhile, or the file that QEMU writes.
+//! By one of them a backup that runs is known to be ours.
+
+use crate::source::block::Method;
+use std::path::{Path, PathBuf};
+
+/// Where QEMU puts what a backup needs.
+#[derive(Clone, Debug)]
+pub(in crate::take) struct Place {
+    /// The socket of the server.
+    pub(in crate::take) socket: PathBuf,
+    /// What the guest overwrites meanwhile.
+    pub(in crate::take) scratch: PathBuf,
+    /// The file that is written.
+    pub(in crate::take) target: PathBuf,
+}
+
+impl Place {
+    /// Returns what tells our backup from others.
+    pub(in crate::take) fn mark(&self, method: Method) -> &Path {
+        match method {
+            Method::Pull => &self.socket,
+            Method::Push => &self.target,
+        }
+    }
+}
