@@ -327,12 +327,8 @@ fn settle(
 ) -> Result<Collected, Error> {
     let (is_first, has_gap) = (state.walked_at == 0, findings.iter().any(|f| f.kind == FindingKind::Gap));
     let mut find = |kind, detail| findings.push(Finding { kind, path: RelPath::root(), detail });
-    let mut covered: BTreeMap<u32, u32> = BTreeMap::new();
-    for (brick, result) in &asked {
-        let counts = result.is_ok() && !brick.arbiter;
-        *covered.entry(brick.set).or_default() += u32::from(counts);
-    }
-    let is_covered = |set: u32| covered.get(&set).is_some_and(|bricks| *bricks >= bricks_needed(volume));
+    let covered = covered_sets(volume, &asked);
+    let is_covered = |set: u32| covered.contains(&set);
     // Bricks that left the volume are forgotten.
     let is_here = |name: &str| asked.iter().any(|(brick, _)| name_of(brick) == name);
     let cursors = state.cursors.iter().filter(|(name, _)| is_here(name));
@@ -351,10 +347,8 @@ fn settle(
             }
             Err(e) => uncovered.entry(brick.set).or_default().push(format!("brick {name}: {}", chain(&e))),
             Ok((part, ended)) => {
-                if ended.clock_ahead_ms.abs() > SKEW_MS_MAX + ended.took.as_millis() as i64 {
-                    let (by, way) =
-                        (ended.clock_ahead_ms.abs() / 1000, if ended.clock_ahead_ms > 0 { "ahead" } else { "behind" });
-                    find(FindingKind::Skew, format!("the clock of brick {name} is {by} s {way}"));
+                if let Some(skew) = skew(&ended) {
+                    find(FindingKind::Skew, format!("the clock of brick {name} is {skew}"));
                 }
                 if !is_covered(brick.set) {
                     uncovered.entry(brick.set).or_default();
@@ -392,6 +386,23 @@ fn settle(
         next.walk_next.get_or_insert(format!("replica set {} did not answer", set + 1));
     }
     Ok(Collected { walked, findings, next, answers, uncovered: !uncovered.is_empty(), merged: None })
+}
+
+/// Returns the sets of which enough bricks answered that hold bytes.
+fn covered_sets(volume: &Volume, asked: &[Asked<'_>]) -> BTreeSet<u32> {
+    let mut answered: BTreeMap<u32, u32> = BTreeMap::new();
+    for (brick, _) in asked.iter().filter(|(brick, result)| result.is_ok() && !brick.arbiter) {
+        *answered.entry(brick.set).or_default() += 1;
+    }
+    answered.retain(|_, bricks| *bricks >= bricks_needed(volume));
+    answered.into_keys().collect()
+}
+
+/// Returns by how much the clock of a brick differs from ours, if that is more than the way to it explains.
+fn skew(ended: &Ended) -> Option<String> {
+    let way = if ended.clock_ahead_ms > 0 { "ahead" } else { "behind" };
+    let is_off = ended.clock_ahead_ms.abs() > SKEW_MS_MAX + ended.took.as_millis() as i64;
+    is_off.then(|| format!("{} s {way}", ended.clock_ahead_ms.abs() / 1000))
 }
 
 /// Returns how many bricks of a set hold all of it together.

@@ -10,7 +10,7 @@ use crate::catalog::Writer;
 use crate::model::{Consistency, Time, chain};
 use crate::source::block::image::Moment;
 use crate::source::block::{Location, nbd};
-use crate::take::hooks::{self, Limit};
+use crate::take::hooks::{self, About, Limit};
 use crate::take::pull::{self, Pull, Pulled, Since};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -30,24 +30,7 @@ impl DiskJob<'_> {
         note: &mut Note,
     ) -> Result<Acquired, Error> {
         let folder = self.settings.own_folder();
-        let mut about = about(self.source, self.settings);
-        match origin {
-            Origin::Export { text, .. } => about.push(("ASOF_NBD", text.into())),
-            Origin::Guest { guest, .. } => {
-                about.push(("ASOF_DOMAIN", guest.name().into()));
-                about.push(("ASOF_DISK", guest.disk().into()));
-            }
-            Origin::Command(_) => {}
-        }
-        if let Some(bitmap) = bitmap {
-            about.push(("ASOF_BITMAP", bitmap.into()));
-        }
-        if let Some(checkpoint) = &self.wish.checkpoint {
-            about.push(("ASOF_CHECKPOINT", checkpoint.into()));
-        }
-        if let Basis::Since(since) = basis {
-            about.push(("ASOF_SINCE", since.checkpoint.clone().into()));
-        }
+        let mut about = self.about_moment(origin, bitmap, basis);
         let failed = |source| Error::Write { path: folder.to_owned(), source };
         self.still.hold(about.clone(), &self.clock.now().to_string()).map_err(failed)?;
         let is_over = || self.stop.is_told();
@@ -81,18 +64,52 @@ impl DiskJob<'_> {
                 if let Some(command) = &self.settings.snapshot {
                     hooks::run_within("snapshot", command, &about, limit, None)?;
                 }
-                let checkpoint = self.wish.checkpoint.as_ref().or(bitmap).cloned().unwrap_or_else(|| at.view_name());
-                let location = self.wish.location.clone().or_else(|| Location::parse(text).ok());
-                let moment = Moment {
-                    checkpoint: Some(checkpoint),
-                    location: location.as_ref().map(|location| location.as_str().to_owned()),
-                    ..moment(at, consistency, since)
-                };
-                let pulled = self.pull((text, uri.clone()), since, &moment, at)?;
-                let (image, pulled) = (pulled.image.clone(), Some(pulled));
-                Ok(Acquired { at, consistency, image, location, pulled, full_because: None, not_released: None })
+                self.export((text, uri.clone()), bitmap, since, (at, consistency))
             }
         }
+    }
+
+    /// Returns what commands are told of this moment before it is made.
+    fn about_moment(&self, origin: &Origin, bitmap: Option<&String>, basis: &Basis) -> About {
+        let mut about = about(self.source, self.settings);
+        match origin {
+            Origin::Export { text, .. } => about.push(("ASOF_NBD", text.into())),
+            Origin::Guest { guest, .. } => {
+                about.push(("ASOF_DOMAIN", guest.name().into()));
+                about.push(("ASOF_DISK", guest.disk().into()));
+            }
+            Origin::Command(_) => {}
+        }
+        if let Some(bitmap) = bitmap {
+            about.push(("ASOF_BITMAP", bitmap.into()));
+        }
+        if let Some(checkpoint) = &self.wish.checkpoint {
+            about.push(("ASOF_CHECKPOINT", checkpoint.into()));
+        }
+        if let Basis::Since(since) = basis {
+            about.push(("ASOF_SINCE", since.checkpoint.clone().into()));
+        }
+        about
+    }
+
+    /// Gets the bytes of the moment from an export.
+    fn export(
+        &self,
+        uri: (&str, nbd::Uri),
+        bitmap: Option<&String>,
+        since: Option<&Since>,
+        (at, consistency): (Time, Consistency),
+    ) -> Result<Acquired, Error> {
+        let checkpoint = self.wish.checkpoint.as_ref().or(bitmap).cloned().unwrap_or_else(|| at.view_name());
+        let location = self.wish.location.clone().or_else(|| Location::parse(uri.0).ok());
+        let moment = Moment {
+            checkpoint: Some(checkpoint),
+            location: location.as_ref().map(|location| location.as_str().to_owned()),
+            ..moment(at, consistency, since)
+        };
+        let pulled = self.pull(uri, since, &moment, at)?;
+        let (image, pulled) = (pulled.image.clone(), Some(pulled));
+        Ok(Acquired { at, consistency, image, location, pulled, full_because: None, not_released: None })
     }
 
     /// Returns how much the data is at rest in what is taken.

@@ -67,20 +67,10 @@ pub fn merge_walk<E>(
     each: &mut dyn FnMut(Listing) -> ControlFlow<()>,
 ) -> Result<(), E> {
     let mut troubles = Vec::new();
-    let mut walks = Vec::with_capacity(parts.len());
-    for (place, lines) in parts {
-        let mut walk = WalkPart { place, lines, next: None, root: None, shards: HashMap::new() };
-        walk.advance(|_, _| (), &mut troubles)?;
-        walks.push(walk);
-    }
+    let mut walks = begin_walks(parts, &mut troubles)?;
+    let shards = newest_shards(&mut walks);
     let roots: Vec<(BrickPlace, State)> =
         walks.iter().filter_map(|w| w.root.clone().map(|state| (w.place, state))).collect();
-    let mut shards = HashMap::new();
-    for walk in &mut walks {
-        for (base, changed) in std::mem::take(&mut walk.shards) {
-            note_shards(&mut shards, base, changed);
-        }
-    }
     let mut next_number = 1;
     let mut queue = VecDeque::new();
     let root_copies: Vec<CopyOf<'_>> = roots.iter().map(|(place, state)| CopyOf { place: *place, state }).collect();
@@ -90,28 +80,7 @@ pub fn merge_walk<E>(
     let mut root = attrs_of(best(&root_copies).0, &root_copies).map(|attrs| (Gfid::ROOT.key(), attrs));
     queue.push_back(named(Vec::new(), 0, &root_copies));
     while let Some(dir) = queue.pop_front() {
-        let mut entries: BTreeMap<Text, Vec<(BrickPlace, State)>> = BTreeMap::new();
-        let mut listed = BTreeSet::new();
-        for walk in &mut walks {
-            // Directories that this merge leaves out: their name is not trusted.
-            while walk.next.as_ref().is_some_and(|next| walk_order(next, &dir.path) == Ordering::Less) {
-                walk.advance(|_, _| (), &mut troubles)?;
-            }
-            if walk.next.as_ref() != Some(&dir.path) {
-                continue;
-            }
-            let place = walk.place;
-            let trusted = !dir.behind.contains(&place.brick);
-            if trusted {
-                listed.insert(place.set);
-            }
-            let put = |name, state| {
-                if trusted {
-                    entries.entry(name).or_default().push((place, state));
-                }
-            };
-            walk.advance(put, &mut troubles)?;
-        }
+        let (entries, listed) = entries_of(&dir, &mut walks, &mut troubles)?;
         let path = path_of(&dir.path);
         let mut findings: Vec<Finding> = Vec::new();
         let places = || walks.iter().map(|walk| &walk.place);
@@ -139,6 +108,66 @@ pub fn merge_walk<E>(
         }
     }
     Ok(())
+}
+
+/// Brings every part to its first directory.
+fn begin_walks<'p, E>(
+    parts: Vec<(BrickPlace, Lines<'p, E>)>,
+    troubles: &mut Vec<Trouble>,
+) -> Result<Vec<WalkPart<'p, E>>, E> {
+    let mut walks = Vec::with_capacity(parts.len());
+    for (place, lines) in parts {
+        let mut walk = WalkPart { place, lines, next: None, root: None, shards: HashMap::new() };
+        walk.advance(|_, _| (), troubles)?;
+        walks.push(walk);
+    }
+    Ok(walks)
+}
+
+/// Returns when the shards of each file changed last, on any brick.
+fn newest_shards<E>(walks: &mut [WalkPart<'_, E>]) -> HashMap<Gfid, Stamp> {
+    let mut shards = HashMap::new();
+    for walk in walks {
+        for (base, changed) in std::mem::take(&mut walk.shards) {
+            note_shards(&mut shards, base, changed);
+        }
+    }
+    shards
+}
+
+/// What bricks have by each name of one directory.
+type Entries = BTreeMap<Text, Vec<(BrickPlace, State)>>;
+
+/// Reads one directory from all parts that have it. Returns its entries, of bricks that are not behind in it, and the sets
+/// that these bricks are of.
+fn entries_of<E>(
+    dir: &Named,
+    walks: &mut [WalkPart<'_, E>],
+    troubles: &mut Vec<Trouble>,
+) -> Result<(Entries, BTreeSet<u32>), E> {
+    let mut entries = Entries::new();
+    let mut listed = BTreeSet::new();
+    for walk in walks {
+        // Directories that this merge leaves out: their name is not trusted.
+        while walk.next.as_ref().is_some_and(|next| walk_order(next, &dir.path) == Ordering::Less) {
+            walk.advance(|_, _| (), troubles)?;
+        }
+        if walk.next.as_ref() != Some(&dir.path) {
+            continue;
+        }
+        let place = walk.place;
+        let trusted = !dir.behind.contains(&place.brick);
+        if trusted {
+            listed.insert(place.set);
+        }
+        let put = |name, state| {
+            if trusted {
+                entries.entry(name).or_default().push((place, state));
+            }
+        };
+        walk.advance(put, troubles)?;
+    }
+    Ok((entries, listed))
 }
 
 fn named(path: Vec<Text>, number: u64, copies: &[CopyOf<'_>]) -> Named {
