@@ -5,7 +5,9 @@
 //! indexed is not read. Merging is in memory and costs what the layers have extents. Image files are opened when first
 //! read, by a path without links at its end.
 
-use super::{Counts, Error, Identity};
+use super::Error;
+use super::cost::Counts;
+use super::place::Identity;
 use crate::model::{ImageFile, Layer, LayerBytes, LayerExtent, Packing};
 use crate::sys::{read, walk};
 use lru::LruCache;
@@ -21,6 +23,8 @@ use std::sync::{Arc, Mutex};
 
 /// Unpacked clusters that are kept: of 64 KiB as a rule, of 2 MiB at most.
 const CLUSTERS_KEPT: NonZeroUsize = NonZeroUsize::new(32).expect("not zero");
+
+const UNPOISONED: &str = "no holder of the lock panics";
 
 /// Which file has which byte of a disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -349,7 +353,7 @@ impl Disk {
             return false;
         }
         let LayerBytes::Plain { file, at } = extent.bytes.skip_bytes(offset - extent.offset) else { return false };
-        let open = self.open.lock().expect(super::UNPOISONED)[usize::from(file)].clone();
+        let open = self.open.lock().expect(UNPOISONED)[usize::from(file)].clone();
         let Some(open) = open else { return false };
         let all = read::read_without_waiting(open.as_fd(), buffer, at).is_ok_and(|n| n == buffer.len());
         if all {
@@ -379,13 +383,13 @@ impl Disk {
 
     fn file(&self, number: u16) -> Result<Arc<File>, Error> {
         let number = usize::from(number);
-        if let Some(file) = &self.open.lock().expect(super::UNPOISONED)[number] {
+        if let Some(file) = &self.open.lock().expect(UNPOISONED)[number] {
             return Ok(Arc::clone(file));
         }
         self.counts.opens.fetch_add(1, Ordering::Relaxed);
         // Without the lock: a server may be asked. Two may open it, and one descriptor is closed again.
         let file = Arc::new(open(&self.map.files[number])?);
-        self.open.lock().expect(super::UNPOISONED)[number] = Some(Arc::clone(&file));
+        self.open.lock().expect(UNPOISONED)[number] = Some(Arc::clone(&file));
         Ok(file)
     }
 
@@ -394,7 +398,7 @@ impl Disk {
         let LayerBytes::Packed { file, at, stored_bytes, unpacked_bytes, packing, .. } = bytes else {
             unreachable!("only packed clusters are unpacked")
         };
-        if let Some(kept) = self.clusters.lock().expect(super::UNPOISONED).get(&(file, at)) {
+        if let Some(kept) = self.clusters.lock().expect(UNPOISONED).get(&(file, at)) {
             return Ok(Arc::clone(kept));
         }
         let open = self.file(file)?;
@@ -408,7 +412,7 @@ impl Disk {
         let mut unpacked = vec![0; unpacked_bytes as usize];
         unpack(packing, &stored, &mut unpacked).map_err(|e| self.packed_error(bytes, &e.to_string()))?;
         let unpacked = Arc::new(unpacked);
-        self.clusters.lock().expect(super::UNPOISONED).put((file, at), Arc::clone(&unpacked));
+        self.clusters.lock().expect(UNPOISONED).put((file, at), Arc::clone(&unpacked));
         Ok(unpacked)
     }
 

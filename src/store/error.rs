@@ -1,7 +1,7 @@
 //! What can be wrong with a file of a copy.
 //! Every text names the full path and what was found; errors of the system come as the cause.
 
-use super::Identity;
+use super::place::Identity;
 use crate::model::{Hinted, Kind, escape_bytes};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,9 @@
 //! Promises: it is the one that was indexed (regular, same size, same mtime), when it is opened and after each read. A
 //! descriptor whose closing may wait for a server is closed by another thread.
 
-use super::{Counts, Error, Identity, Place};
+use super::Error;
+use super::cost::Counts;
+use super::place::{Identity, Place};
 use crate::sys::{read, walk};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -53,7 +53,6 @@ const KNOWN: &[&[&str]] = &[
     &["src/index/disk.rs", "src/index/disk/browse.rs", "src/index/disk/changed.rs"],
     &["src/index/keep.rs", "src/index/mod.rs"],
     &["src/jobs/index/disk.rs", "src/jobs/index/mod.rs", "src/jobs/index/share.rs"],
-    &["src/store/disk.rs", "src/store/disk_file.rs", "src/store/error.rs", "src/store/mod.rs", "src/store/plain.rs"],
     &[
         "src/view/content.rs",
         "src/view/dates.rs",

@@ -2,6 +2,7 @@
 //! Each error is provoked and its whole text compared.
 
 use super::*;
+use crate::model::RelPath;
 use std::error::Error as _;
 use std::fs;
 use std::io::ErrorKind;
