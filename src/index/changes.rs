@@ -9,7 +9,8 @@
 //! that nobody knows is an error that asks for a walk, never a name left out.
 
 use super::Error;
-use super::keep::{Doubt, Keep, Outcome, keep_file};
+use super::keep::Keep;
+use super::keep_file::{Doubt, Outcome, keep_file};
 use crate::catalog::{GenerationWriter, NodeRow, Written};
 use crate::model::{Changes, EntryName, FileKey, Finding, Kind, NodeId, NodeState, RelPath};
 use crate::monitor::Monitor;

@@ -14,64 +14,31 @@
 
 mod browse;
 mod changed;
+mod new;
+mod rows;
+mod volume;
 
+pub use new::{DiskBefore, NewDisk, Seal};
+
+use super::Error;
 use super::run::{Done, end};
-use super::{Error, KeepError};
-use crate::catalog::{DiskRow, GenerationWriter, NewGeneration, NodeRow, Place, SourceRow, VolumeRow, Writer, Written};
+use crate::catalog::{NewGeneration, NodeRow, Place, VolumeRow, Writer};
 use crate::clock::Clock;
-use crate::model::{
-    Attrs, EntryName, FileKey, Finding, FindingKind, Kind, Level, NodeId, RelPath, Time, Timestamp, XattrSet,
-};
+use crate::model::{EntryName, FileKey, FindingKind, Kind, NodeId, Timestamp};
 use crate::monitor::Monitor;
 use crate::source::block::volumes::{self, Volume, VolumeDevice};
-use crate::source::block::{self, Device, FileSystem, State, ext4, xfs};
+use crate::source::block::{self, Device, State};
 use browse::Browse;
+use rows::{DiskIndex, Names, made_attrs};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+use volume::{open, path_of, pieces_text};
 
 /// The name of the disk itself in its tree.
 const DISK: &str = "disk.raw";
 /// Birth of the nodes that are on no file system: the top directory, the disk, the directories above volumes.
 const MADE_HERE: i64 = -1;
-
-/// A disk that is to become a generation.
-pub struct NewDisk<'a> {
-    /// The source.
-    pub source: &'a SourceRow,
-    /// Its instant.
-    pub at: Time,
-    /// Whether it holds everything by itself.
-    pub level: Level,
-    /// The directory that is recorded as its store.
-    pub store: &'a Path,
-    /// The image in it.
-    pub below: &'a [u8],
-    /// What it holds and where from.
-    pub row: &'a DiskRow,
-    /// The disk.
-    pub device: Arc<dyn Device>,
-    /// How much of it is in image files.
-    pub allocated_bytes: u64,
-    /// The generation before it in time, if there is one.
-    pub before: Option<DiskBefore>,
-    /// What is to be done when all is written and nothing is published yet.
-    pub seal: Option<&'a Seal<'a>>,
-    /// Whether it takes the place of the generation of this second.
-    pub again: bool,
-}
-
-/// Is called with a generation that has all its rows; an error keeps it from being published.
-pub type Seal<'a> = dyn Fn(&GenerationWriter<'_>) -> Result<(), KeepError> + 'a;
-
-/// The disk as of the generation before.
-pub struct DiskBefore {
-    /// The disk as it was.
-    pub device: Arc<dyn Device>,
-    /// The runs that may hold other bytes now: offset and length, sorted, without overlap.
-    pub changed: Vec<(u64, u64)>,
-}
 
 /// Indexes a disk as a generation of its source and publishes it.
 ///
@@ -102,26 +69,7 @@ pub fn index_disk(
     end(generation, written.map(|()| None), started)
 }
 
-/// The names that a directory has now, with what each points to.
-type Names = BTreeMap<EntryName, (NodeId, Kind)>;
-
-/// One run.
-struct DiskIndex<'a, 'w> {
-    writer: &'a mut GenerationWriter<'w>,
-    new: &'a NewDisk<'a>,
-    monitor: &'a dyn Monitor,
-    /// What is wrong with nodes, to be told when they have their names.
-    troubles: Vec<Trouble>,
-    /// Directories that got a name, with it.
-    named: Vec<(NodeId, EntryName, NodeId)>,
-}
-
-impl<'a, 'w> DiskIndex<'a, 'w> {
-    fn new(writer: &'a mut GenerationWriter<'w>, new: &'a NewDisk<'a>, monitor: &'a dyn Monitor) -> Self {
-        assert_eq!(writer.previous().is_some(), new.before.is_some(), "the generation before is told, if there is one");
-        Self { writer, new, monitor, troubles: Vec::new(), named: Vec::new() }
-    }
-
+impl DiskIndex<'_, '_> {
     fn run(mut self) -> Result<(), Error> {
         self.writer.hold(self.new.row)?;
         let mut tree: BTreeMap<Vec<EntryName>, Names> = BTreeMap::new();
@@ -198,16 +146,6 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
         }
         let inode = u64::from_le_bytes(hasher.finalize().as_bytes()[..8].try_into().expect("eight bytes"));
         self.node_of(FileKey { device: 0, inode, born_ns: MADE_HERE })
-    }
-
-    /// Returns the node of `key`, a new one if none had it, and its version before.
-    fn node_of(&mut self, key: FileKey) -> Result<(NodeId, Option<NodeRow>), Error> {
-        if let Some(node) = self.writer.identified(key)? {
-            return Ok((node, self.writer.living(node)?));
-        }
-        let node = self.writer.new_node()?;
-        self.writer.identify(key, node)?;
-        Ok((node, None))
     }
 
     /// Writes a directory above volumes, with its names, and returns its node.
@@ -324,146 +262,10 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
         }
         Ok(Some(node))
     }
-
-    /// Says what `node` is; `other_bytes`: its bytes are others than those of `base`, whatever the rest says.
-    fn version(&mut self, node: NodeId, row: NodeRow, base: Option<&NodeRow>, other_bytes: bool) -> Result<(), Error> {
-        let written = if other_bytes { Written::Yes } else { Written::No };
-        self.writer.put(node, base, row, written)?;
-        Ok(())
-    }
-
-    /// Makes the names of `dir` these; `all`: what is not among them is not there.
-    fn names(&mut self, dir: NodeId, names: &Names, all: bool) -> Result<(), Error> {
-        let mut before = Vec::new();
-        self.writer.list_previous(dir, |entry| before.push(entry))?;
-        for entry in &before {
-            match names.get(&entry.name) {
-                Some((node, _)) if *node == entry.node => {}
-                None if !all => {}
-                _ => drop(self.writer.unlink(dir, &entry.name)?),
-            }
-        }
-        for (name, (node, kind)) in names {
-            let known = before.binary_search_by(|entry| entry.name.cmp(name));
-            if known.is_ok_and(|at| before[at].node == *node) {
-                continue;
-            }
-            if !all && known.is_ok() {
-                // What was there is not told, and something else is.
-                self.writer.unlink(dir, name)?;
-            }
-            self.writer.link(dir, name, *node, *kind)?;
-            if *kind == Kind::Directory {
-                self.named.push((dir, name.clone(), *node));
-            }
-        }
-        Ok(())
-    }
-
-    /// Closes what is below directories that are gone, and names of directories that have two or hang in a loop.
-    fn end_names(&mut self) -> Result<(), Error> {
-        self.writer.bury()?;
-        if self.writer.previous().is_none() {
-            // All came down from the top, each directory once.
-            return Ok(());
-        }
-        for (dir, name, node) in std::mem::take(&mut self.named) {
-            let why = if self.writer.current_names(node)?.len() > 1 {
-                "the directory has another name"
-            } else if self.writer.hangs_in_a_loop(node)? {
-                "the directory lies below itself"
-            } else {
-                continue;
-            };
-            self.writer.unlink(dir, &name)?;
-            self.finding(FindingKind::Unreadable, &String::from_utf8_lossy(name.as_bytes()), why)?;
-        }
-        Ok(())
-    }
-
-    /// Records what is wrong with nodes, by their paths.
-    fn tell_troubles(&mut self) -> Result<(), Error> {
-        for trouble in std::mem::take(&mut self.troubles) {
-            let path = match trouble.node {
-                Some(node) if !self.writer.hangs_in_a_loop(node)? => self.writer.current_path(node)?,
-                _ => None,
-            };
-            self.finding_at(FindingKind::Unreadable, path.unwrap_or(trouble.place), &trouble.detail)?;
-        }
-        Ok(())
-    }
-
-    /// Records something odd that loses nothing.
-    fn note(&mut self, place: &str, what: &str) -> Result<(), Error> {
-        self.finding(FindingKind::Unsupported, place, what)
-    }
-
-    fn finding(&mut self, kind: FindingKind, path: &str, detail: &str) -> Result<(), Error> {
-        let mut at = RelPath::root();
-        path.split('/').filter_map(|name| EntryName::new(name.as_bytes()).ok()).for_each(|name| at.push(&name));
-        self.finding_at(kind, at, detail)
-    }
-
-    fn finding_at(&mut self, kind: FindingKind, path: RelPath, detail: &str) -> Result<(), Error> {
-        let finding = Finding { kind, path, detail: detail.to_owned() };
-        self.monitor.finding(&finding);
-        Ok(self.writer.report(&finding)?)
-    }
-}
-
-/// What is wrong with a node.
-struct Trouble {
-    node: Option<NodeId>,
-    /// The volume, where the node has no path.
-    place: RelPath,
-    detail: String,
-}
-
-/// Opens the file system of a volume; says in `row` what is there otherwise.
-fn open(device: &Arc<dyn Device>, row: &mut VolumeRow) -> Result<Option<Box<dyn FileSystem>>, block::Error> {
-    if device.size_bytes() == 0 {
-        return Err(block::Error::Damaged("the table of the disk does not tell where it is".to_owned()));
-    }
-    if ext4::is(&**device) {
-        row.kind = Some("ext4".to_owned());
-        return Ok(Some(Box::new(ext4::open(Arc::clone(device))?)));
-    }
-    if xfs::is(&**device) {
-        row.kind = Some("xfs".to_owned());
-        return Ok(Some(Box::new(xfs::open(Arc::clone(device))?)));
-    }
-    row.kind = volumes::identify(&**device).map(str::to_owned);
-    Ok(None)
-}
-
-fn pieces_text(volume: &Volume) -> String {
-    let pieces: Vec<String> = volume.pieces.iter().map(|piece| format!("{}+{}", piece.at, piece.length)).collect();
-    pieces.join(" ")
-}
-
-/// Tells whether a volume is where these pieces are, as far as the shorter of both goes: one that grew is the same.
-fn is_at(volume: &Volume, pieces: &str) -> bool {
-    let number = |text: &str| text.parse::<u64>().ok();
-    let mut offset = 0;
-    pieces.split(' ').all(|piece| {
-        let Some((at, length)) = piece.split_once('+').and_then(|(at, length)| Some((number(at)?, number(length)?)))
-        else {
-            return false;
-        };
-        let mut same = true;
-        volume.locate(offset, length, |from, on_disk, _| same &= on_disk == at + (from - offset));
-        offset += length;
-        same
-    })
 }
 
 fn name(text: &str) -> EntryName {
     EntryName::new(text.as_bytes()).expect("a plain word")
-}
-
-/// Returns the names of a volume's directory.
-fn path_of(volume: &str) -> Option<Vec<EntryName>> {
-    volume.split('/').map(|name| EntryName::new(name.as_bytes()).ok()).collect()
 }
 
 /// Puts something into the tree above volumes, with the directories that lead to it.
@@ -473,20 +275,4 @@ fn add(tree: &mut BTreeMap<Vec<EntryName>, Names>, path: &[EntryName], node: Nod
         tree.entry(above[..depth].to_vec()).or_default();
     }
     tree.get_mut(above).expect("just made").insert(last.clone(), (node, kind));
-}
-
-fn made_attrs(kind: Kind, mode: u32, time: Timestamp) -> Attrs {
-    Attrs {
-        mode: kind.mode_bits() | mode,
-        uid: 0,
-        gid: 0,
-        size_bytes: 0,
-        allocated_bytes: None,
-        mtime: time,
-        ctime: time,
-        nlink: 1,
-        rdev: 0,
-        xattrs: XattrSet::default(),
-        target: Vec::new(),
-    }
 }

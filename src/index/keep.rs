@@ -4,9 +4,8 @@
 //! taken is recorded as lost, and one that is not there any more is not recorded at all. Never decides where a copy
 //! is or how it is written: whoever implements [`Keep`] does.
 
-use super::Error;
-use crate::catalog::{GenerationWriter, NodeRow, Place, Written};
-use crate::model::{Attrs, FileKey, FindingKind, Kind, RelPath, Time};
+use crate::catalog::GenerationWriter;
+use crate::model::{Attrs, FileKey, RelPath, Time};
 
 /// The origin of a file that the source did not tell of in this run.
 pub const UNKNOWN_ORIGIN: u32 = u32::MAX;
@@ -77,62 +76,4 @@ pub trait Keep {
     /// # Errors
     /// What ends the run.
     fn seal(&mut self, generation: &GenerationWriter<'_>) -> Result<String, KeepError>;
-}
-
-/// When a file whose size and mtime are as before still may have other bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doubt {
-    /// Never: the source said what changed, and did not name its bytes.
-    None,
-    /// If its ctime is another one: the source said that its bytes changed, or nothing.
-    IfTouched,
-}
-
-/// What is to be recorded of a file.
-pub(super) enum Outcome {
-    Recorded { place: Place, written: Written, finding: Option<(FindingKind, String)> },
-    Gone,
-}
-
-/// Has the bytes of one file taken, or leaves them where `base` has them.
-pub(super) fn keep_file(
-    keep: &mut dyn Keep,
-    writer: &mut GenerationWriter<'_>,
-    (path, key, origin): (&RelPath, FileKey, u32),
-    attrs: &mut Attrs,
-    base: Option<&NodeRow>,
-    doubt: Doubt,
-) -> Result<Outcome, Error> {
-    debug_assert_eq!(attrs.kind(), Kind::File);
-    let same = |row: &NodeRow| {
-        row.size_bytes == attrs.size_bytes
-            && row.mtime == attrs.mtime
-            && (doubt == Doubt::None || row.ctime == attrs.ctime)
-    };
-    let held = base.filter(|row| same(row)).and_then(|row| match row.place {
-        Place::InObject(held) => Some(held),
-        _ => None,
-    });
-    let held = match held {
-        Some(object) => writer.object_at(object)?.map(|at| (object, at)),
-        None => None,
-    };
-    // A copy may take long: whoever waits for the catalog comes in.
-    writer.let_go()?;
-    let kept = keep.file(FileToKeep { path, key, origin, attrs, held: held.map(|(_, at)| at) }).map_err(Error::Keep)?;
-    Ok(match (kept, held) {
-        (Kept::Held, Some((object, _))) => {
-            Outcome::Recorded { place: Place::InObject(object), written: Written::No, finding: None }
-        }
-        (Kept::Copied { moved }, _) => {
-            let finding = moved.map(|how| (FindingKind::Changed, how));
-            Outcome::Recorded { place: Place::InObject(writer.object()), written: Written::Yes, finding }
-        }
-        (Kept::Lost(why), _) => {
-            let finding = Some((FindingKind::Unreadable, why));
-            Outcome::Recorded { place: Place::Lost, written: Written::Yes, finding }
-        }
-        (Kept::Gone, _) => Outcome::Gone,
-        (Kept::Held, None) => unreachable!("nobody holds the bytes of \"{path}\""),
-    })
 }

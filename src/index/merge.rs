@@ -23,7 +23,8 @@
 //! directories not yet walked, not with the number of files. Never reads a copy itself.
 
 use super::Error;
-use super::keep::{Doubt, Keep, Outcome, keep_file};
+use super::keep::Keep;
+use super::keep_file::{Doubt, Outcome, keep_file};
 use crate::catalog::{DirEntry, GenerationWriter, NodeRow, Place, Written};
 use crate::model::{EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, NodeId, RelPath};
 use crate::monitor::Monitor;

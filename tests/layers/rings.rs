@@ -50,8 +50,6 @@ const KNOWN: &[&[&str]] = &[
         "src/catalog/proof.rs",
         "src/catalog/state.rs",
     ],
-    &["src/index/disk.rs", "src/index/disk/browse.rs", "src/index/disk/changed.rs"],
-    &["src/index/keep.rs", "src/index/mod.rs"],
     &["src/jobs/index/disk.rs", "src/jobs/index/mod.rs", "src/jobs/index/share.rs"],
     &[
         "src/view/content.rs",

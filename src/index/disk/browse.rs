@@ -3,26 +3,21 @@
 //! Promises: a file system of which the generation before has no tree, or could not read it, is read whole, from the top directory
 //! down; of another one what may have changed. Damage to one record or directory is recorded with it and hides nothing else.
 
-use super::changed::{Changed, Runs, parts};
-use super::{DiskIndex, Names, Trouble};
+mod look_again;
+mod names;
+
+use super::changed::{Changed, Runs};
+use super::rows::{DiskIndex, Trouble, made_attrs};
+use super::volume::{is_at, open, path_of};
 use crate::catalog::{NodeRow, Place, VolumeRow};
 use crate::index::Error;
-use crate::model::{EntryName, Extent, FileKey, FileMap, FindingKind, Kind, NodeId, RelPath, Timestamp, chain};
+use crate::model::{Extent, FileKey, FileMap, FindingKind, Kind, NodeId, RelPath, Timestamp, chain};
 use crate::source::block::volumes::{Volume, VolumeDevice};
 use crate::source::block::{self, Content, Device, FileSystem, Inode};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::{ControlFlow, RangeInclusive};
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// Runs that lie this near to each other are one part of the disk for the catalog: asking it once more costs more than the
-/// names of the files in between.
-const NEAR_BYTES: u64 = 256 << 10;
-/// The longest part of the disk that the catalog is asked for at once: so many blocks are so many files at most.
-const PART_BYTES: u64 = 64 << 20;
-
-/// Names and inode numbers of a directory, sorted.
-type Listed = Vec<(EntryName, u64)>;
 
 /// What is known of an inode number in this generation.
 #[derive(Clone, Copy)]
@@ -58,10 +53,11 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         volume: Volume,
         uuid: &str,
     ) -> Result<Self, Error> {
-        let before =
-            index.writer.previous_volumes()?.into_iter().find(|before| {
-                before.name == volume.name && before.uuid == uuid && super::is_at(&volume, &before.pieces)
-            });
+        let before = index
+            .writer
+            .previous_volumes()?
+            .into_iter()
+            .find(|before| before.name == volume.name && before.uuid == uuid && is_at(&volume, &before.pieces));
         let was_there = before.is_some();
         // What its log had other bytes for is not what the tree is of.
         let logged = match before {
@@ -244,243 +240,9 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         Ok(())
     }
 
-    /// Looks at nodes whose records did not change and some of whose bytes did.
-    fn look_again(&mut self) -> Result<(), Error> {
-        let mut done: HashSet<NodeId> = self.nodes.values().map(|known| known.node).collect();
-        let mut maps = Vec::new();
-        let changed = Rc::clone(&self.changed);
-        self.index.writer.previous_maps(|node, row, map| {
-            let data = map.extents.iter().any(|run| !run.unwritten && changed.may_differ(run.at, run.length));
-            let map_itself = map.rests_on.iter().any(|(at, length)| changed.may_differ(*at, *length));
-            // Where a lost one was to be found is not known; or the disk did not give it then, and does now.
-            let anyhow = matches!(row.place, Place::Inline(_) | Place::Lost);
-            if (data || map_itself || anyhow) && !done.contains(&node) {
-                maps.push((node, row, map));
-            }
-        })?;
-        // The disk may give them now.
-        let mut lost = Vec::new();
-        self.index.writer.previous_lost_xattrs(|node, row| lost.push((node, row)))?;
-        for (node, row) in lost {
-            if done.insert(node) {
-                self.look_at(node, row, true)?;
-            }
-        }
-        for (node, row, map) in maps {
-            if done.contains(&node) {
-                continue;
-            }
-            let map_itself = matches!(row.place, Place::Inline(_) | Place::Lost)
-                || map.rests_on.iter().any(|(at, length)| changed.differs(*at, *length));
-            if map_itself || self.differ(&map.extents, row.size_bytes) {
-                self.look_at(node, row, map_itself)?;
-            }
-        }
-        for (at, length) in self.changed_parts() {
-            let mut runs = Vec::new();
-            self.index.writer.previous_runs(at, length, |node, at, length| {
-                if changed.may_differ(at, length) && !done.contains(&node) {
-                    runs.push((at, length, node));
-                }
-            })?;
-            // In the order of the disk, as what is compared is fetched.
-            runs.sort_unstable();
-            for (at, length, node) in runs {
-                if !changed.differs(at, length) {
-                    continue;
-                }
-                let row = self.index.writer.previous_version(node)?;
-                if let Some(row) = row.filter(|row| row.place == Place::Run(at) && row.size_bytes == length)
-                    && done.insert(node)
-                {
-                    self.look_at(node, row, false)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns parts of the disk in which all runs of the volume lie that may have changed.
-    fn changed_parts(&self) -> Runs {
-        let mut out: Runs = Vec::new();
-        for piece in &self.volume.pieces {
-            for (at, length) in parts(self.changed.runs(), piece.at, piece.length) {
-                match out.last_mut() {
-                    Some(last)
-                        if last.0 <= at && at <= last.0 + last.1 + NEAR_BYTES && at + length - last.0 <= PART_BYTES =>
-                    {
-                        last.1 = at + length - last.0;
-                    }
-                    _ => out.extend(
-                        (at..at + length)
-                            .step_by(PART_BYTES as usize)
-                            .map(|from| (from, PART_BYTES.min(at + length - from))),
-                    ),
-                }
-            }
-        }
-        out
-    }
-
-    /// Looks at a node some of whose blocks are others; `map_itself`: blocks among them that tell where its bytes are.
-    fn look_at(&mut self, node: NodeId, row: NodeRow, map_itself: bool) -> Result<(), Error> {
-        let Some(key) = self.index.writer.key_of(node)? else { return Ok(()) };
-        let is_here = key.born_ns & !i64::from(u32::MAX) == self.birth;
-        if !is_here || self.nodes.contains_key(&key.inode) || !self.index.writer.had_name(node)? {
-            return Ok(());
-        }
-        if !map_itself && self.index.writer.known_kind(node)? != Some(Kind::Directory) {
-            return self.index.version(node, row, Some(&row), true);
-        }
-        match self.fs.inode(key.inode) {
-            Ok(inode) if self.key(&inode) == key || row.place == Place::Lost => self.inode(inode).map(drop),
-            // It was deleted; so were its names, or listing what has them tells.
-            Ok(_) | Err(block::Error::NotInUse(_)) => Ok(()),
-            Err(e) => self.damaged(key.inode, &e),
-        }
-    }
-
-    /// Notes the directories in which another node has a name by this inode number: the name leads to `node` now, and
-    /// nothing else need have changed in them.
-    fn rename_others(&mut self, number: u64, node: NodeId) -> Result<(), Error> {
-        for other in self.index.writer.nodes_of_inode(number, self.births())? {
-            if other != node {
-                let names = self.index.writer.previous_names(other)?;
-                self.renamed.extend(names.into_iter().map(|(dir, _)| dir));
-            }
-        }
-        Ok(())
-    }
-
-    /// Has the directories that [`Browse::rename_others`] noted listed, too.
-    fn list_renamed(&mut self) -> Result<(), Error> {
-        for dir in std::mem::take(&mut self.renamed) {
-            let Some(key) = self.index.writer.key_of(dir)? else { continue };
-            if self.directories.contains_key(&key.inode) {
-                continue;
-            }
-            match self.fs.inode(key.inode) {
-                Ok(inode) if self.key(&inode) == key => drop(self.inode(inode)?),
-                Ok(_) | Err(block::Error::NotInUse(_)) => {}
-                Err(e) => self.damaged(key.inode, &e)?,
-            }
-        }
-        Ok(())
-    }
-
     /// Returns the births of all nodes of this file system.
     fn births(&self) -> RangeInclusive<i64> {
         self.birth..=self.birth | i64::from(u32::MAX)
-    }
-
-    /// Lists every directory that can be reached, each once.
-    fn list_all(&mut self) -> Result<(), Error> {
-        let root = self.fs.root();
-        if !self.nodes.contains_key(&root) {
-            // The scan did not come to it; without it there would be an empty directory.
-            match self.fs.inode(root) {
-                Ok(inode) => drop(self.inode(inode)?),
-                Err(e) => {
-                    self.finding(root, &chain(&e));
-                    self.lost_node(root, Kind::Directory)?;
-                }
-            }
-        }
-        let mut reached = HashSet::from([root]);
-        let mut next = VecDeque::from([root]);
-        while let Some(number) = next.pop_front() {
-            let Some((names, complete)) = self.read_names(number)? else { continue };
-            let dir = self.nodes[&number].node;
-            let mut kept = Names::new();
-            for (name, inode) in names {
-                let Some(known) = self.resolve(inode, None)? else { continue };
-                if known.kind == Kind::Directory && !reached.insert(inode) {
-                    self.finding(number, &format!("\"{name}\" is a further name of directory {inode}"));
-                    continue;
-                }
-                if known.kind == Kind::Directory {
-                    next.push_back(inode);
-                }
-                kept.insert(name, (known.node, known.kind));
-            }
-            self.index.names(dir, &kept, complete)?;
-        }
-        Ok(())
-    }
-
-    /// Compares the names of a directory with those before.
-    fn list(&mut self, number: u64) -> Result<(), Error> {
-        let Some((names, complete)) = self.read_names(number)? else { return Ok(()) };
-        let dir = self.nodes[&number].node;
-        let mut before = HashMap::new();
-        self.index.writer.list_previous(dir, |entry| {
-            before.insert(entry.name, entry.node);
-        })?;
-        let mut kept = Names::new();
-        for (name, inode) in names {
-            if let Some(known) = self.resolve(inode, before.get(&name).copied())? {
-                kept.insert(name, (known.node, known.kind));
-            }
-        }
-        self.index.names(dir, &kept, complete)
-    }
-
-    /// Reads the names of a directory, sorted; and whether they are all. None if it is not one that is known.
-    fn read_names(&mut self, number: u64) -> Result<Option<(Listed, bool)>, Error> {
-        let Some(inode) = self.directories.remove(&number) else { return Ok(None) };
-        let mut names = Vec::new();
-        let listed = self.fs.list(&inode, &mut |entry| names.push((entry.name, entry.inode)));
-        names.sort();
-        let count = names.len();
-        names.dedup_by(|b, a| a.0 == b.0);
-        let why = match &listed {
-            Err(e) => Some(chain(e)),
-            Ok(()) if names.len() < count => Some("a name is there twice".to_owned()),
-            Ok(()) => None,
-        };
-        if let Some(why) = &why {
-            self.finding(number, why);
-            self.lose_listing(self.nodes[&number].node)?;
-        }
-        Ok(Some((names, why.is_none())))
-    }
-
-    fn lose_listing(&mut self, dir: NodeId) -> Result<(), Error> {
-        self.index.writer.keep_unknown();
-        let Some(row) = self.index.writer.current_version(dir)? else { return Ok(()) };
-        Ok(self.index.writer.amend(dir, NodeRow { place: Place::Lost, ..row })?)
-    }
-
-    /// Returns what an inode number is in this generation; `before` is what the name pointed to that leads to it.
-    fn resolve(&mut self, number: u64, before: Option<NodeId>) -> Result<Option<Known>, Error> {
-        if let Some(known) = self.nodes.get(&number) {
-            return Ok(Some(*known));
-        }
-        if let Some(node) = before
-            && let Some(key) = self.index.writer.key_of(node)?
-            && key.inode == number
-            && let Some(kind) = self.index.writer.known_kind(node)?
-        {
-            let known = Known { node, kind };
-            self.nodes.insert(number, known);
-            return Ok(Some(known));
-        }
-        match self.fs.inode(number) {
-            Ok(inode) => match self.inode(inode)? {
-                Some(known) => Ok(Some(known)),
-                None => self.lost_node(number, Kind::File).map(Some),
-            },
-            Err(e) => {
-                self.damaged(number, &e)?;
-                match self.live_node(number)? {
-                    Some(known) => {
-                        self.nodes.insert(number, known);
-                        Ok(Some(known))
-                    }
-                    None => self.lost_node(number, Kind::File).map(Some),
-                }
-            }
-        }
     }
 
     /// Returns the node that had an inode number in the generation before.
@@ -499,7 +261,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
     fn lost_node(&mut self, number: u64, kind: Kind) -> Result<Known, Error> {
         let key = FileKey { device: 0, inode: number, born_ns: self.birth | i64::from(u32::MAX) };
         let (node, base) = self.index.node_of(key)?;
-        let mut attrs = super::made_attrs(kind, 0, Timestamp { seconds: 0, nanos: 0 });
+        let mut attrs = made_attrs(kind, 0, Timestamp { seconds: 0, nanos: 0 });
         // Of an empty file the kernel asks no bytes, so that reading it would not fail.
         attrs.size_bytes = 1;
         let row = self.index.writer.encode(&attrs, false, base.as_ref())?;
@@ -518,7 +280,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
     /// Hands over what was wrong, each with the node that it is wrong with, if that is known.
     fn tell_troubles(&mut self) -> Result<(), Error> {
         let mut place = RelPath::root();
-        if let Some(names) = super::path_of(&self.volume.name) {
+        if let Some(names) = path_of(&self.volume.name) {
             names.iter().for_each(|name| place.push(name));
         }
         for (number, detail) in std::mem::take(&mut self.troubles) {
@@ -538,7 +300,7 @@ fn logged_before(index: &DiskIndex<'_, '_>, volume: &Volume) -> Option<Runs> {
     let before = index.new.before.as_ref()?;
     let device = VolumeDevice { device: Arc::clone(&before.device), volume: volume.clone() };
     let device: Arc<dyn Device> = Arc::new(device);
-    let fs = super::open(&device, &mut VolumeRow::default()).ok()??;
+    let fs = open(&device, &mut VolumeRow::default()).ok()??;
     let mut logged = Runs::new();
     fs.logged(&mut |at, length| volume.locate(at, length, |_, at, length| logged.push((at, length))));
     Some(logged)

@@ -4,7 +4,7 @@
 //! when it is asked for, once, in grains of 64 KiB; what nobody asks for is never read. In memory are some 60 bytes for
 //! each grain that was asked for. What is fetched ahead is not waited for.
 
-use super::DiskBefore;
+use super::new::DiskBefore;
 use crate::source::block::Device;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

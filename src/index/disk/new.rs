@@ -1,0 +1,46 @@
+//! A disk that is to become a generation, and the one before it: what an index run is given.
+//! Values only; which images make a disk is decided elsewhere.
+
+use crate::catalog::{DiskRow, GenerationWriter, SourceRow};
+use crate::index::KeepError;
+use crate::model::{Level, Time};
+use crate::source::block::Device;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A disk that is to become a generation.
+pub struct NewDisk<'a> {
+    /// The source.
+    pub source: &'a SourceRow,
+    /// Its instant.
+    pub at: Time,
+    /// Whether it holds everything by itself.
+    pub level: Level,
+    /// The directory that is recorded as its store.
+    pub store: &'a Path,
+    /// The image in it.
+    pub below: &'a [u8],
+    /// What it holds and where from.
+    pub row: &'a DiskRow,
+    /// The disk.
+    pub device: Arc<dyn Device>,
+    /// How much of it is in image files.
+    pub allocated_bytes: u64,
+    /// The generation before it in time, if there is one.
+    pub before: Option<DiskBefore>,
+    /// What is to be done when all is written and nothing is published yet.
+    pub seal: Option<&'a Seal<'a>>,
+    /// Whether it takes the place of the generation of this second.
+    pub again: bool,
+}
+
+/// Is called with a generation that has all its rows; an error keeps it from being published.
+pub type Seal<'a> = dyn Fn(&GenerationWriter<'_>) -> Result<(), KeepError> + 'a;
+
+/// The disk as of the generation before.
+pub struct DiskBefore {
+    /// The disk as it was.
+    pub device: Arc<dyn Device>,
+    /// The runs that may hold other bytes now: offset and length, sorted, without overlap.
+    pub changed: Vec<(u64, u64)>,
+}

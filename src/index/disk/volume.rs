@@ -1,0 +1,51 @@
+//! A volume of a disk: the file system in it, its place as text and its path in the tree.
+//! Never writes to the catalog.
+
+use crate::catalog::VolumeRow;
+use crate::model::EntryName;
+use crate::source::block::volumes::{self, Volume};
+use crate::source::block::{self, Device, FileSystem, ext4, xfs};
+use std::sync::Arc;
+
+/// Opens the file system of a volume; says in `row` what is there otherwise.
+pub(super) fn open(device: &Arc<dyn Device>, row: &mut VolumeRow) -> Result<Option<Box<dyn FileSystem>>, block::Error> {
+    if device.size_bytes() == 0 {
+        return Err(block::Error::Damaged("the table of the disk does not tell where it is".to_owned()));
+    }
+    if ext4::is(&**device) {
+        row.kind = Some("ext4".to_owned());
+        return Ok(Some(Box::new(ext4::open(Arc::clone(device))?)));
+    }
+    if xfs::is(&**device) {
+        row.kind = Some("xfs".to_owned());
+        return Ok(Some(Box::new(xfs::open(Arc::clone(device))?)));
+    }
+    row.kind = volumes::identify(&**device).map(str::to_owned);
+    Ok(None)
+}
+
+pub(super) fn pieces_text(volume: &Volume) -> String {
+    let pieces: Vec<String> = volume.pieces.iter().map(|piece| format!("{}+{}", piece.at, piece.length)).collect();
+    pieces.join(" ")
+}
+
+/// Tells whether a volume is where these pieces are, as far as the shorter of both goes: one that grew is the same.
+pub(super) fn is_at(volume: &Volume, pieces: &str) -> bool {
+    let number = |text: &str| text.parse::<u64>().ok();
+    let mut offset = 0;
+    pieces.split(' ').all(|piece| {
+        let Some((at, length)) = piece.split_once('+').and_then(|(at, length)| Some((number(at)?, number(length)?)))
+        else {
+            return false;
+        };
+        let mut same = true;
+        volume.locate(offset, length, |from, on_disk, _| same &= on_disk == at + (from - offset));
+        offset += length;
+        same
+    })
+}
+
+/// Returns the names of a volume's directory.
+pub(super) fn path_of(volume: &str) -> Option<Vec<EntryName>> {
+    volume.split('/').map(|name| EntryName::new(name.as_bytes()).ok()).collect()
+}

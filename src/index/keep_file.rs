@@ -1,0 +1,66 @@
+//! Has the bytes of one file taken, or leaves them where an earlier generation has them.
+//!
+//! Promises: whoever takes bytes is asked once for each file, with the catalog let go; what he answers is what is recorded.
+
+use super::Error;
+use super::keep::{FileToKeep, Keep, Kept};
+use crate::catalog::{GenerationWriter, NodeRow, Place, Written};
+use crate::model::{Attrs, FileKey, FindingKind, Kind, RelPath};
+
+/// When a file whose size and mtime are as before still may have other bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// Never: the source said what changed, and did not name its bytes.
+    None,
+    /// If its ctime is another one: the source said that its bytes changed, or nothing.
+    IfTouched,
+}
+
+/// What is to be recorded of a file.
+pub(super) enum Outcome {
+    Recorded { place: Place, written: Written, finding: Option<(FindingKind, String)> },
+    Gone,
+}
+
+/// Has the bytes of one file taken, or leaves them where `base` has them.
+pub(super) fn keep_file(
+    keep: &mut dyn Keep,
+    writer: &mut GenerationWriter<'_>,
+    (path, key, origin): (&RelPath, FileKey, u32),
+    attrs: &mut Attrs,
+    base: Option<&NodeRow>,
+    doubt: Doubt,
+) -> Result<Outcome, Error> {
+    debug_assert_eq!(attrs.kind(), Kind::File);
+    let same = |row: &NodeRow| {
+        row.size_bytes == attrs.size_bytes
+            && row.mtime == attrs.mtime
+            && (doubt == Doubt::None || row.ctime == attrs.ctime)
+    };
+    let held = base.filter(|row| same(row)).and_then(|row| match row.place {
+        Place::InObject(held) => Some(held),
+        _ => None,
+    });
+    let held = match held {
+        Some(object) => writer.object_at(object)?.map(|at| (object, at)),
+        None => None,
+    };
+    // A copy may take long: whoever waits for the catalog comes in.
+    writer.let_go()?;
+    let kept = keep.file(FileToKeep { path, key, origin, attrs, held: held.map(|(_, at)| at) }).map_err(Error::Keep)?;
+    Ok(match (kept, held) {
+        (Kept::Held, Some((object, _))) => {
+            Outcome::Recorded { place: Place::InObject(object), written: Written::No, finding: None }
+        }
+        (Kept::Copied { moved }, _) => {
+            let finding = moved.map(|how| (FindingKind::Changed, how));
+            Outcome::Recorded { place: Place::InObject(writer.object()), written: Written::Yes, finding }
+        }
+        (Kept::Lost(why), _) => {
+            let finding = Some((FindingKind::Unreadable, why));
+            Outcome::Recorded { place: Place::Lost, written: Written::Yes, finding }
+        }
+        (Kept::Gone, _) => Outcome::Gone,
+        (Kept::Held, None) => unreachable!("nobody holds the bytes of \"{path}\""),
+    })
+}
