@@ -4,12 +4,14 @@
 
 use super::super::report::When;
 use super::recognise::Sight;
-use super::{Error, Event, OneCopy, Which, Work, still_there};
+use super::wish::Which;
+use super::work::{Work, still_there};
+use super::{Error, Event, OneCopy};
 use crate::catalog::{KnownCopy, Writer};
 use crate::index::Done;
 use crate::jobs::look::Root;
-use crate::model::{Consistency, CopyState, Fold, Time, chain, nameable_instant, parse_instant};
-use crate::source::block::{Location, Settings, image};
+use crate::model::{CopyState, Fold, Time, chain, nameable_instant, parse_instant};
+use crate::source::block::{Settings, image};
 use crate::take::acquire::about;
 use crate::take::disk::{NewImage, index_image, manifest_of_taken};
 use crate::take::still::Still;
@@ -17,17 +19,6 @@ use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-
-/// What holds for disks alone.
-#[derive(Clone, Debug, Default)]
-pub struct DiskWish {
-    /// The images are increments that do not say what they are on top of: the first one is on top of this one.
-    pub base: Option<PathBuf>,
-    /// How much the data was at rest, where the caller knows.
-    pub consistency: Option<Consistency>,
-    /// Where the bytes came from, where the caller knows.
-    pub location: Option<Location>,
-}
 
 /// An image that is to be indexed.
 struct Wanted {

@@ -15,73 +15,21 @@ mod recognise;
 mod report;
 mod seen;
 mod share;
+mod wish;
+mod work;
 
-pub use disk::DiskWish;
 pub use error::Error;
 pub use report::{Event, Gone, Indexed, OneCopy, Outcome, Report, SourceReport};
+pub use wish::{DiskWish, Which, Wish};
+pub use work::{Inputs, Locked};
 
-use crate::catalog::{self, KnownCopy, Looked, Reader, SourceLock, SourceRow, Writer};
-use crate::clock::Clock;
-use crate::index::Done;
-use crate::jobs::look;
-use crate::jobs::report::When;
-use crate::model::{CopyState, Reach, SourceKind, Time};
-use crate::monitor::Monitor;
-use jiff::tz::TimeZone;
-use recognise::Sight;
-use seen::{Seen, see};
-use std::path::{Path, PathBuf};
+use crate::catalog::{self, Reader};
+use crate::model::SourceKind;
 use std::time::Duration;
+use work::Work;
 
 /// How long a store may be silent before it counts as one that cannot be reached.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-
-/// A source, and its lock.
-pub type Locked = (SourceRow, SourceLock);
-
-/// What a run is given from outside.
-#[derive(Clone, Copy)]
-pub struct Inputs<'a> {
-    /// The catalog.
-    pub catalog: &'a Path,
-    /// Locks the source of this name; nobody else changes it until the lock is dropped.
-    pub lock: &'a dyn Fn(&str) -> Result<Locked, catalog::Error>,
-    /// Opens the catalog for writing to a source that is locked, cleaned of what other runs left: at the beginning, and after a failure.
-    pub open: &'a dyn Fn(&SourceRow) -> Result<Writer, catalog::Error>,
-    /// The zone of dates without one.
-    pub zone: &'a TimeZone,
-    /// The time.
-    pub clock: &'a dyn Clock,
-    /// How long a store may be silent.
-    pub answer_within: Duration,
-    /// Where progress goes.
-    pub monitor: &'a dyn Monitor,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, Default)]
-pub struct Wish {
-    /// Which copies.
-    pub which: Which,
-    /// Index what was indexed before anew, without asking whether it changed.
-    pub again: bool,
-    /// How long nothing in a copy must have changed for it to be whole, where that is not for the settings to say.
-    pub settle: Option<Duration>,
-    /// What holds for disks alone.
-    pub disk: DiskWish,
-}
-
-/// Which copies are meant.
-#[derive(Clone, Debug, Default)]
-pub enum Which {
-    /// Those that are new, young or touched.
-    #[default]
-    All,
-    /// These, of this date if one is given.
-    Named(Vec<PathBuf>, Option<Time>),
-    /// The one of a generation.
-    Generation(Time),
-}
 
 /// Indexes all sources, each in turn; `each` hears of everything as it happens, with the name of the source.
 ///
@@ -129,31 +77,7 @@ pub fn index_source(
     Ok(Report { sources: vec![work.finish()] })
 }
 
-/// The work on one source.
-struct Work<'w> {
-    inputs: &'w Inputs<'w>,
-    wish: &'w Wish,
-    source: &'w SourceRow,
-    each: &'w mut dyn FnMut(&str, &Event),
-    /// None after a failure, until the next one is opened.
-    writer: Option<Writer>,
-    events: Vec<Event>,
-    known: u64,
-    forgotten: u64,
-    /// The disk of the catalog is full.
-    is_full: bool,
-}
-
-impl<'w> Work<'w> {
-    fn new(
-        inputs: &'w Inputs<'w>,
-        wish: &'w Wish,
-        source: &'w SourceRow,
-        each: &'w mut dyn FnMut(&str, &Event),
-    ) -> Self {
-        Self { inputs, wish, source, each, writer: None, events: Vec::new(), known: 0, forgotten: 0, is_full: false }
-    }
-
+impl Work<'_> {
     fn run(&mut self) -> Result<(), Error> {
         let kind = SourceKind::from_word(&self.source.kind).ok_or_else(|| self.unknown_kind())?;
         if kind == SourceKind::Gluster {
@@ -168,214 +92,5 @@ impl<'w> Work<'w> {
 
     fn unknown_kind(&self) -> Error {
         Error::UnknownKind { name: self.source.name.clone(), kind: self.source.kind.clone() }
-    }
-
-    fn emit(&mut self, event: Event) {
-        (self.each)(&self.source.name, &event);
-        self.events.push(event);
-    }
-
-    fn open(&mut self) -> Result<(), Error> {
-        self.writer = Some((self.inputs.open)(self.source)?);
-        Ok(())
-    }
-
-    fn writer(&mut self) -> &mut Writer {
-        self.writer.as_mut().expect("it is opened first, and again after each failure")
-    }
-
-    fn now(&self) -> Time {
-        self.inputs.clock.now()
-    }
-
-    /// Says that a copy failed, and has the catalog cleaned of what it left.
-    ///
-    /// # Errors
-    /// [`Error::Catalog`] if that cannot be done: then nothing else can be written.
-    fn fail_copy(&mut self, copy: OneCopy, error: Error) -> Result<(), Error> {
-        self.is_full |= error.is_full();
-        self.emit(Event::Failed { copy: Some(copy), error });
-        if self.is_full {
-            return Ok(());
-        }
-        // After an error a writer is spent.
-        self.writer = None;
-        self.open()
-    }
-
-    /// Ends the work on one source of several, and returns whether the disk of the catalog is full.
-    fn end(mut self, done: Result<(), Error>) -> (SourceReport, bool) {
-        if let Err(error) = done {
-            self.is_full |= error.is_full();
-            self.emit(Event::Failed { copy: None, error });
-        }
-        let is_full = self.is_full;
-        (self.finish(), is_full)
-    }
-
-    fn finish(self) -> SourceReport {
-        let has = |is: fn(&Event) -> bool| self.events.iter().any(is);
-        let is_failed = has(|event| matches!(event, Event::Failed { .. }));
-        let result = if is_failed && !has(|event| matches!(event, Event::Indexed(_))) {
-            Outcome::Failed
-        } else if self.events.iter().any(Event::is_finding) {
-            Outcome::Findings
-        } else {
-            Outcome::Done
-        };
-        SourceReport {
-            source: self.source.name.clone(),
-            kind: self.source.kind.clone(),
-            result,
-            known: self.known,
-            forgotten: self.forgotten,
-            events: self.events,
-        }
-    }
-
-    /// Looks at all copies of the source and at `folders`, and returns what is known and what was seen.
-    fn see(&mut self, folders: &[&Path]) -> Result<(Vec<KnownCopy>, Seen), Error> {
-        let reader = Reader::open(self.inputs.catalog)?;
-        let known = reader.known_copies(self.source)?;
-        let stores = reader.known_stores(self.source.id, folders)?;
-        drop(reader);
-        let seen = see(&known, &stores, folders, self.inputs.answer_within);
-        self.known = known.iter().filter(|copy| !copy.forgotten).count() as u64;
-        for (copy, seen) in known.iter().zip(&seen.copies) {
-            if let Some(why) = &seen.why_not {
-                let text = format!("cannot look at the copy {:?} of {}: {why}", copy.path, copy.at);
-                self.emit(Event::Warning { text });
-            }
-        }
-        Ok((known, seen))
-    }
-
-    /// Returns what is written down of stores. One that is new is known by its mark from now on.
-    fn looked_at_stores(&mut self, seen: &Seen) -> Result<Looked, Error> {
-        let mut looked = Looked::default();
-        for store in &seen.stores {
-            let (id, reach) = match (store.id, &store.why_not) {
-                (Some(id), Some(_)) => (id, Reach::Unreachable),
-                (Some(id), None) => (id, Reach::Reachable),
-                (None, None) => (self.writer().store_at(&store.path)?, Reach::Reachable),
-                (None, Some(_)) => continue,
-            };
-            looked.stores.push((id, reach, store.mark.clone()));
-        }
-        Ok(looked)
-    }
-
-    /// Says which stores cannot be reached, of those that copies are in about which nothing else is known.
-    fn emit_unreachable(&mut self, known: &[KnownCopy], seen: &Seen, is_unknown: impl Fn(usize) -> bool) {
-        for store in &seen.stores {
-            let Some(why) = &store.why_not else { continue };
-            let in_it = |number: &usize| known[*number].store_path == store.path && !known[*number].forgotten;
-            let copies = (0..known.len()).filter(in_it).filter(|number| is_unknown(*number)).count() as u64;
-            if copies > 0 {
-                self.emit(Event::Unreachable { store: store.path.clone(), why: why.clone(), copies });
-            }
-        }
-    }
-
-    /// Looks at copies whose places do not change: those of volumes and disks. `state` says of one that is there what it is.
-    fn look_at_fixed(
-        &mut self,
-        folders: &[&Path],
-        state: impl Fn(&KnownCopy, &look::Root, &Writer) -> Result<CopyState, Error>,
-        is_pruned: impl Fn(usize, &[KnownCopy], &[Sight]) -> bool,
-    ) -> Result<(Vec<KnownCopy>, Seen), Error> {
-        let (known, seen) = self.see(folders)?;
-        let sights: Vec<Sight> = seen.copies.iter().map(|copy| copy.sight).collect();
-        let mut looked = self.looked_at_stores(&seen)?;
-        let (mut back, mut changed, mut gone) = (Vec::new(), Vec::new(), Vec::new());
-        for (number, (copy, seen)) in known.iter().zip(&seen.copies).enumerate() {
-            let one = OneCopy { when: When(copy.at), path: copy.path.clone() };
-            if copy.forgotten {
-                match seen.sight {
-                    Sight::Missing => self.writer().drop_forgotten(copy)?,
-                    Sight::There | Sight::Unknown => self.forgotten += 1,
-                }
-                continue;
-            }
-            match (seen.sight, &seen.root) {
-                (Sight::There, Some(root)) => {
-                    let state = state(copy, root, self.writer())?;
-                    match state {
-                        CopyState::Changed => changed.push(one),
-                        _ if copy.state == CopyState::Gone => back.push(one),
-                        _ => {}
-                    }
-                    looked.copies.push((copy.id, state, Some(root.seen)));
-                }
-                (Sight::Missing, _) => {
-                    looked.copies.push((copy.id, CopyState::Gone, None));
-                    gone.push((one, is_pruned(number, &known, &sights), copy.state == CopyState::Gone));
-                }
-                _ => {}
-            }
-        }
-        let now = self.now();
-        self.writer().write_looked(&looked, now)?;
-        self.emit_unreachable(&known, &seen, |number| sights[number] == Sight::Unknown);
-        back.into_iter().for_each(|copy| self.emit(Event::Back(copy)));
-        for copy in changed {
-            let why = "it was written after it was indexed".to_owned();
-            self.emit(Event::Changed { copy, why });
-        }
-        self.emit_gone(gone);
-        Ok((known, seen))
-    }
-
-    /// Looks at the copies that this program made, where nothing else is to be done.
-    fn look_only(&mut self) -> Result<(), Error> {
-        self.open()?;
-        // What is on top of them needs them, so none is merely old.
-        self.look_at_fixed(&[], |copy, _, _| Ok(still_there(copy)), |_, _, _| false).map(drop)
-    }
-
-    /// Says which copies are gone; those that were pruned once.
-    fn emit_gone(&mut self, gone: Vec<(OneCopy, bool, bool)>) {
-        let (mut pruned, mut lost) = (Vec::new(), Vec::new());
-        for (copy, is_pruned, is_old_news) in gone {
-            match (is_pruned, is_old_news) {
-                (true, true) => {}
-                (true, false) => pruned.push(copy),
-                (false, _) => lost.push(copy),
-            }
-        }
-        for (copies, pruned) in [(pruned, true), (lost, false)] {
-            if !copies.is_empty() {
-                self.emit(Event::Gone(Gone { pruned, copies }));
-            }
-        }
-    }
-
-    /// Returns the report of a copy that was indexed.
-    fn indexed(&self, copy: OneCopy, done: &Done, entries_before: Option<u64>) -> Indexed {
-        let counts = &done.counts;
-        Indexed {
-            again: None,
-            snapshot: None,
-            parent: None,
-            entries: counts.entries,
-            size_bytes: counts.size_bytes,
-            changed: done.changed_nodes,
-            losses: counts.losses,
-            notices: counts.notices,
-            changed_while_indexed: done.unstable,
-            settled: done.settled,
-            suddenly_empty: counts.entries == 0 && entries_before.is_some_and(|entries| entries > 0),
-            in_future: copy.when.0 > self.now(),
-            index_ms: counts.index_ms,
-            copy,
-        }
-    }
-}
-
-/// Returns the state of a copy that is there and was not found to be another one.
-fn still_there(copy: &KnownCopy) -> CopyState {
-    match copy.state {
-        CopyState::Damaged => CopyState::Damaged,
-        CopyState::Present | CopyState::Changed | CopyState::Gone => CopyState::Present,
     }
 }

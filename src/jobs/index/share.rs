@@ -2,17 +2,21 @@
 //!
 //! What is asked for and cannot be is said before anything is done.
 
-use super::super::look::{Root, root_at};
+mod attend;
+mod places;
+
 use super::super::report::{MovedCopy, When};
-use super::gone::{Series, is_pruned};
+use super::gone::is_pruned;
 use super::recognise::{Place, Sight, Verdict, recognise};
-use super::seen::{Seen, SeenCopy};
-use super::{Error, Event, OneCopy, Which, Work, still_there};
+use super::seen::Seen;
+use super::wish::Which;
+use super::work::{Work, still_there};
+use super::{Error, Event, OneCopy};
 use crate::catalog::{KnownCopy, Reader};
-use crate::index::{self, Compared, Known, NewCopy, compare_copy, index_copy};
-use crate::model::{CopyState, Kind, SourceKind, Time, chain};
+use crate::model::{CopyState, Kind, SourceKind, Time};
 use crate::source::nfs::{SETTLE_S, Settings};
 use crate::source::{self, Discovered, Found, LeftAside, NoCopy, Source};
+use places::{Places, left, series_of, store_of};
 use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -79,52 +83,6 @@ fn named(which: &Which) -> Result<Vec<PathBuf>, Error> {
 fn newest_entries(work: &Work<'_>) -> Result<Option<u64>, Error> {
     let generations = Reader::open(work.inputs.catalog)?.generations(work.source.id)?;
     Ok(generations.last().map(|newest| newest.entries as u64))
-}
-
-/// Everything that is there.
-struct Places {
-    all: Vec<Place>,
-    by_path: HashMap<PathBuf, usize>,
-}
-
-impl Places {
-    fn of(
-        work: &mut Work<'_>,
-        known: &[KnownCopy],
-        seen: &[SeenCopy],
-        discovered: &Discovered,
-        named: &[PathBuf],
-    ) -> Result<Self, Error> {
-        let roots: HashMap<&Path, Root> =
-            known.iter().zip(seen).filter_map(|(copy, seen)| Some((copy.path.as_path(), seen.root?))).collect();
-        let mut places = Self { all: Vec::new(), by_path: HashMap::new() };
-        let dated = discovered.found.iter().map(|found| (found.path.as_path(), Some(found.taken_at)));
-        let undated = discovered.left_aside.iter().map(|left| (left.path.as_path(), None));
-        let others = roots.keys().copied().chain(named.iter().map(PathBuf::as_path)).map(|path| (path, None));
-        for (path, date) in dated.chain(undated).chain(others) {
-            if places.by_path.contains_key(path) {
-                continue;
-            }
-            let root = match roots.get(path) {
-                Some(root) => Ok(Some(*root)),
-                None => root_at(path),
-            };
-            match root {
-                Ok(Some(root)) => {
-                    places.by_path.insert(path.to_owned(), places.all.len());
-                    places.all.push(Place { path: path.to_owned(), root, date });
-                }
-                // It went since it was listed.
-                Ok(None) => {}
-                Err(e) => work.emit(Event::Warning { text: format!("cannot look at {path:?}: {e}") }),
-            }
-        }
-        Ok(places)
-    }
-
-    fn at(&self, path: &Path) -> Option<usize> {
-        self.by_path.get(path).copied()
-    }
 }
 
 /// A directory of a second of which there is a copy already.
@@ -355,165 +313,4 @@ impl Share<'_, '_> {
             self.work.emit(Event::LeftAside { path: found.path.clone(), why });
         }
     }
-
-    /// Walks the copies again that may have changed, and indexes those anew that have.
-    fn attend(&mut self) -> Result<(), Error> {
-        let asked: HashSet<usize> = match &self.work.wish.which {
-            Which::All => (0..self.known.len()).collect(),
-            Which::Named(..) => {
-                let places = self.named.iter().filter_map(|path| self.places.at(path));
-                places.filter_map(|place| self.copy_at(place)).collect()
-            }
-            Which::Generation(at) => (0..self.known.len()).filter(|number| self.known[*number].at == *at).collect(),
-        };
-        let is_explicit = !matches!(self.work.wish.which, Which::All);
-        for number in (0..self.known.len()).filter(|number| asked.contains(number)) {
-            let (copy, verdict) = (&self.known[number], self.verdicts[number]);
-            let Some(place) = verdict.place().filter(|_| !copy.forgotten) else { continue };
-            let may_differ = match verdict {
-                Verdict::Here { touched, .. } => touched || !copy.settled || copy.state == CopyState::Changed,
-                Verdict::Moved { .. } => !copy.settled || copy.state == CopyState::Changed,
-                _ => true,
-            };
-            if may_differ || (is_explicit && self.work.wish.again) {
-                self.walk(number, place)?;
-            } else if is_explicit {
-                let path = self.places.all[place].path.clone();
-                self.work.emit(Event::Known(OneCopy { when: When(copy.at), path }));
-            }
-            if self.work.is_full {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Walks a known copy, and indexes it anew if it is not what it was.
-    fn walk(&mut self, number: usize, place: usize) -> Result<(), Error> {
-        let (copy, verdict) = (&self.known[number], self.verdicts[number]);
-        let found = Found { taken_at: copy.at, path: self.places.all[place].path.clone() };
-        let one = OneCopy { when: When(copy.at), path: found.path.clone() };
-        let why = if self.work.wish.again {
-            "it was asked for".to_owned()
-        } else {
-            match self.compare(copy, &found) {
-                Ok(Compared::Same(seen)) => {
-                    if let Verdict::Copied { place } = verdict {
-                        self.relocate(copy, place)?;
-                        let (from, to) = (copy.path.clone(), found.path);
-                        let copies = vec![MovedCopy { when: When(copy.at), from, to }];
-                        self.work.emit(Event::Moved { copies });
-                    }
-                    self.work.writer().write_walked(copy.id, &seen)?;
-                    let is_asked = !matches!(self.work.wish.which, Which::All);
-                    self.work.emit(if is_asked { Event::Known(one) } else { Event::Same(one) });
-                    return Ok(());
-                }
-                Ok(Compared::Differs(why)) => why,
-                // What was read once stays as it was read until somebody says otherwise.
-                Ok(Compared::Unreadable(why)) => {
-                    let text = format!("cannot tell whether the copy of {}, {:?}, changed: {why}", copy.at, one.path);
-                    self.work.emit(Event::Warning { text });
-                    return Ok(());
-                }
-                Err(Error::Catalog(e)) => return Err(e.into()),
-                Err(e) => {
-                    let text =
-                        format!("cannot tell whether the copy of {}, {:?}, changed: {}", copy.at, one.path, chain(&e));
-                    self.work.emit(Event::Warning { text });
-                    return Ok(());
-                }
-            }
-        };
-        if matches!(verdict, Verdict::Copied { .. }) && self.sights[number] == Sight::Unknown && !self.work.wish.again {
-            let why = format!("it is not what was indexed from {:?}, which cannot be looked at: {why}", copy.path);
-            self.work.emit(Event::Changed { copy: one, why });
-            return Ok(());
-        }
-        let now = self.work.now();
-        self.work.writer().set_copy_state(copy.id, CopyState::Changed, now)?;
-        self.index(&found, Some(why)).map(drop)
-    }
-
-    fn compare(&self, copy: &KnownCopy, found: &Found) -> Result<Compared, Error> {
-        let inputs = self.work.inputs;
-        let reader = Reader::open(inputs.catalog)?;
-        let known = Known { source: self.work.source, at: copy.at, newest_ctime_ns: copy.newest_ctime_ns };
-        inputs.monitor.begin(&format!("{} {}", self.work.source.name, copy.at), self.entries_before);
-        let compared = compare_copy(&reader, &known, found, self.copies, inputs.clock, inputs.monitor);
-        inputs.monitor.end();
-        compared.map_err(|e| match e {
-            index::Error::Catalog(e) => e.into(),
-            e => e.into(),
-        })
-    }
-
-    fn index_new(&mut self, new: &[Found]) -> Result<(), Error> {
-        for found in new {
-            if self.work.is_full {
-                break;
-            }
-            let is_done = self.index(found, None)?;
-            let forgotten = self.places.at(&found.path).and_then(|place| self.copy_at(place));
-            if let (true, Some(number)) = (is_done, forgotten) {
-                // It was asked for by its path.
-                self.work.writer().drop_forgotten(&self.known[number])?;
-                self.work.forgotten -= 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// Indexes a copy: as a new generation, or in place of the one that it was, `again` saying why. Returns whether that was done.
-    fn index(&mut self, found: &Found, again: Option<String>) -> Result<bool, Error> {
-        let (inputs, source, settle, copies) = (self.work.inputs, self.work.source, self.settle, self.copies);
-        let store = store_of(&found.path, &self.folder);
-        let copy = NewCopy { source, found, store: &store, again: again.is_some(), settle };
-        inputs.monitor.begin(&format!("{} {}", source.name, found.taken_at), self.entries_before);
-        let done = index_copy(self.work.writer(), &copy, copies, inputs.clock, inputs.monitor);
-        inputs.monitor.end();
-        let one = OneCopy { when: When(found.taken_at), path: found.path.clone() };
-        match done {
-            Ok(done) => {
-                let indexed = super::Indexed { again, ..self.work.indexed(one, &done, self.entries_before) };
-                self.entries_before = Some(done.counts.entries);
-                self.work.emit(Event::Indexed(indexed));
-                Ok(true)
-            }
-            Err(e) => self.work.fail_copy(one, e.into()).map(|()| false),
-        }
-    }
-}
-
-/// Returns the directory that is recorded as the store of the copy at `path`.
-fn store_of(path: &Path, folder: &Path) -> PathBuf {
-    match path.parent() {
-        _ if path.starts_with(folder) => folder.to_owned(),
-        Some(parent) => parent.to_owned(),
-        None => path.to_owned(),
-    }
-}
-
-/// Returns the copies that are there, will be when the run is over, or may be.
-fn left<'l>(
-    known: &'l [KnownCopy],
-    verdicts: &[Verdict],
-    places: &'l Places,
-    new: &'l [Found],
-) -> Vec<(Series<'l>, Time)> {
-    let series =
-        |place: &'l Place| Series::of(&place.path, place.date.is_some_and(|date| date.0 == place.root.mtime.seconds));
-    let known = known.iter().zip(verdicts).filter(|(copy, _)| !copy.forgotten);
-    let known = known.filter_map(|(copy, verdict)| match (verdict, verdict.place()) {
-        (_, Some(place)) => Some((series(&places.all[place]), copy.at)),
-        (Verdict::Unknown, None) => Some((series_of(copy), copy.at)),
-        _ => None,
-    });
-    let new = new.iter().filter_map(|found| Some((series(&places.all[places.at(&found.path)?]), found.taken_at)));
-    known.chain(new).collect()
-}
-
-/// Returns the series of a copy that cannot be looked at.
-fn series_of(copy: &KnownCopy) -> Series<'_> {
-    Series::of(&copy.path, copy.root_mtime_s == Some(copy.at.0))
 }
