@@ -5,48 +5,15 @@
 //! generations that hold the same version (which is logged); else it fails and says what was tried. After
 //! a file is open, reading it asks no catalog.
 
-use super::{Content, Error, Ino, Place, Spot, Tree, lock, notes};
+use super::copies::{CopyRows, Holder, holder};
+use super::lock::lock;
+use super::place::{Place, Spot};
+use super::{Content, Error, Ino, Tree, notes};
 use crate::catalog::{self, CopyRow, NodeRow, ObjectRow, Reader};
-use crate::model::{Kind, NodeId, ObjectId, RelPath, SourceId, Time, chain};
+use crate::model::{Kind, NodeId, ObjectId, RelPath, Time, chain};
 use crate::store::{self, Identity, OpenFile, Origin, Runs};
-use lru::LruCache;
-use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Arc, Mutex};
-
-/// Directories whose paths are kept.
-const PATHS_KEPT: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
-
-/// Where the bytes of the generations are that were read from.
-pub(super) struct Copies {
-    rows: Mutex<HashMap<Holder, CopyRows>>,
-    paths: Mutex<LruCache<(SourceId, Time, NodeId), RelPath>>,
-}
-
-impl Default for Copies {
-    fn default() -> Self {
-        Self { rows: Mutex::default(), paths: Mutex::new(LruCache::new(PATHS_KEPT)) }
-    }
-}
-
-type CopyRows = Arc<Vec<CopyRow>>;
-
-/// What has the bytes of a version for sure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Holder {
-    /// The copies of a generation, at the node's path there.
-    Generation(SourceId, Time),
-    /// An object, which may have outlived its generation.
-    Object(ObjectId),
-}
-
-impl Copies {
-    pub(super) fn clear(&self) {
-        lock(&self.rows).clear();
-        lock(&self.paths).clear();
-    }
-}
+use std::sync::Arc;
 
 impl Tree {
     /// Returns where the bytes of `ino` come from: memory, or which store. Asks no store.
@@ -361,14 +328,6 @@ impl Tree {
             let there = store::Place { store: copy.store, root: copy.path.clone(), path };
             there.full_path().as_os_str().as_bytes().to_vec()
         }))
-    }
-}
-
-/// Returns what has the bytes of a version for sure.
-fn holder(place: &Place, row: &NodeRow) -> Holder {
-    match row.place {
-        catalog::Place::InObject(object) => Holder::Object(object),
-        _ => Holder::Generation(place.source, place.at),
     }
 }
 

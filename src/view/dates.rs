@@ -11,7 +11,8 @@
 //! itself, which shows the same. A number is given anew when all others of the range were, which takes 85 days
 //! of look-ups as fast as room is made.
 
-use super::{GRACE_S, Ino};
+use super::Ino;
+use super::retired::GRACE_S;
 use crate::catalog::numbers::PASSING;
 use crate::model::{SourceId, Time, ViewId};
 use std::collections::HashMap;

@@ -9,9 +9,10 @@
 //! queries for each directory listed. Nobody waits for it: what is not there yet is read as usual. Never
 //! asks a store.
 
-use super::listing::{Key, Listings, read_window};
+use super::lock::lock;
+use super::place::Place;
 use super::readers::Readers;
-use super::{Place, lock};
+use super::windows::{Key, Listings, read_window};
 use crate::model::{GenerationId, NodeId};
 use lru::LruCache;
 use std::num::NonZeroUsize;

@@ -4,73 +4,16 @@
 //! after a restart. A directory is read from the catalog in windows of [`WINDOW`] names, one query each,
 //! which are kept for the next call of the same listing; memory is bounded whatever the directory's size.
 
-use super::{Error, Ino, Looked, Place, Spot, Stat, Tree, Ttl, lock};
-use crate::catalog::{self, Reader};
-use crate::model::{EntryName, GenerationId, Kind, NodeId};
-use lru::LruCache;
-use std::num::NonZeroUsize;
+use super::place::{Place, Spot};
+use super::windows::{WINDOW, Window, read_window};
+use super::{Error, Ino, Looked, Stat, Tree, Ttl};
+use crate::catalog;
+use crate::model::Kind;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
-
-/// Names read from the catalog at once.
-const WINDOW: usize = 4096;
-/// Names kept in memory, at about 200 bytes each.
-const NAMES_KEPT: usize = 32 * WINDOW;
-/// Windows kept in memory; most directories have far fewer names than a window.
-const WINDOWS_KEPT: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
+use std::sync::Arc;
 
 /// `.` and `..`.
 const DOTS: u64 = 2;
-
-/// One entry of a window; its number is the node, the view is put in when it is told.
-pub(super) struct Entry {
-    name: EntryName,
-    node: NodeId,
-    stat: Stat,
-}
-
-pub(super) type Window = Arc<Vec<Entry>>;
-/// Generation, directory, number of the window.
-pub(super) type Key = (GenerationId, NodeId, usize);
-
-/// Windows that were read lately.
-pub(super) struct Listings(Mutex<Kept>);
-
-struct Kept {
-    windows: LruCache<Key, Window>,
-    names: usize,
-}
-
-impl Default for Listings {
-    fn default() -> Self {
-        Self(Mutex::new(Kept { windows: LruCache::new(WINDOWS_KEPT), names: 0 }))
-    }
-}
-
-impl Listings {
-    /// Forgets all windows: something was published, and a generation that was put in before one may lend it its rows.
-    pub(super) fn clear(&self) {
-        let mut kept = lock(&self.0);
-        kept.windows.clear();
-        kept.names = 0;
-    }
-
-    pub(super) fn get(&self, key: Key) -> Option<Window> {
-        lock(&self.0).windows.get(&key).cloned()
-    }
-
-    pub(super) fn put(&self, key: Key, window: Window) {
-        let mut kept = lock(&self.0);
-        kept.names += window.len();
-        if let Some((_, old)) = kept.windows.push(key, window) {
-            kept.names -= old.len();
-        }
-        while kept.names > NAMES_KEPT && kept.windows.len() > 1 {
-            let (_, old) = kept.windows.pop_lru().expect("more than one is kept");
-            kept.names -= old.len();
-        }
-    }
-}
 
 /// Takes one entry of a listing: its name, its attributes, the offset to go on after it, and how long the
 /// attributes hold.
@@ -205,18 +148,4 @@ impl Tree {
             Ok(Stat::of_row(ino, kind, &row, &perm))
         })
     }
-}
-
-pub(super) fn read_window(reader: &Reader, place: &Place, after: Option<&EntryName>) -> Result<Window, Error> {
-    let mut rows = Vec::new();
-    reader.list(place.node, place.at, after.map(EntryName::as_bytes), WINDOW, |entry| {
-        rows.push(entry);
-        ControlFlow::Continue(())
-    })?;
-    let entries = rows.into_iter().map(|entry| {
-        let perm = reader.perm(entry.row.perm)?;
-        let stat = Stat::of_row(Ino::of_node(place.view, entry.node), entry.kind, &entry.row, &perm);
-        Ok(Entry { name: entry.name, node: entry.node, stat })
-    });
-    Ok(Arc::new(entries.collect::<Result<_, catalog::Error>>()?))
 }

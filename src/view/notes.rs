@@ -5,8 +5,8 @@
 //! partial, before which the source did not record what changed, or that have parts that are not read. Promises: computed from the snapshot of the moment, no query. At the top `.asof` is listed; in a
 //! view it can be looked up and is not listed, so that copying a view copies backups only.
 
+use super::instant::instant_stamp;
 use super::snapshot::Snapshot;
-use super::top::instant_stamp;
 use super::{Error, Ino, Stat, Tree};
 use crate::model::{Time, ViewId};
 use serde_json::{Value, json};

@@ -1,13 +1,14 @@
 //! The tree over a small catalog, without a mount.
 //! Questions and answers as a kernel would ask them.
 
+use super::retired::GRACE_S;
 use super::*;
-use crate::catalog::{NewSource, Writer};
-use crate::clock::Fixed;
+use crate::catalog::{NewSource, Reader, Writer};
+use crate::clock::{Clock, Fixed};
 use crate::index::{NewCopy, index_copy};
 use crate::model::{
-    Attrs, EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, RelPath, Rule, SourceKind, Walked,
-    XattrSet,
+    Attrs, EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, RelPath, Rule, SourceKind, Time,
+    Timestamp, ViewId, Walked, XattrSet,
 };
 use crate::monitor::Void;
 use crate::source::nfs::{Nfs, Settings};
@@ -15,6 +16,8 @@ use crate::source::{Discovered, Found, ScanStats, Source};
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// 2026-11-21T12:00:00Z, a Saturday.

@@ -7,8 +7,10 @@
 //! at once (READDIRPLUS), and an entry of that answer without a number has none in `readdir(3)` either, which
 //! leaves it out. Never lists a date.
 
+use super::instant::{instant_name, instant_stamp};
+use super::place::Spot;
 use super::snapshot::{Snapshot, view_at};
-use super::{Error, Ino, Looked, Spot, Stat, Tree, Ttl, notes};
+use super::{Error, Ino, Looked, Stat, Tree, Ttl, notes};
 use crate::catalog::RegistrySource;
 use crate::model::{AsOf, Fold, SourceId, Time, Timestamp, ViewId, parse_date};
 
@@ -209,12 +211,4 @@ impl Tree {
             None => Ok(self.numbers.give(vectors)?[place]),
         }
     }
-}
-
-pub(super) fn instant_name(at: Time) -> Vec<u8> {
-    format!("@{}", at.view_name()).into_bytes()
-}
-
-pub(super) fn instant_stamp(at: Time) -> Timestamp {
-    Timestamp { seconds: at.0, nanos: 0 }
 }

@@ -5,18 +5,15 @@
 //! catalog by blocks of 65,536 nodes when first asked for). `user.asof.*` are answered and never listed, so
 //! that `rsync -X` and `cp -a` do not copy them.
 
-use super::{Error, Ino, Place, Spot, Tree, lock};
-use crate::catalog::{self, Perm, Reader};
+use super::lock::lock;
+use super::place::{Place, Spot};
+use super::xattr_cache::{BLOCK_BITS, read_bits};
+use super::{Error, Ino, Tree};
+use crate::catalog::{self, Perm};
 use crate::model::{NodeId, XattrSet};
-use lru::LruCache;
-use std::collections::HashMap;
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-/// Attribute sets kept in memory.
-const SETS_KEPT: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 const PREFIX: &[u8] = b"user.asof.";
-const BLOCK_BITS: u32 = 16;
 
 /// What a mount must be able to do with attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,28 +24,6 @@ pub enum XattrNeed {
     Plain,
     /// Some have POSIX ACLs, which must be enforced.
     Acl,
-}
-
-/// Which nodes have attributes, and what was asked for lately.
-pub(super) struct Cache {
-    blocks: Mutex<HashMap<i64, Arc<Bits>>>,
-    sets: Mutex<LruCache<i64, Arc<XattrSet>>>,
-}
-
-/// A bit for each node of a block.
-struct Bits(Vec<u64>);
-
-impl Default for Cache {
-    fn default() -> Self {
-        Self { blocks: Mutex::default(), sets: Mutex::new(LruCache::new(SETS_KEPT)) }
-    }
-}
-
-impl Cache {
-    /// Forgets which nodes have attributes; sets never change and stay.
-    pub(super) fn clear(&self) {
-        lock(&self.blocks).clear();
-    }
 }
 
 impl Tree {
@@ -124,8 +99,7 @@ impl Tree {
                 bits
             }
         };
-        let bit = (node.0 & ((1 << BLOCK_BITS) - 1)) as usize;
-        Ok(bits.0[bit / 64] >> (bit % 64) & 1 == 1)
+        Ok(bits.has(node))
     }
 
     /// Answers `user.asof.QUESTION`: where what is seen at this place comes from.
@@ -144,14 +118,4 @@ impl Tree {
         };
         Ok(text)
     }
-}
-
-fn read_bits(reader: &Reader, block: i64) -> Result<Bits, catalog::Error> {
-    let first = block << BLOCK_BITS;
-    let mut bits = vec![0; 1 << (BLOCK_BITS - 6)];
-    for node in reader.xattr_nodes(NodeId(first), NodeId(first + (1 << BLOCK_BITS) - 1))? {
-        let bit = (node.0 - first) as usize;
-        bits[bit / 64] |= 1 << (bit % 64);
-    }
-    Ok(Bits(bits))
 }

@@ -50,17 +50,6 @@ const KNOWN: &[&[&str]] = &[
         "src/catalog/proof.rs",
         "src/catalog/state.rs",
     ],
-    &["src/jobs/index/disk.rs", "src/jobs/index/mod.rs", "src/jobs/index/share.rs"],
-    &[
-        "src/view/content.rs",
-        "src/view/dates.rs",
-        "src/view/list_ahead.rs",
-        "src/view/listing.rs",
-        "src/view/mod.rs",
-        "src/view/notes.rs",
-        "src/view/top.rs",
-        "src/view/xattr.rs",
-    ],
 ];
 
 /// The names of a module, from the crate's root.

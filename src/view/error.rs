@@ -1,0 +1,109 @@
+//! Why a question to the tree has no answer, and what that means to the one who asked.
+//! Every text names the inode, or the path and its date.
+
+use crate::model::{Hinted, Time, ViewId};
+use crate::{catalog, store};
+
+/// What an error means to the one who asked, whatever the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// There is no such thing.
+    NotFound,
+    /// It was there once.
+    Stale,
+    /// A directory is needed.
+    NotADirectory,
+    /// A directory cannot be read as a file.
+    IsADirectory,
+    /// The call does not fit this type.
+    Invalid,
+    /// It is there and cannot be had.
+    Io,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The view is gone, or never was.
+    #[error("inode {ino:#x} belongs to view {view}, which is not there any more")]
+    NoSuchView {
+        /// The number asked for.
+        ino: u64,
+        /// Its view.
+        view: ViewId,
+    },
+    /// The node is not in the view.
+    #[error("inode {ino:#x} is not there as of {at}")]
+    NoSuchNode {
+        /// The number asked for.
+        ino: u64,
+        /// The instant.
+        at: Time,
+    },
+    /// A number that was never given out.
+    #[error("inode {0:#x} is none of a view")]
+    Nothing(u64),
+    /// A directory is needed.
+    #[error("{0} is not a directory")]
+    NotADirectory(String),
+    /// A symbolic link is needed.
+    #[error("{0} is not a symbolic link")]
+    NotASymlink(String),
+    /// A regular file is needed.
+    #[error("{0} is not a regular file")]
+    NotAFile(String),
+    /// The directory could not be listed when it was indexed.
+    #[error("{0} cannot be listed: it could not be read when it was indexed")]
+    Unlisted(String),
+    /// The symbolic link or attributes could not be read when they were indexed.
+    #[error("{0} has no {1}: they could not be read when it was indexed")]
+    Unread(String, &'static str),
+    /// No copy has the bytes.
+    #[error("{what} has no bytes: {tried}")]
+    NoBytes {
+        /// The file and its date.
+        what: String,
+        /// What was tried, each with what was found.
+        tried: String,
+    },
+    /// The catalog.
+    #[error(transparent)]
+    Catalog(#[from] catalog::Error),
+    /// A store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Catalog(e) => e.hint(),
+            Self::Store(e) => e.hint(),
+            Self::NoSuchView { .. }
+            | Self::NoSuchNode { .. }
+            | Self::Nothing(_)
+            | Self::NotADirectory(_)
+            | Self::NotASymlink(_)
+            | Self::NotAFile(_)
+            | Self::Unlisted(_)
+            | Self::Unread(..)
+            | Self::NoBytes { .. } => None,
+        }
+    }
+}
+
+impl Error {
+    /// Returns what the error means to the one who asked.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::NoSuchView { .. } | Self::NoSuchNode { .. } => ErrorClass::Stale,
+            Self::Nothing(_) => ErrorClass::NotFound,
+            Self::NotADirectory(_) => ErrorClass::NotADirectory,
+            Self::NotASymlink(_) => ErrorClass::Invalid,
+            Self::NotAFile(_) => ErrorClass::IsADirectory,
+            Self::Unlisted(_) | Self::Unread(..) | Self::NoBytes { .. } | Self::Catalog(_) | Self::Store(_) => {
+                ErrorClass::Io
+            }
+        }
+    }
+}

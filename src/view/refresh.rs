@@ -1,0 +1,91 @@
+//! What a publication changes: the snapshot of now, what is kept of the one before, and what a kernel must forget.
+//!
+//! Promises: after an error the tree is as it was. A view of which a generation is gone is stale at once; one whose instant
+//! has another view now is served on for [`GRACE_S`].
+
+use super::answer::Refreshed;
+use super::error::Error;
+use super::ino::Ino;
+use super::instant::instant_name;
+use super::lock::lock;
+use super::notes;
+use super::retired::{GRACE_S, Retired};
+use super::snapshot::Snapshot;
+use super::tree::Tree;
+use crate::model::{Time, Timestamp};
+use std::sync::{Arc, PoisonError};
+
+impl Tree {
+    /// Sees what was published since the last call. Cheap when nothing was: one pragma.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`]; then the tree is as it was.
+    pub fn refresh(&self) -> Result<Option<Refreshed>, Error> {
+        let mut watcher = lock(&self.watcher);
+        let version = watcher.0.data_version()?;
+        if version == watcher.1 {
+            return Ok(None);
+        }
+        let registry = watcher.0.registry()?;
+        watcher.0.rest()?;
+        let old = self.snapshot();
+        if registry.same_views(&old.registry) {
+            watcher.1 = version;
+            return Ok(None);
+        }
+        let read_at = Timestamp { seconds: self.clock.now().0, nanos: 0 };
+        let new = Arc::new(Snapshot::new(registry, read_at));
+        // From here on no reader asks inside a transaction that is older than what `new` shows.
+        self.readers.turn()?;
+        self.ahead_readers.turn()?;
+        // Not earlier: after an error it is looked for again.
+        watcher.1 = version;
+        self.xattrs.clear();
+        self.listings.clear();
+        self.copies.clear();
+        self.numbers.go_on_with(new.registry.catalog);
+        let refreshed = self.stale(&old, &new);
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(Some(refreshed))
+    }
+
+    /// Keeps what `new` no longer has and can still be shown, and tells what a kernel must forget.
+    fn stale(&self, old: &Arc<Snapshot>, new: &Snapshot) -> Refreshed {
+        let mut refreshed = Refreshed { inodes: vec![Ino::ROOT], names: Vec::new() };
+        let is_other_catalog = old.registry.catalog != new.registry.catalog;
+        let gone = old.generations().filter(|(id, _)| is_other_catalog || new.generation(*id).is_none());
+        for key in gone.map(|(_, key)| key) {
+            refreshed.names.extend(key.source.map(|id| (Ino::of_source(id), instant_name(key.at))));
+        }
+        self.retire(old, new, &mut refreshed);
+        for source in old.sources().iter().chain(new.sources()) {
+            refreshed.inodes.push(Ino::of_source(source.id));
+        }
+        refreshed.inodes.extend(notes::all_inodes());
+        refreshed.inodes.sort_unstable();
+        refreshed.inodes.dedup();
+        refreshed.names.extend(self.moved_dates(new));
+        refreshed
+    }
+
+    /// Keeps the views of all sources that `new` no longer has, for a time, and forgets the numbers that nobody needs.
+    ///
+    /// One of which a generation is gone is stale at once: its rows are gone as well, and what is left would be
+    /// another tree.
+    fn retire(&self, old: &Arc<Snapshot>, new: &Snapshot, refreshed: &mut Refreshed) {
+        let until = Time(self.clock.now().0.saturating_add(GRACE_S));
+        let mut retired = self.retired.write().unwrap_or_else(PoisonError::into_inner);
+        for (view, vector) in self.numbers.all_known() {
+            match old.instant_of(vector) {
+                _ if new.instant_of(vector).is_some() => drop(retired.remove(&view)),
+                Some(at) => {
+                    refreshed.names.push((Ino::ROOT, instant_name(at)));
+                    retired.insert(view, Retired { snapshot: Arc::clone(old), at, until });
+                }
+                None => {}
+            }
+        }
+        retired.retain(|_, retired| retired.snapshot.is_kept_by(retired.at, new));
+        self.numbers.keep(|view, vector| new.instant_of(vector).is_some() || retired.contains_key(&view));
+    }
+}
