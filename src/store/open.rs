@@ -11,14 +11,14 @@ use super::open_file::{Bytes, OpenFile};
 use super::place::{Identity, Place};
 use super::plain::PlainFile;
 use crate::model::{Kind, Layer, StoreId, Timestamp};
-use crate::sys::read;
+use crate::sys::{read, walk};
 use lru::LruCache;
 use std::collections::HashMap;
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -51,6 +51,19 @@ struct Kept<T> {
 struct CopyRoot {
     descriptor: OwnedFd,
     is_local: bool,
+    /// Which directory it is: mount, device, inode number.
+    directory: (Option<u64>, u64, u64),
+}
+
+impl CopyRoot {
+    /// Tells whether it is what stands at `path` now.
+    fn is_at(&self, path: &Path) -> bool {
+        walk::stat_path(path).is_ok_and(|there| which(&there) == self.directory)
+    }
+}
+
+fn which(directory: &walk::Stat) -> (Option<u64>, u64, u64) {
+    (directory.mount, directory.device, directory.inode)
 }
 
 impl Store {
@@ -83,8 +96,8 @@ impl Store {
 
     /// Opens the file at `place`, checks that it is the one that `identity` tells, and keeps it under `key`.
     ///
-    /// `key` stands for these very bytes: the caller never gives it to others. **Cost:** one `openat2(2)`
-    /// and one `statx(2)`, none if the file is kept; waits for the store.
+    /// `key` stands for these very bytes: the caller never gives it to others. **Cost:** one `openat2(2)` and two
+    /// `statx(2)`, none if the file is kept; waits for the store.
     ///
     /// # Errors
     /// [`Error`], each naming the full path.
@@ -162,7 +175,8 @@ impl Store {
     }
 
     fn open_place(&self, place: &Place) -> Result<(File, bool), Error> {
-        let kept = self.kept_root(place);
+        // Names rotate: another directory may be at its path by now, with files of the same names.
+        let kept = self.kept_root(place).filter(|root| root.is_at(&place.root));
         let from_before = kept.is_some();
         let root = match kept {
             Some(root) => root,
@@ -170,7 +184,7 @@ impl Store {
         };
         let first = read::open_beneath(root.descriptor.as_fd(), place.path.as_bytes());
         let (result, root) = match first {
-            // The kept directory may have been renamed away, unmounted, its server restarted.
+            // The kept directory may have been renamed away since, unmounted, its server restarted.
             Err(e) if from_before && read::is_stale(&e) => {
                 let root = self.open_root(place)?;
                 (read::open_beneath(root.descriptor.as_fd(), place.path.as_bytes()), root)
@@ -197,7 +211,8 @@ impl Store {
         let no_copy = |source| Error::NoCopy { root: place.root.clone(), source };
         let descriptor = read::open_place(&place.root).map_err(no_copy)?;
         let is_local = read::is_local(descriptor.as_fd()).map_err(no_copy)?;
-        let root = Arc::new(CopyRoot { descriptor, is_local });
+        let seen = walk::stat_fd(descriptor.as_fd()).map_err(no_copy)?;
+        let root = Arc::new(CopyRoot { descriptor, is_local, directory: which(&seen) });
         let kept = Kept { value: Arc::clone(&root), used_at: self.rests.load(Ordering::Relaxed) };
         self.places.lock().expect(UNPOISONED).push(place.root.clone(), kept);
         Ok(root)

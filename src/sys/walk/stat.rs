@@ -3,9 +3,11 @@
 
 use super::call::retry;
 use crate::model::Timestamp;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// What `statx(2)` tells of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +47,16 @@ pub struct Stat {
 /// # Errors
 /// What `statx(2)` says; `ENOENT` where the name vanished.
 pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Stat> {
-    statx(dir, name, libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT)
+    statx(dir.as_raw_fd(), name, libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT)
+}
+
+/// Returns what is at the absolute path `path`; links on the way to it are followed, it itself is not.
+///
+/// # Errors
+/// What `statx(2)` says.
+pub fn stat_path(path: &Path) -> io::Result<Stat> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    statx(libc::AT_FDCWD, &path, libc::AT_SYMLINK_NOFOLLOW)
 }
 
 /// Returns what the open file `fd` is.
@@ -53,7 +64,7 @@ pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Stat> {
 /// # Errors
 /// What `statx(2)` says.
 pub fn stat_fd(fd: BorrowedFd<'_>) -> io::Result<Stat> {
-    statx(fd, c"", libc::AT_EMPTY_PATH)
+    statx(fd.as_raw_fd(), c"", libc::AT_EMPTY_PATH)
 }
 
 /// Does the same with what the machine knows of the file, without asking a server.
@@ -61,7 +72,7 @@ pub fn stat_fd(fd: BorrowedFd<'_>) -> io::Result<Stat> {
 /// # Errors
 /// What `statx(2)` says.
 pub fn stat_fd_without_waiting(fd: BorrowedFd<'_>) -> io::Result<Stat> {
-    statx(fd, c"", libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC)
+    statx(fd.as_raw_fd(), c"", libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC)
 }
 
 /// Tells whether the open file `fd` lies on btrfs.
@@ -73,12 +84,12 @@ pub fn is_on_btrfs(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(crate::sys::read::magic_number(fd)? == 0x9123_683E)
 }
 
-fn statx(dir: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> io::Result<Stat> {
+fn statx(dir: RawFd, name: &CStr, flags: libc::c_int) -> io::Result<Stat> {
     let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
     let mut raw = std::mem::MaybeUninit::<libc::statx>::zeroed();
     retry(|| {
         // SAFETY: `name` is zero-terminated and outlives the call; `raw` has room for one `struct statx`.
-        unsafe { libc::statx(dir.as_raw_fd(), name.as_ptr(), flags, mask, raw.as_mut_ptr()) as isize }
+        unsafe { libc::statx(dir, name.as_ptr(), flags, mask, raw.as_mut_ptr()) as isize }
     })?;
     // SAFETY: it was zeroed, which is a valid value of every field, and then filled by the kernel.
     let raw = unsafe { raw.assume_init() };
