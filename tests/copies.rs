@@ -11,7 +11,7 @@ use asof::clock::Fixed;
 use asof::jobs::index::{Event, Inputs, Outcome, Wish, index_source};
 use asof::model::Time;
 use asof::monitor::Void;
-use site::{Site, as_nobody, said, sh, shell};
+use site::{Site, as_nobody, await_view, said, sh, shell};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -170,6 +170,20 @@ fn rotation_past_retention_is_healthy_and_every_copy_that_is_left_is_read() {
     assert_eq!(statuses(&site)[..4], ["2024-11-10 gone", "2024-11-11 gone", "2024-11-12 gone", "2024-11-13 available"]);
     // It was said once, and a quiet night says nothing of it.
     assert!(!index(&site, &["homes"], 0).contains("pruned"));
+}
+
+#[test]
+fn a_mount_that_has_read_from_a_copy_reads_from_the_next_one_under_that_name() {
+    let site = rotating();
+    make(&site, "daily.0", 10, 10);
+    index(&site, &["homes"], 0);
+    let mnt = site.mount(&[]);
+    assert_eq!(read_in_view(&mnt, 10), 10);
+    sh(&site.path("copies"), "mv daily.0 daily.1");
+    make(&site, "daily.0", 11, 11);
+    index(&site, &["homes"], 0);
+    await_view(&mnt.join("homes"), "2024-11-11T02:00:00Z");
+    assert_eq!((read_in_view(&mnt, 11), read_in_view(&mnt, 10)), (11, 10));
 }
 
 #[test]
@@ -413,6 +427,45 @@ fn a_forgotten_copy_is_left_alone_for_as_long_as_it_is_that_copy() {
     index(&site, &["homes"], 0);
     assert_eq!(statuses(&site), ["2024-11-18 available", "2024-11-19 available"]);
     assert_eq!(lines(&site, "SELECT count(*) FROM copies"), ["2"]);
+}
+
+#[test]
+fn a_forgotten_copy_stays_forgotten_under_a_name_at_which_one_that_was_pruned_was_last_seen() {
+    let site = rotating();
+    for (day, name) in [(10, "daily.1"), (11, "daily.0")] {
+        make(&site, name, day, day as usize);
+    }
+    index(&site, &["homes"], 0);
+    sh(&site.path("copies"), "rm -r daily.1; mv daily.0 daily.1");
+    make(&site, "daily.0", 12, 12);
+    index(&site, &["homes"], 0);
+    site.ok(&["forget", "homes@2024-11-11"]);
+    for _ in 0..2 {
+        index(&site, &["homes"], 0);
+        assert_eq!(statuses(&site), ["2024-11-10 gone", "2024-11-12 available"]);
+    }
+}
+
+#[test]
+fn what_a_copy_held_before_it_was_indexed_again_moves_with_it() {
+    let site = rotating();
+    make(&site, "daily.0", 10, 10);
+    // The same file, twice.
+    sh(
+        &site.path("copies"),
+        "cp -al daily.0 daily.x; touch -d '2024-11-11 02:00Z' daily.x; mv daily.0 daily.1; mv daily.x daily.0",
+    );
+    index(&site, &["homes"], 0);
+    index(&site, &["homes@2024-11-10", "--again"], 0);
+    index(&site, &["homes@2024-11-11", "--again"], 0);
+    sh(&site.path("copies"), "mv daily.1 daily.2; mv daily.0 daily.1");
+    make(&site, "daily.0", 12, 12);
+    index(&site, &["homes"], 0);
+    let mnt = site.mount(&[]);
+    assert_eq!([10, 11, 12].map(|day| read_in_view(&mnt, day)), [10, 10, 12]);
+    site.ok(&["forget", "homes@2024-11-11"]);
+    index(&site, &["homes"], 0);
+    assert_eq!(statuses(&site), ["2024-11-10 available", "2024-11-12 available"]);
 }
 
 #[test]

@@ -183,7 +183,8 @@ impl Writer {
         })
     }
 
-    /// Writes down that a copy is at `path` below `store`, where `root` was seen.
+    /// Writes down that a copy is at `path` below `store`, where `root` was seen, and with it the object that it had before it was
+    /// indexed again, if that stayed.
     ///
     /// # Errors
     /// [`Error::Full`] or [`Error::Sqlite`].
@@ -192,7 +193,10 @@ impl Writer {
             insert_odd_name(c, path)?;
             let (inode, born, ctime) = columns(Some(root));
             c.execute(
-                "UPDATE copy SET store = ?2, path = ?3, root_ino = ?4, root_btime = ?5, root_ctime = ?6 WHERE id = ?1",
+                "UPDATE copy SET store = ?2, path = ?3, root_ino = ?4, root_btime = ?5, root_ctime = ?6 WHERE id IN \
+                 (SELECT c.id FROM copy me JOIN object mine ON mine.id = me.object \
+                  JOIN object o ON o.source = mine.source AND o.at = mine.at JOIN copy c ON c.object = o.id \
+                  WHERE me.id = ?1 AND c.store = me.store AND c.path = me.path)",
                 params![copy.0, store.0, path, inode, born, ctime],
             )
             .map(drop)
@@ -319,9 +323,11 @@ fn known_copies(c: &Connection, source: &SourceRow) -> rusqlite::Result<Vec<Know
         })
     })?;
     let mut copies: Vec<KnownCopy> = rows.collect::<rusqlite::Result<_>>()?;
-    // What was indexed again has an object of its own; that of before may stay for the sake of others.
-    let lived: HashSet<PathBuf> = copies.iter().filter(|copy| !copy.forgotten).map(|copy| copy.path.clone()).collect();
-    copies.retain(|copy| !copy.forgotten || !lived.contains(&copy.path));
+    // What was indexed again has an object of its own; that of before may stay for the sake of others. A copy of another date that
+    // was last seen under that name says nothing: names rotate.
+    let key = |copy: &KnownCopy| (copy.at, copy.path.clone());
+    let lived: HashSet<(Time, PathBuf)> = copies.iter().filter(|copy| !copy.forgotten).map(key).collect();
+    copies.retain(|copy| !copy.forgotten || !lived.contains(&key(copy)));
     Ok(copies)
 }
 
