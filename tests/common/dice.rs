@@ -29,3 +29,8 @@ impl Dice {
         }
     }
 }
+
+/// Returns the number in a variable of the environment: which seed, how many rounds.
+pub fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(default)
+}
