@@ -322,6 +322,72 @@ fn copies_that_moved_to_another_folder_are_found_by_what_they_are() {
     assert_eq!(statuses(&site), ["2024-11-20 available", "2024-11-21 available"]);
 }
 
+/// A file system that has whole seconds and no birth times is mounted on `name`.
+fn old_disk(site: &Site, name: &str) {
+    sh(
+        &site.path(""),
+        &format!(
+            "truncate -s 32M {name}.img; mkfs.ext4 -q -I 128 {name}.img; mkdir -p {name}; mount -o loop {name}.img {name}"
+        ),
+    );
+}
+
+#[test]
+fn copies_that_were_brought_to_a_disk_that_cuts_their_times_are_indexed_anew_and_read() {
+    let site = Site::with_source();
+    sh(
+        &site.path("copies"),
+        "for d in 20 21; do mkdir 2024-11-$d; echo $d > 2024-11-$d/f; touch -d '2024-11-01 01:00:00.25Z' 2024-11-$d/f; done",
+    );
+    index(&site, &["homes", "--settle", "0"], 0);
+    old_disk(&site, "old");
+    sh(&site.path(""), "cp -a copies/2024-* old/; rm -r copies/2024-*");
+    site.ok(&["source", "set", "homes", "--copies", site.path("old").to_str().unwrap()]);
+    let told = index(&site, &["homes", "--settle", "0"], 0);
+    assert_eq!(told.matches("has another mtime").count(), 2, "{told}");
+    assert_eq!(statuses(&site), ["2024-11-20 available", "2024-11-21 available"]);
+    let mnt = site.mount(&[]);
+    let read = |day: u32| std::fs::read_to_string(mnt.join(format!("@2024-11-{day}/homes/f"))).unwrap();
+    assert_eq!((read(20), read(21)), ("20\n".to_owned(), "21\n".to_owned()));
+    assert!(index(&site, &["homes"], 0).contains("nothing to index"));
+}
+
+#[test]
+fn copies_that_a_disk_without_birth_times_holds_as_they_were_have_moved() {
+    let site = Site::with_source();
+    let times = "find . -exec touch -h -d '2024-11-01 01:00:00Z' {} +";
+    sh(&site.path("copies"), &format!("for d in 20 21; do mkdir 2024-11-$d; echo $d > 2024-11-$d/f; done; {times}"));
+    index(&site, &["homes", "--settle", "0"], 0);
+    old_disk(&site, "old");
+    sh(&site.path(""), "cp -a copies/2024-* old/; rm -r copies/2024-*");
+    site.ok(&["source", "set", "homes", "--copies", site.path("old").to_str().unwrap()]);
+    let told = index(&site, &["homes", "--settle", "0"], 0);
+    assert!(!told.contains("again"), "{told}");
+    assert_eq!(told.matches(" moved from ").count(), 2, "{told}");
+    let mnt = site.mount(&[]);
+    assert_eq!(std::fs::read_to_string(mnt.join("@2024-11-21/homes/f")).unwrap(), "21\n");
+}
+
+#[test]
+fn names_that_rotate_on_a_disk_without_birth_times_are_followed_without_a_walk() {
+    let site = Site::new();
+    site.ok(&["init"]);
+    old_disk(&site, "old");
+    let old = site.path("old");
+    site.ok(&["source", "add", "nfs", "homes", "--copies", old.to_str().unwrap(), "--instant-from", "name,mtime"]);
+    for day in 10..=12 {
+        let rotate = "for n in 1 0; do [ ! -d daily.$n ] || mv daily.$n daily.$((n+1)); done";
+        let make = format!("mkdir daily.0; echo {day} > daily.0/f; touch -d '2024-11-{day} 02:00Z' daily.0");
+        sh(&old, &format!("{rotate}; {make}"));
+        let report = said(&site.run(&["index", "homes", "--settle", "0", "--json"], 0));
+        assert!(!report.contains("\"same\"") && !report.contains("again"), "no copy was walked: {report}");
+    }
+    let left = [(10, 2), (11, 1), (12, 0)].map(|(day, number)| format!("2024-11-{day} present daily.{number}"));
+    assert_eq!(states(&site), left);
+    let mnt = site.mount(&[]);
+    assert_eq!(std::fs::read_to_string(mnt.join("@2024-11-11/homes/f")).unwrap(), "11\n");
+}
+
 #[test]
 fn lost_and_found_beside_the_copies_is_no_finding() {
     let site = Site::with_source();

@@ -140,6 +140,13 @@ impl<'t> Table<'t> {
         Some((was.inode, was.born_ns) == (is.inode, is.born_ns))
     }
 
+    /// Returns whether a place has the inode number that a copy had, beside where it was. What was brought to another file system has
+    /// another one, and may have other times: that is for a walk to find out.
+    fn has_its_number(&self, copy: usize, place: usize) -> bool {
+        let (copy, place) = (&self.known[copy], &self.places[place]);
+        copy.root.is_some_and(|root| root.inode == place.root.seen.inode) && copy.path.parent() == place.path.parent()
+    }
+
     /// Returns whether the mtime of a place, and not its name, gives another date than that of a copy that had its date from it.
     fn has_another_date_by_mtime(&self, copy: usize, place: usize) -> bool {
         let (copy, place) = (&self.known[copy], &self.places[place]);
@@ -161,7 +168,7 @@ impl<'t> Table<'t> {
             }
             Some(false) => {}
             Some(true) | None => {
-                let is_untouched = copy.root.is_some() && !touched;
+                let is_untouched = copy.root.is_some_and(|root| root.inode == there.root.seen.inode) && !touched;
                 if is_untouched || !self.has_another_date_by_mtime(number, place) {
                     self.take(number, place, Verdict::Here { place, touched });
                 }
@@ -196,8 +203,8 @@ impl<'t> Table<'t> {
         let Some(places) = self.by_date.get(&copy.at) else { return };
         let is_free = |place: &usize| !self.taken[*place] && self.places[*place].path != copy.path;
         let Some(place) = places.iter().copied().find(is_free) else { return };
-        let is_another = self.is_same_directory(number, place) == Some(false);
-        self.take(number, place, if is_another { Verdict::Copied { place } } else { Verdict::Moved { place } });
+        let is_same = self.is_same_directory(number, place).unwrap_or_else(|| self.has_its_number(number, place));
+        self.take(number, place, if is_same { Verdict::Moved { place } } else { Verdict::Copied { place } });
     }
 
     fn rest(&mut self, number: usize) -> Verdict {
