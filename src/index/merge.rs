@@ -228,8 +228,11 @@ impl<'m, 'w> Merge<'m, 'w> {
             (false, None) => self.by_path(dir, &entry.name, kind, before_same_kind)?,
         };
         let mut entry = entry;
+        let is_further_link = linked && kind == Kind::File && self.links.contains_key(&key);
         let base = match (told, before) {
             (Some(node), Some(before)) if before.node == node => Some(before.row),
+            // Its first name was compared; asking again for each of many names would cost their square.
+            (Some(_), _) if is_further_link => None,
             (Some(node), _) => self.writer.living(node)?,
             (None, _) => None,
         };
