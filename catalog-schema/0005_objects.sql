@@ -205,6 +205,21 @@ CREATE TABLE digest(
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX digest_blake3 ON digest(substr(blake3, 1, 6));
 
+-- The first programs of format 1 counted blocks from those that are there.
+ALTER TABLE node_block RENAME TO node_block_4;
+CREATE TABLE node_block(
+  block  INTEGER PRIMARY KEY AUTOINCREMENT,
+  source INTEGER NOT NULL REFERENCES source(id)
+) STRICT;
+INSERT INTO sqlite_sequence(name, seq) SELECT 'node_block', seq FROM sqlite_sequence WHERE name = 'node_block_4';
+INSERT INTO node_block(block, source) SELECT block, source FROM node_block_4 ORDER BY block;
+DROP TABLE node_block_4;
+-- The first programs of format 4 looked at less.
+DROP INDEX inode_map;
+CREATE INDEX inode_map ON inode(node)
+  WHERE place = 9 OR (content IS NOT NULL AND (place IN (3, 4) OR (place = 6 AND size > 16777216)));
+INSERT OR IGNORE INTO xattr_node(node) SELECT i.node FROM inode i JOIN perm p ON p.id = i.perm WHERE p.xattr = -1;
+
 ALTER TABLE node_block ADD COLUMN disk INTEGER NOT NULL DEFAULT 0;   -- which disk of a guest its nodes are on
 
 -- What an object holds of a disk by itself; its size and its parent are the object's.

@@ -1,22 +1,19 @@
-//! Opens SQLite the way the catalog needs it: read-only or writing, with planning fixed. Makes catalogs, and brings older
-//! ones up to date.
+//! Opens SQLite the way the catalog needs it: read-only or writing, with planning fixed. Makes catalogs.
 //!
-//! Promises: a reader never changes a file, and refuses an older format; a new catalog is whole and on the disk before it
-//! has its name; an older one is copied before its format is changed. What is made beside a catalog is closed to other users,
+//! Promises: a reader never changes a file; an older format is refused, but for whoever brings it up to date; a new catalog is
+//! whole and on the disk before it has its name. What is made beside a catalog is closed to other users,
 //! whatever the umask. A catalog on a network file system is refused. Statements are planned once
 //! (`SQLITE_DBCONFIG_ENABLE_QPSG`: without it SQLite's STAT4 plans a range query anew at every use, 4.0 us instead
 //! of 0.5). Never opens a catalog but through SQLite: closing another descriptor of it would end SQLite's locks.
 
-use super::{CatalogLock, Doing, Error, LockWait, OPENING, beside, schema};
+use super::{CatalogLock, Doing, Error, OPENING, beside, schema};
 use crate::sys::filesystem::{self, Writable};
 use crate::sys::{lock, process};
-use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,7 +24,6 @@ const STATEMENTS: usize = 96;
 const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 const CREATING: Doing = Doing { with: "creating", inside: "creating tables" };
-const COPYING: Doing = Doing { with: "copying", inside: "making a copy before the format is changed" };
 
 /// Opens an existing catalog of the present format for reading.
 pub(super) fn open_read_only(path: &Path) -> Result<Connection, Error> {
@@ -47,114 +43,25 @@ pub(super) fn check_writable(path: &Path) -> Result<i64, Error> {
     open_any_format(path).map(|(_, format)| format)
 }
 
-/// Opens an existing catalog for writing; brings an older format up to date.
-pub(super) fn open_writing(path: &Path, _locked: &CatalogLock) -> Result<(Connection, Option<Migrated>), Error> {
-    check_file(path)?;
-    let sqlite = |e| OPENING.sqlite(path, e);
-    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sqlite)?;
-    let migrated = match schema::check(&connection, path)? {
-        schema::FORMAT => None,
-        from => Some(bring_up_to_date(&connection, path, from)?),
-    };
+/// Opens an existing catalog of the present format for writing.
+pub(super) fn open_writing(path: &Path, _locked: &CatalogLock) -> Result<Connection, Error> {
+    let (connection, format) = open_any_writing(path)?;
+    if format != schema::FORMAT {
+        return Err(Error::TooOld { path: path.to_owned(), found: format, wanted: schema::FORMAT });
+    }
     // 16,384 pages of 4 KiB: the log is folded back every 64 MiB and not every 4.
     connection
         .execute_batch("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 16384; PRAGMA cache_size = -65536; PRAGMA foreign_keys = ON;")
-        .map_err(sqlite)?;
-    Ok((connection, migrated))
+        .map_err(|e| OPENING.sqlite(path, e))?;
+    Ok(connection)
 }
 
-/// A catalog that was brought up to date.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Migrated {
-    /// The format that it had.
-    pub from: i64,
-    /// The format that it has.
-    pub to: i64,
-    /// The catalog as it was.
-    pub copy: PathBuf,
-}
-
-/// Brings the catalog at `path` to the present format; none if it has that already.
-///
-/// A copy of it as it is now is made first, `CATALOG.formatN` beside it, and kept. Cost: the size of the catalog, read and
-/// written.
-///
-/// # Errors
-/// [`Error::Busy`], [`Error::Full`]; as [`super::Writer::open_waiting`] otherwise. Then nothing was changed, and there is
-/// no copy.
-pub fn migrate(path: &Path, how: &LockWait<'_>) -> Result<Option<Migrated>, Error> {
-    if check_writable(path)? == schema::FORMAT {
-        return Ok(None);
-    }
-    let locked = CatalogLock::acquire(path, how)?;
-    open_writing(path, &locked).map(|(_, migrated)| migrated)
-}
-
-fn bring_up_to_date(connection: &Connection, path: &Path, from: i64) -> Result<Migrated, Error> {
-    let copy = keep_copy(connection, path, from)?;
-    match schema::migrate(connection, path) {
-        Ok(()) => Ok(Migrated { from, to: schema::FORMAT, copy }),
-        Err(e) => {
-            // Nothing has changed: the next try makes its own.
-            let _ = fs::remove_file(&copy);
-            Err(e)
-        }
-    }
-}
-
-/// Copies the catalog as it is to a file beside it that is named after its format, and returns that.
-fn keep_copy(connection: &Connection, path: &Path, format: i64) -> Result<PathBuf, Error> {
-    let io = |e| COPYING.io(path, e);
-    let real = fs::canonicalize(path).map_err(io)?;
-    let owner = fs::metadata(&real).map_err(io)?.uid();
-    let name = format!(".format{format}");
-    // Under another name first: a run that is killed leaves nothing that looks like a copy.
-    let draft = beside(&real, &format!("{name}.new"));
-    remove_with_side_files(&draft).map_err(io)?;
-    let made = copy_to(&draft, owner, connection, path, format).and_then(|()| {
-        let copy = free_name(&beside(&real, &name)).map_err(io)?;
-        fs::rename(&draft, &copy).map_err(io)?;
-        sync_folder(&copy).map_err(|e| {
-            let _ = fs::remove_file(&copy);
-            io(e)
-        })?;
-        Ok(copy)
-    });
-    if made.is_err() {
-        // The error that is told is the first one.
-        let _ = remove_with_side_files(&draft);
-    }
-    made
-}
-
-fn copy_to(draft: &Path, owner: u32, from: &Connection, path: &Path, format: i64) -> Result<(), Error> {
-    let sqlite = |e| COPYING.sqlite(path, e);
-    let io = |e| COPYING.io(path, e);
-    drop(lock::open_private_file(draft, owner).map_err(io)?);
-    let mut copy = connect(draft, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sqlite)?;
-    // It is synced below, once, and removed if anything goes wrong.
-    copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;").map_err(sqlite)?;
-    let step = Backup::new(from, &mut copy).and_then(|backup| backup.step(-1)).map_err(sqlite)?;
-    if step != StepResult::Done {
-        return Err(io(io::ErrorKind::ResourceBusy.into()));
-    }
-    copy.close().map_err(|(_, e)| sqlite(e))?;
-    let copied = open_immutable(draft).map_err(sqlite).and_then(|copy| schema::check(&copy, draft))?;
-    if copied != format {
-        return Err(io(io::Error::other(format!("the copy has format {copied}, not {format}"))));
-    }
-    File::open(draft).and_then(|file| file.sync_all()).map_err(io)
-}
-
-/// Returns `path`, or if that is taken the first of `path.2`, `path.3` ... that is free.
-fn free_name(path: &Path) -> io::Result<PathBuf> {
-    let mut name = path.to_owned();
-    let mut number = 2;
-    while is_there(&name)? {
-        name = beside(path, &format!(".{number}"));
-        number += 1;
-    }
-    Ok(name)
+/// Opens an existing catalog of any format for writing, as whoever brings it up to date wants it, and returns its format.
+pub(super) fn open_any_writing(path: &Path) -> Result<(Connection, i64), Error> {
+    check_file(path)?;
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| OPENING.sqlite(path, e))?;
+    let format = schema::check(&connection, path)?;
+    Ok((connection, format))
 }
 
 /// Makes a new catalog.
@@ -266,7 +173,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn remove_with_side_files(path: &Path) -> io::Result<()> {
+pub(super) fn remove_with_side_files(path: &Path) -> io::Result<()> {
     for ending in SIDE_FILES {
         remove_if_there(&beside(path, ending))?;
     }
@@ -281,7 +188,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 /// Tells whether there is anything at `path`, were it a link to nothing.
-fn is_there(path: &Path) -> io::Result<bool> {
+pub(super) fn is_there(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -294,7 +201,7 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// Makes the names in the folder of `path` durable.
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }
 
@@ -343,7 +250,7 @@ fn folder_is(path: &Path) -> Result<Writable, Error> {
 }
 
 /// Opens a catalog that nobody changes, without its log, locks or shared memory.
-fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     let mut uri = b"file:".to_vec();
     for byte in path.as_os_str().as_bytes() {
         match byte {
@@ -372,7 +279,7 @@ fn not_a_catalog(path: &Path, found: &str) -> Error {
 }
 
 /// Opens a database that is there, and reads from it.
-fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);

@@ -87,7 +87,7 @@ impl Writer {
     }
 
     /// Opens the catalog at `path` for writing by this process alone, once nobody else writes it, and removes what killed runs left in it. One of an
-    /// older format is brought up to date ([`super::migrate`]).
+    /// older format is refused; [`super::migrate`] brings it up to date.
     ///
     /// # Errors
     /// [`Error::Busy`] if another process writes for longer than is waited; [`Error::ReadOnly`]; as [`super::Reader::open`]
@@ -96,7 +96,7 @@ impl Writer {
         // Before anything is made beside it: what is not a catalog gets no lock file.
         connect::check_writable(path)?;
         let lock = CatalogLock::acquire(path, how)?;
-        let (connection, _) = connect::open_writing(path, &lock)?;
+        let connection = connect::open_writing(path, &lock)?;
         let mut writer = Self::new(connection, path, Locking::Whole { _lock: lock });
         for source in writer.sources_with_leftovers()? {
             writer.clean_up(source)?;
@@ -113,7 +113,7 @@ impl Writer {
         connect::check_writable(path)?;
         let file = CatalogLockFile::open(path)?;
         let lock = file.lock(how)?;
-        let (connection, _) = connect::open_writing(path, &lock)?;
+        let connection = connect::open_writing(path, &lock)?;
         drop(lock);
         let (wait, verb, now) = (how.wait, how.verb.to_owned(), how.now);
         Ok(Self::new(

@@ -27,8 +27,8 @@ pub fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/block")
 }
 
-fn unpacked(name: &str) -> impl Read + use<> {
-    let file = File::open(data().join(name)).expect("the image is there");
+fn unpacked(path: &Path) -> impl Read + use<> {
+    let file = File::open(path).expect("the file is there");
     let mut decoder = zstd::Decoder::new(file).expect("it is zstd");
     decoder.window_log_max(27).expect("as it was made");
     decoder
@@ -36,7 +36,15 @@ fn unpacked(name: &str) -> impl Read + use<> {
 
 /// Unpacks `NAME.img.zst` to `to`, its zeros as holes.
 pub fn unpack_image(name: &str, to: &Path) {
-    let mut from = unpacked(&format!("{name}.img.zst"));
+    unpack_sparse(&mut unpacked(&data().join(format!("{name}.img.zst"))), to);
+}
+
+/// Unpacks the file `from` to `to`, its zeros as holes.
+pub fn unpack_file(from: &Path, to: &Path) {
+    unpack_sparse(&mut unpacked(from), to);
+}
+
+fn unpack_sparse(from: &mut dyn Read, to: &Path) {
     let file = File::create(to).expect("a file can be made");
     let (mut at, mut piece) = (0, vec![0; 64 << 10]);
     loop {
@@ -60,19 +68,24 @@ pub fn unpack_image(name: &str, to: &Path) {
 
 /// Unpacks `NAME.tar.zst`, in which everything is below `NAME`, into `folder`.
 pub fn unpack_chain(name: &str, folder: &Path) -> PathBuf {
+    unpack_tar(&data().join(format!("{name}.tar.zst")), folder);
+    folder.join(name)
+}
+
+/// Unpacks the tar file `from` into `folder`.
+pub fn unpack_tar(from: &Path, folder: &Path) {
     let mut tar =
         Command::new("tar").arg("-x").arg("-C").arg(folder).stdin(Stdio::piped()).spawn().expect("tar is here");
     let mut into = tar.stdin.take().expect("it is a pipe");
-    std::io::copy(&mut unpacked(&format!("{name}.tar.zst")), &mut into).expect("tar reads");
+    std::io::copy(&mut unpacked(from), &mut into).expect("tar reads");
     into.flush().expect("tar reads");
     drop(into);
-    assert!(tar.wait().expect("it ends").success(), "{name} is a tar file");
-    folder.join(name)
+    assert!(tar.wait().expect("it ends").success(), "{from:?} is a tar file");
 }
 
 /// Reads the truth of `NAME.jsonl.zst`.
 pub fn truth_of_image(name: &str) -> Picture {
-    truth(&mut BufReader::new(unpacked(&format!("{name}.jsonl.zst"))))
+    truth(&mut BufReader::new(unpacked(&data().join(format!("{name}.jsonl.zst")))))
 }
 
 /// Reads a truth: JSON lines.

@@ -10,12 +10,11 @@
 //!
 //! Never writes, never opens a file of a backup: bytes are compared by whoever reads them.
 
-mod notes;
+pub(super) mod notes;
 mod pages;
 mod pass;
 mod report;
 mod rules;
-mod timeline;
 
 use super::{Error, Reader};
 use report::Report;

@@ -3,33 +3,33 @@
 //! Promises: what is noted is the exact difference between two neighbours, never what was done on the way. Where rows do not say
 //! whether bytes are others (a catalog from before that was written), a note may say either.
 
-use super::timeline::Timeline;
 use crate::catalog::ChangeOps;
 use crate::catalog::history::VersionRow;
 use crate::catalog::rows::{NodeRow, Place};
+use crate::catalog::timeline::Timeline;
 use crate::model::{Key, Rule};
 use std::ops::Range;
 
 /// The bits that a note must have, and those that it may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Expected {
-    pub(super) must: ChangeOps,
-    pub(super) may: ChangeOps,
+pub(in crate::catalog) struct Expected {
+    pub(in crate::catalog) must: ChangeOps,
+    pub(in crate::catalog) may: ChangeOps,
 }
 
 impl Expected {
     /// Tells whether a note of `ops` is right; 0: there is none.
-    pub(super) fn allows(self, ops: i64) -> bool {
+    pub(in crate::catalog) fn allows(self, ops: i64) -> bool {
         ops & self.must.0 == self.must.0 && ops & !(self.must.0 | self.may.0) == 0
     }
 }
 
 /// Calls `each` with what every generation but the oldest did to a node, against the one before it, where that may be anything.
-pub(super) fn each_change(
+pub(in crate::catalog) fn each_change<E>(
     node: &Timeline<'_>,
     rule: Rule,
-    each: &mut dyn FnMut(usize, Expected) -> rusqlite::Result<()>,
-) -> rusqlite::Result<()> {
+    each: &mut dyn FnMut(usize, Expected) -> Result<(), E>,
+) -> Result<(), E> {
     let steps = |end: fn(&Range<usize>) -> usize| {
         let mut steps: Vec<_> =
             node.names.iter().map(|(span, row)| (end(span), (row.dir, row.name.as_slice()))).collect();
@@ -107,7 +107,7 @@ fn differences(old: &VersionRow, new: &VersionRow, rule: Rule, same_bytes: bool)
 }
 
 /// Tells whether two versions after each other, with no time without a name between them, should be one row.
-pub(super) fn is_same(old: &VersionRow, new: &VersionRow, rule: Rule) -> bool {
+pub(in crate::catalog) fn is_same(old: &VersionRow, new: &VersionRow, rule: Rule) -> bool {
     let same_number = old.row.bytes == new.row.bytes || !new.row.place.holds_a_file();
     let same_bytes = same_number || rule.key == Key::Stamp;
     differences(old, new, rule, same_bytes).is_empty()

@@ -7,13 +7,13 @@
 use super::notes;
 use super::report::{Report, Subject};
 use super::rules::has_text;
-use super::timeline::{Generations, Timeline, common, covers};
 use crate::catalog::Error;
 use crate::catalog::history::{History, Instants, VersionRow, blocks, each_history, history_of};
 use crate::catalog::reader::{self, SourceRow};
 use crate::catalog::rows::{KindNumber, Place};
 use crate::catalog::state::{StateSum, States, Steps};
 use crate::catalog::tables::fork_of;
+use crate::catalog::timeline::{Generations, Timeline, common, covers};
 use crate::model::{EntryName, FOREVER, FileMap, Kind, NodeId};
 use rusqlite::{Connection, OptionalExtension, Rows, params};
 use std::collections::{HashMap, HashSet};

@@ -2,7 +2,7 @@
 //!
 //! Promises: spans are places among the generations of the source; what an unfinished generation wrote is not in it.
 
-use crate::catalog::history::{History, Instants, NameRow, VersionRow};
+use super::history::{History, Instants, NameRow, VersionRow};
 use crate::model::NodeId;
 use std::ops::Range;
 

@@ -1,0 +1,230 @@
+//! Brings a catalog of an older format up to date.
+//!
+//! Promises: the catalog is copied as it is before anything is changed, and the copy is kept; the change is one transaction, so
+//! whoever is killed leaves the catalog in one format or the other. What a generation showed it shows afterwards.
+//!
+//! Only whoever is about to write calls this; a reader never does.
+
+use super::connect::{
+    check_writable, connect, is_there, open_any_writing, open_immutable, remove_with_side_files, sync_folder,
+};
+use super::{CatalogLock, Doing, Error, LockWait, beside, numbers, older, schema};
+use crate::sys::lock;
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+const COPYING: Doing = Doing { with: "copying", inside: "making a copy before the format is changed" };
+
+/// A catalog that was brought up to date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// The format that it had.
+    pub from: i64,
+    /// The format that it has.
+    pub to: i64,
+    /// The catalog as it was.
+    pub copy: PathBuf,
+}
+
+/// Brings the catalog at `path` to the present format; none if it has that already.
+///
+/// A copy of it as it is now is made first, `CATALOG.formatN` beside it, and kept. Cost: the size of the catalog, read and
+/// written.
+///
+/// # Errors
+/// [`Error::Busy`], [`Error::Full`]; as [`super::Writer::open_waiting`] otherwise. Then nothing was changed, and there is
+/// no copy.
+pub fn migrate(path: &Path, how: &LockWait<'_>) -> Result<Option<Migrated>, Error> {
+    if check_writable(path)? == schema::FORMAT {
+        return Ok(None);
+    }
+    let _locked = CatalogLock::acquire(path, how)?;
+    match open_any_writing(path)? {
+        // Somebody else was faster.
+        (_, schema::FORMAT) => Ok(None),
+        (connection, from) => bring_up_to_date(&connection, path, from).map(Some),
+    }
+}
+
+fn bring_up_to_date(connection: &Connection, path: &Path, from: i64) -> Result<Migrated, Error> {
+    let copy = keep_copy(connection, path, from)?;
+    match change_format(connection, path) {
+        Ok(()) => Ok(Migrated { from, to: schema::FORMAT, copy }),
+        Err(e) => {
+            // Nothing has changed: the next try makes its own.
+            let _ = fs::remove_file(&copy);
+            Err(e)
+        }
+    }
+}
+
+/// Copies the catalog as it is to a file beside it that is named after its format, and returns that.
+fn keep_copy(connection: &Connection, path: &Path, format: i64) -> Result<PathBuf, Error> {
+    let io = |e| COPYING.io(path, e);
+    let real = fs::canonicalize(path).map_err(io)?;
+    let owner = fs::metadata(&real).map_err(io)?.uid();
+    let name = format!(".format{format}");
+    // Under another name first: a run that is killed leaves nothing that looks like a copy.
+    let draft = beside(&real, &format!("{name}.new"));
+    remove_with_side_files(&draft).map_err(io)?;
+    let made = copy_to(&draft, owner, connection, path, format).and_then(|()| {
+        let copy = free_name(&beside(&real, &name)).map_err(io)?;
+        fs::rename(&draft, &copy).map_err(io)?;
+        sync_folder(&copy).map_err(|e| {
+            let _ = fs::remove_file(&copy);
+            io(e)
+        })?;
+        Ok(copy)
+    });
+    if made.is_err() {
+        // The error that is told is the first one.
+        let _ = remove_with_side_files(&draft);
+    }
+    made
+}
+
+fn copy_to(draft: &Path, owner: u32, from: &Connection, path: &Path, format: i64) -> Result<(), Error> {
+    let sqlite = |e| COPYING.sqlite(path, e);
+    let io = |e| COPYING.io(path, e);
+    drop(lock::open_private_file(draft, owner).map_err(io)?);
+    let mut copy = connect(draft, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sqlite)?;
+    // It is synced below, once, and removed if anything goes wrong.
+    copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;").map_err(sqlite)?;
+    let step = Backup::new(from, &mut copy).and_then(|backup| backup.step(-1)).map_err(sqlite)?;
+    if step != StepResult::Done {
+        return Err(io(io::ErrorKind::ResourceBusy.into()));
+    }
+    copy.close().map_err(|(_, e)| sqlite(e))?;
+    let copied = open_immutable(draft).map_err(sqlite).and_then(|copy| schema::check(&copy, draft))?;
+    if copied != format {
+        return Err(io(io::Error::other(format!("the copy has format {copied}, not {format}"))));
+    }
+    File::open(draft).and_then(|file| file.sync_all()).map_err(io)
+}
+
+/// Returns `path`, or if that is taken the first of `path.2`, `path.3` ... that is free.
+fn free_name(path: &Path) -> io::Result<PathBuf> {
+    let mut name = path.to_owned();
+    let mut number = 2;
+    while is_there(&name)? {
+        name = beside(path, &format!(".{number}"));
+        number += 1;
+    }
+    Ok(name)
+}
+
+/// Brings an older catalog to [`schema::FORMAT`], views included, in one transaction. One with too large numbers stays as it is.
+fn change_format(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let doing = "bringing the format up to date";
+    let found: i64 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|e| Error::sqlite("reading the format", path, e))?;
+    let steps = usize::try_from(found - 1).ok().and_then(|done| schema::STEPS.get(done..));
+    let Some(steps) = steps else {
+        let found = format!("its format is {found}, and the first is 1");
+        return Err(Error::NotACatalog { path: path.to_owned(), found });
+    };
+    if steps.is_empty() {
+        return Ok(());
+    }
+    check_numbers(connection, path)?;
+    // Tables that others refer to are rebuilt, and views that name them are in the way of that.
+    let begun = connection
+        .execute_batch("PRAGMA foreign_keys = OFF")
+        .and_then(|()| old_views(connection))
+        .and_then(|drop| connection.execute_batch(&format!("BEGIN IMMEDIATE; {drop}")));
+    let migrated = begun.map_err(|e| Error::sqlite(doing, path, e)).and_then(|()| change(connection, path, steps));
+    if migrated.is_err() {
+        // The error that is told is the first one.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    migrated
+}
+
+/// Changes tables and rows by the `steps` that are left, inside a transaction, and ends it.
+fn change(connection: &Connection, path: &Path, steps: &[&str]) -> Result<(), Error> {
+    let sqlite = |e| Error::sqlite("bringing the format up to date", path, e);
+    connection.execute_batch(&format!("{} {}", steps.concat(), schema::VIEWS)).map_err(sqlite)?;
+    older::say_anew(connection).and_then(|()| connection.execute_batch("COMMIT")).map_err(sqlite)
+}
+
+/// Refuses a catalog of an older format whose nodes or views have numbers for which format 5 has no room: they had 40
+/// bits, and the views were not counted.
+fn check_numbers(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let highest = |sql: &str| {
+        connection
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .map_err(|e| Error::sqlite("looking at its numbers", path, e))
+    };
+    // Blocks of 2^16 nodes.
+    numbers::check_node(path, highest("SELECT coalesce(max(block), 0) << 16 FROM node_block")?)?;
+    // Generations are numbered anew above all views, beginning with this one (0005_objects.sql).
+    let views =
+        "SELECT coalesce(max(seq), 0) + (SELECT count(*) FROM generation) FROM sqlite_sequence WHERE name = 'instant'";
+    numbers::check_generation(path, highest(views)?).map(drop)
+}
+
+/// Returns the statements that drop the views of an older format.
+fn old_views(connection: &Connection) -> rusqlite::Result<String> {
+    let mut statement = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'view'")?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    names.map(|name| Ok(format!("DROP VIEW \"{}\"; ", name?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::schema::{BASE, FORMAT, STEPS, create};
+    use super::*;
+
+    #[test]
+    fn a_catalog_of_format_1_is_brought_to_the_present_tables_and_views() {
+        let tables = |c: &Connection| -> Vec<(String, String)> {
+            let mut statement = c
+                .prepare(
+                    "SELECT m.name, x.name FROM sqlite_schema m JOIN pragma_table_info(m.name) x ORDER BY 1, x.cid",
+                )
+                .unwrap();
+            statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?))).unwrap().map(Result::unwrap).collect()
+        };
+        let (old, new) = (Connection::open_in_memory().unwrap(), Connection::open_in_memory().unwrap());
+        old.execute_batch(BASE).unwrap();
+        old.execute_batch("CREATE VIEW gone AS SELECT 1; INSERT INTO store(path) VALUES (x'2f61')").unwrap();
+        create(&new).unwrap();
+        change_format(&old, Path::new("old")).unwrap();
+        assert_eq!(tables(&old), tables(&new));
+        let version = |c: &Connection| c.query_row("PRAGMA user_version", [], |r| r.get::<_, i64>(0)).unwrap();
+        assert_eq!((version(&old), version(&new)), (FORMAT, FORMAT));
+        assert_eq!(old.query_row("SELECT count(*) FROM store", [], |r| r.get::<_, i64>(0)).unwrap(), 1);
+        change_format(&old, Path::new("old")).unwrap();
+    }
+
+    /// They had 40 bits for nodes, and views were not counted.
+    #[test]
+    fn a_catalog_of_format_4_with_numbers_that_are_too_large_is_refused_and_stays_as_it_is() {
+        let cases = [
+            ("INSERT INTO node_block(block, source) VALUES ((1 << 20) - 1, 1)", None),
+            ("INSERT INTO node_block(block, source) VALUES (1 << 20, 1)", Some("nodes, of which there are 2^36")),
+            ("INSERT INTO instant(id, source, at) VALUES ((1 << 26) - 2, 1, 5)", None),
+            (
+                "INSERT INTO instant(id, source, at) VALUES ((1 << 26) - 1, 1, 5)",
+                Some("generations, of which there are 2^26"),
+            ),
+        ];
+        for (sql, expected) in cases {
+            let old = Connection::open_in_memory().unwrap();
+            old.execute_batch(&format!("{BASE} {}", STEPS[..3].concat())).unwrap();
+            let one = "INSERT INTO source(id, name, kind, settings, root, next_node, added_at) VALUES (1, 's', 'nfs', '{}', 65536, 65537, 0); \
+                       INSERT INTO generation(source, taken_at, level, status, first_content) VALUES (1, 5, 'full', 'available', 1)";
+            old.execute_batch(&format!("{one}; {sql}")).unwrap();
+            let refused = change_format(&old, Path::new("old")).err().map(|e| e.to_string());
+            let text = |what| format!("catalog \"old\" has used up the numbers of {what}");
+            assert_eq!(refused, expected.map(text), "{sql}");
+            let version = old.query_row("PRAGMA user_version", [], |r| r.get::<_, i64>(0)).unwrap();
+            assert_eq!(version, if expected.is_some() { 4 } else { FORMAT }, "{sql}");
+        }
+    }
+}
