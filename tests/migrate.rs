@@ -737,3 +737,86 @@ fn a_generation_that_was_not_finished_is_undone_and_can_be_indexed_again() {
         sh(fixtures.dir.path(), "rm -r killed");
     }
 }
+
+/// What happens to a catalog that is damaged in this way.
+enum Fate {
+    /// It is refused, with this text, and stays as it is.
+    Refused(&'static str),
+    /// It is migrated, and this is told of it.
+    Found(&'static str),
+}
+use Fate::{Found, Refused};
+
+const DAMAGE: [(&str, Fate); 14] = [
+    ("DELETE FROM source WHERE name = 'homes'", Refused("a generation is of a source that is not there: generation 1")),
+    (
+        "DELETE FROM generation WHERE taken_at = unixepoch('2026-11-02')",
+        Refused("a copy is of a generation that is not there: copy 2"),
+    ),
+    (
+        "UPDATE disk_layer SET parent = 5 WHERE parent IS NOT NULL",
+        Refused("a layer of a disk rests on one that is not there: source "),
+    ),
+    ("UPDATE disk_layer SET at = at + 7", Refused("a layer of a disk is of a generation that is not there: source ")),
+    ("UPDATE disk_file SET at = at + 7", Refused("a file of a disk is of a generation that is not there: source ")),
+    ("UPDATE disk_volume SET at = at + 7", Refused("a volume of a disk is of a generation that is not there: source ")),
+    (
+        "UPDATE inode SET content = 7 WHERE place = 2",
+        Refused("the bytes of a version are in a generation that is not there: node "),
+    ),
+    ("UPDATE source SET settings = 'no JSON' WHERE name = 'farm'", Refused("malformed JSON")),
+    (
+        "DELETE FROM inode WHERE node = (SELECT node FROM dirent WHERE name = CAST('empty' AS BLOB) LIMIT 1)",
+        Found("versions: \"homes/empty\" as of 2026-11-01T00:00:00Z: no version\n"),
+    ),
+    (
+        "DELETE FROM dirent WHERE name = CAST('same' AS BLOB) AND node = (SELECT min(node) FROM dirent WHERE name = CAST('same' AS BLOB))",
+        Found(
+            "counts: \"homes\" as of 2026-11-01T00:00:00Z: it does not have the names that it says: 26, and 25 are there\n",
+        ),
+    ),
+    (
+        "UPDATE inode SET nlink = 9 WHERE node = (SELECT node FROM dirent WHERE name = CAST('empty' AS BLOB) LIMIT 1)",
+        Found(
+            "links: \"homes/empty\" as of 2026-11-01T00:00:00Z: a link count is not the number of names: 1 names, link count 9\n",
+        ),
+    ),
+    (
+        "DELETE FROM change WHERE at = unixepoch('2026-11-02') AND source = 1",
+        Found("counts: \"homes\" as of 2026-11-02T00:00:00Z: it did not change what it says: "),
+    ),
+    (
+        "DELETE FROM perm WHERE mode & 4095 = 2541",
+        Found("references: \"homes/setuid\" as of 2026-11-01T00:00:00Z: its owner and mode are not there: perm "),
+    ),
+    (
+        "UPDATE dirent SET died = died - 1 WHERE died < 253402300799 AND name = CAST('comes' AS BLOB)",
+        Found("spans: \"homes/comes\" as of "),
+    ),
+];
+
+#[test]
+fn a_damaged_old_catalog_is_refused_or_what_is_wrong_with_it_is_told() {
+    let fixtures = Fixtures::new();
+    for (sql, fate) in &DAMAGE {
+        fs::write(fixtures.path("damage.sql"), sql).unwrap();
+        sh(
+            fixtures.dir.path(),
+            "rm -rf hurt; mkdir hurt; cp 4/catalog.db hurt; sqlite3 hurt/catalog.db < damage.sql; ! cmp -s 4/catalog.db hurt/catalog.db",
+        );
+        let before = dump(&fixtures, "hurt/catalog.db");
+        match fate {
+            Refused(why) => {
+                let text = fixtures.run("hurt", 2, &["migrate"]);
+                assert!(text.contains(why), "{sql}: {text}");
+                assert!(dump(&fixtures, "hurt/catalog.db") == before, "{sql}");
+                assert!(!fixtures.path("hurt/catalog.db.format4").exists(), "{sql}");
+            }
+            Found(what) => {
+                let text = fixtures.run("hurt", 1, &["migrate"]);
+                assert!(text.contains(what), "{sql}: {text}");
+                assert!(dump(&fixtures, "hurt/catalog.db.format4") == before, "{sql}");
+            }
+        }
+    }
+}

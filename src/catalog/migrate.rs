@@ -1,7 +1,8 @@
 //! Brings a catalog of an older format up to date.
 //!
 //! Promises: the catalog is copied as it is before anything is changed, and the copy is kept; the change is one transaction, so
-//! whoever is killed leaves the catalog in one format or the other. What a generation showed it shows afterwards.
+//! whoever is killed leaves the catalog in one format or the other. What a generation showed it shows afterwards. Rows that
+//! would be lost are refused, with the first of them; what else is wrong is there afterwards for the check to find.
 //!
 //! Only whoever is about to write calls this; a reader never does.
 
@@ -11,7 +12,7 @@ use super::connect::{
 use super::{CatalogLock, Doing, Error, LockWait, beside, numbers, older, schema};
 use crate::sys::lock;
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -36,7 +37,7 @@ pub struct Migrated {
 /// written.
 ///
 /// # Errors
-/// [`Error::Busy`], [`Error::Full`]; as [`super::Writer::open_waiting`] otherwise. Then nothing was changed, and there is
+/// [`Error::Busy`], [`Error::Full`]; [`Error::Torn`] if rows would be lost; as [`super::Writer::open_waiting`] otherwise. Then nothing was changed, and there is
 /// no copy.
 pub fn migrate(path: &Path, how: &LockWait<'_>) -> Result<Option<Migrated>, Error> {
     if check_writable(path)? == schema::FORMAT {
@@ -148,8 +149,63 @@ fn change_format(connection: &Connection, path: &Path) -> Result<(), Error> {
 /// Changes tables and rows by the `steps` that are left, inside a transaction, and ends it.
 fn change(connection: &Connection, path: &Path, steps: &[&str]) -> Result<(), Error> {
     let sqlite = |e| Error::sqlite("bringing the format up to date", path, e);
-    connection.execute_batch(&format!("{} {}", steps.concat(), schema::VIEWS)).map_err(sqlite)?;
+    let Some((last, before)) = steps.split_last() else { return Ok(()) };
+    connection.execute_batch(&before.concat()).map_err(sqlite)?;
+    check_rows(connection, path)?;
+    connection.execute_batch(&format!("{last} {}", schema::VIEWS)).map_err(sqlite)?;
     older::say_anew(connection).and_then(|()| connection.execute_batch("COMMIT")).map_err(sqlite)
+}
+
+/// What is wrong with rows of format 4, and the query that finds them: their texts.
+///
+/// These are the rows that [`schema::STEPS`] would lose, as they belong to nothing or refer to what is not there; all else that can be wrong is still there
+/// afterwards, for the check to find.
+const TORN: [(&str, &str); 7] = [
+    (
+        "a generation is of a source that is not there",
+        "SELECT 'generation ' || g.id FROM generation g WHERE NOT EXISTS (SELECT 1 FROM source s WHERE s.id = g.source)",
+    ),
+    (
+        "a copy is of a generation that is not there",
+        "SELECT 'copy ' || c.id FROM copy c WHERE NOT EXISTS (SELECT 1 FROM generation g WHERE g.id = c.generation)",
+    ),
+    (
+        "a layer of a disk is of a generation that is not there",
+        "SELECT 'source ' || l.source || ', at ' || l.at FROM disk_layer l \
+          WHERE NOT EXISTS (SELECT 1 FROM generation g WHERE g.source = l.source AND g.taken_at = l.at)",
+    ),
+    (
+        "a layer of a disk rests on one that is not there",
+        "SELECT 'source ' || l.source || ', at ' || l.at || ', parent ' || l.parent FROM disk_layer l WHERE l.parent IS NOT NULL \
+            AND NOT EXISTS (SELECT 1 FROM disk_layer p WHERE p.source = l.source AND p.at = l.parent)",
+    ),
+    (
+        "a file of a disk is of a generation that is not there",
+        "SELECT 'source ' || f.source || ', at ' || f.at FROM disk_file f \
+          WHERE NOT EXISTS (SELECT 1 FROM generation g WHERE g.source = f.source AND g.taken_at = f.at)",
+    ),
+    (
+        "a volume of a disk is of a generation that is not there",
+        "SELECT 'source ' || v.source || ', at ' || v.at FROM disk_volume v \
+          WHERE NOT EXISTS (SELECT 1 FROM generation g WHERE g.source = v.source AND g.taken_at = v.at)",
+    ),
+    (
+        "the bytes of a version are in a generation that is not there",
+        "SELECT 'node ' || i.node || ', born ' || i.born || ', bytes of ' || coalesce(i.content, 'none') FROM inode i WHERE i.place = 2 \
+            AND NOT EXISTS (SELECT 1 FROM node_block b JOIN generation g ON g.source = b.source AND g.taken_at = i.content \
+                             WHERE b.block = i.node >> 16)",
+    ),
+];
+
+/// Refuses a catalog with rows that would be lost.
+fn check_rows(connection: &Connection, path: &Path) -> Result<(), Error> {
+    for (what, sql) in TORN {
+        let found = connection.query_row(&format!("{sql} LIMIT 1"), [], |row| row.get(0)).optional();
+        if let Some(detail) = found.map_err(|e| Error::sqlite("looking at its rows", path, e))? {
+            return Err(Error::Torn { path: path.to_owned(), what, detail });
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a catalog of an older format whose nodes or views have numbers for which format 5 has no room: they had 40

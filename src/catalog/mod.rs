@@ -200,6 +200,16 @@ pub enum Error {
         /// How many bits they have.
         bits: u32,
     },
+    /// An older catalog has rows that would be lost where it is brought up to date.
+    #[error("catalog {path:?} cannot be brought up to date: {what}: {detail}")]
+    Torn {
+        /// The catalog.
+        path: PathBuf,
+        /// What is wrong with the rows.
+        what: &'static str,
+        /// The first of them.
+        detail: String,
+    },
     /// The disk is full.
     #[error("{doing} in catalog {path:?}: the disk is full")]
     Full {
@@ -284,6 +294,9 @@ impl Hinted for Error {
             Self::NoSuchGeneration { .. } => "asof generations NAME lists them",
             Self::Unproved { .. } => "nothing of it was kept; the copy is untouched: please report this",
             Self::NumbersUsedUp { .. } => "nothing was changed; a new catalog over the same copies begins anew",
+            Self::Torn { .. } => {
+                "nothing was changed; put back a backup of it, or begin a new catalog over the same copies"
+            }
             Self::NoVersion { .. } | Self::Contradiction { .. } => "asof check finds all that is wrong in the catalog",
             Self::Full { .. } => "nothing that was published is lost; make room and run it again",
             Self::Io { .. } | Self::SourceName { .. } | Self::Spent { .. } | Self::Refused(_) | Self::Sqlite { .. } => {

@@ -6,8 +6,10 @@ use super::report::{Failure, Outcome};
 use crate::catalog::FORMAT;
 
 pub(super) fn run(world: &World) -> Result<Outcome, Failure> {
-    if world.bring_up_to_date("migrate")?.is_none() {
-        eprintln!("the catalog {:?} has format {FORMAT} already", world.catalog);
+    match world.bring_up_to_date("migrate")? {
+        None => eprintln!("the catalog {:?} has format {FORMAT} already", world.catalog),
+        Some(0) => {}
+        Some(_) => return Ok(Outcome::WithFindings),
     }
     Ok(Outcome::Done)
 }

@@ -2,8 +2,9 @@
 //!
 //! Promises: the environment is read here, once; a verb finds the same catalog and zone however often it asks.
 
+use super::output::counted;
 use super::report::Failure;
-use crate::catalog::{LockWait, Migrated, Reader, SourceLock, SourceRow, Writer, migrate};
+use crate::catalog::{Checking, LockWait, Migrated, Reader, SourceLock, SourceRow, Writer, migrate};
 use crate::clock::{self, Clock};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -80,15 +81,27 @@ impl World {
         }
     }
 
-    pub(super) fn bring_up_to_date(&self, verb: &str) -> Result<Option<Migrated>, Failure> {
-        let migrated = migrate(&self.catalog, &self.lock_wait(verb))?;
-        if let Some(Migrated { from, to, copy }) = &migrated {
-            eprintln!(
-                "brought the catalog {:?} from format {from} to {to}; as it was it is kept in {copy:?}",
-                self.catalog
-            );
+    /// Brings a catalog of an older format up to date, and checks it then; returns how much is wrong in it, none if it was of this
+    /// format.
+    pub(super) fn bring_up_to_date(&self, verb: &str) -> Result<Option<u64>, Failure> {
+        let Some(Migrated { from, to, copy }) = migrate(&self.catalog, &self.lock_wait(verb))? else {
+            return Ok(None);
+        };
+        eprintln!(
+            "brought the catalog {:?} from format {from} to {to}; as it was it is kept in {copy:?}",
+            self.catalog
+        );
+        let checked = self.reader()?.check(false, &mut |what| {
+            if let Checking::Found(violation) = what {
+                eprintln!("{violation}");
+            }
+        })?;
+        checked.untold.iter().for_each(|(check, what, count)| eprintln!("{check}: {what}: {count} more"));
+        if checked.violations > 0 {
+            let violations = counted(checked.violations, "violation");
+            eprintln!("{violations} in the catalog, from before: what they are about may not be what was backed up");
         }
-        Ok(migrated)
+        Ok(Some(checked.violations))
     }
 
     pub(super) fn lock_wait<'w>(&self, verb: &'w str) -> LockWait<'w> {
