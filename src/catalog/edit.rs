@@ -20,7 +20,7 @@
 use super::disks::{DiskRow, VolumeRow};
 use super::draft::Draft;
 use super::notes::{self, ChangeOps};
-use super::rows::{KindNumber, NodeRow};
+use super::rows::{KindNumber, NodeRow, Place};
 use super::tables::{self, NameRow, Slot};
 use super::{Error, GenerationWriter, SourceRow};
 use crate::model::{
@@ -336,6 +336,26 @@ impl GenerationWriter<'_> {
             return self.noted_aside(done);
         }
         let (bytes, seen_at) = (self.sequence, self.now);
+        self.write("recording a digest", |c| insert_digest(c, node, bytes, digest, seen_at))?;
+        self.wrote(1)
+    }
+
+    /// Tells whether nobody has read the bytes of `version` of `node`, where digests tell whether bytes are the same: a program
+    /// of an older format, which compared bytes with each other, wrote it.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn lacks_digest(&self, node: NodeId, version: &NodeRow) -> Result<bool, Error> {
+        let is_wanted = self.needs_digests() && version.place == Place::OwnPath;
+        Ok(is_wanted && self.sql("looking for a digest", |c| notes::digest(c, node, version.bytes))?.is_none())
+    }
+
+    /// Records the digest of the bytes of `version` of `node`, which another generation wrote.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn add_digest(&mut self, node: NodeId, version: &NodeRow, digest: &[u8; 32]) -> Result<(), Error> {
+        let (bytes, seen_at) = (version.bytes, self.now);
         self.write("recording a digest", |c| insert_digest(c, node, bytes, digest, seen_at))?;
         self.wrote(1)
     }

@@ -350,13 +350,32 @@ impl GenerationWriter<'_> {
     /// # Errors
     /// [`Error::Contradiction`] if directories form a loop.
     pub fn current_path(&self, node: NodeId) -> Result<Option<RelPath>, Error> {
+        self.path_by(node, self.at, |node| self.current_names(node))
+    }
+
+    /// Returns the path of `node` as of the previous generation, the first one if it has several; none if it has no name then.
+    ///
+    /// **Cost:** one query a level.
+    ///
+    /// # Errors
+    /// As [`GenerationWriter::current_path`].
+    pub fn previous_path(&self, node: NodeId) -> Result<Option<RelPath>, Error> {
+        self.path_by(node, self.previous.unwrap_or(self.at), |node| self.previous_names(node))
+    }
+
+    fn path_by(
+        &self,
+        node: NodeId,
+        at: Time,
+        names_of: impl Fn(NodeId) -> Result<Vec<(NodeId, EntryName)>, Error>,
+    ) -> Result<Option<RelPath>, Error> {
         let mut names = Vec::new();
         let mut here = node;
         while here != self.root {
-            let Some((parent, name)) = self.current_names(here)?.into_iter().next() else { return Ok(None) };
+            let Some((parent, name)) = names_of(here)?.into_iter().next() else { return Ok(None) };
             if names.len() == reader::DEPTH_MAX {
                 let (path, what) = (self.path.to_owned(), "a loop among the directories");
-                return Err(Error::Contradiction { path, what, node, at: self.at });
+                return Err(Error::Contradiction { path, what, node, at });
             }
             names.push(name);
             here = parent;

@@ -58,8 +58,14 @@ struct Kept {
     written: Written,
 }
 
-/// Returns the digest of what a path holds in the copy.
-pub(super) type Digest<'m> = dyn Fn(&RelPath) -> std::io::Result<[u8; 32]> + 'm;
+/// Reads bytes, where digests decide what is the same.
+#[derive(Clone, Copy)]
+pub(super) struct Digests<'m> {
+    /// Returns the digest of what a path holds in the copy.
+    pub(super) now: &'m dyn Fn(&RelPath) -> std::io::Result<[u8; 32]>,
+    /// Returns the digest of what a path holds in the copy of the generation before, if that is still this version.
+    pub(super) before: &'m dyn Fn(&RelPath, &NodeRow) -> Option<[u8; 32]>,
+}
 
 /// The state of one merge.
 pub(super) struct Merge<'m, 'w> {
@@ -69,7 +75,7 @@ pub(super) struct Merge<'m, 'w> {
     /// Takes the bytes of files, where they are not in a copy already.
     keep: Option<&'m mut dyn Keep>,
     /// Asked about every file, where digests decide what is the same.
-    digest: Option<&'m Digest<'m>>,
+    digests: Option<Digests<'m>>,
     /// The directory that is being merged.
     path: RelPath,
     /// The file system of the copy's root.
@@ -96,7 +102,7 @@ impl<'m, 'w> Merge<'m, 'w> {
     pub(super) fn new(
         writer: &'m mut GenerationWriter<'w>,
         by_inode: bool,
-        digest: Option<&'m Digest<'m>>,
+        digests: Option<Digests<'m>>,
         keep: Option<&'m mut dyn Keep>,
         monitor: &'m dyn Monitor,
     ) -> Self {
@@ -104,7 +110,7 @@ impl<'m, 'w> Merge<'m, 'w> {
             writer,
             by_inode,
             keep,
-            digest,
+            digests,
             path: RelPath::root(),
             device: 0,
             monitor,
@@ -317,7 +323,10 @@ impl<'m, 'w> Merge<'m, 'w> {
         let mut row = self.writer.encode(&entry.attrs, entry.unreadable, base.as_ref())?;
         row.nlink = nlink;
         row.place = kept.place.unwrap_or(row.place);
-        let written = if kind == Kind::File { self.written(&entry.name, kept.written) } else { Written::No };
+        let written = match kind {
+            Kind::File => self.written((node, base.as_ref()), &entry.name, kept.written)?,
+            _ => Written::No,
+        };
         self.writer.put(node, base.as_ref(), row, written)?;
         if linked {
             self.links.insert(entry.key, Link { node, names: 1 });
@@ -326,16 +335,30 @@ impl<'m, 'w> Merge<'m, 'w> {
     }
 
     /// Returns what is known of a file's bytes: where digests decide, the digest; one that cannot be read equals nothing.
-    fn written(&self, name: &EntryName, told: Written) -> Written {
-        let Some(digest) = self.digest else { return told };
+    fn written(
+        &mut self,
+        (node, base): (NodeId, Option<&NodeRow>),
+        name: &EntryName,
+        told: Written,
+    ) -> Result<Written, Error> {
+        let Some(digests) = self.digests else { return Ok(told) };
         let path = self.path.join(name);
-        match digest(&path) {
-            Ok(digest) => Written::Digest(digest),
+        let digest = match (digests.now)(&path) {
+            Ok(digest) => digest,
             Err(e) => {
                 self.monitor.warn(&format!("counted as changed, cannot read \"{path}\": {e}"));
-                Written::Yes
+                return Ok(Written::Yes);
             }
+        };
+        // A program of an older format wrote none down.
+        if let Some(base) = base
+            && self.writer.lacks_digest(node, base)?
+            && let Some(path) = self.writer.previous_path(node)?
+            && let Some(before) = (digests.before)(&path, base)
+        {
+            self.writer.add_digest(node, base, &before)?;
         }
+        Ok(Written::Digest(digest))
     }
 
     /// Tells whether the inode number of an entry tells who it is.

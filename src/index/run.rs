@@ -6,15 +6,17 @@
 use super::Error;
 use super::changes::Apply;
 use super::keep::{FileToKeep, Keep, UNKNOWN_ORIGIN};
-use super::merge::{Digest, Merge};
+use super::merge::{Digests, Merge};
 use super::watch::Watch;
-use crate::catalog::{Counts, GenerationWriter, NewGeneration, Place, SourceRow, Writer};
+use crate::catalog::{Counts, GenerationWriter, NewGeneration, NodeRow, Place, SourceRow, Writer};
 use crate::clock::Clock;
-use crate::model::{Changes, FileKey, Level, Listing, RelPath, Scan, Time, Walked};
+use crate::model::{Changes, FileKey, Level, Listing, RelPath, Scan, Time, Timestamp, Walked};
 use crate::monitor::Monitor;
 use crate::source::{Found, Source};
+use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -73,10 +75,12 @@ pub fn index_copy(
         again: copy.again,
     };
     let mut generation = writer.begin(&new)?;
-    let digest = |path: &RelPath| reader.digest(&copy.found.path, path);
-    let digest = generation.needs_digests().then_some(&digest as &Digest<'_>);
+    let now = |path: &RelPath| reader.digest(&copy.found.path, path);
+    let copy_before = if generation.needs_digests() { generation.previous_copy()? } else { None };
+    let before = |path: &RelPath, version: &NodeRow| digest_of(reader, copy_before.as_deref()?, path, version);
+    let digests = generation.needs_digests().then_some(Digests { now: &now, before: &before });
     let mut watch = Watch::default();
-    let merge = Merge::new(&mut generation, copy.source.rule.by_inode, digest, None, monitor);
+    let merge = Merge::new(&mut generation, copy.source.rule.by_inode, digests, None, monitor);
     let merged = merge_all(merge, |each| {
         reader.scan(copy.found, &mut |walked| {
             if let Walked::Listing(listing) = &walked {
@@ -95,6 +99,19 @@ pub fn index_copy(
     }
     let settled = seen.is_some_and(|seen| seen.settled);
     Ok(Done { unstable, settled, ..end(generation, walked, started)? })
+}
+
+/// Returns the digest of what `path` holds in an older copy, if that has the size and mtime of `version`.
+fn digest_of(reader: &dyn Source, copy: &Path, path: &RelPath, version: &NodeRow) -> Option<[u8; 32]> {
+    let is_still = || {
+        let found = std::fs::symlink_metadata(copy.join(OsStr::from_bytes(path.as_bytes()))).ok()?;
+        let mtime = Timestamp { seconds: found.mtime(), nanos: found.mtime_nsec() as u32 };
+        (found.is_file() && found.size() == version.size_bytes && mtime == version.mtime).then_some(())
+    };
+    is_still()?;
+    let digest = reader.digest(copy, path).ok()?;
+    // Nobody changed it meanwhile.
+    is_still().map(|()| digest)
 }
 
 /// Publishes what was written, or removes it. `written`: the entries that a full walk saw.
