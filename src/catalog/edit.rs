@@ -145,6 +145,7 @@ impl GenerationWriter<'_> {
             let done = draft.point(dir, name, Some((node, kind)));
             return self.noted_aside(done);
         }
+        self.count_running(|running, c| running.link(c, (dir, name), node, kind.0))?;
         let slot = Slot { dir, name: name.as_bytes() };
         let (at, hot, previous, source) = (self.at, self.hot.contains(&dir.0), self.previous, self.source);
         let back = self.write("adding a name", |c| {
@@ -185,6 +186,7 @@ impl GenerationWriter<'_> {
             self.noted_aside(done)?;
             return Ok(Some((node, kind)));
         }
+        self.count_running(|running, c| running.make_odd(c, node))?;
         let slot = Slot { dir, name: name.as_bytes() };
         let (at, hot, source) = (self.at, self.hot.contains(&dir.0), self.source);
         let taken_back = self.write("closing a name", |c| {
@@ -317,6 +319,7 @@ impl GenerationWriter<'_> {
             let done = draft.put(node, &row);
             return self.noted_aside(done);
         }
+        self.count_running(|running, c| running.put(c, node, &row))?;
         self.write("writing attributes", |c| {
             if xattrs {
                 tables::put_xattr_node(c, node)?;

@@ -15,6 +15,7 @@ use super::intern::Interned;
 use super::lock::{Busy, CatalogLock, CatalogLockFile, LockWait, Locking};
 use super::notes::Subject;
 use super::numbers::{check_generation, check_node};
+use super::running::Running;
 use super::state::{self, StateSum, States};
 use super::tables::BLOCK_BITS;
 use super::{Error, connect, interval, proof, reader, tables};
@@ -276,6 +277,7 @@ impl Writer {
             resume: None,
             walked: None,
             ctimes_count: true,
+            running: (is_append && previous.is_none()).then(|| Running::new(&self.path, new.source.root, new.at)),
             ended: false,
         })
     }
@@ -417,6 +419,8 @@ pub struct GenerationWriter<'w> {
     pub(super) resume: Option<(Scan, String)>,
     pub(super) walked: Option<SeenCopy>,
     pub(super) ctimes_count: bool,
+    /// The state hash so far, of a first generation that is written as it is told.
+    pub(super) running: Option<Running>,
     ended: bool,
 }
 
@@ -431,6 +435,19 @@ impl GenerationWriter<'_> {
             self.spent.set(true);
             Error::sqlite(doing, self.path, e)
         })
+    }
+
+    /// Lets the running state see an edit that is about to be written.
+    pub(super) fn count_running(
+        &mut self,
+        see: impl FnOnce(&mut Running, &Connection) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let seen = see(running, self.connection);
+        if !running.is_worth_it() {
+            self.running = None;
+        }
+        seen.inspect_err(|_| self.spent.set(true))
     }
 
     /// Writes, inside the transaction of the present chunk.
@@ -508,6 +525,9 @@ impl GenerationWriter<'_> {
         }
         let node = check_node(self.path, self.next_node)?;
         self.next_node += 1;
+        if let Some(running) = &mut self.running {
+            running.numbered(node);
+        }
         Ok(node)
     }
 
@@ -739,7 +759,10 @@ impl GenerationWriter<'_> {
     }
 
     /// Returns the state of this generation: that of the one before it, and what is noted as changed.
-    fn state(&self) -> Result<StateSum, Error> {
+    fn state(&mut self) -> Result<StateSum, Error> {
+        if let Some(running) = self.running.take() {
+            return running.end(self.connection).inspect_err(|_| self.spent.set(true));
+        }
         let mut states = States::new(self.path);
         let (subject, at) = (self.subject, self.at);
         let before = match self.previous {

@@ -33,6 +33,7 @@ mod query;
 mod reader;
 mod registry;
 mod rows;
+mod running;
 mod schema;
 mod sources;
 mod state;

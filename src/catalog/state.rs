@@ -328,8 +328,13 @@ impl States {
         self.each_shown(c, (node, root), at, &mut |digest| sum.add(digest))
     }
 
+    /// Does the same as [`States::rights`], for who goes on with the error of a catalog.
+    pub(super) fn rights_of(&mut self, c: &Connection, id: i64) -> Result<Option<Rights>, Error> {
+        self.rights(c, id).map_err(|e| self.error("counting a state", e))
+    }
+
     /// Calls `each` with what every name of `node` adds to the state at `at`.
-    fn each_shown(
+    pub(super) fn each_shown(
         &mut self,
         c: &Connection,
         (node, root): (NodeId, NodeId),
