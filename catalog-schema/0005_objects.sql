@@ -296,6 +296,61 @@ CREATE TABLE doubt(
   PRIMARY KEY(node, born)
 ) STRICT, WITHOUT ROWID;
 
+-- Names that a generation has of the one before, because it could not list their directory: nobody saw them. Each is a row of `dirent` too.
+CREATE TABLE kept(
+  parent  INTEGER NOT NULL,
+  name    BLOB NOT NULL,
+  born    INTEGER NOT NULL,
+  died    INTEGER NOT NULL,
+  PRIMARY KEY(parent, name, born)
+) STRICT, WITHOUT ROWID;
+
+-- What a catalog of format 4 tells of doubts: directories whose version says that they could not be listed, at each generation at which
+-- they live; and as kept the names in them, and below those, that are older than the generation and whose node got no version there: what
+-- was seen in such a directory and did not change cannot be told from the rest.
+CREATE TABLE step_5 AS
+  SELECT source, taken_at AS at, row_number() OVER (PARTITION BY source ORDER BY taken_at) AS number,
+         lead(taken_at, 1, 253402300799) OVER (PARTITION BY source ORDER BY taken_at) AS next
+    FROM generation;
+CREATE TABLE lost_5 AS
+  SELECT i.node AS node, t.at AS at, t.number AS number, t.next AS next
+    FROM inode i
+    JOIN perm p ON p.id = i.perm AND (p.mode & 61440) = 16384
+    JOIN node_block b ON b.block = i.node >> 16
+    JOIN step_5 t ON t.source = b.source AND t.at >= i.born
+   WHERE i.place = 9
+     AND NOT EXISTS (SELECT 1 FROM inode v WHERE v.node = i.node AND v.born > i.born AND v.born <= t.at)
+     AND (EXISTS (SELECT 1 FROM source s WHERE s.root = i.node)
+          OR EXISTS (SELECT 1 FROM dirent d INDEXED BY dirent_node WHERE d.node = i.node AND d.born <= t.at AND d.died > t.at));
+INSERT INTO doubt(node, born, died, subtree, reason)
+  SELECT node, min(at), max(next), 0, 'it could not be read when it was indexed'
+    FROM (SELECT node, at, next, number - row_number() OVER (PARTITION BY node ORDER BY number) AS island FROM lost_5)
+   GROUP BY node, island;
+CREATE TABLE kept_5 AS
+  WITH RECURSIVE unseen(at, number, next, parent, name, node, kind) AS (
+    SELECT l.at, l.number, l.next, d.parent, d.name, d.node, d.kind
+      FROM lost_5 l JOIN dirent d ON d.parent = l.node AND d.born < l.at AND d.died > l.at
+     WHERE NOT EXISTS (SELECT 1 FROM inode v WHERE v.node = d.node AND v.born = l.at)
+    UNION
+    SELECT u.at, u.number, u.next, d.parent, d.name, d.node, d.kind
+      FROM unseen u JOIN dirent d ON d.parent = u.node AND d.born < u.at AND d.died > u.at
+     WHERE u.kind = 1
+       AND NOT EXISTS (SELECT 1 FROM inode v WHERE v.node = d.node AND v.born = u.at))
+  SELECT * FROM unseen;
+CREATE INDEX kept_5_name ON kept_5(parent, name, at);
+-- Links were counted with all names, so what has a name that was seen has none that is kept.
+DELETE FROM kept_5
+ WHERE EXISTS (SELECT 1 FROM dirent d INDEXED BY dirent_node
+                WHERE d.node = kept_5.node AND d.born <= kept_5.at AND d.died > kept_5.at
+                  AND NOT EXISTS (SELECT 1 FROM kept_5 k WHERE k.parent = d.parent AND k.name = d.name AND k.at = kept_5.at));
+INSERT INTO kept(parent, name, born, died)
+  SELECT parent, name, min(at), max(next)
+    FROM (SELECT parent, name, at, next, number - row_number() OVER (PARTITION BY parent, name ORDER BY number) AS island FROM kept_5)
+   GROUP BY parent, name, island;
+DROP TABLE kept_5;
+DROP TABLE lost_5;
+DROP TABLE step_5;
+
 -- Labels of generations that stay, whatever a rule says.
 CREATE TABLE pin(
   source INTEGER NOT NULL,

@@ -81,6 +81,7 @@ SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch')
        CASE WHEN i.place = 4 THEN (SELECT coalesce((SELECT text FROM odd_name o WHERE o.name = t.bytes), CAST(t.bytes AS TEXT))
                                      FROM content t WHERE t.id = i.content) END AS link_target,
        i.place = 9 OR p.xattr = -1 AS unreadable,
+       EXISTS (SELECT 1 FROM kept k WHERE k.parent = d.parent AND k.name = d.name AND k.born <= g.taken_at AND k.died > g.taken_at) AS unknown,
        strftime('%Y-%m-%dT%H:%M:%SZ', max(i.born, (SELECT min(o.taken_at) FROM generation o WHERE o.source = s.id AND o.status = 'published')),
                 'unixepoch') AS version_since,
        d.node AS node, d.parent AS parent

@@ -560,6 +560,26 @@ const DAMAGES: &[Damage] = &[
         "spans: \"homes/alice\" as of 2026-11-01T00:00:05Z: a doubt begins or ends at no generation: from 1793491205 to 253402300799",
     ),
     damage(
+        "INSERT INTO kept VALUES (65537, x'61', 1793491205, 253402300799)",
+        "spans: \"homes/alice\" as of 2026-11-01T00:00:05Z: a name begins or ends to be kept at no generation: from 1793491205 to 253402300799",
+    ),
+    damage(
+        "INSERT INTO kept VALUES (65537, x'61', 1793491200, 1793577600), (65537, x'61', 1793577600, 253402300799)",
+        "doubts: \"homes/alice\" as of 2026-11-02T00:00:00Z: two rows of a doubt or a kept name that are one, or hold at once: born 1793491200 and 1793577600",
+    ),
+    damage(
+        "INSERT INTO kept VALUES (99, x'61', 1793491200, 253402300799)",
+        "references: a kept name of a directory that is not there: node 99",
+    ),
+    deep(
+        "INSERT INTO kept VALUES (65536, CAST('alice' AS BLOB), 1793577600, 253402300799)",
+        "doubts: \"homes/alice\" as of 2026-11-02T00:00:00Z: kept, and the generation before has no such name in doubt",
+    ),
+    deep(
+        "INSERT INTO kept VALUES (65536, x'61', 1793577600, 253402300799)",
+        "doubts: \"homes/a\" as of 2026-11-02T00:00:00Z: kept, and not there",
+    ),
+    damage(
         "UPDATE identity SET node = 65537 WHERE inode = 5",
         "references: \"web/node 65537\": an identity of a node that is not there, or is another source's: inode number 5",
     ),

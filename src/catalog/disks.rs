@@ -3,8 +3,10 @@
 //! Promises: a layer comes back only whole, with all that it rests on, or not at all; a chain of parents ends. Knows no
 //! image format and no file system.
 
+use super::doubt;
 use super::generation::Ids;
 use super::rows::{NODE_COLUMN_COUNT, NODE_COLUMNS, NodeRow};
+use super::tables::{self, Slot};
 use super::{Error, GenerationWriter, Place, Reader, Writer};
 use crate::model::{
     Extent, FileKey, FileMap, GenerationId, ImageFile, Layer, NodeId, ObjectId, SourceId, Time, Timestamp,
@@ -319,6 +321,25 @@ impl GenerationWriter<'_> {
                 each(NodeId(row.get(0)?), version, map_of(&version, stored.as_deref())?);
             }
             Ok(())
+        })
+    }
+
+    /// Returns the nodes of which the previous generation saw no name, and has those of the one before it; with their versions.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn previous_unknown(&self) -> Result<Vec<(NodeId, NodeRow)>, Error> {
+        let (Some(previous), true) = (self.previous, self.base_has_doubts) else { return Ok(Vec::new()) };
+        self.sql("reading what was not seen", |c| {
+            let mut nodes = std::collections::BTreeMap::new();
+            for (dir, name) in doubt::kept_at(c, self.source, previous)? {
+                if let Some(row) = tables::lookup(c, Slot { dir, name: &name }, previous)?
+                    && let Some(version) = tables::version_at(c, row.node, previous)?
+                {
+                    nodes.insert(row.node, version);
+                }
+            }
+            Ok(nodes.into_iter().collect())
         })
     }
 

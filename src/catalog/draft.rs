@@ -112,6 +112,14 @@ impl Draft {
             .optional()
     }
 
+    /// Takes back what was said of a node.
+    pub(super) fn take_back(&self, node: NodeId) -> rusqlite::Result<()> {
+        for table in ["inode", "digest"] {
+            self.connection.execute(&format!("DELETE FROM {table} WHERE node = ?1"), [node.0])?;
+        }
+        self.wrote()
+    }
+
     pub(super) fn identify(&self, inode: i64, born_ns: i64, node: NodeId) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached("INSERT OR REPLACE INTO identity(inode, born_ns, node) VALUES (?1, ?2, ?3)")?

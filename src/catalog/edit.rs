@@ -6,6 +6,7 @@
 //! | `unlink(dir, name)` | the name is there | the name is free |
 //! | `put(node, base, version)` | `base` is what the node is at the base, if it lives there | the node is this version |
 //! | `identify(key, node)` | | the source knows the node by this key, for ever |
+//! | `doubt(dir, reason)`, `saw(dir, name)` | `dir` was seen | what the base has in it and nobody saw is kept as unknown |
 //! | `report(finding)` | | the finding is one of this generation |
 //! | `hold(disk)`, `add_volume` | | the object holds this layer |
 //! | `resume(scan, state)` | | the next generation goes on from there |
@@ -83,8 +84,6 @@ pub(super) struct Ledger {
     pub(super) again: BTreeSet<NodeId>,
     /// Directories that got a name.
     pub(super) parents: HashSet<NodeId>,
-    /// Whether names are kept that nobody saw.
-    pub(super) keeps_unknown: bool,
     /// Bytes of regular files that there are more than at the base.
     pub(super) size_bytes: i64,
     /// Directories that lost a name.
@@ -141,6 +140,7 @@ impl GenerationWriter<'_> {
     pub fn link(&mut self, dir: NodeId, name: &EntryName, node: NodeId, kind: Kind) -> Result<(), Error> {
         let kind = KindNumber(kind);
         self.ledger.linked(dir, node);
+        self.saw(dir, name)?;
         if let Mode::Aside(draft) = &self.mode {
             let done = draft.point(dir, name, Some((node, kind)));
             return self.noted_aside(done);
@@ -213,6 +213,7 @@ impl GenerationWriter<'_> {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn bury(&mut self) -> Result<(), Error> {
+        self.keep_unseen()?;
         while let Some(dir) = self.ledger.lost.pop() {
             if self.has_name(dir)? {
                 continue;
@@ -234,7 +235,7 @@ impl GenerationWriter<'_> {
         nodes.sort_unstable();
         nodes.dedup();
         for node in nodes {
-            let names = self.current_names(node)?.len();
+            let names = self.seen_names(node)?;
             let Some(row) = self.current_version(node)? else { continue };
             let nlink = u32::try_from(names).unwrap_or(u32::MAX);
             // That of a directory is not its names.
@@ -452,11 +453,6 @@ impl GenerationWriter<'_> {
     /// Says that the ctimes of this generation are those of a copy, though the source's files have their own.
     pub fn leave_ctimes(&mut self) {
         self.ctimes_count = false;
-    }
-
-    /// Says that names are kept as the base has them, though nobody could see whether they are there.
-    pub fn keep_unknown(&mut self) {
-        self.ledger.keeps_unknown = true;
     }
 
     fn compares(&self) -> Rule {

@@ -7,15 +7,18 @@
 //! Promises: what every other generation shows stays as it was, and rows are as if `g` had never been. Cost: what `g` changed (of the
 //! oldest: what `n` changed), and one row for each version that others read from its object. One transaction, which is the caller's.
 
-use super::generation::{Writer, neighbours};
+use super::doubt;
+use super::generation::{Writer, instants, neighbours};
 use super::insert::{checked_name, object_of_generation};
 use super::notes::{self, Subject};
 use super::rows::NodeRow;
+use super::runs::Beside;
 use super::tables::{self, FullName, NameRow, Slot};
 use super::{CopyRow, Error, SourceRow, reader};
 use crate::model::{FOREVER, GenerationId, NodeId, ObjectId, Time};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
 
 /// A generation that was forgotten.
 #[derive(Clone, Debug)]
@@ -51,7 +54,7 @@ impl Writer {
         self.sql(doing, |c| c.execute_batch("PRAGMA synchronous = FULL"))?;
         self.change(doing, |c| {
             let hot = reader::hot_directories(c)?;
-            let (forgotten, left) = generation(c, &subject, at, &hot)?;
+            let (forgotten, left) = generation(c, &subject, at, &hot, &self.path)?;
             tidy(c, &subject, left)?;
             Ok(forgotten)
         })
@@ -73,6 +76,7 @@ pub(super) fn generation(
     subject: &Subject,
     at: Time,
     hot: &HashSet<i64>,
+    path: &Path,
 ) -> rusqlite::Result<(Forgotten, Left)> {
     let (id, number): (i64, i64) = c.query_row(
         "SELECT id, number FROM generation WHERE source = ?1 AND taken_at = ?2",
@@ -80,18 +84,24 @@ pub(super) fn generation(
         |r| Ok((r.get(0)?, r.get(1)?)),
     )?;
     let object = object_of_generation(c, id)?.map(ObjectId);
-    let forget = Forget { c, subject, at, hot };
+    let forget = Forget { c, subject, at, hot, keeps_content: false };
     let (previous, next) = neighbours(c, subject.source, at)?;
     if let Some(object) = object {
         forget.pin(object)?;
     }
-    let left = match (previous, next) {
+    let mut left = match (previous, next) {
         (None, None) => forget.all()?,
         (Some(_), None) => forget.newest()?,
         (None, Some(next)) => forget.oldest(next)?,
         (Some(previous), Some(next)) => forget.middle(previous, next)?,
     };
+    doubt::take_out(c, subject.source, Beside { at, before: previous, after: next })?;
     forget.generation_itself(id)?;
+    // What follows and is in doubt keeps what is before it now.
+    let settled = subject.settle_behind(c, (hot, path), &instants(c, subject.source, None)?, previous)?;
+    if let Left::Nodes(nodes) = &mut left {
+        nodes.extend(settled);
+    }
     let copies = object.map_or(Ok(Vec::new()), |object| reader::copies_of(c, object))?;
     Ok((Forgotten { number, object, copies }, left))
 }
@@ -150,7 +160,7 @@ fn tidy_node(c: &Connection, root: NodeId, node: NodeId) -> rusqlite::Result<()>
 /// Removes a generation that was never published. It is newer than all others of its source.
 pub(super) fn undo(c: &Connection, subject: &Subject, (id, at): (GenerationId, Time)) -> rusqlite::Result<()> {
     let hot = reader::hot_directories(c)?;
-    let forget = Forget { c, subject, at, hot: &hot };
+    let forget = Forget { c, subject, at, hot: &hot, keeps_content: false };
     let (previous, _) = neighbours(c, subject.source, at)?;
     match previous {
         Some(_) => tidy(c, subject, forget.newest()?)?,
@@ -168,11 +178,13 @@ pub(super) fn undo(c: &Connection, subject: &Subject, (id, at): (GenerationId, T
     forget.generation_itself(id.0)
 }
 
-struct Forget<'f> {
-    c: &'f Connection,
-    subject: &'f Subject,
-    at: Time,
-    hot: &'f HashSet<i64>,
+pub(super) struct Forget<'f> {
+    pub(super) c: &'f Connection,
+    pub(super) subject: &'f Subject,
+    pub(super) at: Time,
+    pub(super) hot: &'f HashSet<i64>,
+    /// Whether the caller sees to what only a version that goes had in the catalog.
+    pub(super) keeps_content: bool,
 }
 
 impl Forget<'_> {
@@ -271,13 +283,7 @@ impl Forget<'_> {
                     tables::delete_name(self.c, Slot { dir, name: name.as_bytes() }, row.born)?;
                 }
             }
-            let births = tables::births(self.c, node)?;
-            let lives = node == self.subject.root || tables::has_name_at(self.c, node, next)?;
-            if births.contains(&next.0) || !lives {
-                for born in births.into_iter().filter(|born| *born < next.0) {
-                    self.drop_version(node, born)?;
-                }
-            }
+            self.oldest_version(node, next)?;
         }
         // All of the oldest is new.
         self.c.execute("DELETE FROM change WHERE source = ?1 AND at = ?2", [self.subject.source.0, next.0])?;
@@ -286,6 +292,36 @@ impl Forget<'_> {
             [self.subject.source.0, next.0],
         )?;
         Ok(Left::Nodes(nodes))
+    }
+
+    fn oldest_version(&self, node: NodeId, next: Time) -> rusqlite::Result<()> {
+        let births = tables::births(self.c, node)?;
+        let lives = node == self.subject.root || tables::has_name_at(self.c, node, next)?;
+        if births.contains(&next.0) || !lives {
+            for born in births.into_iter().filter(|born| *born < next.0) {
+                self.drop_version(node, born)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the version of one node at the generation, given what it is at the one before and the one after, where it lives.
+    pub(super) fn version(
+        &self,
+        node: NodeId,
+        (previous, next): (Option<Time>, Option<Time>),
+        then: Option<&NodeRow>,
+        later: Option<&NodeRow>,
+    ) -> rusqlite::Result<()> {
+        match (previous, next) {
+            (None, None) => {
+                let births = tables::births(self.c, node)?;
+                births.into_iter().try_for_each(|born| self.drop_version(node, born))
+            }
+            (Some(_), None) => self.drop_version(node, self.at.0),
+            (None, Some(next)) => self.oldest_version(node, next),
+            (Some(_), Some(next)) => self.middle_version(node, next, then.copied(), later.copied()),
+        }
     }
 
     /// One in between.
@@ -371,7 +407,7 @@ impl Forget<'_> {
             return Ok(());
         };
         tables::delete_version(self.c, node, born)?;
-        tables::drop_content(self.c, node, row.place)
+        if self.keeps_content { Ok(()) } else { tables::drop_content(self.c, node, row.place) }
     }
 
     /// Removes the rows that are the generation's own.
@@ -391,10 +427,12 @@ impl Forget<'_> {
     }
 }
 
-/// Returns the path of a node at an instant: by its first name; none if it has none.
+/// Returns the path of a node at an instant: by its first name that was seen, else by its first; none if it has none.
 pub(super) fn path_at(c: &Connection, root: NodeId, node: NodeId, at: Time) -> rusqlite::Result<Option<Vec<u8>>> {
     let mut statement = c.prepare_cached(
-        "SELECT parent, name FROM dirent INDEXED BY dirent_node WHERE node = ?1 AND born <= ?2 AND died > ?2 ORDER BY parent, name LIMIT 1",
+        "SELECT d.parent, d.name FROM dirent d INDEXED BY dirent_node WHERE d.node = ?1 AND d.born <= ?2 AND d.died > ?2 \
+         ORDER BY EXISTS (SELECT 1 FROM kept k WHERE k.parent = d.parent AND k.name = d.name AND k.born <= ?2 AND k.died > ?2), \
+         d.parent, d.name LIMIT 1",
     )?;
     let (mut here, mut path) = (node, Vec::new());
     for _ in 0..reader::DEPTH_MAX {

@@ -7,6 +7,7 @@
 
 use super::copies::SeenCopy;
 use super::disks::{DiskRow, VolumeRow};
+use super::doubt;
 use super::draft::Draft;
 use super::edit::{Half, Ledger, Mode, NewGeneration};
 use super::forget;
@@ -18,6 +19,7 @@ use super::numbers::{check_generation, check_node};
 use super::running::Running;
 use super::state::{self, StateSum, States};
 use super::tables::BLOCK_BITS;
+use super::unknown::Unknown;
 use super::{Error, connect, interval, proof, reader, tables};
 use crate::model::{GenerationId, Kind, Level, NodeId, ObjectId, Scan, SourceId, Status, StoreId, Time};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -189,6 +191,14 @@ impl Writer {
         })
     }
 
+    /// Tells whether the published generation of `source` at `at` could not list all of its directories.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn is_in_doubt(&self, source: SourceId, at: Time) -> Result<bool, Error> {
+        self.sql("reading what is unknown", |c| doubt::is_in_doubt(c, source, at))
+    }
+
     /// Refuses to go on after an error.
     pub(super) fn check_unspent(&self) -> Result<(), Error> {
         if self.spent.get() { Err(Error::Spent { path: self.path.clone() }) } else { Ok(()) }
@@ -278,6 +288,8 @@ impl Writer {
             walked: None,
             ctimes_count: true,
             running: (is_append && previous.is_none()).then(|| Running::new(&self.path, new.source.root, new.at)),
+            unknown: None,
+            base_has_doubts: begun.base_has_doubts,
             ended: false,
         })
     }
@@ -290,6 +302,7 @@ struct Begun {
     next_node: i64,
     first_content: i64,
     hot: HashSet<i64>,
+    base_has_doubts: bool,
 }
 
 /// Rows of a generation.
@@ -315,7 +328,11 @@ fn begin_rows(c: &Connection, new: &NewGeneration<'_>, is_append: bool) -> rusql
         }
         false => None,
     };
-    Ok(Begun { ids, sequence, next_node, first_content, hot: reader::hot_directories(c)? })
+    let base_has_doubts = match neighbours(c, source, new.at)? {
+        (Some(previous), _) => doubt::is_in_doubt(c, source, previous)?,
+        _ => false,
+    };
+    Ok(Begun { ids, sequence, next_node, first_content, hot: reader::hot_directories(c)?, base_has_doubts })
 }
 
 /// The rows of a generation itself.
@@ -381,6 +398,14 @@ pub(super) fn neighbours(c: &Connection, source: SourceId, at: Time) -> rusqlite
     .query_row([source.0, at.0], |r| Ok((r.get::<_, Option<i64>>(0)?.map(Time), r.get::<_, Option<i64>>(1)?.map(Time))))
 }
 
+/// Returns the instants of the published generations of a source, and of one that is about to be published, in order.
+pub(super) fn instants(c: &Connection, source: SourceId, with: Option<Time>) -> rusqlite::Result<Vec<Time>> {
+    let mut statement = c.prepare_cached(
+        "SELECT taken_at FROM generation WHERE source = ?1 AND (status = 'published' OR taken_at = ?2) ORDER BY taken_at",
+    )?;
+    statement.query_map(params![source.0, with.map(|at| at.0)], |r| r.get(0).map(Time))?.collect()
+}
+
 /// Writes one generation. It is told the state at its instant, as edits against the generation before.
 pub struct GenerationWriter<'w> {
     pub(super) connection: &'w Connection,
@@ -421,6 +446,10 @@ pub struct GenerationWriter<'w> {
     pub(super) ctimes_count: bool,
     /// The state hash so far, of a first generation that is written as it is told.
     pub(super) running: Option<Running>,
+    /// What it does not know, if there is anything.
+    pub(super) unknown: Option<Unknown>,
+    /// Whether the generation before keeps names that it did not see.
+    pub(super) base_has_doubts: bool,
     ended: bool,
 }
 
@@ -553,6 +582,9 @@ impl GenerationWriter<'_> {
     }
 
     fn publish_rows(&mut self, walked: Option<u64>, index_ms: u64) -> Result<Published, Error> {
+        // Whoever told it may have had the last word after this was worked out.
+        self.keep_unseen()?;
+        self.count_links_of_kept()?;
         self.count_links()?;
         self.flush()?;
         match std::mem::replace(&mut self.mode, Mode::Append) {
@@ -561,11 +593,14 @@ impl GenerationWriter<'_> {
                 proof::prove(self, walked)?;
                 self.commit_chunk()?;
                 self.sql("publishing a generation", |c| c.execute_batch("PRAGMA synchronous = FULL"))?;
+                self.record_unknown()?;
                 self.correct_notes()?;
             }
             Mode::Aside(draft) => {
                 self.commit_chunk()?;
                 self.put_in(&draft)?;
+                self.record_unknown()?;
+                self.settle_behind()?;
                 self.drop_nameless()?;
                 proof::prove(self, walked)?;
             }
@@ -593,9 +628,9 @@ impl GenerationWriter<'_> {
             number: None,
         };
         let (subject, previous, next) = (self.subject, self.previous, self.next);
-        let again = self.again;
+        let (again, catalog) = (self.again, self.path);
         let ids = self.write("putting a generation in", |c| {
-            let replaced = if again { Some(forget::generation(c, &subject, new.at, &hot)?) } else { None };
+            let replaced = if again { Some(forget::generation(c, &subject, new.at, &hot, catalog)?) } else { None };
             new.number = replaced.as_ref().map(|(old, _)| old.number);
             let ids = insert_generation(c, &new)?;
             if let Some(old) = replaced.as_ref().and_then(|(old, _)| old.object) {
@@ -609,7 +644,19 @@ impl GenerationWriter<'_> {
             Ok(ids)
         })?;
         self.ids = Some(ids);
+        self.hot = hot;
         Ok(())
+    }
+
+    /// Has the generations behind this one, which was put in, keep what is before them now.
+    fn settle_behind(&mut self) -> Result<(), Error> {
+        let (subject, at, path) = (self.subject, self.at, self.path);
+        let hot = std::mem::take(&mut self.hot);
+        self.write("keeping what is unknown", |c| {
+            let instants = instants(c, subject.source, Some(at))?;
+            let nodes = subject.settle_behind(c, (&hot, path), &instants, Some(at))?;
+            forget::tidy(c, &subject, forget::Left::Nodes(nodes.into_iter().collect()))
+        })
     }
 
     /// Returns how many names the generation has by its rows, and how many bytes: those of the base, and what was told.

@@ -12,6 +12,7 @@ use super::edit::{insert_digest, insert_finding};
 use super::notes::{self, Subject};
 use super::reader;
 use super::rows::{KindNumber, NodeRow};
+use super::runs::Beside;
 use super::tables::{self, NameRow, Slot};
 use crate::model::{EntryName, FOREVER, Key, NodeId, Time};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -157,7 +158,8 @@ impl Insertion<'_> {
             }
             (true, None) => then,
         };
-        self.versions(node, then, now, later)?;
+        let beside = Beside { at: self.at, before: self.previous, after: self.next };
+        put_versions(c, subject, (node, beside), then, now, later)?;
         if let (None, Some(row)) = (now, drafted) {
             tables::drop_content(c, node, row.place)?;
         }
@@ -202,42 +204,46 @@ impl Insertion<'_> {
         }
         Ok(row)
     }
+}
 
-    /// A node has a version row at an instant if it lives there and is not the same as at the one before.
-    fn versions(
-        &self,
-        node: NodeId,
-        then: Option<NodeRow>,
-        now: Option<NodeRow>,
-        later: Option<NodeRow>,
-    ) -> rusqlite::Result<()> {
-        let (c, rule) = (self.c, self.subject.rule);
-        let same = |a: &Option<NodeRow>, b: &Option<NodeRow>| match (a, b) {
-            (Some(a), Some(b)) => Ok(notes::differ(c, node, a, b, rule)?.is_empty()),
-            _ => Ok::<_, rusqlite::Error>(false),
-        };
-        let mut needs_now = now.is_some() && !same(&then, &now)?;
-        let is_oldest = self.previous.is_none();
-        if let (Some(later), Some(next)) = (later, self.next) {
-            let needs_later = !same(&now, &Some(later))?;
-            match (needs_later, later.born) {
-                (true, born) if born != next.0 => {
-                    if is_oldest {
-                        // It said so since the oldest, which it is no more.
-                        tables::delete_version(c, node, born)?;
-                    }
-                    tables::put_version(c, node, &NodeRow { born: next.0, ..later })?;
+/// Writes the versions of a node at an instant that is put in and at the one after it, given what it is at the one before, there and at
+/// the one after, where it lives. A node has a version row at an instant if it lives there and is not the same as at the one before.
+pub(super) fn put_versions(
+    c: &Connection,
+    subject: &Subject,
+    (node, beside): (NodeId, Beside),
+    then: Option<NodeRow>,
+    now: Option<NodeRow>,
+    later: Option<NodeRow>,
+) -> rusqlite::Result<()> {
+    let same = |a: &Option<NodeRow>, b: &Option<NodeRow>| match (a, b) {
+        (Some(a), Some(b)) => Ok(notes::differ(c, node, a, b, subject.rule)?.is_empty()),
+        _ => Ok::<_, rusqlite::Error>(false),
+    };
+    let at = beside.at;
+    let mut needs_now = now.is_some() && !same(&then, &now)?;
+    let is_oldest = beside.before.is_none();
+    if let (Some(later), Some(next)) = (later, beside.after) {
+        let needs_later = !same(&now, &Some(later))?;
+        // Where it begins: what was done at `t` may have moved it.
+        let born = tables::version_at(c, node, next)?.map_or(later.born, |row| row.born);
+        match (needs_later, born) {
+            (true, born) if born != next.0 => {
+                if is_oldest {
+                    // It said so since the oldest, which it is no more.
+                    tables::delete_version(c, node, born)?;
                 }
-                // It says so of `t` already.
-                (false, born) if is_oldest && born <= self.at.0 => needs_now = false,
-                (false, born) if born > self.at.0 => tables::delete_version(c, node, born)?,
-                _ => {}
+                tables::put_version(c, node, &NodeRow { born: next.0, ..later })?;
             }
+            // It says so of `t` already.
+            (false, born) if is_oldest && born <= at.0 => needs_now = false,
+            (false, born) if born > at.0 => tables::delete_version(c, node, born)?,
+            _ => {}
         }
-        match now {
-            Some(row) if needs_now => tables::put_version(c, node, &NodeRow { born: self.at.0, ..row }),
-            _ => Ok(()),
-        }
+    }
+    match now {
+        Some(row) if needs_now => tables::put_version(c, node, &NodeRow { born: at.0, ..row }),
+        _ => Ok(()),
     }
 }
 

@@ -258,6 +258,62 @@ mod tests {
         change_format(&old, Path::new("old")).unwrap();
     }
 
+    /// Generations at 10, 20, 30 and 40; at 20 and 30 the directory 2 could not be listed, and the file 5 in it was seen at 20.
+    #[test]
+    fn a_catalog_of_format_4_keeps_what_could_not_be_listed_as_far_as_it_tells() {
+        let old = Connection::open_in_memory().unwrap();
+        old.execute_batch(&format!("{BASE} {}", STEPS[..3].concat())).unwrap();
+        let node = |node: i64| 65536 + node;
+        old.execute_batch(
+            "INSERT INTO source(id, name, kind, settings, root, next_node, added_at) VALUES (1, 's', 'nfs', '{}', 65536, 65600, 0); \
+             INSERT INTO node_block(block, source) VALUES (1, 1); \
+             INSERT INTO perm(id, mode, uid, gid, xattr) VALUES (1, 16877, 0, 0, 0), (2, 33188, 0, 0, 0);",
+        )
+        .unwrap();
+        for at in [10, 20, 30, 40] {
+            old.execute(
+                "INSERT INTO generation(source, taken_at, level, status, first_content) VALUES (1, ?1, 'full', 'available', 1)",
+                [at],
+            )
+            .unwrap();
+        }
+        let end = 253_402_300_799_i64;
+        let names =
+            [(0, "d", 10, end, 2, 1), (2, "old", 10, end, 3, 0), (2, "seen", 10, end, 5, 0), (2, "sub", 10, end, 4, 1)];
+        let below =
+            [(4, "x", 10, 40, 6, 0), (2, "new", 20, end, 7, 0), (2, "link", 10, end, 8, 0), (0, "link", 10, end, 8, 0)];
+        for (parent, name, born, died, id, kind) in names.into_iter().chain(below) {
+            let row = rusqlite::params![node(parent), name.as_bytes(), born, died, node(id), kind];
+            old.execute(
+                "INSERT INTO dirent(parent, name, born, died, node, kind) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                row,
+            )
+            .unwrap();
+        }
+        let versions =
+            [(0, 10, 1, 0), (2, 10, 1, 0), (2, 20, 1, 9), (2, 40, 1, 0), (3, 10, 2, 1), (4, 10, 1, 0), (5, 10, 2, 1)];
+        for (id, born, perm, place) in
+            versions.into_iter().chain([(5, 20, 2, 1), (6, 10, 2, 1), (7, 20, 2, 1), (8, 10, 2, 1)])
+        {
+            old.execute(
+                "INSERT INTO inode(node, born, perm, size, mtime, mtime_ns, ctime_ns, nlink, place) VALUES (?1, ?2, ?3, 0, 0, 0, 0, 1, ?4)",
+                [node(id), born, perm, place],
+            )
+            .unwrap();
+        }
+        change_format(&old, Path::new("old")).unwrap();
+        let rows = |sql: &str| -> Vec<String> {
+            let mut statement = old.prepare(sql).unwrap();
+            statement.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        assert_eq!(rows("SELECT (node - 65536) || ' ' || born || ' ' || died FROM doubt"), ["2 20 40"]);
+        // What was seen at 20 is, at 30, what did not change; what has a name elsewhere is not kept, since its links count all.
+        assert_eq!(
+            rows("SELECT (parent - 65536) || ' ' || CAST(name AS TEXT) || ' ' || born || ' ' || died FROM kept"),
+            ["2 new 30 40", "2 old 20 40", "2 seen 30 40", "2 sub 20 40", "4 x 20 40"]
+        );
+    }
+
     /// They had 40 bits for nodes, and views were not counted.
     #[test]
     fn a_catalog_of_format_4_with_numbers_that_are_too_large_is_refused_and_stays_as_it_is() {

@@ -111,8 +111,8 @@ impl GenerationWriter<'_> {
         base: Option<(NodeId, bool)>,
     ) -> Result<Option<NodeId>, Error> {
         match base {
-            // Wherever a node lives it has the name that defines it.
-            Some((node, true)) => return Ok(Some(node)),
+            // Wherever a node is seen it has the name that defines it.
+            Some((node, true)) if !self.base_has_doubts || kind == Kind::Directory => return Ok(Some(node)),
             None if self.is_only() => return Ok(None),
             _ => {}
         }
@@ -168,7 +168,7 @@ impl GenerationWriter<'_> {
         }
     }
 
-    fn aside<T>(&self, asked: rusqlite::Result<T>) -> Result<T, Error> {
+    pub(super) fn aside<T>(&self, asked: rusqlite::Result<T>) -> Result<T, Error> {
         asked.map_err(|e| Error::sqlite("reading a generation that is kept aside", self.path, e))
     }
 

@@ -18,6 +18,11 @@ type Flaw = Option<(NodeId, String)>;
 /// Proves the generation that `writer` was told, whose rows are written.
 pub(super) fn prove(writer: &GenerationWriter<'_>, walked: Option<u64>) -> Result<(), Error> {
     debug_assert!(matches!(writer.mode, Mode::Append), "the rows are there");
+    for node in &writer.ledger.linked {
+        if let Some((node, what)) = links(writer, *node)? {
+            return Err(unproved(writer, node, what)?);
+        }
+    }
     let flaw = writer.sql("proving a generation", |c| {
         for (node, half) in &writer.ledger.half {
             if *half == Half::Name
@@ -28,11 +33,6 @@ pub(super) fn prove(writer: &GenerationWriter<'_>, walked: Option<u64>) -> Resul
         }
         for dir in &writer.ledger.parents {
             if let Some(flaw) = lives(writer, c, *dir)? {
-                return Ok(Some(flaw));
-            }
-        }
-        for node in &writer.ledger.linked {
-            if let Some(flaw) = links(writer, c, *node)? {
                 return Ok(Some(flaw));
             }
         }
@@ -70,20 +70,24 @@ fn kind(c: &Connection, writer: &GenerationWriter<'_>, node: NodeId) -> rusqlite
 }
 
 /// Proves the link count of a node; of a directory that died, that nothing lives below it.
-fn links(writer: &GenerationWriter<'_>, c: &Connection, node: NodeId) -> rusqlite::Result<Flaw> {
-    let names = tables::names_at(c, node, writer.at)?.len();
-    let kind = kind(c, writer, node)?;
+fn links(writer: &GenerationWriter<'_>, node: NodeId) -> Result<Flaw, Error> {
+    let doing = "proving a generation";
+    let (names, kind) =
+        writer.sql(doing, |c| Ok((tables::names_at(c, node, writer.at)?.len(), kind(c, writer, node)?)))?;
     if kind == Some(Kind::Directory) {
         if names > 1 {
             return Ok(Some((node, format!("a directory has {names} names"))));
         }
-        return if names == 0 && node != writer.root { lives(writer, c, node) } else { Ok(None) };
+        let is_gone = names == 0 && node != writer.root;
+        return if is_gone { writer.sql(doing, |c| lives(writer, c, node)) } else { Ok(None) };
     }
-    // A disk says itself how many names its files have; where it contradicts itself it is shown as it is.
+    // Of what was not seen the base's count holds. A disk says itself how many names its files have; where it contradicts itself it is
+    // shown as it is.
+    let names = if writer.unknown.is_some() { writer.seen_names(node)? } else { names };
     if names == 0 || writer.disk.is_some() {
         return Ok(None);
     }
-    let row = tables::version_at(c, node, writer.at)?;
+    let row = writer.sql(doing, |c| tables::version_at(c, node, writer.at))?;
     Ok(row
         .filter(|row| row.nlink as usize != names)
         .map(|row| (node, format!("its link count is {}, and it has {names} names", row.nlink))))
@@ -94,8 +98,12 @@ fn entries(writer: &GenerationWriter<'_>, walked: Option<u64>) -> Result<(), Err
     let (there, _) = writer.totals()?;
     let what = match walked {
         _ if there < 0 => format!("{there} entries are written"),
-        Some(walked) if !writer.ledger.keeps_unknown && walked as i64 != there => {
-            format!("{walked} entries were seen, and {there} are written")
+        Some(walked) if (walked + writer.kept_count()) as i64 != there => {
+            let kept = match writer.kept_count() {
+                0 => String::new(),
+                kept => format!(" and {kept} kept"),
+            };
+            format!("{walked} entries were seen{kept}, and {there} are written")
         }
         _ => return Ok(()),
     };

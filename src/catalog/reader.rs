@@ -5,6 +5,7 @@
 //! transaction; a listing streams in name order and costs what lives in the directory, not what died
 //! in it. Never writes, never opens a file of a backup.
 
+use super::kept;
 use super::rows::{KindNumber, NODE_COLUMNS, NodeRow, Perm};
 use super::{CopyRow, Error, ObjectRow, connect, notes};
 use crate::model::{
@@ -163,6 +164,8 @@ pub struct Reader {
     path: PathBuf,
     in_transaction: Cell<bool>,
     data_version: Cell<i64>,
+    /// Whether any generation keeps names that it did not see.
+    has_kept: Cell<bool>,
     hot: RefCell<HashSet<i64>>,
     perms: RefCell<HashMap<i64, Perm>>,
     list_sql: String,
@@ -181,6 +184,7 @@ impl Reader {
             path: path.to_owned(),
             in_transaction: Cell::new(false),
             data_version: Cell::new(-1),
+            has_kept: Cell::new(false),
             hot: RefCell::default(),
             perms: RefCell::default(),
             list_sql: list_sql(),
@@ -255,6 +259,7 @@ impl Reader {
         self.in_transaction.set(true);
         let version = self.connection.query_row("PRAGMA data_version", [], |row| row.get(0))?;
         if self.data_version.replace(version) != version {
+            self.has_kept.set(kept::has_any(&self.connection)?);
             let hot = hot_directories(&self.connection)?;
             *self.hot.borrow_mut() = hot;
         }
@@ -353,6 +358,80 @@ impl Reader {
         })
     }
 
+    /// Tells whether `name` in `dir` is one that the generation at `at` did not see, and has of the one before it. No query where
+    /// there is none such in the catalog.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn is_kept(&self, dir: NodeId, name: &[u8], at: Time) -> Result<bool, Error> {
+        if !self.has_kept()? {
+            return Ok(false);
+        }
+        self.run("reading what is unknown", |connection| kept::is_kept(connection, dir, name, at))
+    }
+
+    fn has_kept(&self) -> Result<bool, Error> {
+        self.begin().map_err(|e| Error::sqlite("reading what is unknown", &self.path, e))?;
+        Ok(self.has_kept.get())
+    }
+
+    /// Returns the names of `node` that the generation at `at` saw; all that it has, if it saw none of them.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn seen_names(&self, node: NodeId, at: Time) -> Result<Vec<(NodeId, EntryName)>, Error> {
+        let names = self.names(node, at)?;
+        if !self.has_kept()? {
+            return Ok(names);
+        }
+        let mut seen = Vec::with_capacity(names.len());
+        for (dir, name) in &names {
+            if !self.is_kept(*dir, name.as_bytes(), at)? {
+                seen.push((*dir, name.clone()));
+            }
+        }
+        Ok(if seen.is_empty() { names } else { seen })
+    }
+
+    /// Tells whether the generation at `at` saw none of the names of `node`, and has it as the one before it has.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn is_unknown(&self, node: NodeId, at: Time) -> Result<bool, Error> {
+        if !self.has_kept()? {
+            return Ok(false);
+        }
+        let names = self.names(node, at)?;
+        for (dir, name) in &names {
+            if !self.is_kept(*dir, name.as_bytes(), at)? {
+                return Ok(false);
+            }
+        }
+        Ok(!names.is_empty())
+    }
+
+    /// Returns the instant of the newest generation of `source` up to `at` that saw `node`, which has a name at `at`.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn last_seen(&self, source: SourceId, node: NodeId, at: Time) -> Result<Time, Error> {
+        if !self.is_unknown(node, at)? {
+            return Ok(at);
+        }
+        self.run("finding who saw a node", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT g.taken_at FROM generation g WHERE g.source = ?1 AND g.status = 'published' AND g.taken_at < ?3 \
+                 AND EXISTS (SELECT 1 FROM dirent d INDEXED BY dirent_node \
+                              WHERE d.node = ?2 AND d.born <= g.taken_at AND d.died > g.taken_at \
+                                AND NOT EXISTS (SELECT 1 FROM kept k WHERE k.parent = d.parent AND k.name = d.name \
+                                                   AND k.born <= g.taken_at AND k.died > g.taken_at)) \
+                 ORDER BY g.taken_at DESC LIMIT 1",
+            )?;
+            let seen = statement.query_row([source.0, node.0, at.0], |r| r.get(0).map(Time)).optional()?;
+            Ok(seen.unwrap_or(at))
+        })
+    }
+
     /// Returns the nodes of `source` that its generations after `after` and up to `until` tell as changed, each once, in
     /// order. Two trees differ in no other node; one that changed and changed back is among them.
     ///
@@ -381,7 +460,7 @@ impl Reader {
     }
 
     /// Returns the path of `node` below `root` as of `at`: one query a level. For a hard link the path of one
-    /// of its names. None if it has no name then.
+    /// of its names, one that was seen if there is one. None if it has no name then.
     ///
     /// # Errors
     /// [`Error::Contradiction`] if directories form a loop.
@@ -389,7 +468,7 @@ impl Reader {
         let mut names = Vec::new();
         let mut here = node;
         while here != root {
-            let Some((parent, name)) = self.names(here, at)?.into_iter().next() else {
+            let Some((parent, name)) = self.seen_names(here, at)?.into_iter().next() else {
                 return Ok(None);
             };
             if names.len() == DEPTH_MAX {

@@ -42,6 +42,13 @@ pub(super) fn lookup(c: &Connection, slot: Slot<'_>, at: Time) -> rusqlite::Resu
     Ok(row.filter(|r| r.died > at.0))
 }
 
+/// Returns all rows of a name, the earliest first.
+pub(super) fn rows_of(c: &Connection, slot: Slot<'_>) -> rusqlite::Result<Vec<NameRow>> {
+    let mut statement =
+        c.prepare_cached("SELECT born, died, node, kind FROM dirent WHERE parent = ?1 AND name = ?2 ORDER BY born")?;
+    statement.query_map(params![slot.dir.0, slot.name], name_row)?.collect()
+}
+
 /// Returns the row of a name that was born at exactly `born`.
 pub(super) fn name_born(c: &Connection, slot: Slot<'_>, born: i64) -> rusqlite::Result<Option<NameRow>> {
     c.prepare_cached("SELECT born, died, node, kind FROM dirent WHERE parent = ?1 AND name = ?2 AND born = ?3")?
@@ -204,6 +211,13 @@ pub(super) fn births(c: &Connection, node: NodeId) -> rusqlite::Result<Vec<i64>>
     statement.query_map([node.0], |r| r.get(0))?.collect()
 }
 
+/// Returns the places of all versions of a node.
+pub(super) fn places(c: &Connection, node: NodeId) -> rusqlite::Result<Vec<Place>> {
+    let mut statement =
+        c.prepare_cached(&format!("SELECT {} FROM inode i WHERE i.node = ?1", super::rows::NODE_COLUMNS))?;
+    statement.query_map([node.0], |r| Ok(NodeRow::read(r, 0)?.place))?.collect()
+}
+
 /// Writes a version; one of the same birth is replaced.
 pub(super) fn put_version(c: &Connection, node: NodeId, row: &NodeRow) -> rusqlite::Result<()> {
     let (place, content) = row.place.columns();
@@ -361,6 +375,7 @@ pub(super) fn delete_tree(c: &Connection, source: SourceId) -> rusqlite::Result<
         for table in ["xattr_node", "digest", "doubt"] {
             c.execute(&format!("DELETE FROM {table} WHERE node BETWEEN ?1 AND ?2"), range)?;
         }
+        c.execute("DELETE FROM kept WHERE parent BETWEEN ?1 AND ?2", range)?;
         c.execute("DELETE FROM directory_history WHERE dir BETWEEN ?1 AND ?2", range)?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use super::World;
 use super::args::PRINT_JSON;
 use super::output;
 use super::report::{Failure, Outcome};
-use super::target::{Target, generation_at, node_at};
+use super::target::{Target, generation_at, is_in_doubt, node_at, unlisted};
 use crate::catalog::{DirEntry, Perm, Place, Reader};
 use crate::model::{Kind, RelPath, Timestamp, escape_bytes};
 use clap::Args;
@@ -53,11 +53,7 @@ pub(super) fn run(args: &LsArgs, world: &World) -> Result<Outcome, Failure> {
         return Err(Failure::new(format!("\"{name}/{path}\" is not a directory as of {at}"))
             .hint(format!("asof show {name}:{path} tells about it")));
     }
-    if reader.known_node(node, at)?.place == Place::Lost {
-        return Err(Failure::new(format!(
-            "\"{name}/{path}\" as of {at} cannot be listed: it could not be read when it was indexed"
-        )));
-    }
+    let is_in_doubt = is_in_doubt(&reader, node, at)?;
     let mut values = Vec::new();
     let mut after: Option<Vec<u8>> = None;
     loop {
@@ -68,6 +64,16 @@ pub(super) fn run(args: &LsArgs, world: &World) -> Result<Outcome, Failure> {
         })?;
         let Some(last) = batch.last() else { break };
         after = Some(last.name.as_bytes().to_vec());
+        if is_in_doubt {
+            // What nobody saw is not listed.
+            let mut seen = Vec::with_capacity(batch.len());
+            for entry in batch {
+                if !reader.is_kept(node, entry.name.as_bytes(), at)? {
+                    seen.push(entry);
+                }
+            }
+            batch = seen;
+        }
         let mut out = std::io::stdout().lock();
         for entry in &batch {
             match (args.json, args.long) {
@@ -80,7 +86,7 @@ pub(super) fn run(args: &LsArgs, world: &World) -> Result<Outcome, Failure> {
     if args.json {
         output::json(&values.into())?;
     }
-    Ok(Outcome::Done)
+    if is_in_doubt { Err(unlisted(&source, &path, at)) } else { Ok(Outcome::Done) }
 }
 
 fn long_line(reader: &Reader, entry: &DirEntry) -> Result<String, Failure> {

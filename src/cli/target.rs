@@ -112,6 +112,19 @@ pub(super) fn pick(generations: &[GenerationRow], as_of: AsOf, now: Time) -> Opt
     }
 }
 
+/// Tells whether not all names in a directory are known as of `at`.
+pub(super) fn is_in_doubt(reader: &Reader, dir: NodeId, at: Time) -> Result<bool, Failure> {
+    Ok(reader.known_node(dir, at)?.place == crate::catalog::Place::Lost || reader.is_unknown(dir, at)?)
+}
+
+/// Says that not all names in a directory are known.
+pub(super) fn unlisted(source: &SourceRow, path: &RelPath, at: Time) -> Failure {
+    Failure::new(format!(
+        "\"{}/{path}\" as of {at} cannot be listed: it could not be read when it was indexed",
+        source.name
+    ))
+}
+
 /// Returns the node at `path` as of `at`.
 pub(super) fn node_at(
     reader: &Reader,
@@ -125,13 +138,10 @@ pub(super) fn node_at(
         if here.1 != Kind::Directory {
             return Err(Failure::new(format!("\"{}/{walked}\" is not a directory as of {at}", source.name)));
         }
-        if reader.known_node(here.0, at)?.place == crate::catalog::Place::Lost {
-            return Err(Failure::new(format!(
-                "\"{}/{walked}\" as of {at} cannot be listed: it could not be read when it was indexed",
-                source.name
-            )));
-        }
         let Some(found) = reader.lookup(here.0, name, at)? else {
+            if is_in_doubt(reader, here.0, at)? {
+                return Err(unlisted(source, &walked, at));
+            }
             return Err(Failure::new(format!("there is no \"{}/{path}\" as of {at}", source.name))
                 .hint("SELECT * FROM deleted tells what was there before; asof generations lists other dates"));
         };

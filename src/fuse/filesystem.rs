@@ -312,11 +312,15 @@ impl Filesystem for AsofFilesystem {
 
     fn readdir(&self, _request: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let (tree, ino) = (&self.0.tree, Ino(ino.0));
+        let mut is_empty = true;
         let listed = tree.list(ino, offset, &mut |name, stat, next, _ttl| {
+            is_empty = false;
             flow(reply.add(INodeNo(stat.ino.0), next, convert::file_type(stat.kind), OsStr::from_bytes(name)))
         });
         match listed {
             Ok(()) => reply.ok(),
+            // The next question begins at the end, and is answered with the error.
+            Err(view::Error::Unlisted(_)) if !is_empty => reply.ok(),
             Err(e) => fail(tree, "readdir", ino, &e, reply),
         }
     }
@@ -330,13 +334,17 @@ impl Filesystem for AsofFilesystem {
         mut reply: ReplyDirectoryPlus,
     ) {
         let (tree, ino) = (&self.0.tree, Ino(ino.0));
+        let mut is_empty = true;
         let listed = tree.list(ino, offset, &mut |name, stat, next, ttl| {
+            is_empty = false;
             let attributes = convert::attributes(stat);
             let name = OsStr::from_bytes(name);
             flow(reply.add(attributes.ino, next, name, &convert::duration(ttl), &attributes, GENERATION))
         });
         match listed {
             Ok(()) => reply.ok(),
+            // As in `readdir`: the names that were seen come first.
+            Err(view::Error::Unlisted(_)) if !is_empty => reply.ok(),
             // Also when some names fitted already: a listing that breaks off is an error, not a shorter listing.
             Err(e) => fail(tree, "readdir", ino, &e, reply),
         }

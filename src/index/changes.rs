@@ -50,6 +50,7 @@ impl<'a, 'w> Apply<'a, 'w> {
         for finding in &changes.findings {
             self.finding(finding)?;
         }
+        self.writer.carry_doubts()?;
         let mut touched = Vec::with_capacity(changes.nodes.len());
         for state in changes.nodes {
             touched.push(self.know(state)?);
@@ -94,6 +95,8 @@ impl<'a, 'w> Apply<'a, 'w> {
             }
             self.monitor.advance(1);
         }
+        // Other attributes of a directory do not say what is in it.
+        self.writer.carry_doubts()?;
         Ok(())
     }
 
@@ -169,8 +172,12 @@ impl<'a, 'w> Apply<'a, 'w> {
             let Some(dir) = self.node_of(*parent)? else {
                 return Err(Error::UnknownDirectory { name: name.clone(), directory: *parent });
             };
+            self.writer.vouch(dir)?;
             match self.writer.lookup_current(dir, name)? {
-                Some((there, _)) if there == node => continue,
+                Some((there, _)) if there == node => {
+                    self.writer.saw(dir, name)?;
+                    continue;
+                }
                 // What was there was moved over and told of by nobody.
                 Some(_) => self.close(dir, name)?,
                 None => {}

@@ -242,6 +242,7 @@ impl DiskIndex<'_, '_> {
             }
         };
         self.version(node, NodeRow { place: Place::Lost, ..row }, base.as_ref(), false)?;
+        self.writer.doubt(node, "the volume cannot be read")?;
         Ok(node)
     }
 

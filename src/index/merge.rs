@@ -140,12 +140,14 @@ impl<'m, 'w> Merge<'m, 'w> {
         for finding in &listing.findings {
             self.finding(finding)?;
         }
+        let why = listing.findings.iter().find(|finding| finding.kind.is_loss() && finding.path == listing.path);
+        let why = why.map_or_else(|| "some of it could not be read".to_owned(), |finding| finding.detail.clone());
         let Some(here) = here else { return Ok(()) };
         let mounts = listing.findings.into_iter().filter(|finding| finding.kind == FindingKind::Boundary);
         self.mount_points = mounts.map(|finding| finding.path).collect();
         self.path = listing.path;
         if !listing.complete {
-            self.lose_listing(here.node)?;
+            self.writer.doubt(here.node, &why)?;
         }
         self.walked += listing.entries.len() as u64;
         let mut base = std::mem::take(&mut self.base);
@@ -162,8 +164,7 @@ impl<'m, 'w> Merge<'m, 'w> {
 
     /// Steps through the listing and the previous generation's side by side; both are in name order.
     ///
-    /// What an incomplete listing does not name is neither confirmed nor gone: its rows stay, and since the
-    /// directory is marked the view answers EIO.
+    /// What an incomplete listing does not name is neither confirmed nor gone: it is kept as unknown, as the directory is in doubt.
     fn directory(
         &mut self,
         dir: NodeId,
@@ -293,7 +294,7 @@ impl<'m, 'w> Merge<'m, 'w> {
         let kind = entry.attrs.kind();
         let by_inode = self.is_by_inode(entry);
         match before {
-            Some(before) if before.node == node => {}
+            Some(before) if before.node == node => self.writer.saw(dir, &entry.name)?,
             Some(before) => {
                 self.gone(dir, before)?;
                 self.writer.link(dir, &entry.name, node, kind)?;
@@ -431,12 +432,6 @@ impl<'m, 'w> Merge<'m, 'w> {
         Ok(())
     }
 
-    fn lose_listing(&mut self, dir: NodeId) -> Result<(), Error> {
-        self.writer.keep_unknown();
-        let Some(row) = self.writer.current_version(dir)? else { return Ok(()) };
-        Ok(self.writer.amend(dir, NodeRow { place: Place::Lost, ..row })?)
-    }
-
     fn finding(&mut self, finding: &Finding) -> Result<(), Error> {
         self.monitor.finding(finding);
         Ok(self.writer.report(finding)?)
@@ -456,7 +451,7 @@ impl<'m, 'w> Merge<'m, 'w> {
         self.seen.insert(node);
         let row = self.writer.encode(&entry.attrs, entry.unreadable, base)?;
         self.writer.put(node, base, row, Written::No)?;
-        self.lose_listing(node)
+        Ok(self.writer.doubt(node, "another file system is mounted there")?)
     }
 
     /// Ends the merge: mount points, and what was below directories that are gone.

@@ -110,6 +110,12 @@ impl Job<'_> {
             _ => Extent::Changed,
         };
         let why = self.why_walk(before.as_ref(), state.as_ref(), wish, at);
+        let why = match (why, &before) {
+            (None, Some(before)) if writer.is_in_doubt(source.id, before.at)? => {
+                Some("not everything could be listed in the generation before".to_owned())
+            }
+            (why, _) => why,
+        };
         match self.run(writer, at, before.as_ref(), state.as_ref(), extent, why) {
             Err(Error::Index(e @ (index::Error::UnknownDirectory { .. } | index::Error::UntoldDirectory { .. }))) => {
                 let why = format!("changelogs do not tell all: {e}");

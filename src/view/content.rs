@@ -5,7 +5,7 @@
 //! generations that hold the same version (which is logged); else it fails and says what was tried. After
 //! a file is open, reading it asks no catalog.
 
-use super::copies::{CopyRows, Holder, holder};
+use super::copies::{CopyRows, Holder};
 use super::lock::lock;
 use super::place::{Place, Spot};
 use super::{Content, Error, Ino, Tree, notes};
@@ -28,7 +28,7 @@ impl Tree {
                 if let catalog::Place::Inline(id) = row.place {
                     return Ok(Content::Bytes(self.readers.with(|reader| reader.inline(id))?.into()));
                 }
-                match self.copies_of(holder(&place, &row))?.first() {
+                match self.copies_of(self.holder(&place, &row)?)?.first() {
                     Some(copy) => Ok(Content::Stored { store: copy.store }),
                     None => Err(Error::NoBytes {
                         what: self.describe_place(&place),
@@ -76,7 +76,7 @@ impl Tree {
         mut tried: Vec<String>,
     ) -> Result<Arc<OpenFile>, Error> {
         let row = self.file_row(place)?;
-        let first = match holder(place, &row) {
+        let first = match self.holder(place, &row)? {
             Holder::Object(object) => self.open_in_object(place, object, &row, bad, &mut tried)?,
             Holder::Generation(_, at) => self.open_at(place, at, &row, bad, &mut tried)?,
         };
@@ -84,6 +84,10 @@ impl Tree {
             return Ok(file);
         }
         for at in self.same_version(place, &row)? {
+            // What lies there now at the place that it had is another matter.
+            if self.readers.with(|reader| reader.is_unknown(place.node, at))? {
+                continue;
+            }
             if let Some(file) = self.open_at(place, at, &row, bad, &mut tried)? {
                 tracing::warn!(
                     "{} is read from the copy of {at}, which has the same version: {}",
@@ -209,7 +213,7 @@ impl Tree {
     fn paths(&self, place: &Place, at: Time) -> Result<Vec<RelPath>, Error> {
         self.readers.with(|reader| {
             let mut paths = Vec::new();
-            for (parent, name) in reader.names(place.node, at)? {
+            for (parent, name) in reader.seen_names(place.node, at)? {
                 if let Some(path) = self.directory_path(reader, place, parent, at)? {
                     paths.push(path.join(&name));
                 }
@@ -311,6 +315,18 @@ impl Tree {
         }
     }
 
+    /// Returns what has the bytes of a version for sure; of what the generation did not see, the last one that did.
+    fn holder(&self, place: &Place, row: &NodeRow) -> Result<Holder, Error> {
+        Ok(match row.place {
+            catalog::Place::InObject(object) => Holder::Object(object),
+            _ if place.has_losses => {
+                let seen_at = self.readers.with(|reader| reader.last_seen(place.source, place.node, place.at))?;
+                Holder::Generation(place.source, seen_at)
+            }
+            _ => Holder::Generation(place.source, place.at),
+        })
+    }
+
     /// Returns the path of the file or directory in the first copy of its generation.
     pub(super) fn restore_source(&self, place: &Place) -> Result<Option<Vec<u8>>, Error> {
         let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
@@ -318,7 +334,7 @@ impl Tree {
             // It is no file by itself.
             return Ok(None);
         }
-        let holder = holder(place, &row);
+        let holder = self.holder(place, &row)?;
         let copies = self.copies_of(holder)?;
         let path = self.readers.with(|reader| match holder {
             Holder::Generation(_, at) => reader.path_of(place.root, place.node, at),

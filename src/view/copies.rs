@@ -2,8 +2,7 @@
 //! All of it is forgotten when something is published: copies may have been added or moved.
 
 use super::lock::lock;
-use super::place::Place;
-use crate::catalog::{self, CopyRow, NodeRow};
+use crate::catalog::CopyRow;
 use crate::model::{NodeId, ObjectId, RelPath, SourceId, Time};
 use lru::LruCache;
 use std::collections::HashMap;
@@ -40,13 +39,5 @@ impl Copies {
     pub(super) fn clear(&self) {
         lock(&self.rows).clear();
         lock(&self.paths).clear();
-    }
-}
-
-/// Returns what has the bytes of a version for sure.
-pub(super) fn holder(place: &Place, row: &NodeRow) -> Holder {
-    match row.place {
-        catalog::Place::InObject(object) => Holder::Object(object),
-        _ => Holder::Generation(place.source, place.at),
     }
 }

@@ -20,7 +20,8 @@ const DOTS: u64 = 2;
 pub type EachEntry<'e> = dyn FnMut(&[u8], &Stat, u64, Ttl) -> ControlFlow<()> + 'e;
 
 impl Tree {
-    /// Calls `each` with every name in `dir` after `offset` (0: from the start), `.` and `..` included.
+    /// Calls `each` with every name in `dir` after `offset` (0: from the start), `.` and `..` included. Of a directory whose names are
+    /// not all known these are the ones that were seen, and it ends with an error.
     ///
     /// Inside a generation one query for 4,096 names. Stops early, without error, when `each` breaks.
     ///
@@ -60,7 +61,7 @@ impl Tree {
     }
 
     fn list_node(&self, place: &Place, skip: u64, each: &mut EachEntry<'_>) -> Result<(), Error> {
-        self.check_listed(place)?;
+        let is_in_doubt = self.is_in_doubt(place)?;
         let mut number = skip as usize;
         loop {
             let window = self.window(place, number / WINDOW)?;
@@ -70,13 +71,18 @@ impl Tree {
             }
             for entry in window.iter().skip(number % WINDOW) {
                 number += 1;
+                if is_in_doubt
+                    && self.readers.with(|reader| reader.is_kept(place.node, entry.name.as_bytes(), place.at))?
+                {
+                    continue;
+                }
                 let stat = Stat { ino: Ino::of_node(place.view, entry.node), ..entry.stat };
                 if each(entry.name.as_bytes(), &stat, number as u64 + DOTS, Ttl::Forever).is_break() {
                     return Ok(());
                 }
             }
             if window.len() < WINDOW || !number.is_multiple_of(WINDOW) {
-                return Ok(());
+                return if is_in_doubt { Err(Error::Unlisted(self.describe_place(place))) } else { Ok(()) };
             }
         }
     }
@@ -105,20 +111,19 @@ impl Tree {
         }
     }
 
-    /// Refuses what is below a directory that could not be listed when it was indexed.
-    pub(super) fn check_listed(&self, place: &Place) -> Result<(), Error> {
+    /// Tells whether not all names in a directory are known: it could not be listed when it was indexed, or it lies below one that could
+    /// not.
+    fn is_in_doubt(&self, place: &Place) -> Result<bool, Error> {
         if !place.has_losses {
-            return Ok(());
+            return Ok(false);
         }
-        let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
-        if row.place == catalog::Place::Lost {
-            return Err(Error::Unlisted(self.describe_place(place)));
-        }
-        Ok(())
+        self.readers.with(|reader| {
+            let row = reader.known_node(place.node, place.at)?;
+            Ok(row.place == catalog::Place::Lost || reader.is_unknown(place.node, place.at)?)
+        })
     }
 
     pub(super) fn lookup_node(&self, place: &Place, name: &[u8]) -> Result<Looked, Error> {
-        self.check_listed(place)?;
         if name == b"." {
             return Ok(Looked::Found(self.node_stat(place)?, Ttl::Forever));
         }
@@ -128,7 +133,12 @@ impl Tree {
             let perm = reader.perm(row.perm)?;
             Ok(Some(Stat::of_row(Ino::of_node(place.view, node), kind, &row, &perm)))
         })?;
-        Ok(found.map_or(Looked::Missing(Ttl::Forever), |stat| Looked::Found(stat, Ttl::Forever)))
+        match found {
+            Some(stat) => Ok(Looked::Found(stat, Ttl::Forever)),
+            // It may be there, and was not seen.
+            None if self.is_in_doubt(place)? => Err(Error::Unlisted(self.describe_place(place))),
+            None => Ok(Looked::Missing(Ttl::Forever)),
+        }
     }
 
     pub(super) fn node_stat(&self, place: &Place) -> Result<Stat, Error> {

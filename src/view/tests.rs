@@ -706,6 +706,47 @@ fn a_file_that_no_copy_has_as_it_was_indexed_fails_and_tells_what_was_tried() {
 }
 
 #[test]
+fn a_listing_shows_what_was_seen_and_ends_with_an_error_and_what_was_not_seen_is_looked_up_as_unknown() {
+    let world = World::new().with_source("homes");
+    let root = || listing(0, "", vec![entry("dir", Kind::Directory, 10)]);
+    let (a, b) = (entry("a", Kind::File, 11), entry("b", Kind::File, 12));
+    let below = listing(2, "dir/sub", vec![entry("x", Kind::File, 14)]);
+    let whole = listing(1, "dir", vec![a.clone(), b, entry("sub", Kind::Directory, 13)]);
+    world.index("homes", THURSDAY, &Told(vec![root(), whole, below]));
+    let mut closed = listing(1, "dir", vec![a]);
+    closed.complete = false;
+    closed.findings = vec![Finding {
+        kind: FindingKind::Unreadable,
+        path: RelPath::parse(b"dir").unwrap(),
+        detail: "Input/output error (os error 5)".to_owned(),
+    }];
+    world.index("homes", FRIDAY, &Told(vec![root(), closed]));
+    let tree = world.tree();
+    let shown = |dir: Ino| {
+        let mut names = Vec::new();
+        let ended = tree.list(dir, 0, &mut |name, _, _, _| {
+            names.push(String::from_utf8(name.to_vec()).unwrap());
+            ControlFlow::Continue(())
+        });
+        (names.join(" "), ended.map_err(|e| e.to_string()))
+    };
+    let unlisted = |what| {
+        Err(format!(
+            "\"homes/{what}\" as of 2026-11-20T02:00:00Z cannot be listed: it could not be read when it was indexed"
+        ))
+    };
+    let (dir, sub) = (ino(&tree, "@latest/homes/dir"), ino(&tree, "@latest/homes/dir/sub"));
+    assert_eq!(shown(dir), (". .. a".to_owned(), unlisted("dir")));
+    assert_eq!(shown(sub), (". ..".to_owned(), unlisted("dir/sub")));
+    assert_eq!(tree.lookup(dir, b"new").unwrap_err().to_string(), unlisted("dir").unwrap_err());
+    let evidence = |path| tree.xattr(ino(&tree, path), b"user.asof.evidence").unwrap().unwrap();
+    assert_eq!(evidence("@latest/homes/dir/a"), b"seen in a full copy");
+    assert_eq!(evidence("@latest/homes/dir/b"), b"unknown");
+    assert_eq!(evidence("@latest/homes/dir/sub/x"), b"unknown");
+    assert_eq!(evidence("@2026-11-19T020000Z/homes/dir/b"), b"seen in a full copy");
+}
+
+#[test]
 fn what_could_not_be_read_when_it_was_indexed_fails_and_is_no_empty_directory() {
     let world = World::new().with_source("homes");
     let mut lost_link = entry("link", Kind::Symlink, 11);

@@ -108,6 +108,11 @@ impl Tree {
             b"source" => self.snapshot().source(place.source).map(|s| s.name.clone().into_bytes()),
             b"generation" => Some(place.at.to_string().into_bytes()),
             b"taken_at" => Some(place.at.0.to_string().into_bytes()),
+            b"evidence"
+                if place.has_losses && self.readers.with(|reader| reader.is_unknown(place.node, place.at))? =>
+            {
+                Some(b"unknown".to_vec())
+            }
             b"evidence" => Some(b"seen in a full copy".to_vec()),
             b"version_since" => {
                 let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;

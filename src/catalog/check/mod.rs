@@ -10,6 +10,7 @@
 //!
 //! Never writes, never opens a file of a backup: bytes are compared by whoever reads them.
 
+mod doubts;
 pub(super) mod notes;
 mod pages;
 mod pass;
@@ -86,7 +87,8 @@ pub struct Checked {
 }
 
 impl Reader {
-    /// Checks the catalog against its invariants. `deep`: state hashes and what generations changed are counted anew, too.
+    /// Checks the catalog against its invariants. `deep`: state hashes, what generations changed and what they keep as unknown are
+    /// counted anew, too.
     ///
     /// Calls `tell` with each violation when it is found, the first [`TOLD_MAX`] of each kind.
     ///
@@ -100,6 +102,9 @@ impl Reader {
         rules::check(&mut report)?;
         for source in report.step("listing sources", |_, _| Ok(self.sources()))?.transpose()?.unwrap_or_default() {
             pass::check(&mut report, &source, deep)?;
+            if deep {
+                report.doubts(&source)?;
+            }
         }
         Ok(report.finish())
     }

@@ -165,6 +165,30 @@ const RULES: &[Rule] = &[
             OR (d.died <> 253402300799 AND NOT EXISTS (SELECT 1 FROM generation g WHERE g.source = b.source AND g.taken_at = d.died))",
     ),
     rule(
+        "spans",
+        "a name begins or ends to be kept at no generation",
+        "SELECT b.source, k.born, k.parent, 'from ' || k.born || ' to ' || k.died FROM kept k JOIN node_block b ON b.block = k.parent >> 16 \
+         WHERE k.born >= k.died \
+            OR (k.born > (SELECT coalesce(min(g.taken_at), 0) FROM generation g WHERE g.source = b.source) \
+                AND NOT EXISTS (SELECT 1 FROM generation g WHERE g.source = b.source AND g.taken_at = k.born)) \
+            OR (k.died <> 253402300799 AND NOT EXISTS (SELECT 1 FROM generation g WHERE g.source = b.source AND g.taken_at = k.died))",
+    ),
+    rule(
+        "doubts",
+        "two rows of a doubt or a kept name that are one, or hold at once",
+        "SELECT b.source, y.born, x.parent, 'born ' || x.born || ' and ' || y.born FROM kept x JOIN node_block b ON b.block = x.parent >> 16 \
+           JOIN kept y ON y.parent = x.parent AND y.name = x.name AND y.born > x.born AND y.born <= x.died \
+         UNION ALL \
+         SELECT b.source, y.born, x.node, 'born ' || x.born || ' and ' || y.born FROM doubt x JOIN node_block b ON b.block = x.node >> 16 \
+           JOIN doubt y ON y.node = x.node AND y.born > x.born AND (y.born < x.died OR (y.born = x.died AND y.reason = x.reason))",
+    ),
+    rule(
+        "references",
+        "a kept name of a directory that is not there",
+        "SELECT b.source, NULL, k.parent, '' FROM kept k LEFT JOIN node_block b ON b.block = k.parent >> 16 \
+         WHERE NOT EXISTS (SELECT 1 FROM inode i WHERE i.node = k.parent)",
+    ),
+    rule(
         "numbers",
         "two generations have the same number or sequence",
         "SELECT g.source, max(g.taken_at), NULL, 'number ' || g.number FROM generation g GROUP BY g.source, g.number HAVING count(*) > 1 \

@@ -235,6 +235,9 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
             let Some(row) = self.index.writer.previous_version(node)? else { continue };
             if self.index.writer.had_name(node)? {
                 self.index.version(node, NodeRow { place: Place::Lost, ..row }, Some(&row), false)?;
+                if self.index.writer.known_kind(node)? == Some(Kind::Directory) {
+                    self.index.writer.doubt(node, &chain(why))?;
+                }
             }
         }
         Ok(())
@@ -266,6 +269,9 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         attrs.size_bytes = 1;
         let row = self.index.writer.encode(&attrs, false, base.as_ref())?;
         self.index.version(node, NodeRow { place: Place::Lost, ..row }, base.as_ref(), false)?;
+        if kind == Kind::Directory {
+            self.index.writer.doubt(node, "its inode cannot be read")?;
+        }
         let known = Known { node, kind };
         self.nodes.insert(number, known);
         Ok(known)

@@ -67,6 +67,7 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
         for (name, (node, kind)) in names {
             let known = before.binary_search_by(|entry| entry.name.cmp(name));
             if known.is_ok_and(|at| before[at].node == *node) {
+                self.writer.saw(dir, name)?;
                 continue;
             }
             if !all && known.is_ok() {

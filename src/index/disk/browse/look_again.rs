@@ -41,6 +41,12 @@ impl Browse<'_, '_, '_> {
                 self.look_at(node, row, true)?;
             }
         }
+        // Of what was not seen the base says what it was before.
+        for (node, row) in self.index.writer.previous_unknown()? {
+            if done.insert(node) {
+                self.look_at(node, row, true)?;
+            }
+        }
         for (node, row, map) in maps {
             if done.contains(&node) {
                 continue;

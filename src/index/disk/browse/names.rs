@@ -4,7 +4,6 @@
 //! lost if nothing else is known of its inode.
 
 use super::{Browse, Known};
-use crate::catalog::{NodeRow, Place};
 use crate::index::Error;
 use crate::index::disk::rows::Names;
 use crate::model::{EntryName, Kind, NodeId, chain};
@@ -110,15 +109,9 @@ impl Browse<'_, '_, '_> {
         };
         if let Some(why) = &why {
             self.finding(number, why);
-            self.lose_listing(self.nodes[&number].node)?;
+            self.index.writer.doubt(self.nodes[&number].node, why)?;
         }
         Ok(Some((names, why.is_none())))
-    }
-
-    fn lose_listing(&mut self, dir: NodeId) -> Result<(), Error> {
-        self.index.writer.keep_unknown();
-        let Some(row) = self.index.writer.current_version(dir)? else { return Ok(()) };
-        Ok(self.index.writer.amend(dir, NodeRow { place: Place::Lost, ..row })?)
     }
 
     /// Returns what an inode number is in this generation; `before` is what the name pointed to that leads to it.
