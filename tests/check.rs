@@ -709,10 +709,8 @@ fn a_generation_that_is_being_made_is_no_violation() {
 }
 
 #[test]
-fn a_catalog_without_state_hashes_says_so_and_is_counted_by_an_explicit_writer() {
+fn a_catalog_without_state_hashes_says_so() {
     let site = Site::filled();
-    let hashes = |site: &Site| sql(&site.catalog(), "SELECT hex(state_hash) FROM generation ORDER BY id").unwrap();
-    let published = hashes(&site);
     site.damage("UPDATE generation SET state_hash = NULL");
     let (lines, checked) = site.check(true);
     assert_eq!((lines, checked.uncounted), (Vec::new(), 8));
@@ -720,9 +718,6 @@ fn a_catalog_without_state_hashes_says_so_and_is_counted_by_an_explicit_writer()
     assert_eq!(code, 0);
     let told = "8 generations without a state hash, not counted yet: whether names and attributes are as published was not checked there\n";
     assert_eq!(err, format!("checked 8 generations of 2 sources: nothing is wrong\n{told}"));
-    assert_eq!(site.writer().fill_missing().unwrap(), 8);
-    assert_eq!(hashes(&site), published, "counted at once and counted by what changed is the same");
-    assert_eq!(site.writer().fill_missing().unwrap(), 0);
 }
 
 /// Returns the rows of a query, a line each.

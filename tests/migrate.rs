@@ -733,6 +733,7 @@ fn a_generation_that_was_not_finished_is_undone_and_can_be_indexed_again() {
             }
             let checked = fixtures.asof("killed", &["check", "--deep"]);
             assert!(checked.status.success() && checked.stdout.is_empty(), "{source}, {step}: {}", said(&checked));
+            assert!(!said(&checked).contains("without a state hash"), "{source}, {step}: {}", said(&checked));
         }
         assert_equal(&files(fixtures.rows("killed", "files"), true), &files(told(), true), source);
         sh(fixtures.dir.path(), "rm -r killed");

@@ -17,7 +17,7 @@ use super::lock::{Busy, CatalogLock, CatalogLockFile, LockWait, Locking};
 use super::notes::Subject;
 use super::numbers::{check_generation, check_node};
 use super::running::Running;
-use super::state::{self, StateSum, States};
+use super::state::{StateSum, States};
 use super::tables::BLOCK_BITS;
 use super::unknown::Unknown;
 use super::{Error, connect, interval, proof, reader, tables};
@@ -202,18 +202,6 @@ impl Writer {
     /// Refuses to go on after an error.
     pub(super) fn check_unspent(&self) -> Result<(), Error> {
         if self.spent.get() { Err(Error::Spent { path: self.path.clone() }) } else { Ok(()) }
-    }
-
-    /// Counts the state hashes of the published generations that have none, and returns how many they were: an older program made
-    /// them. The rest of the catalog is not touched.
-    ///
-    /// **Cost:** one pass over the rows of each source that has such a generation.
-    ///
-    /// # Errors
-    /// [`Error::Contradiction`] if the catalog is damaged; [`Error::Sqlite`].
-    pub fn fill_missing(&mut self) -> Result<usize, Error> {
-        let _turn = self.locking.take()?;
-        state::fill_missing(&self.connection, &self.path)
     }
 
     /// Begins a generation. It may lie before, between or after those that are there.

@@ -9,7 +9,7 @@
 use super::connect::{
     check_writable, connect, is_there, open_any_writing, open_immutable, remove_with_side_files, sync_folder,
 };
-use super::{CatalogLock, Doing, Error, LockWait, beside, numbers, older, schema};
+use super::{CatalogLock, Doing, Error, LockWait, beside, numbers, older, schema, state};
 use crate::sys::lock;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
@@ -153,7 +153,9 @@ fn change(connection: &Connection, path: &Path, steps: &[&str]) -> Result<(), Er
     connection.execute_batch(&before.concat()).map_err(sqlite)?;
     check_rows(connection, path)?;
     connection.execute_batch(&format!("{last} {}", schema::VIEWS)).map_err(sqlite)?;
-    older::say_anew(connection).and_then(|()| connection.execute_batch("COMMIT")).map_err(sqlite)
+    older::say_anew(connection).map_err(sqlite)?;
+    state::fill_missing(connection, path)?;
+    connection.execute_batch("COMMIT").map_err(sqlite)
 }
 
 /// What is wrong with rows of format 4, and the query that finds them: their texts.

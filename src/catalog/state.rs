@@ -21,7 +21,6 @@
 //! tree: ctime and allocated bytes. It finds accidents; who can write the file can write the hash.
 
 use super::Error;
-use super::generation::in_transaction;
 use super::history::{History, Instants, NameRow, VersionRow, blocks, each_history, names_at, version_at};
 use super::rows::{KindNumber, Perm, Place};
 use crate::model::{Kind, NodeId, SourceId, Time, XattrSet};
@@ -395,31 +394,29 @@ impl Steps {
     }
 }
 
-/// Counts the state hashes of the published generations that have none, as those of a catalog that an older program made; returns
-/// how many they were.
+/// Counts the state hashes of the published generations that have none, as those of a catalog that an older program made. Inside a
+/// transaction. A source that is damaged so that it cannot be counted has none afterwards, and `check` finds why.
 ///
-/// **Cost:** one pass over the rows of each source that has such a generation; one transaction a source.
+/// **Cost:** one pass over the rows of each source that has such a generation.
 ///
 /// # Errors
-/// [`Error::Contradiction`] if a catalog is damaged so that a generation cannot be counted: `check` finds all of it. The sources
-/// before are counted then.
-pub(super) fn fill_missing(c: &Connection, path: &Path) -> Result<usize, Error> {
-    let doing = "recording states";
-    let sources = uncounted(c).map_err(|e| Error::sqlite(doing, path, e))?;
-    let mut filled = 0;
-    for (source, root, instants) in sources {
-        let sums = States::new(path).sums_of(c, source, root, &instants)?;
-        let record = |c: &Connection| -> rusqlite::Result<()> {
-            let mut statement =
-                c.prepare_cached("UPDATE generation SET state_hash = ?3 WHERE source = ?1 AND taken_at = ?2")?;
-            let rows = sums.iter().enumerate();
-            rows.map(|(place, sum)| (instants.at(place), sum.to_bytes()))
-                .try_for_each(|(at, sum)| statement.execute(params![source.0, at, sum]).map(drop))
+/// [`Error::Sqlite`].
+pub(super) fn fill_missing(c: &Connection, path: &Path) -> Result<(), Error> {
+    let sqlite = |e| Error::sqlite("recording states", path, e);
+    for (source, root, instants) in uncounted(c).map_err(sqlite)? {
+        let sums = match States::new(path).sums_of(c, source, root, &instants) {
+            Err(Error::Contradiction { .. }) => continue,
+            sums => sums?,
         };
-        in_transaction(c, record).map_err(|e| Error::sqlite(doing, path, e))?;
-        filled += sums.len();
+        let mut statement = c
+            .prepare_cached("UPDATE generation SET state_hash = ?3 WHERE source = ?1 AND taken_at = ?2")
+            .map_err(sqlite)?;
+        let rows = sums.iter().enumerate();
+        rows.map(|(place, sum)| (instants.at(place), sum.to_bytes()))
+            .try_for_each(|(at, sum)| statement.execute(params![source.0, at, sum]).map(drop))
+            .map_err(sqlite)?;
     }
-    Ok(filled)
+    Ok(())
 }
 
 /// Returns the sources that have published generations without a state hash: their roots and the instants of these.
