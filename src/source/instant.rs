@@ -42,11 +42,21 @@ pub(super) fn of_mtime(seconds: i64) -> Result<Time, String> {
     in_range(seconds).map_err(|why| format!("its time of last change: {why}"))
 }
 
+/// The day of names that are made to see what a pattern tells.
+const SAMPLE_DAY: jiff::civil::Date = jiff::civil::date(2026, 11, 20);
+
 /// Checks that `pattern` can be read and that names written by it tell a date.
 pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
     let name = write_sample(pattern)?;
     let parsed = strtime::parse(pattern, &name).map_err(|e| e.to_string())?;
-    by_pattern(&parsed, &TimeZone::UTC).map(drop)
+    let told = by_pattern(&parsed, &TimeZone::UTC)?;
+    // The afternoon of that day, as far as a name tells it: 14:37:25.
+    let whole = [0, 50_400, 52_620, 52_645];
+    let day = SAMPLE_DAY.to_zoned(TimeZone::UTC).map_err(|e| e.to_string())?.timestamp().as_second();
+    match whole.contains(&(told.0 - day)) {
+        true => Ok(()),
+        false => Err("it does not tell the afternoon from the morning: %H, or %I with %p".to_owned()),
+    }
 }
 
 /// Tells whether names of copies are told apart by how they are written: by none of `ours` can a name be written that is a date
@@ -67,7 +77,7 @@ pub(super) fn are_apart(ours: &[String], theirs: &[String]) -> bool {
 
 /// Returns the name that a copy has by `pattern`.
 fn write_sample(pattern: &str) -> Result<String, String> {
-    let sample = jiff::civil::datetime(2026, 11, 20, 2, 0, 0, 0).to_zoned(TimeZone::UTC);
+    let sample = SAMPLE_DAY.at(14, 37, 25, 0).to_zoned(TimeZone::UTC);
     let sample = sample.map_err(|e| e.to_string())?;
     strtime::format(pattern, &sample).map_err(|e| e.to_string())
 }
@@ -77,6 +87,9 @@ fn by_pattern(parsed: &strtime::BrokenDownTime, zone: &TimeZone) -> Result<Time,
         return in_range(instant.as_second());
     }
     let date = parsed.to_date().map_err(|e| e.to_string())?;
+    if parsed.hour().is_none() && (parsed.minute().is_some() || parsed.second().is_some()) {
+        return Err("it has minutes or seconds, and no hour".to_owned());
+    }
     if parsed.hour().is_none() {
         let midnight = date.to_datetime(jiff::civil::Time::midnight());
         // Midnight itself may be skipped (the day then begins later) or doubled (it begins at the first).
@@ -342,7 +355,8 @@ mod tests {
         assert_eq!(check_pattern("backup-%Y%m%d"), Ok(()));
         assert_eq!(check_pattern("%F_%H-%M"), Ok(()));
         assert_eq!(check_pattern("%s"), Ok(()));
-        for pattern in ["backup", "%H%M", "%Y-%m", "%", "%&"] {
+        assert_eq!(check_pattern("%F_%I%p"), Ok(()));
+        for pattern in ["backup", "%H%M", "%Y-%m", "%", "%&", "%F_%I", "%F_%M"] {
             assert!(check_pattern(pattern).is_err(), "{pattern}");
         }
     }
