@@ -11,7 +11,7 @@ use asof::clock::Fixed;
 use asof::jobs::index::{Event, Inputs, Outcome, Wish, index_source};
 use asof::model::Time;
 use asof::monitor::Void;
-use site::{Site, as_nobody, await_view, said, sh, shell};
+use site::{Site, as_nobody, await_view, said, sh, shell, wait_until};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -320,6 +320,118 @@ fn copies_that_moved_to_another_folder_are_found_by_what_they_are() {
     assert!(told.contains("2 copies moved: that of 2024-11-20T00:00:00Z from"), "{told}");
     assert!(!told.contains("not there any more"), "{told}");
     assert_eq!(statuses(&site), ["2024-11-20 available", "2024-11-21 available"]);
+}
+
+/// A btrfs on `copies`, with the subvolume `.live` that snapshots are made of.
+fn snapshots(site: &Site) {
+    let make = "truncate -s 128M disk.img; mkfs.btrfs -q disk.img; mount -o loop disk.img copies; \
+                btrfs -q subvolume create copies/.live; mkdir copies/.live/d; echo 1 > copies/.live/d/f";
+    sh(&site.path(""), make);
+}
+
+#[test]
+fn a_snapshot_made_again_under_its_name_is_indexed_anew_though_its_root_looks_the_same() {
+    let site = Site::with_source();
+    snapshots(&site);
+    sh(&site.path("copies"), "btrfs -q subvolume snapshot -r .live 2024-11-18");
+    site.ok(&["source", "set", "homes", "--copies", site.path("copies").to_str().unwrap()]);
+    index(&site, &["homes", "--settle", "0"], 0);
+    let again = "btrfs -q subvolume delete 2024-11-18; rm .live/d/f; echo 2 > .live/d/g; btrfs -q subvolume snapshot -r .live 2024-11-18";
+    sh(&site.path("copies"), again);
+    let told = index(&site, &["homes", "--settle", "0"], 0);
+    assert!(told.contains("again from"), "{told}");
+    assert_eq!(lines(&site, "SELECT path FROM files ORDER BY path"), ["d", "d/g"]);
+}
+
+#[test]
+fn another_snapshot_of_the_same_subvolume_is_not_one_that_moved() {
+    let site = Site::with_source();
+    snapshots(&site);
+    sh(
+        &site.path("copies"),
+        "btrfs -q subvolume snapshot -r .live 2024-11-18; btrfs -q subvolume snapshot -r .live 2024-11-19",
+    );
+    site.ok(&["source", "set", "homes", "--copies", site.path("copies").to_str().unwrap()]);
+    index(&site, &["homes", "--settle", "0"], 0);
+    sh(
+        &site.path("copies"),
+        "btrfs -q subvolume delete 2024-11-19; echo 2 > .live/d/f; btrfs -q subvolume snapshot -r .live by-hand",
+    );
+    let told = index(&site, &["homes", "--settle", "0"], 1);
+    assert!(told.contains("not there any more: the copy of 2024-11-19"), "{told}");
+    assert_eq!(states(&site), ["2024-11-18 present 2024-11-18", "2024-11-19 gone 2024-11-19"]);
+}
+
+#[test]
+fn a_copy_that_moved_and_got_a_name_at_its_top_is_walked_again() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "mkdir -p 2024-11-18/d; echo 1 > 2024-11-18/d/f; ");
+    index(&site, &["homes", "--settle", "0"], 0);
+    sh(&site.path(""), "mv copies moved; mkdir copies; echo 2 > moved/2024-11-18/new; rm moved/2024-11-18/d/f");
+    site.ok(&["source", "set", "homes", "--copies", site.path("moved").to_str().unwrap()]);
+    let told = index(&site, &["homes", "--settle", "0"], 0);
+    assert!(told.contains("again from"), "{told}");
+    assert_eq!(lines(&site, "SELECT path FROM files ORDER BY path"), ["d", "new"]);
+}
+
+#[test]
+fn names_that_rotate_while_a_run_is_at_it_give_no_generation_another_nights_tree() {
+    let site = rotating();
+    make(&site, "daily.1", 10, 10);
+    make(&site, "daily.0", 11, 11);
+    sh(
+        &site.path("copies"),
+        "for n in $(seq 60); do mkdir daily.1/$n; (cd daily.1/$n; seq 500 | xargs touch); done; touch -d '2024-11-10 02:00Z' daily.1",
+    );
+    let mut run = site.asof(&["index", "homes", "--settle", "0"]);
+    let run = run.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // It has begun to write, so it has looked at all of them.
+    let begun =
+        || site.path("catalog.db-wal").metadata().is_ok_and(|wal| wal.len() > 0) && !lines_now(&site).is_empty();
+    wait_until("the first copy is being indexed", begun);
+    sh(&site.path(""), &format!("kill -STOP {}", run.id()));
+    sh(&site.path("copies"), "mv daily.1 daily.2; mv daily.0 daily.1");
+    make(&site, "daily.0", 12, 12);
+    sh(&site.path(""), &format!("kill -CONT {}", run.id()));
+    let output = run.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("daily.0\" is another directory than when this run began, or has another date"), "{told}");
+    index(&site, &["homes", "--settle", "0"], 0);
+    let mnt = site.mount(&[]);
+    assert_eq!([10, 11, 12].map(|day| read_in_view(&mnt, day)), [10, 11, 12]);
+}
+
+/// Returns the generations that are being made, as the base tables have them.
+fn lines_now(site: &Site) -> String {
+    let asked =
+        shell(&site.path(""), "sqlite3 -readonly catalog.db \"SELECT id FROM generation WHERE status = 'creating'\"");
+    String::from_utf8_lossy(&asked.stdout).into_owned()
+}
+
+#[test]
+fn bytes_of_a_file_with_two_names_that_change_in_a_young_copy_are_found_where_bytes_count() {
+    let site = Site::new();
+    site.ok(&["init"]);
+    let copies = site.path("copies");
+    site.ok(&["source", "add", "nfs", "homes", "--copies", copies.to_str().unwrap(), "--checksum"]);
+    for day in [18, 19] {
+        sh(&copies, &format!("mkdir 2024-11-{day}; cd 2024-11-{day}; echo aaaa > f; touch -d 2020-01-01 f; ln f g"));
+    }
+    index(&site, &["homes"], 0);
+    sh(&copies, "printf bbbb | dd of=2024-11-19/f conv=notrunc status=none; touch -d 2020-01-01 2024-11-19/f");
+    let told = index(&site, &["homes"], 0);
+    assert!(told.contains("\"f\" has other bytes"), "{told}");
+    assert_eq!(
+        lines(
+            &site,
+            "SELECT what || ' ' || path FROM changes WHERE taken_at LIKE '2024-11-19%' AND kind = 'file' ORDER BY path"
+        ),
+        ["modified f", "modified g"]
+    );
+    // Links that come and go move ctimes and no bytes.
+    sh(&copies, "ln 2024-11-18/f x; rm x");
+    assert!(!index(&site, &["homes"], 0).contains("again"));
 }
 
 /// A file system that has whole seconds and no birth times is mounted on `name`.

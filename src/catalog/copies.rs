@@ -69,6 +69,8 @@ pub struct KnownCopy {
     pub settled: bool,
     /// The mtime of its root, in whole seconds, as it was indexed; none where the generation is forgotten.
     pub root_mtime_s: Option<i64>,
+    /// The nanoseconds of that mtime.
+    pub root_mtime_ns: Option<u32>,
     /// Whether another object has its bytes in this one.
     pub is_needed: bool,
 }
@@ -290,7 +292,8 @@ fn known_copies(c: &Connection, source: &SourceRow) -> rusqlite::Result<Vec<Know
         "SELECT c.id, c.object, o.at, g.id IS NULL, c.store, t.path, c.path, c.state, c.looked_at, c.root_ino, c.root_btime, \
          c.root_ctime, c.newest_ctime, c.settled, \
          (SELECT i.mtime FROM inode i WHERE g.id IS NOT NULL AND i.node = ?2 AND i.born <= o.at ORDER BY i.born DESC LIMIT 1), \
-         o.id IN (SELECT p.parent FROM object p WHERE p.source = ?1 AND p.parent IS NOT NULL) \
+         o.id IN (SELECT p.parent FROM object p WHERE p.source = ?1 AND p.parent IS NOT NULL), \
+         (SELECT i.mtime_ns FROM inode i WHERE g.id IS NOT NULL AND i.node = ?2 AND i.born <= o.at ORDER BY i.born DESC LIMIT 1) \
          FROM object o JOIN copy c ON c.object = o.id JOIN store t ON t.id = c.store LEFT JOIN generation g ON g.id = o.generation \
          WHERE o.source = ?1 AND (g.id IS NULL OR g.status = 'published') ORDER BY o.at, c.id",
     )?;
@@ -320,6 +323,7 @@ fn known_copies(c: &Connection, source: &SourceRow) -> rusqlite::Result<Vec<Know
             settled: row.get(13)?,
             root_mtime_s: row.get(14)?,
             is_needed: row.get(15)?,
+            root_mtime_ns: row.get(16)?,
         })
     })?;
     let mut copies: Vec<KnownCopy> = rows.collect::<rusqlite::Result<_>>()?;

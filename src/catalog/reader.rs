@@ -301,6 +301,14 @@ impl Reader {
         self.node(node, at)?.ok_or_else(|| self.contradiction("no version", node, at))
     }
 
+    /// Returns the digest of the bytes that the generation of this sequence brought to `node`, if it was written down.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn digest(&self, node: NodeId, bytes: i64) -> Result<Option<[u8; 32]>, Error> {
+        self.run("reading a digest", |c| notes::digest(c, node, bytes))
+    }
+
     /// Returns the version of `node`, which is called `name`, as of `at`.
     ///
     /// # Errors

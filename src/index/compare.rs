@@ -11,10 +11,13 @@ use super::Error;
 use super::watch::Watch;
 use crate::catalog::{self, DirEntry, NodeRow, Perm, Place, Reader, SeenCopy, SourceRow};
 use crate::clock::Clock;
-use crate::model::{Attrs, FileKey, Key, Kind, ListedEntry, Listing, NodeId, RelPath, Time, Walked, XattrSet};
+use crate::model::{
+    Attrs, FileKey, Key, Kind, ListedEntry, Listing, NodeId, RelPath, Time, Timestamp, Walked, XattrSet,
+};
 use crate::monitor::Monitor;
 use crate::source::{Found, Source};
 use std::collections::HashMap;
+use std::io;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -70,6 +73,7 @@ pub fn compare_copy(
     clock: &dyn Clock,
     monitor: &dyn Monitor,
 ) -> Result<Compared, Error> {
+    let digest = |path: &RelPath| reader.digest(&found.path, path);
     let mut compare = Compare {
         catalog,
         at: known.at,
@@ -78,6 +82,8 @@ pub fn compare_copy(
         next_directory: 1,
         links: HashMap::new(),
         xattrs: HashMap::from([(0, XattrSet::default())]),
+        digests: (known.source.rule.key == Key::Digest)
+            .then_some(Digests { now: &digest, since_ns: known.newest_ctime_ns.unwrap_or(i64::MIN) }),
     };
     let (mut watch, mut ended) = (Watch::default(), None);
     let stats = reader.scan(found, &mut |walked| {
@@ -100,7 +106,7 @@ pub fn compare_copy(
         return Ok(Compared::Differs(difference));
     }
     // Being what it was is what settles it, whatever its ctimes say.
-    let Some(seen) = watch.seen(clock.now(), Duration::ZERO, stats.changed) else {
+    let Some(seen) = watch.seen(clock.now(), Duration::ZERO, &stats) else {
         return Ok(Compared::Differs("its top directory was not listed".to_owned()));
     };
     if known.source.rule.key == Key::Digest && known.newest_ctime_ns != Some(seen.newest_ctime_ns) {
@@ -118,6 +124,13 @@ struct Link {
     path: RelPath,
 }
 
+/// How bytes are compared where they count: of files with several names, whose ctimes move with each link and say nothing.
+struct Digests<'c> {
+    now: &'c dyn Fn(&RelPath) -> io::Result<[u8; 32]>,
+    /// What was touched no later than this is as it was.
+    since_ns: i64,
+}
+
 struct Compare<'c> {
     catalog: &'c Reader,
     at: Time,
@@ -127,6 +140,7 @@ struct Compare<'c> {
     next_directory: u64,
     links: HashMap<FileKey, Link>,
     xattrs: HashMap<i64, XattrSet>,
+    digests: Option<Digests<'c>>,
 }
 
 impl Compare<'_> {
@@ -206,10 +220,28 @@ impl Compare<'_> {
         }
         match self.attributes(&entry.attrs, entry.unreadable, &known.row)? {
             Some(how) => differs(&path(), how),
+            None if self.has_other_bytes(entry, known, &path)? => differs(&path(), "has other bytes"),
             // That of the top directory moves with each new name.
             None if self.by_inode && known.row.ctime != entry.attrs.ctime => differs(&path(), "has another ctime"),
             None => Ok(None),
         }
+    }
+
+    /// Tells whether the bytes of a file with several names, touched since, are others, or cannot be read.
+    fn has_other_bytes(
+        &self,
+        entry: &ListedEntry,
+        known: &DirEntry,
+        path: &impl Fn() -> RelPath,
+    ) -> Result<bool, catalog::Error> {
+        let Some(digests) = &self.digests else { return Ok(false) };
+        let is_first_name = self.links.get(&entry.key).is_some_and(|link| link.names == 1);
+        let was_touched = entry.attrs.ctime.ns_since(Timestamp::default()) > digests.since_ns;
+        if entry.attrs.kind() != Kind::File || !is_first_name || !was_touched {
+            return Ok(false);
+        }
+        let before = self.catalog.digest(known.node, known.row.bytes)?;
+        Ok((digests.now)(&path()).ok() != before)
     }
 
     /// Returns what differs between what was listed and a row of the catalog.

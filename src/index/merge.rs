@@ -347,7 +347,8 @@ impl<'m, 'w> Merge<'m, 'w> {
         let digest = match (digests.now)(&path) {
             Ok(digest) => digest,
             Err(e) => {
-                self.monitor.warn(&format!("counted as changed, cannot read \"{path}\": {e}"));
+                let detail = format!("its bytes cannot be read, and count as changed: {e}");
+                self.finding(&Finding { kind: FindingKind::Unreadable, path, detail })?;
                 return Ok(Written::Yes);
             }
         };

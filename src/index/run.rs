@@ -12,7 +12,7 @@ use crate::catalog::{Counts, GenerationWriter, NewGeneration, NodeRow, Place, So
 use crate::clock::Clock;
 use crate::model::{Changes, FileKey, Level, Listing, RelPath, Scan, Time, Timestamp, Walked};
 use crate::monitor::Monitor;
-use crate::source::{Found, Source};
+use crate::source::{Found, ScanStats, Source};
 use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
@@ -79,6 +79,8 @@ pub fn index_copy(
     let copy_before = if generation.needs_digests() { generation.previous_copy()? } else { None };
     let before = |path: &RelPath, version: &NodeRow| digest_of(reader, copy_before.as_deref()?, path, version);
     let digests = generation.needs_digests().then_some(Digests { now: &now, before: &before });
+    // What is written while it is walked may be where the walk has been.
+    let began = clock.now();
     let mut watch = Watch::default();
     let merge = Merge::new(&mut generation, copy.source.rule.by_inode, digests, None, monitor);
     let merged = merge_all(merge, |each| {
@@ -89,11 +91,11 @@ pub fn index_copy(
             each(walked)
         })
     });
-    let (walked, unstable) = match merged {
-        Ok((walked, stats)) => (Ok(Some(walked)), stats.changed),
-        Err(e) => (Err(e), false),
+    let (walked, stats) = match merged {
+        Ok((walked, stats)) => (Ok(Some(walked)), stats),
+        Err(e) => (Err(e), ScanStats::default()),
     };
-    let seen = watch.seen(clock.now(), copy.settle, unstable);
+    let (unstable, seen) = (stats.changed, watch.seen(began, copy.settle, &stats));
     if let Some(seen) = seen {
         generation.walked(seen);
     }

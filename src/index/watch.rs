@@ -7,6 +7,7 @@
 
 use crate::catalog::{SeenCopy, SeenRoot};
 use crate::model::{Attrs, FileKey, Kind, Listing, Time, Timestamp};
+use crate::source::ScanStats;
 use std::time::Duration;
 
 /// Takes note of the listings of one walk.
@@ -32,17 +33,17 @@ impl Watch {
         }
     }
 
-    /// Returns what was seen by a walk that ended at `now`; none if it did not get to the root. A copy that changed
-    /// meanwhile is not settled, nor is one whose ctimes lie in the future.
-    pub(super) fn seen(&self, now: Time, settle: Duration, changed: bool) -> Option<SeenCopy> {
+    /// Returns what was seen by a walk as of `now`; none if it did not get to the root. A copy that changed meanwhile is not
+    /// settled, nor is one whose ctimes lie in the future. The top directory of a subvolume is known by the number of that.
+    pub(super) fn seen(&self, now: Time, settle: Duration, stats: &ScanStats) -> Option<SeenCopy> {
         let (key, ctime) = self.root?;
         let ns = |stamp: Timestamp| stamp.ns_since(Timestamp::default());
         // In whole seconds, as the time now is: else what changed in this second would lie in the future.
         let settle_s = i64::try_from(settle.as_secs()).unwrap_or(i64::MAX);
         Some(SeenCopy {
-            root: SeenRoot { inode: key.inode, born_ns: key.born_ns, ctime_ns: ns(ctime) },
+            root: SeenRoot { inode: stats.subvolume.unwrap_or(key.inode), born_ns: key.born_ns, ctime_ns: ns(ctime) },
             newest_ctime_ns: ns(self.newest),
-            settled: !changed && self.newest.seconds <= now.0.saturating_sub(settle_s),
+            settled: !stats.changed && self.newest.seconds <= now.0.saturating_sub(settle_s),
             at: now,
         })
     }
@@ -88,7 +89,9 @@ mod tests {
             complete: true,
             findings: Vec::new(),
         });
-        watch.seen(Time(now_s), Duration::from_secs(900), changed).expect("the root was listed")
+        watch
+            .seen(Time(now_s), Duration::from_secs(900), &ScanStats { changed, ..ScanStats::default() })
+            .expect("the root was listed")
     }
 
     #[test]

@@ -205,16 +205,13 @@ fn open_store(path: &Path) -> io::Result<(File, Mark)> {
 
 /// Returns what is at `path` below `dir`; none if nothing is.
 fn root_below(dir: &File, path: &Path) -> io::Result<Option<Root>> {
-    let stat = if path.as_os_str().is_empty() {
-        walk::stat_fd(dir.as_fd())
-    } else {
-        walk::stat_at(dir.as_fd(), &CString::new(path.as_os_str().as_bytes())?)
-    };
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let stat = if name.is_empty() { walk::stat_fd(dir.as_fd()) } else { walk::stat_at(dir.as_fd(), &name) };
     match stat {
         Ok(stat) => Ok(Some(Root {
             kind: Kind::from_mode(stat.mode),
             seen: SeenRoot {
-                inode: stat.inode,
+                inode: walk::subvolume(dir.as_fd(), &name, &stat)?.unwrap_or(stat.inode),
                 born_ns: stat.born.map_or(0, since_epoch_ns),
                 ctime_ns: since_epoch_ns(stat.ctime),
             },

@@ -77,6 +77,8 @@ pub struct ScanStats {
     pub findings: u64,
     /// Whether the copy changed while it was walked, so that the walk may mix two states.
     pub changed: bool,
+    /// The number of the btrfs subvolume whose top directory is that of the copy; none if it is none.
+    pub subvolume: Option<u64>,
 }
 
 /// A thing that is backed up, with copies that can be found and walked.

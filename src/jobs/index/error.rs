@@ -24,6 +24,12 @@ pub enum Error {
     /// What an image is on top of.
     #[error(transparent)]
     Disk(#[from] take::disk::Error),
+    /// The directory of a copy is another one than when the run began.
+    #[error("{path:?} is another directory than when this run began, or has another date; nothing of it was indexed")]
+    Exchanged {
+        /// The copy.
+        path: PathBuf,
+    },
     /// A source of a later program.
     #[error("source {name:?} is of kind {kind:?}, which this asof does not know")]
     UnknownKind {
@@ -154,6 +160,7 @@ impl Hinted for Error {
             }
             Self::NoGeneration { name, .. } => format!("asof generations {name} lists them"),
             Self::UnknownBase { name, base } => format!("asof index {name} {base:?} first"),
+            Self::Exchanged { .. } => "the next run looks at it anew".to_owned(),
             Self::Image(_)
             | Self::UnknownKind { .. }
             | Self::Io { .. }

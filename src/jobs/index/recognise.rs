@@ -265,6 +265,7 @@ mod tests {
             newest_ctime_ns: None,
             settled: true,
             root_mtime_s: Some(dir.3),
+            root_mtime_ns: Some(0),
             is_needed: false,
         }
     }

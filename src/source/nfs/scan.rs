@@ -11,6 +11,7 @@ use crate::source::{Error, ScanStats};
 use crate::sys::walk as sys;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -33,6 +34,8 @@ pub(super) fn scan(path: &Path, each: &mut dyn FnMut(Walked) -> ControlFlow<()>)
     let fail = |source| Error::Copy { path: path.to_owned(), source };
     let began = next_stamp();
     let root = sys::open_root(path).map_err(fail)?;
+    let stat = sys::stat_fd(root.as_fd()).map_err(fail)?;
+    let subvolume = sys::subvolume(root.as_fd(), c"", &stat).map_err(fail)?;
     let copy = Copy::new(root, began).map_err(fail)?;
     let queue = Queue::new(copy.root_mark());
     thread::scope(|scope| {
@@ -47,7 +50,7 @@ pub(super) fn scan(path: &Path, each: &mut dyn FnMut(Walked) -> ControlFlow<()>)
                 Ok(_) => {}
             }
         }
-        Ok(deliver(&queue, each))
+        Ok(ScanStats { subvolume, ..deliver(&queue, each) })
     })
 }
 

@@ -90,7 +90,7 @@ fn every_kind_of_file_is_listed_with_what_it_is() {
     assert_eq!(attrs(root, "disk").rdev, 0x1111_0370);
     assert_eq!(attrs(root, "fifo").rdev, 0);
     assert!(root.entries.iter().all(|e| !e.unreadable) && root.complete);
-    assert_eq!(stats, ScanStats { directories: 2, entries: 9, findings: 0, changed: false });
+    assert_eq!(stats, ScanStats { directories: 2, entries: 9, findings: 0, changed: false, subvolume: None });
     let metadata = fs::metadata(copy.path()).unwrap();
     let (key, root_attrs) = root.root.as_ref().unwrap();
     assert_eq!((key.inode, root_attrs.mode), (metadata.ino(), metadata.mode()));
@@ -239,7 +239,7 @@ fn a_chain_of_three_thousand_directories_is_walked() {
         at = File::open(&child).unwrap();
     }
     let (_, stats) = scan_all(copy.path());
-    assert_eq!(stats, ScanStats { directories: 3001, entries: 3000, findings: 0, changed: false });
+    assert_eq!(stats, ScanStats { directories: 3001, entries: 3000, findings: 0, changed: false, subvolume: None });
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn a_directory_that_may_not_be_listed_is_marked_and_the_walk_goes_on() {
     assert!(open.complete);
     assert_eq!(findings(open), []);
     assert_eq!(names(open), ["file"]);
-    assert_eq!(stats, ScanStats { directories: 4, entries: 4, findings: 2, changed: false });
+    assert_eq!(stats, ScanStats { directories: 4, entries: 4, findings: 2, changed: false, subvolume: None });
 }
 
 fn copy_since(path: &Path, began: Timestamp) -> Copy {
@@ -403,7 +403,7 @@ fn a_copy_finished_just_before_the_walk_has_not_changed() {
         fs::create_dir(copy.path().join("d")).unwrap();
         fs::write(copy.path().join("d/file"), b"x").unwrap();
         let (_, stats) = scan_all(copy.path());
-        assert_eq!(stats, ScanStats { directories: 2, entries: 2, findings: 0, changed: false });
+        assert_eq!(stats, ScanStats { directories: 2, entries: 2, findings: 0, changed: false, subvolume: None });
     }
 }
 
@@ -429,7 +429,10 @@ fn a_walk_that_is_broken_off_ends_with_what_was_handed_over() {
         if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     assert_eq!(seen, 3);
-    assert_eq!(stats.unwrap(), ScanStats { directories: 3, entries: 300, findings: 0, changed: false });
+    assert_eq!(
+        stats.unwrap(),
+        ScanStats { directories: 3, entries: 300, findings: 0, changed: false, subvolume: None }
+    );
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! What a file is, and where a symbolic link points.
 //! Never follows a link and never triggers an automount. Source: `statx(2)`, `readlinkat(2)`.
 
-use super::call::retry;
+use super::call::{new_fd, retry};
 use crate::model::Timestamp;
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -82,6 +82,37 @@ pub fn stat_fd_without_waiting(fd: BorrowedFd<'_>) -> io::Result<Stat> {
 pub fn is_on_btrfs(fd: BorrowedFd<'_>) -> io::Result<bool> {
     // `BTRFS_SUPER_MAGIC` of statfs(2).
     Ok(crate::sys::read::magic_number(fd)? == 0x9123_683E)
+}
+
+/// Returns the number of the btrfs subvolume whose top directory `name` in `dir` is, which `stat` tells of; none if it is none.
+///
+/// The top directories of all subvolumes have one inode number, and those of snapshots the birth time of their origin; the numbers
+/// of subvolumes are never given twice. An empty name stands for `dir`. Source: `BTRFS_IOC_INO_LOOKUP` (ioctl-btrfs, `linux/btrfs.h`),
+/// which tells anybody the subvolume of a file that he can open.
+///
+/// # Errors
+/// What `openat(2)` and `ioctl(2)` say.
+pub fn subvolume(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<Option<u64>> {
+    /// `BTRFS_FIRST_FREE_OBJECTID`.
+    const TOP: u64 = 256;
+    /// `_IOWR(BTRFS_IOCTL_MAGIC, 18, struct btrfs_ioctl_ino_lookup_args)`.
+    const INO_LOOKUP: libc::c_ulong = 0xd000_9412;
+    if stat.inode != TOP || stat.mode & libc::S_IFMT != libc::S_IFDIR {
+        return Ok(None);
+    }
+    let path = if name.is_empty() { c"." } else { name };
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: `path` is zero-terminated and outlives the call; the result is checked before it is taken as a descriptor.
+    let opened = new_fd(|| unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags) })?;
+    if !is_on_btrfs(opened.as_fd())? {
+        return Ok(None);
+    }
+    // `treeid`, `objectid` and room for a path of 4,080 bytes.
+    let mut asked = [0_u64; 512];
+    asked[1] = TOP;
+    // SAFETY: `asked` has the 4,096 bytes of the structure and outlives the call.
+    retry(|| unsafe { libc::ioctl(opened.as_raw_fd(), INO_LOOKUP, asked.as_mut_ptr()) as isize })?;
+    Ok(Some(asked[0]))
 }
 
 fn statx(dir: RawFd, name: &CStr, flags: libc::c_int) -> io::Result<Stat> {

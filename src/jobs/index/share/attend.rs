@@ -10,6 +10,7 @@ use crate::index::{self, Compared, Known, NewCopy, compare_copy, index_copy};
 use crate::jobs::index::recognise::{Sight, Verdict};
 use crate::jobs::index::wish::Which;
 use crate::jobs::index::{Error, Event, Indexed, OneCopy};
+use crate::jobs::look::root_at;
 use crate::jobs::report::{MovedCopy, When};
 use crate::model::{CopyState, chain};
 use crate::source::Found;
@@ -32,7 +33,14 @@ impl Share<'_, '_> {
             let Some(place) = verdict.place().filter(|_| !copy.forgotten) else { continue };
             let may_differ = match verdict {
                 Verdict::Here { touched, .. } => touched || !copy.settled || copy.state == CopyState::Changed,
-                Verdict::Moved { .. } => !copy.settled || copy.state == CopyState::Changed,
+                // The ctime of its root moves with it; its mtime does not.
+                Verdict::Moved { .. } => {
+                    let mtime = self.places.all[place].root.mtime;
+                    !copy.settled
+                        || copy.state == CopyState::Changed
+                        || copy.root_mtime_s.is_some_and(|was| was != mtime.seconds)
+                        || copy.root_mtime_ns.is_some_and(|was| was != mtime.nanos)
+                }
                 _ => true,
             };
             if may_differ || (is_explicit && self.work.wish.again) {
@@ -53,6 +61,9 @@ impl Share<'_, '_> {
         let (copy, verdict) = (&self.known[number], self.verdicts[number]);
         let found = Found { taken_at: copy.at, path: self.places.all[place].path.clone() };
         let one = OneCopy { when: When(copy.at), path: found.path.clone() };
+        if let Err(e) = self.check_still_there(&found) {
+            return self.work.fail_copy(one, e);
+        }
         let why = if self.work.wish.again {
             "it was asked for".to_owned()
         } else {
@@ -108,6 +119,20 @@ impl Share<'_, '_> {
         })
     }
 
+    /// Refuses a copy whose directory is another one than when the run began, or has another date: names may rotate meanwhile.
+    fn check_still_there(&self, found: &Found) -> Result<(), Error> {
+        let Some(place) = self.places.at(&found.path).map(|place| &self.places.all[place]) else { return Ok(()) };
+        let looking = |source| Error::Io { doing: "looking at the copy", path: found.path.clone(), source };
+        let now = root_at(&found.path).map_err(looking)?;
+        let was = place.root;
+        let is_dated_by_mtime = place.date.is_some_and(|date| date.0 == was.mtime.seconds);
+        let is_same = now.is_some_and(|now| {
+            (now.seen.inode, now.seen.born_ns) == (was.seen.inode, was.seen.born_ns)
+                && (!is_dated_by_mtime || now.mtime.seconds == was.mtime.seconds)
+        });
+        if is_same { Ok(()) } else { Err(Error::Exchanged { path: found.path.clone() }) }
+    }
+
     pub(super) fn index_new(&mut self, new: &[Found]) -> Result<(), Error> {
         for found in new {
             if self.work.is_full {
@@ -126,13 +151,16 @@ impl Share<'_, '_> {
 
     /// Indexes a copy: as a new generation, or in place of the one that it was, `again` saying why. Returns whether that was done.
     fn index(&mut self, found: &Found, again: Option<String>) -> Result<bool, Error> {
+        let one = OneCopy { when: When(found.taken_at), path: found.path.clone() };
+        if let Err(e) = self.check_still_there(found) {
+            return self.work.fail_copy(one, e).map(|()| false);
+        }
         let (inputs, source, settle, copies) = (self.work.inputs, self.work.source, self.settle, self.copies);
         let store = store_of(&found.path, &self.folder);
         let copy = NewCopy { source, found, store: &store, again: again.is_some(), settle };
         inputs.monitor.begin(&format!("{} {}", source.name, found.taken_at), self.entries_before);
         let done = index_copy(self.work.writer(), &copy, copies, inputs.clock, inputs.monitor);
         inputs.monitor.end();
-        let one = OneCopy { when: When(found.taken_at), path: found.path.clone() };
         match done {
             Ok(done) => {
                 let indexed = Indexed { again, ..self.work.indexed(one, &done, self.entries_before) };
