@@ -30,6 +30,10 @@ impl Tree {
         watcher.0.rest()?;
         let old = self.snapshot();
         if registry.same_views(&old.registry) {
+            // The same trees; but copies may have moved, come or gone.
+            self.readers.turn()?;
+            self.ahead_readers.turn()?;
+            self.copies.clear();
             watcher.1 = version;
             return Ok(None);
         }
