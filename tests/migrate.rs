@@ -740,6 +740,25 @@ fn a_generation_that_was_not_finished_is_undone_and_can_be_indexed_again() {
     }
 }
 
+/// Names in a catalog are text, whatever they say: whoever made it chose them.
+#[test]
+fn a_view_whose_name_is_a_statement_is_dropped_and_not_run() {
+    let fixtures = Fixtures::new();
+    let name = "x\"\"; COMMIT; VACUUM INTO 'made'; BEGIN IMMEDIATE; --";
+    let script = format!(
+        "mkdir odd; cp 4/catalog.db odd; sqlite3 odd/catalog.db 'CREATE VIEW \"{}\" AS SELECT 1; CREATE VIEW x AS SELECT 1'",
+        name.replace('\'', "'\\''")
+    );
+    sh(fixtures.dir.path(), &script);
+    fixtures.run("odd", 0, &["migrate"]);
+    assert!(!fixtures.path("odd").join("made").exists());
+    let views = sh(
+        &fixtures.path("odd"),
+        "sqlite3 -readonly catalog.db \"SELECT count(*) FROM sqlite_schema WHERE type = 'view' AND name LIKE 'x%'\"",
+    );
+    assert_eq!(String::from_utf8_lossy(views.as_bytes()).trim(), "1", "the view xattrs");
+}
+
 /// What happens to a catalog that is damaged in this way.
 enum Fate {
     /// It is refused, with this text, and stays as it is.

@@ -230,7 +230,8 @@ fn check_numbers(connection: &Connection, path: &Path) -> Result<(), Error> {
 fn old_views(connection: &Connection) -> rusqlite::Result<String> {
     let mut statement = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'view'")?;
     let names = statement.query_map([], |row| row.get::<_, String>(0))?;
-    names.map(|name| Ok(format!("DROP VIEW \"{}\"; ", name?))).collect()
+    // Whoever wrote the catalog chose the names.
+    names.map(|name| Ok(format!("DROP VIEW \"{}\"; ", name?.replace('"', "\"\"")))).collect()
 }
 
 #[cfg(test)]
