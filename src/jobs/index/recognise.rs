@@ -153,8 +153,8 @@ impl<'t> Table<'t> {
         let by_mtime = place.date.is_some_and(|date| date != copy.at && date.0 == place.root.mtime.seconds);
         // One that was given its date by hand never date it.
         let had_it = copy.root_mtime_s == Some(copy.at.0);
-        let another_has = || self.by_date.contains_key(&copy.at);
-        by_mtime && (had_it || (copy.forgotten && another_has()))
+        // Of a forgotten one nobody knows any more where its date came from; this is asked of what was touched since.
+        by_mtime && (had_it || copy.forgotten)
     }
 
     /// A copy stays at its path unless the directory there is another one, or by its date another backup.
