@@ -625,6 +625,49 @@ fn a_forgotten_copy_stays_forgotten_under_a_name_at_which_one_that_was_pruned_wa
 }
 
 #[test]
+fn a_live_mount_follows_copies_that_moved_though_nothing_new_came() {
+    let site = rotating();
+    for (day, name) in [(10, "daily.1"), (11, "daily.0")] {
+        make(&site, name, day, 10);
+        // All look equal by size and mtime.
+        sh(
+            &site.path("copies"),
+            &format!("echo {day} > {name}/g; touch -d 2020-01-01 {name}/g; touch -d '2024-11-{day} 02:00Z' {name}"),
+        );
+    }
+    index(&site, &["homes"], 0);
+    let mnt = site.mount(&[]);
+    assert_eq!((read_in_view(&mnt, 10), read_in_view(&mnt, 11)), (10, 10));
+    sh(&site.path("copies"), "mv daily.1 daily.2; mv daily.0 daily.1");
+    index(&site, &["homes"], 0);
+    // The mount looks every quarter of a second; what is read before is read from where the copies were.
+    std::thread::sleep(Duration::from_secs(2));
+    let read = |day: u32| std::fs::read_to_string(mnt.join(format!("@2024-11-{day}/homes/g"))).unwrap();
+    assert_eq!((read(10), read(11)), ("10\n".to_owned(), "11\n".to_owned()));
+}
+
+#[test]
+fn a_forgotten_copy_does_not_stand_for_another_backup_that_was_written_over_it() {
+    let site = rotating();
+    for day in 10..=12 {
+        sh(
+            &site.path("copies"),
+            &format!("mkdir -p current; echo {day} > current/a{day}; touch -d '2024-11-{day} 02:00Z' current"),
+        );
+        index(&site, &["homes"], i32::from(day > 10));
+    }
+    for day in [10, 11] {
+        site.ok(&["forget", &format!("homes@2024-11-{day}T020000Z")]);
+    }
+    let told = index(&site, &["homes"], 0);
+    assert!(!told.contains("written over"), "{told}");
+    assert_eq!(statuses(&site), ["2024-11-12 available"]);
+    sh(&site.path("copies"), "echo 13 > current/a13; touch -d '2024-11-13 02:00Z' current");
+    index(&site, &["homes"], 1);
+    assert_eq!(statuses(&site), ["2024-11-12 degraded", "2024-11-13 available"]);
+}
+
+#[test]
 fn what_a_copy_held_before_it_was_indexed_again_moves_with_it() {
     let site = rotating();
     make(&site, "daily.0", 10, 10);

@@ -12,6 +12,7 @@ use crate::fuse::{self, WhenBusy};
 use crate::view::Tree;
 use clap::{Args, Command};
 use std::ffi::OsString;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,7 +106,7 @@ fn start_log(file: Option<&Path>) -> Result<(), Failure> {
     match file {
         Some(path) => {
             let fail = |e| Failure::because(format!("opening the log {path:?}"), &e);
-            let file = std::fs::File::options().append(true).create(true).open(path).map_err(fail)?;
+            let file = std::fs::File::options().append(true).create(true).mode(0o600).open(path).map_err(fail)?;
             builder.with_ansi(false).with_writer(std::sync::Mutex::new(file)).init();
         }
         None => {

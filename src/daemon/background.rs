@@ -9,6 +9,7 @@ use crate::sys::process;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -31,7 +32,7 @@ pub struct Started {
 /// [`Error::Log`], [`Error::Start`], [`Error::Refused`] with what it said, [`Error::Died`].
 pub fn start_in_background(args: Vec<OsString>, log: &Path) -> Result<Started, Error> {
     let start = |source| Error::Start { source };
-    let log_file = File::options().append(true).create(true).open(log);
+    let log_file = File::options().append(true).create(true).mode(0o600).open(log);
     let log_file = log_file.map_err(|source| Error::Log { path: log.to_owned(), source })?;
     let mut command = Command::new(own_program());
     command.args(args).env(STARTER_ENV, "1");

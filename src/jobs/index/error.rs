@@ -153,7 +153,10 @@ impl Hinted for Error {
                 format!("asof forget {name}@{}; then asof index {name} {path:?} --at DATE", known.view_name())
             }
             Self::OutOfRange { .. } => "asof index NAME PATH --at DATE gives it a date".to_owned(),
-            Self::SecondOne { .. } => "give it another second with --at".to_owned(),
+            Self::SecondOne { name, at, .. } => format!(
+                "give it another second with --at; or, if that one is gone for good, asof forget {name}@{} first",
+                at.view_name()
+            ),
             Self::SameDate { .. } => "index them one by one, with --at".to_owned(),
             Self::NotThere { name, at, .. } => {
                 format!("asof forget {name}@{} removes the generation, if it is gone for good", at.view_name())
