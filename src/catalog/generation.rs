@@ -90,7 +90,7 @@ impl Writer {
     }
 
     /// Opens the catalog at `path` for writing by this process alone, once nobody else writes it, and removes what killed runs left in it. One of an
-    /// older format is refused; [`super::migrate`] brings it up to date.
+    /// older format is refused; [`super::migrate()`] brings it up to date.
     ///
     /// # Errors
     /// [`Error::Busy`] if another process writes for longer than is waited; [`Error::ReadOnly`]; as [`super::Reader::open`]
