@@ -6,13 +6,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
-/// All columns but ids and what belongs to the run; `{}` is where a condition on the source goes. Which of several names `lives_as`
-/// tells is a matter of ids.
+/// All columns but ids and what belongs to the run. Which of several names `lives_as` tells is a matter of ids.
 const VIEWS: [(&str, &str); 6] = [
     (
         "files",
         "SELECT source, taken_at, path, name, kind, size_bytes, mtime_unix, mtime_ns, mode, uid, gid, nlink, has_xattrs, has_acl, \
-         link_target, unreadable, version_since FROM files",
+         link_target, unreadable, unknown, version_since FROM files",
     ),
     (
         "versions",
