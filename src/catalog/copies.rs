@@ -8,37 +8,13 @@ use super::generation::{GenerationWriter, Ids, Writer};
 use super::reader::Reader;
 use super::tables::insert_odd_name;
 use super::{Error, SourceRow};
-use crate::model::{CopyId, CopyState, ObjectId, Reach, SourceId, StoreId, Time, Timestamp};
+use crate::model::{CopyId, CopyState, ObjectId, Reach, SeenCopy, SeenRoot, SourceId, StoreId, Time, Timestamp};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-
-/// What the root of a copy is known by, and when its attributes last changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SeenRoot {
-    /// Its inode number.
-    pub inode: u64,
-    /// Its birth time in ns since the epoch; 0 where its file system tells none.
-    pub born_ns: i64,
-    /// Its ctime in ns since the epoch.
-    pub ctime_ns: i64,
-}
-
-/// What a walk of a whole copy has seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SeenCopy {
-    /// Its root.
-    pub root: SeenRoot,
-    /// The newest ctime of its directories and of its files with one link, in ns since the epoch.
-    pub newest_ctime_ns: i64,
-    /// Whether it stands still; else it is walked once more.
-    pub settled: bool,
-    /// When the walk was over.
-    pub at: Time,
-}
 
 /// A copy as it was last seen.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use super::rows::{NODE_COLUMN_COUNT, NODE_COLUMNS, NodeRow};
 use super::tables::{self, Slot};
 use super::{Error, GenerationWriter, Place, Reader, Writer};
 use crate::model::{
-    Extent, FileKey, FileMap, GenerationId, ImageFile, Layer, NodeId, ObjectId, SourceId, Time, Timestamp,
+    DiskRow, Extent, FileKey, FileMap, GenerationId, ImageFile, Layer, NodeId, ObjectId, SourceId, Time, Timestamp,
+    VolumeRow,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use std::ffi::OsString;
@@ -19,52 +20,6 @@ use std::path::Path;
 /// The shortest target that ext2, 3 and 4 keep in a block and not in the inode (`fs/ext4/symlink.c`, `EXT4_N_BLOCKS`); that of XFS is
 /// longer.
 const SLOW_LINK_BYTES: u64 = 60;
-
-/// What a generation holds of a disk by itself, and where that came from.
-#[derive(Clone, Debug)]
-pub struct DiskRow {
-    /// Its bytes.
-    pub layer: Layer,
-    /// The generation that has what this one has not.
-    pub parent: Option<Time>,
-    /// The word of the image format.
-    pub format: String,
-    /// `push`, `pull`, `snapshot`, where it is known.
-    pub acquire: Option<String>,
-    /// The mark that the next increment counts from.
-    pub checkpoint: Option<String>,
-    /// The word of how much the data was at rest.
-    pub consistency: Option<String>,
-    /// Where the bytes came from, as a URI.
-    pub location: Option<String>,
-}
-
-/// A partition, logical volume or file system of a disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VolumeRow {
-    /// Its directory.
-    pub name: String,
-    /// Bytes.
-    pub size_bytes: u64,
-    /// Where it is on the disk: `AT+LENGTH`, with blanks between.
-    pub pieces: String,
-    /// What it holds, where that is known.
-    pub kind: Option<String>,
-    /// Whether there is a tree of it.
-    pub browsable: bool,
-    /// What the partition table calls it.
-    pub label: String,
-    /// What the file system calls itself.
-    pub fs_label: String,
-    /// The file system's.
-    pub uuid: String,
-    /// `clean`, `replayed`, or `lost`: it could not be read.
-    pub state: String,
-    /// Names with blanks between.
-    pub features: String,
-    /// Why there is no tree, or what is odd.
-    pub note: String,
-}
 
 /// What the generation before says of a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]

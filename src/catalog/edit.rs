@@ -18,14 +18,15 @@
 //! Promises: what changed is worked out here: an edit that changes nothing leaves no row and no note. Names and versions may be told in
 //! any order; what was told last counts.
 
-use super::disks::{DiskRow, VolumeRow};
 use super::draft::Draft;
 use super::notes::{self, ChangeOps};
 use super::rows::{KindNumber, NodeRow, Place};
 use super::tables::{self, NameRow, Slot};
 use super::{Error, GenerationWriter, SourceRow};
+use crate::model::manifest::Written;
 use crate::model::{
-    EntryName, FOREVER, FileKey, Finding, FindingKind, Key, Kind, Level, NodeId, Rule, Scan, StoreId, Time,
+    DiskRow, EntryName, FOREVER, FileKey, Finding, FindingKind, Key, Kind, Level, NodeId, Rule, Scan, StoreId, Time,
+    VolumeRow,
 };
 use rusqlite::{Connection, params};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -48,19 +49,6 @@ pub struct NewGeneration<'a> {
     pub now: Time,
     /// Whether it takes the place of the published generation of this second, which is forgotten in the same transaction.
     pub again: bool,
-}
-
-/// What a source says of a file's bytes against those at the base.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// Nothing: size and mtime decide.
-    Unknown,
-    /// Nothing was written.
-    No,
-    /// Something was, or may have been.
-    Yes,
-    /// The digest of all of them.
-    Digest([u8; 32]),
 }
 
 /// How edits reach the rows of others.

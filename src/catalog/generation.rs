@@ -5,8 +5,6 @@
 //! not hold together ([`super::proof`]). A writer that met an error is spent: nothing else can be begun on it, so nothing is built on
 //! what it may have left. Never reads a file of a backup.
 
-use super::copies::SeenCopy;
-use super::disks::{DiskRow, VolumeRow};
 use super::doubt;
 use super::draft::Draft;
 use super::edit::{Half, Ledger, Mode, NewGeneration};
@@ -21,7 +19,10 @@ use super::state::{StateSum, States};
 use super::tables::BLOCK_BITS;
 use super::unknown::Unknown;
 use super::{Error, connect, interval, proof, reader, tables};
-use crate::model::{GenerationId, Kind, Level, NodeId, ObjectId, Scan, SourceId, Status, StoreId, Time};
+use crate::model::{
+    Counts, DiskRow, GenerationId, Kind, Level, NodeId, ObjectId, Scan, SeenCopy, SourceId, Status, StoreId, Time,
+    VolumeRow,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -35,23 +36,6 @@ const HOT_RATIO: i64 = 32;
 const HOT_MIN: i64 = 1024;
 /// How long a chunk holds the catalog's lock; whoever waits for it looks every 20 ms.
 const CHUNK_LONGEST: Duration = Duration::from_millis(500);
-
-/// What an index run counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Names, without the root.
-    pub entries: u64,
-    /// Bytes of regular files, hard links counted once.
-    pub size_bytes: u64,
-    /// Findings that make the generation partial.
-    pub losses: u64,
-    /// Other findings.
-    pub notices: u64,
-    /// Those of them that are gaps.
-    pub gaps: u64,
-    /// How long it took, in milliseconds.
-    pub index_ms: u64,
-}
 
 /// What was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

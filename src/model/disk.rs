@@ -7,7 +7,7 @@
 //! Stored form: varints (LEB128). What a number counts from is told at each field, so that the common case (one run
 //! after the other) has small numbers.
 
-use super::Timestamp;
+use super::{Time, Timestamp};
 use std::path::PathBuf;
 
 /// A run of bytes of a file, on its disk.
@@ -104,6 +104,52 @@ pub struct Layer {
     pub files: Vec<ImageFile>,
     /// Sorted by `offset`, without overlap, each within the disk.
     pub extents: Vec<LayerExtent>,
+}
+
+/// What a generation holds of a disk by itself, and where that came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiskRow {
+    /// Its bytes.
+    pub layer: Layer,
+    /// The generation that has what this one has not.
+    pub parent: Option<Time>,
+    /// The word of the image format.
+    pub format: String,
+    /// `push`, `pull`, `snapshot`, where it is known.
+    pub acquire: Option<String>,
+    /// The mark that the next increment counts from.
+    pub checkpoint: Option<String>,
+    /// The word of how much the data was at rest.
+    pub consistency: Option<String>,
+    /// Where the bytes came from, as a URI.
+    pub location: Option<String>,
+}
+
+/// A partition, logical volume or file system of a disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VolumeRow {
+    /// Its directory.
+    pub name: String,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// Where it is on the disk: `AT+LENGTH`, with blanks between.
+    pub pieces: String,
+    /// What it holds, where that is known.
+    pub kind: Option<String>,
+    /// Whether there is a tree of it.
+    pub browsable: bool,
+    /// What the partition table calls it.
+    pub label: String,
+    /// What the file system calls itself.
+    pub fs_label: String,
+    /// The file system's.
+    pub uuid: String,
+    /// `clean`, `replayed`, or `lost`: it could not be read.
+    pub state: String,
+    /// Names with blanks between.
+    pub features: String,
+    /// Why there is no tree, or what is odd.
+    pub note: String,
 }
 
 impl LayerBytes {

@@ -3,7 +3,7 @@
 //! Promises: the words are those of the catalog and the command line. Never decides what a status
 //! allows; the catalog does.
 
-use super::RelPath;
+use super::{RelPath, Time};
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
@@ -155,4 +155,45 @@ pub struct Finding {
     pub path: RelPath,
     /// What was seen, as a person reads it: `Permission denied (os error 13)`.
     pub detail: String,
+}
+
+/// What an index run counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Names, without the root.
+    pub entries: u64,
+    /// Bytes of regular files, hard links counted once.
+    pub size_bytes: u64,
+    /// Findings that make the generation partial.
+    pub losses: u64,
+    /// Other findings.
+    pub notices: u64,
+    /// Those of them that are gaps.
+    pub gaps: u64,
+    /// How long it took, in milliseconds.
+    pub index_ms: u64,
+}
+
+/// What the root of a copy is known by, and when its attributes last changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeenRoot {
+    /// Its inode number.
+    pub inode: u64,
+    /// Its birth time in ns since the epoch; 0 where its file system tells none.
+    pub born_ns: i64,
+    /// Its ctime in ns since the epoch.
+    pub ctime_ns: i64,
+}
+
+/// What a walk of a whole copy has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeenCopy {
+    /// Its root.
+    pub root: SeenRoot,
+    /// The newest ctime of its directories and of its files with one link, in ns since the epoch.
+    pub newest_ctime_ns: i64,
+    /// Whether it stands still; else it is walked once more.
+    pub settled: bool,
+    /// When the walk was over.
+    pub at: Time,
 }

@@ -10,6 +10,7 @@ mod disk;
 mod generation;
 mod id;
 mod listing;
+pub mod manifest;
 mod name;
 mod node;
 mod rule;
@@ -17,8 +18,10 @@ mod time;
 
 pub use cause::{Hinted, chain};
 pub use date::{AsOf, DateError, Fold, nameable_instant, parse_copy_name, parse_date, parse_instant};
-pub use disk::{BadMap, Extent, FileMap, ImageFile, Layer, LayerBytes, LayerExtent, Packing};
-pub use generation::{Consistency, CopyState, Finding, FindingKind, Level, Reach, Scan, SourceKind, Status};
+pub use disk::{BadMap, DiskRow, Extent, FileMap, ImageFile, Layer, LayerBytes, LayerExtent, Packing, VolumeRow};
+pub use generation::{
+    Consistency, CopyState, Counts, Finding, FindingKind, Level, Reach, Scan, SeenCopy, SeenRoot, SourceKind, Status,
+};
 pub use id::{CopyId, GenerationId, NodeId, ObjectId, SourceId, StoreId, ViewId};
 pub use listing::{Changes, FileKey, ListedEntry, Listing, NodeState, Walked};
 pub use name::{EntryName, NameError, RelPath, escape_bytes, unescape_bytes};

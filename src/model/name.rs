@@ -32,6 +32,14 @@ impl EntryName {
     /// # Errors
     /// [`NameError`] if the bytes are not one path component.
     pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
+        Self::check(bytes).map(|()| Self(bytes.into()))
+    }
+
+    /// Tells whether `bytes` can be a name, without keeping them.
+    ///
+    /// # Errors
+    /// As [`EntryName::new`].
+    pub fn check(bytes: &[u8]) -> Result<(), NameError> {
         if bytes.is_empty() {
             return Err(NameError::Empty);
         }
@@ -41,7 +49,7 @@ impl EntryName {
         if bytes.iter().any(|b| *b == b'/' || *b == 0) {
             return Err(NameError::Byte(escape_bytes(bytes).into_owned()));
         }
-        Ok(Self(bytes.into()))
+        Ok(())
     }
 
     /// Returns the bytes of the name.
