@@ -431,7 +431,6 @@ impl Bench {
             acquire: None,
             consistency: None,
             location: None,
-            manifest: None,
         };
         index_image(writer, &new, &Fixed(NOW), monitor).expect("damage is no reason not to index");
     }

@@ -8,9 +8,14 @@
 #[path = "common/site.rs"]
 mod site;
 
+use asof::model::manifest::{BytesAt, Edit, Put, Reader};
+use asof::model::{Extent, FileMap};
 use serde_json::{Value, json};
 use site::{Site, await_view, difference, said, sh, wait_until};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -100,7 +105,7 @@ fn names_now(site: &Site) -> (Vec<String>, Vec<String>) {
     let names = std::fs::read_dir(site.path("images")).expect("the folder");
     let mut names: Vec<String> = names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    names.into_iter().partition(|name| name.ends_with(".manifest.zst"))
+    names.into_iter().partition(|name| name.ends_with(".manifest"))
 }
 
 /// Returns the names that runs which have ended left in the folder of images, sorted, without manifests: of these each generation has one,
@@ -109,12 +114,14 @@ fn left(site: &Site) -> Vec<String> {
     let (manifests, names) = names_now(site);
     let expected: Vec<String> = match site.path("catalog.db").exists() {
         true => {
-            let sql = "SELECT replace(taken_at, ':', '') || '.manifest.zst' FROM disks";
+            let sql = "SELECT replace(taken_at, ':', '') FROM disks";
             site.ok(&["sql", "--csv", sql]).lines().skip(1).map(str::to_owned).collect()
         }
         false => Vec::new(),
     };
-    assert_eq!(manifests, expected);
+    // IMAGE.SEQUENCE.manifest
+    let found: Vec<&str> = manifests.iter().filter_map(|name| Some(name.split_once('.')?.0)).collect();
+    assert_eq!(found, expected);
     names
 }
 
@@ -816,7 +823,9 @@ fn manifests_tell_what_each_generation_did_and_where_bytes_are() {
         sh(&site.path(""), &format!("mount -o loop disk.raw change; (cd change && {script}); umount change"));
         let taken = take(&site, &[]);
         let at = taken["taken_at"].as_str().unwrap();
-        tree.apply(&site.path("images").join(format!("{}.manifest.zst", at.replace(':', ""))), &taken);
+        let image = Path::new(taken["path"].as_str().unwrap()).file_name().unwrap().to_str().unwrap();
+        let sequence = tree.told + 1;
+        tree.apply(&site.path("images").join(format!("{image}.{sequence}.manifest")), &taken);
         let view = await_view(&mnt.join("vda"), at);
         let found = tree.check(&view);
         assert_eq!(found.to_string(), sh(&view, "find . -mindepth 1 | wc -l").trim(), "names of {at}");
@@ -828,31 +837,42 @@ fn manifests_tell_what_each_generation_did_and_where_bytes_are() {
 /// What manifests say until now.
 #[derive(Default)]
 struct Manifests {
-    root: u64,
-    names: std::collections::BTreeMap<(u64, String), u64>,
-    versions: std::collections::BTreeMap<u64, Value>,
+    told: u64,
+    root: i64,
+    names: BTreeMap<(i64, Vec<u8>), i64>,
+    versions: BTreeMap<i64, Version>,
+}
+
+/// What a manifest says of a node.
+struct Version {
+    mode: u32,
+    size_bytes: u64,
+    target: Option<Vec<u8>>,
+    /// Where on the disk its bytes are.
+    runs: Option<Vec<Extent>>,
 }
 
 impl Manifests {
     fn apply(&mut self, path: &Path, taken: &Value) {
-        let text = sh(Path::new("/"), &format!("zstd -dc {path:?}"));
-        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let (header, end) = (&lines[0], &lines[lines.len() - 1]);
-        assert_eq!((header["level"].as_str(), header["source"].as_str()), (taken["level"].as_str(), Some("vda")));
-        assert_eq!(header["disk"]["size"], 32 << 20);
-        assert_eq!(end["end"]["lines"], lines.len() - 1);
-        self.root = header["root"].as_u64().unwrap();
-        let key = |deed: &Value| (deed["parent"].as_u64().unwrap(), deed["name"].as_str().unwrap().to_owned());
-        for line in &lines[1..lines.len() - 1] {
-            if let Some(deed) = line.get("close") {
-                assert!(self.names.remove(&key(deed)).is_some(), "{deed}");
-            } else if let Some(deed) = line.get("open") {
-                self.names.insert(key(deed), deed["node"].as_u64().unwrap());
-            } else {
-                let version = line["version"].clone();
-                self.versions.insert(version["node"].as_u64().unwrap(), version);
-            }
-        }
+        let mut reader = Reader::new(std::fs::File::open(path).unwrap()).unwrap();
+        let header = reader.header().clone();
+        self.told += 1;
+        assert_eq!((header.level.word(), header.source.name.as_str()), (taken["level"].as_str().unwrap(), "vda"));
+        assert_eq!((header.number, header.sequence, header.after), (self.told, self.told, self.told - 1));
+        self.root = header.source.root.0;
+        let mut disk_bytes = None;
+        let end = reader
+            .skip_to_end(|edit| match *edit {
+                Edit::Hold { row, .. } => disk_bytes = Some(row.layer.size_bytes),
+                Edit::Unlink { dir, name } => {
+                    assert!(self.names.remove(&(dir.0, name.to_vec())).is_some(), "{dir} {name:?}");
+                }
+                Edit::Link { dir, name, node, .. } => drop(self.names.insert((dir.0, name.to_vec()), node.0)),
+                Edit::Put(ref put) | Edit::Amend(ref put) => drop(self.versions.insert(put.node.0, Version::of(put))),
+                _ => {}
+            })
+            .unwrap();
+        assert_eq!((disk_bytes, end.counts.unwrap().entries), (Some(32 << 20), self.names.len() as u64));
     }
 
     /// Compares what was told with a view, and returns how many names there are.
@@ -861,24 +881,22 @@ impl Manifests {
         let mut next = vec![(self.root, view.to_owned())];
         let mut count = 0;
         while let Some((dir, path)) = next.pop() {
-            for ((_, name), node) in self.names.range((dir, String::new())..(dir + 1, String::new())) {
+            for ((_, name), node) in self.names.range((dir, Vec::new())..(dir + 1, Vec::new())) {
                 count += 1;
-                let (path, version) = (path.join(name), &self.versions[node]);
+                let (path, version) = (path.join(OsStr::from_bytes(name)), &self.versions[node]);
                 let now = std::fs::symlink_metadata(&path).unwrap();
-                let told = (version["mode"].as_u64().unwrap() as u32, version["size"].as_u64().unwrap());
-                assert_eq!(told.0, now.mode(), "{path:?}");
+                assert_eq!(version.mode, now.mode(), "{path:?}");
                 if now.is_dir() {
                     next.push((*node, path));
                 } else if now.is_symlink() {
                     let target = std::fs::read_link(&path).unwrap();
-                    assert_eq!(version["target"].as_str(), target.to_str());
-                } else if version["place"] == "runs" {
-                    assert_eq!(told.1, now.len());
-                    let mut bytes = vec![0; told.1 as usize];
-                    for run in version["runs"].as_array().unwrap() {
-                        let number = |index: usize| run[index].as_u64().unwrap() as usize;
-                        let (offset, at) = (number(0), number(1));
-                        let length = number(2).min(bytes.len().saturating_sub(offset));
+                    assert_eq!(version.target.as_deref(), Some(target.as_os_str().as_bytes()));
+                } else if let Some(runs) = &version.runs {
+                    assert_eq!(version.size_bytes, now.len());
+                    let mut bytes = vec![0; version.size_bytes as usize];
+                    for run in runs {
+                        let (offset, at) = (run.offset as usize, run.at as usize);
+                        let length = (run.length as usize).min(bytes.len().saturating_sub(offset));
                         bytes[offset..offset + length].copy_from_slice(&disk[at..at + length]);
                     }
                     assert!(bytes == std::fs::read(&path).unwrap(), "the bytes of {path:?}");
@@ -886,5 +904,18 @@ impl Manifests {
             }
         }
         count
+    }
+}
+
+impl Version {
+    fn of(put: &Put<'_>) -> Self {
+        let runs = match put.at {
+            BytesAt::Map([]) => Some(Vec::new()),
+            BytesAt::Map(map) => Some(FileMap::decode(map).unwrap().extents),
+            BytesAt::Run(at) => Some(vec![Extent { offset: 0, at, length: put.size_bytes, unwritten: false }]),
+            _ => None,
+        };
+        let target = if let BytesAt::Inline(target) = put.at { Some(target.to_vec()) } else { None };
+        Self { mode: put.permissions.mode, size_bytes: put.size_bytes, target, runs }
     }
 }

@@ -44,7 +44,7 @@ const ROOMS: &[Room] = &[
     room("index", 2, &["model", "monitor", "clock", "catalog", "source"]),
     room("fuse", 3, &["model", "sys", "monitor", "store", "view"]),
     room("take", 3, &["model", "sys", "monitor", "clock", "catalog", "store", "source", "index"]),
-    room("jobs", 3, &["model", "sys", "monitor", "clock", "catalog", "source", "index", "take"]),
+    room("jobs", 3, &["model", "sys", "monitor", "clock", "catalog", "store", "source", "index", "take"]),
     room("daemon", 4, &["model", "sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse"]),
     room(
         "cli",

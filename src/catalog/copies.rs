@@ -8,6 +8,7 @@ use super::generation::{GenerationWriter, Ids, Writer};
 use super::reader::Reader;
 use super::tables::insert_odd_name;
 use super::{Error, SourceRow};
+use crate::model::manifest::Edit;
 use crate::model::{CopyId, CopyState, ObjectId, Reach, SeenCopy, SeenRoot, SourceId, StoreId, Time, Timestamp};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
@@ -239,6 +240,7 @@ impl Writer {
 impl GenerationWriter<'_> {
     /// Says what the walk saw of the copy that this generation is of.
     pub fn walked(&mut self, seen: SeenCopy) {
+        self.tee_later(&Edit::Walked(seen));
         self.walked = Some(seen);
     }
 

@@ -23,7 +23,7 @@ use super::notes::{self, ChangeOps};
 use super::rows::{KindNumber, NodeRow, Place};
 use super::tables::{self, NameRow, Slot};
 use super::{Error, GenerationWriter, SourceRow};
-use crate::model::manifest::Written;
+use crate::model::manifest::{Edit, Written};
 use crate::model::{
     DiskRow, EntryName, FOREVER, FileKey, Finding, FindingKind, Key, Kind, Level, NodeId, Rule, Scan, StoreId, Time,
     VolumeRow,
@@ -126,6 +126,7 @@ impl GenerationWriter<'_> {
     /// # Errors
     /// [`Error::Sqlite`], also where the name is not free.
     pub fn link(&mut self, dir: NodeId, name: &EntryName, node: NodeId, kind: Kind) -> Result<(), Error> {
+        self.tee(&Edit::Link { dir, name: name.as_bytes(), node, kind })?;
         let kind = KindNumber(kind);
         self.ledger.linked(dir, node);
         self.saw(dir, name)?;
@@ -164,6 +165,7 @@ impl GenerationWriter<'_> {
     /// [`Error::Sqlite`].
     pub fn unlink(&mut self, dir: NodeId, name: &EntryName) -> Result<Option<(NodeId, Kind)>, Error> {
         let Some((node, kind)) = self.lookup_current(dir, name)? else { return Ok(None) };
+        self.tee(&Edit::Unlink { dir, name: name.as_bytes() })?;
         self.ledger.names -= 1;
         self.ledger.linked.insert(node);
         if kind == Kind::Directory {
@@ -258,6 +260,7 @@ impl GenerationWriter<'_> {
         if ops.is_empty() {
             return Ok(false);
         }
+        self.tee_version(false, node, &row, written)?;
         self.put_row(node, row, if base.is_some() { ops } else { ChangeOps::default() })?;
         if let Some(digest) = other_digest {
             self.put_digest(node, &digest)?;
@@ -294,6 +297,7 @@ impl GenerationWriter<'_> {
     /// [`Error::Sqlite`].
     pub fn amend(&mut self, node: NodeId, row: NodeRow) -> Result<(), Error> {
         let row = NodeRow { born: self.at.0, bytes: if row.place.holds_a_file() { row.bytes } else { 0 }, ..row };
+        self.tee_version(true, node, &row, Written::Unknown)?;
         self.ledger.linked.insert(node);
         self.ledger.again.insert(node);
         self.put_row(node, row, ChangeOps::default())
@@ -357,6 +361,7 @@ impl GenerationWriter<'_> {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn identify(&mut self, key: FileKey, node: NodeId) -> Result<(), Error> {
+        self.tee(&Edit::Identify { node, inode: key.inode, born_ns: key.born_ns })?;
         self.put_identity(key.inode as i64, key.born_ns, node)
     }
 
@@ -385,6 +390,7 @@ impl GenerationWriter<'_> {
         let Some((first_dir, first)) = names.iter().find(|(other, text)| (*other, text) != (dir, name)) else {
             return Ok(());
         };
+        self.tee(&Edit::Define { dir, name: name.as_bytes(), kind, node })?;
         let key = tables::name_key(Slot { dir: *first_dir, name: first.as_bytes() }, KindNumber(kind));
         self.put_identity(key, tables::NAMED, node)
     }
@@ -394,6 +400,7 @@ impl GenerationWriter<'_> {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn report(&mut self, finding: &Finding) -> Result<(), Error> {
+        self.tee(&Edit::Report { kind: finding.kind, path: finding.path.as_bytes(), detail: &finding.detail })?;
         if finding.kind.is_loss() {
             self.ledger.losses += 1;
         } else {
@@ -416,6 +423,7 @@ impl GenerationWriter<'_> {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn hold(&mut self, disk: &DiskRow) -> Result<(), Error> {
+        self.tee(&Edit::Hold { disk: 0, row: disk })?;
         self.disk = Some(disk.clone());
         Ok(())
     }
@@ -425,6 +433,7 @@ impl GenerationWriter<'_> {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn add_volume(&mut self, volume: &VolumeRow) -> Result<(), Error> {
+        self.tee(&Edit::Volume { disk: 0, row: volume })?;
         self.volumes.push(volume.clone());
         Ok(())
     }
@@ -434,12 +443,14 @@ impl GenerationWriter<'_> {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn resume(&mut self, scan: Scan, state: &str) -> Result<(), Error> {
+        self.tee(&Edit::Resume { scan, state })?;
         self.resume = Some((scan, state.to_owned()));
         Ok(())
     }
 
     /// Says that the ctimes of this generation are those of a copy, though the source's files have their own.
     pub fn leave_ctimes(&mut self) {
+        self.tee_later(&Edit::LeaveCtimes);
         self.ctimes_count = false;
     }
 

@@ -51,13 +51,18 @@ impl Writer {
             return Err(Error::NoSuchGeneration { source_name: source.name.clone(), at });
         }
         let subject = self.subject(source.id)?;
+        let manifest = self.manifest_header(source, at)?;
         self.sql(doing, |c| c.execute_batch("PRAGMA synchronous = FULL"))?;
-        self.change(doing, |c| {
+        let forgotten = self.change(doing, |c| {
             let hot = reader::hot_directories(c)?;
             let (forgotten, left) = generation(c, &subject, at, &hot, &self.path)?;
             tidy(c, &subject, left)?;
             Ok(forgotten)
-        })
+        })?;
+        if let Some(header) = manifest {
+            self.record_forgotten(source.id, &header)?;
+        }
+        Ok(forgotten)
     }
 }
 

@@ -12,6 +12,7 @@ use super::forget;
 use super::insert::{Insertion, replace_object};
 use super::intern::Interned;
 use super::lock::{Busy, CatalogLock, CatalogLockFile, LockWait, Locking};
+use super::manifest::Tee;
 use super::notes::Subject;
 use super::numbers::{check_generation, check_node};
 use super::running::Running;
@@ -19,6 +20,7 @@ use super::state::{StateSum, States};
 use super::tables::BLOCK_BITS;
 use super::unknown::Unknown;
 use super::{Error, connect, interval, proof, reader, tables};
+use crate::model::manifest::Recorder;
 use crate::model::{
     Counts, DiskRow, GenerationId, Kind, Level, NodeId, ObjectId, Scan, SeenCopy, SourceId, Status, StoreId, Time,
     VolumeRow,
@@ -44,6 +46,8 @@ pub struct Published {
     pub counts: Counts,
     /// Nodes that differ from the generation before; of a first one: entries.
     pub changed_nodes: u64,
+    /// Its state hash.
+    pub state_hash: [u8; 32],
 }
 
 /// The one writer of a catalog.
@@ -51,6 +55,8 @@ pub struct Writer {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
     cleaned: Vec<(String, Time)>,
+    /// What keeps manifests; none: there are none.
+    pub(super) recorder: Option<Box<dyn Recorder + Send>>,
     /// Whether something went wrong after which nothing else may be begun.
     spent: Cell<bool>,
     pub(super) locking: Locking,
@@ -111,7 +117,8 @@ impl Writer {
     }
 
     fn new(connection: Connection, path: &Path, locking: Locking) -> Self {
-        Self { connection, path: path.to_owned(), cleaned: Vec::new(), spent: Cell::new(false), locking }
+        let (path, cleaned, spent) = (path.to_owned(), Vec::new(), Cell::new(false));
+        Self { connection, path, cleaned, recorder: None, spent, locking }
     }
 
     /// Returns the unfinished generations that were removed: source and instant.
@@ -224,7 +231,7 @@ impl Writer {
             c.execute_batch(if is_append { "PRAGMA synchronous = NORMAL" } else { "PRAGMA synchronous = FULL" })
         })?;
         let begun = self.change(doing, |c| begin_rows(c, new, is_append))?;
-        Ok(GenerationWriter {
+        let mut generation = GenerationWriter {
             connection: &self.connection,
             path: &self.path,
             spent: &self.spent,
@@ -262,8 +269,17 @@ impl Writer {
             running: (is_append && previous.is_none()).then(|| Running::new(&self.path, new.source.root, new.at)),
             unknown: None,
             base_has_doubts: begun.base_has_doubts,
+            tee: None,
             ended: false,
-        })
+        };
+        if let Some(recorder) = &mut self.recorder
+            && let Err(e) = generation.begin_manifest(&mut **recorder)
+        {
+            // The error that is told is the first one; what this one leaves, the next writer removes.
+            let _ = generation.abandon();
+            return Err(e);
+        }
+        Ok(generation)
     }
 }
 
@@ -382,7 +398,7 @@ pub(super) fn instants(c: &Connection, source: SourceId, with: Option<Time>) -> 
 pub struct GenerationWriter<'w> {
     pub(super) connection: &'w Connection,
     pub(super) path: &'w Path,
-    spent: &'w Cell<bool>,
+    pub(super) spent: &'w Cell<bool>,
     locking: &'w Locking,
     /// The lock of the catalog, while a transaction is open.
     turn: Option<CatalogLock>,
@@ -395,8 +411,8 @@ pub struct GenerationWriter<'w> {
     pub(super) previous: Option<Time>,
     pub(super) next: Option<Time>,
     pub(super) now: Time,
-    level: Level,
-    copy: (StoreId, Vec<u8>),
+    pub(super) level: Level,
+    pub(super) copy: (StoreId, Vec<u8>),
     pub(super) again: bool,
     pub(super) ids: Option<Ids>,
     pub(super) sequence: i64,
@@ -422,6 +438,7 @@ pub struct GenerationWriter<'w> {
     pub(super) unknown: Option<Unknown>,
     /// Whether the generation before keeps names that it did not see.
     pub(super) base_has_doubts: bool,
+    pub(super) tee: Option<Tee>,
     ended: bool,
 }
 
@@ -547,6 +564,7 @@ impl GenerationWriter<'_> {
             Err(e) => {
                 // The error that is told is the first one; what this one leaves, the next writer removes.
                 self.spent.set(true);
+                self.withdraw_manifest();
                 let _ = self.abandon();
                 Err(e)
             }
@@ -581,6 +599,7 @@ impl GenerationWriter<'_> {
         self.heat_directories()?;
         self.write_details(ids)?;
         let published = self.finish_rows(ids, index_ms)?;
+        self.finish_manifest(&published)?;
         self.commit("publishing a generation", "COMMIT; PRAGMA synchronous = NORMAL")?;
         Ok(published)
     }
@@ -773,7 +792,7 @@ impl GenerationWriter<'_> {
             let mut forks = Vec::new();
             interval::path(at.0, |fork| forks.push(fork));
             forks.into_iter().try_for_each(|fork| statement.execute([at.0, fork]).map(drop))?;
-            Ok(Published { counts, changed_nodes: changed as u64 })
+            Ok(Published { counts, changed_nodes: changed as u64, state_hash: state })
         })
     }
 
@@ -809,6 +828,8 @@ impl GenerationWriter<'_> {
         let _ = self.connection.execute_batch("ROLLBACK");
         self.in_transaction = false;
         self.turn = None;
+        // With what was written of its manifest.
+        self.tee = None;
         let Some(ids) = self.ids else { return Ok(()) };
         let (subject, at) = (self.subject, self.at);
         let _turn = self.locking.take()?;

@@ -1,150 +1,328 @@
-//! What one generation did, told row by row before it is published: names closed and opened, versions written.
+//! The manifest of a generation: each edit is written to it as it is told, by value, so that it can be told again where these rows
+//! are not.
 //!
-//! Promises: applied to the generation before it, in the order told, the rows give this generation; a first generation is
-//! told whole. Nothing is collected. Cost: what the generation wrote.
+//! Promises: a generation of a writer that keeps manifests is published only when its manifest is whole and on the disk, and one that is
+//! not published leaves none. What a version shares with others by row ids (permissions, targets, objects) is looked up once and
+//! remembered. Never decides where a manifest lies.
 
-use super::rows::{KindNumber, NODE_COLUMNS};
-use super::{Error, GenerationWriter, NodeRow, Perm, reader};
-use crate::model::{FileKey, Kind, NodeId, XattrSet};
-use rusqlite::OptionalExtension;
-use rusqlite::params;
+use super::forget::path_at;
+use super::rows::{NodeRow, Perm, Place};
+use super::{Error, GenerationWriter, Published, SourceRow, Writer, reader};
+use crate::model::manifest::{
+    Base, BytesAt, CopyAt, Edit, End, Header, Held, Permissions, Put, Recorder, Recording, SourceFacts, Written,
+};
+use crate::model::{Key, Level, NodeId, ObjectId, Rule, SourceId, SourceKind, StoreId, Time, XattrSet};
+use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::HashMap;
+use std::io;
 
-/// One thing that a generation did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
-    /// A name points to nothing any more.
-    Closed {
-        /// The directory.
-        parent: NodeId,
-        /// The name.
-        name: Vec<u8>,
-    },
-    /// A name points to a node.
-    Opened {
-        /// The directory.
-        parent: NodeId,
-        /// The name.
-        name: Vec<u8>,
-        /// The node.
-        node: NodeId,
-        /// Its type.
-        kind: Kind,
-    },
-    /// A node has these attributes.
-    Version {
-        /// The node.
-        node: NodeId,
-        /// Who it is in the source, where the source gives its files an identity.
-        key: Option<FileKey>,
-        /// Size, times, link count, and where the bytes are.
-        row: NodeRow,
-        /// Owner and rights.
-        perm: Perm,
-        /// Extended attributes.
-        xattrs: XattrSet,
-        /// The target of a symbolic link.
-        target: Option<Vec<u8>>,
-    },
+/// Permissions that are remembered.
+const PERMS_MAX: usize = 65_536;
+
+/// Where the edits of one generation go.
+pub(super) struct Tee {
+    recording: Box<dyn Recording>,
+    perms: HashMap<i64, (Perm, XattrSet)>,
+    /// What went wrong with an edit that cannot say so.
+    failed: Option<io::Error>,
 }
 
-/// What ends the telling: SQLite, or whoever is told.
-#[derive(Debug)]
-pub enum TellError<E> {
-    /// SQLite.
-    Catalog(Error),
-    /// Whoever is told.
-    Told(E),
+impl Tee {
+    fn edit(&mut self, edit: &Edit<'_>) -> io::Result<()> {
+        match self.failed.take() {
+            Some(e) => Err(e),
+            None => self.recording.edit(edit),
+        }
+    }
 }
 
-const CLOSED: &str =
-    "SELECT parent, name FROM dirent INDEXED BY dirent_node WHERE node = ?1 AND died = ?2 ORDER BY parent, name";
-const OPENED: &str =
-    "SELECT parent, name, kind FROM dirent INDEXED BY dirent_node WHERE node = ?1 AND born = ?2 ORDER BY parent, name";
+/// What a header says of a generation, as the catalog has it.
+struct Facts<'f> {
+    source: SourceId,
+    at: Time,
+    level: Level,
+    number: i64,
+    sequence: i64,
+    indexed_at: Time,
+    copy: (StoreId, &'f [u8]),
+    previous: Option<Time>,
+    again: bool,
+}
+
+impl Writer {
+    /// Has a manifest kept of every generation that is published from now on.
+    pub fn keep_manifests(&mut self, recorder: Box<dyn Recorder + Send>) {
+        self.recorder = Some(recorder);
+    }
+
+    /// Returns what the manifest of a published generation says first, if it has a copy.
+    pub(super) fn manifest_header(&self, source: &SourceRow, at: Time) -> Result<Option<Header>, Error> {
+        self.sql("reading a generation", |c| {
+            let row = c
+                .query_row(
+                    "SELECT g.number, g.sequence, g.level, g.indexed_at, c.store, c.path FROM generation g \
+                     JOIN object o ON o.generation = g.id JOIN copy c ON c.object = o.id \
+                     WHERE g.source = ?1 AND g.taken_at = ?2 ORDER BY c.id LIMIT 1",
+                    [source.id.0, at.0],
+                    |r| {
+                        let path: Vec<u8> = r.get(5)?;
+                        let level = word(Level::from_word, r, 2)?;
+                        Ok((r.get(0)?, r.get(1)?, level, Time(r.get(3)?), StoreId(r.get(4)?), path))
+                    },
+                )
+                .optional()?;
+            let Some((number, sequence, level, indexed_at, store, path)) = row else { return Ok(None) };
+            let (previous, _) = super::generation::neighbours(c, source.id, at)?;
+            let copy = (store, path.as_slice());
+            let source = source.id;
+            let facts = Facts { source, at, level, number, sequence, indexed_at, copy, previous, again: false };
+            header(c, &facts).map(Some)
+        })
+    }
+
+    /// Has it written down that a generation was forgotten.
+    pub(super) fn record_forgotten(&mut self, source: SourceId, header: &Header) -> Result<(), Error> {
+        let after: i64 = self.sql("reading a source", |c| {
+            c.query_row("SELECT last_sequence FROM source WHERE id = ?1", [source.0], |r| r.get(0))
+        })?;
+        let Some(recorder) = &mut self.recorder else { return Ok(()) };
+        let fail = |cause| Error::Manifest { at: header.taken_at, cause };
+        recorder.forget(header, after as u64).map_err(fail)
+    }
+}
 
 impl GenerationWriter<'_> {
-    /// Calls `each` for all that this generation did so far: what was closed, what was opened, what was written; in the
-    /// order of nodes within each.
-    ///
-    /// # Errors
-    /// [`TellError`].
-    pub fn tell<E>(&self, mut each: impl FnMut(Deed) -> Result<(), E>) -> Result<(), TellError<E>> {
-        for step in [Step::Close, Step::Open, Step::Write] {
-            self.tell_step(step, &mut each)?;
-        }
-        Ok(())
-    }
-
-    fn tell_step<E>(&self, step: Step, each: &mut impl FnMut(Deed) -> Result<(), E>) -> Result<(), TellError<E>> {
-        let (c, at) = (self.connection, self.at);
-        let fail = |e| TellError::Catalog(Error::sqlite("telling what a generation did", self.path, e));
-        // A first generation has no changes: all of its source's nodes are told.
-        let nodes = match self.previous {
-            Some(_) => "SELECT node FROM change WHERE source = ?1 AND at = ?2 ORDER BY node",
-            None => {
-                "SELECT i.node FROM node_block b CROSS JOIN inode i ON i.node BETWEEN b.block * 65536 AND b.block * 65536 + 65535 \
-                 WHERE b.source = ?1 AND i.born = ?2 ORDER BY b.block, i.node"
-            }
-        };
-        let mut statement = c.prepare_cached(nodes).map_err(fail)?;
-        let mut rows = statement.query([self.source.0, at.0]).map_err(fail)?;
-        while let Some(row) = rows.next().map_err(fail)? {
-            let node = NodeId(row.get(0).map_err(fail)?);
-            let deeds = match step {
-                Step::Close => self.closed(node),
-                Step::Open => self.opened(node),
-                Step::Write => self.written(node),
+    /// Begins the manifest.
+    pub(super) fn begin_manifest(&mut self, recorder: &mut (dyn Recorder + Send)) -> Result<(), Error> {
+        let header = self.sql("reading a generation", |c| {
+            let number = match (self.ids, self.again) {
+                (Some(ids), _) => {
+                    c.query_row("SELECT number FROM generation WHERE id = ?1", [ids.generation.0], |r| r.get(0))?
+                }
+                (None, true) => c.query_row(
+                    "SELECT number FROM generation WHERE source = ?1 AND taken_at = ?2",
+                    [self.source.0, self.at.0],
+                    |r| r.get(0),
+                )?,
+                // Given out when it is put in; nothing else of the source is begun before.
+                (None, false) => {
+                    c.query_row("SELECT last_number + 1 FROM source WHERE id = ?1", [self.source.0], |r| r.get(0))?
+                }
             };
-            for deed in deeds.map_err(fail)? {
-                each(deed).map_err(TellError::Told)?;
-            }
-        }
+            let facts = Facts {
+                source: self.source,
+                at: self.at,
+                level: self.level,
+                number,
+                sequence: self.sequence,
+                indexed_at: self.now,
+                copy: (self.copy.0, &self.copy.1),
+                previous: self.previous,
+                again: self.again,
+            };
+            header(c, &facts)
+        })?;
+        let recording = recorder.begin(&header).map_err(|e| self.manifest_error(e))?;
+        self.tee = Some(Tee { recording, perms: HashMap::new(), failed: None });
         Ok(())
     }
 
-    fn closed(&self, node: NodeId) -> rusqlite::Result<Vec<Deed>> {
-        let mut statement = self.connection.prepare_cached(CLOSED)?;
-        let rows = statement
-            .query_map([node.0, self.at.0], |r| Ok(Deed::Closed { parent: NodeId(r.get(0)?), name: r.get(1)? }))?;
-        rows.collect()
+    fn manifest_error(&self, cause: io::Error) -> Error {
+        self.spent.set(true);
+        Error::Manifest { at: self.at, cause }
     }
 
-    fn opened(&self, node: NodeId) -> rusqlite::Result<Vec<Deed>> {
-        let mut statement = self.connection.prepare_cached(OPENED)?;
-        let rows = statement.query_map([node.0, self.at.0], |r| {
-            Ok(Deed::Opened { parent: NodeId(r.get(0)?), name: r.get(1)?, node, kind: r.get::<_, KindNumber>(2)?.0 })
-        })?;
-        rows.collect()
+    /// Writes an edit to the manifest, if one is kept.
+    pub(super) fn tee(&mut self, edit: &Edit<'_>) -> Result<(), Error> {
+        let Some(tee) = &mut self.tee else { return Ok(()) };
+        tee.edit(edit).map_err(|e| self.manifest_error(e))
     }
 
-    fn written(&self, node: NodeId) -> rusqlite::Result<Vec<Deed>> {
-        let c = self.connection;
-        let row = c
-            .prepare_cached(&format!("SELECT {NODE_COLUMNS} FROM inode i WHERE i.node = ?1 AND i.born = ?2"))?
-            .query_row([node.0, self.at.0], |r| NodeRow::read(r, 0))
-            .optional()?;
-        let Some(row) = row else { return Ok(Vec::new()) };
-        let perm = reader::perm(c, row.perm)?;
-        let key = c
-            .prepare_cached(
-                "SELECT inode, born_ns FROM identity INDEXED BY identity_node WHERE node = ?1 AND source = ?2 AND born_ns <> ?3",
-            )?
-            .query_row([node.0, self.source.0, super::tables::NAMED], |r| {
-                Ok(FileKey { device: 0, inode: r.get::<_, i64>(0)? as u64, born_ns: r.get(1)? })
-            })
-            .optional()?;
-        let target = match row.place {
-            super::Place::Inline(id) => Some(
-                c.prepare_cached("SELECT bytes FROM content WHERE id = ?1")?.query_row(params![id], |r| r.get(0))?,
-            ),
-            _ => None,
+    /// Does so for an edit that cannot fail; what goes wrong is said by the next one.
+    pub(super) fn tee_later(&mut self, edit: &Edit<'_>) {
+        if let Some(tee) = &mut self.tee
+            && let Err(e) = tee.edit(edit)
+        {
+            tee.failed = Some(e);
+        }
+    }
+
+    /// Writes to the manifest that `node` is this version; `again`: what was put before is replaced.
+    pub(super) fn tee_version(
+        &mut self,
+        again: bool,
+        node: NodeId,
+        row: &NodeRow,
+        written: Written,
+    ) -> Result<(), Error> {
+        let Some(mut tee) = self.tee.take() else { return Ok(()) };
+        let told = self.tell_version(&mut tee, again, node, row, written);
+        self.tee = Some(tee);
+        told
+    }
+
+    fn tell_version(
+        &self,
+        tee: &mut Tee,
+        again: bool,
+        node: NodeId,
+        row: &NodeRow,
+        written: Written,
+    ) -> Result<(), Error> {
+        self.load_perm(tee, row.perm)?;
+        let own = self.ids.map(|ids| ids.object);
+        let bytes = match row.place {
+            Place::Inline(id) | Place::OnDisk(Some(id)) => self.sql("reading bytes", |c| {
+                c.prepare_cached("SELECT bytes FROM content WHERE id = ?1")?.query_row([id], |r| r.get(0))
+            })?,
+            Place::InObject(object) if own != Some(object) => self.path_in(object, node)?,
+            _ => Vec::new(),
         };
-        Ok(vec![Deed::Version { node, key, row, perm, xattrs: reader::xattrs(c, perm.xattr)?, target }])
+        let at = match row.place {
+            Place::None => BytesAt::Nowhere,
+            Place::OwnPath => BytesAt::OwnPath,
+            Place::InObject(object) if own == Some(object) => BytesAt::ThisCopy,
+            Place::InObject(object) => BytesAt::CopyOf { held: self.held(object)?, path: &bytes },
+            Place::OnDisk(_) => BytesAt::Map(&bytes),
+            Place::Inline(_) => BytesAt::Inline(&bytes),
+            Place::Device(number) => BytesAt::Device(number),
+            Place::Run(at) => BytesAt::Run(at),
+            Place::WholeDisk => BytesAt::WholeDisk,
+            Place::Lost => BytesAt::Lost,
+        };
+        let (perm, xattrs) = &tee.perms[&row.perm];
+        let put = Put {
+            node,
+            permissions: Permissions {
+                mode: perm.mode,
+                uid: perm.uid,
+                gid: perm.gid,
+                xattrs: (perm.xattr != Perm::XATTRS_LOST).then_some(xattrs),
+            },
+            size_bytes: row.size_bytes,
+            allocated_bytes: row.allocated_bytes,
+            mtime: row.mtime,
+            ctime: row.ctime,
+            nlink: row.nlink,
+            bytes: row.bytes as u64,
+            written,
+            at,
+        };
+        let edit = if again { Edit::Amend(put) } else { Edit::Put(put) };
+        match tee.failed.take() {
+            Some(e) => Err(self.manifest_error(e)),
+            None => tee.recording.edit(&edit).map_err(|e| self.manifest_error(e)),
+        }
+    }
+
+    fn load_perm(&self, tee: &mut Tee, id: i64) -> Result<(), Error> {
+        if tee.perms.contains_key(&id) {
+            return Ok(());
+        }
+        let loaded = self.sql("reading permissions", |c| {
+            let perm = reader::perm(c, id)?;
+            Ok((perm, reader::xattrs(c, perm.xattr)?))
+        })?;
+        if tee.perms.len() == PERMS_MAX {
+            tee.perms.clear();
+        }
+        tee.perms.insert(id, loaded);
+        Ok(())
+    }
+
+    /// Returns where the bytes of `node` are in the object of another generation; empty if that is not known.
+    fn path_in(&self, object: ObjectId, node: NodeId) -> Result<Vec<u8>, Error> {
+        self.sql("finding a path in an object", |c| {
+            if let Some(path) = reader::pinned(c, object, node)? {
+                return Ok(path.as_bytes().to_vec());
+            }
+            match reader::object(c, object)? {
+                Some(row) if row.has_generation => Ok(path_at(c, self.root, node, row.at)?.unwrap_or_default()),
+                _ => Ok(Vec::new()),
+            }
+        })
+    }
+
+    /// Returns the generation that an object was made for.
+    fn held(&self, object: ObjectId) -> Result<Held, Error> {
+        self.sql("reading an object", |c| {
+            let sql =
+                "SELECT g.sequence, o.at FROM object o LEFT JOIN generation g ON g.id = o.generation WHERE o.id = ?1";
+            c.prepare_cached(sql)?.query_row([object.0], |r| {
+                let at = Time(r.get(1)?);
+                Ok(r.get::<_, Option<i64>>(0)?.map_or(Held::At(at), |sequence| Held::Sequence(sequence as u64)))
+            })
+        })
+    }
+
+    /// Makes the manifest whole and durable; the last before the generation is published.
+    pub(super) fn finish_manifest(&mut self, published: &Published) -> Result<(), Error> {
+        let Some(tee) = &mut self.tee else { return Ok(()) };
+        let finished = match tee.failed.take() {
+            Some(e) => Err(e),
+            None => tee.recording.finish(&End::new(published.counts, Some(published.state_hash))),
+        };
+        finished.map_err(|e| self.manifest_error(e))
+    }
+
+    /// Removes the manifest of a generation that could not be published.
+    pub(super) fn withdraw_manifest(&mut self) {
+        if let Some(mut tee) = self.tee.take() {
+            tee.recording.withdraw();
+        }
     }
 }
 
-#[derive(Clone, Copy)]
-enum Step {
-    Close,
-    Open,
-    Write,
+fn header(c: &Connection, facts: &Facts<'_>) -> rusqlite::Result<Header> {
+    let source = c.query_row(
+        "SELECT uuid, name, kind, settings, policy, rule, by_inode, root, added_at FROM source WHERE id = ?1",
+        [facts.source.0],
+        |r| {
+            Ok(SourceFacts {
+                uuid: Some(r.get(0)?),
+                name: r.get(1)?,
+                kind: word(SourceKind::from_word, r, 2)?,
+                settings: r.get(3)?,
+                policy: r.get(4)?,
+                rule: Rule { key: word(Key::from_word, r, 5)?, by_inode: r.get(6)? },
+                root: NodeId(r.get(7)?),
+                added_at: Time(r.get(8)?),
+            })
+        },
+    )?;
+    let sequence_at = |at: Time| {
+        let sql = "SELECT sequence FROM generation WHERE source = ?1 AND taken_at = ?2 AND status = 'published'";
+        c.query_row(sql, [facts.source.0, at.0], |r| r.get::<_, i64>(0).map(|sequence| sequence as u64))
+    };
+    let base = match facts.previous {
+        Some(at) => Some(Base { at, sequence: sequence_at(at)? }),
+        None => None,
+    };
+    let after: i64 = c.query_row(
+        "SELECT coalesce(max(sequence), 0) FROM generation WHERE source = ?1 AND status = 'published'",
+        [facts.source.0],
+        |r| r.get(0),
+    )?;
+    let (store, path) = facts.copy;
+    Ok(Header {
+        format: crate::model::manifest::FORMAT,
+        source,
+        taken_at: facts.at,
+        level: facts.level,
+        number: facts.number as u64,
+        sequence: facts.sequence as u64,
+        after: after as u64,
+        base,
+        replaces: if facts.again { Some(sequence_at(facts.at)?) } else { None },
+        indexed_at: facts.indexed_at,
+        copy: Some(CopyAt {
+            store: c.query_row("SELECT path FROM store WHERE id = ?1", params![store.0], |r| r.get(0))?,
+            path: path.to_vec(),
+        }),
+    })
+}
+
+/// Returns what the word in a column names.
+fn word<T>(from: impl Fn(&str) -> Option<T>, row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<T> {
+    from(row.get_ref(at)?.as_str()?).ok_or(rusqlite::Error::InvalidQuery)
 }

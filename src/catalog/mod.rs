@@ -56,7 +56,6 @@ pub use edit::NewGeneration;
 pub use forget::Forgotten;
 pub use generation::{GenerationWriter, Published, Writer};
 pub use lock::{Busy, CatalogLock, CatalogLockFile, Held, Holder, LockWait, Locked, SourceLock};
-pub use manifest::{Deed, TellError};
 pub use migrate::{Migrated, migrate};
 pub use notes::ChangeOps;
 pub use query::{Column, Query, QueryLimits};
@@ -237,6 +236,15 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// The manifest of a generation cannot be written.
+    #[error("cannot keep the manifest of the generation of {at}")]
+    Manifest {
+        /// The generation.
+        at: Time,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
     /// A row contradicts another one.
     #[error("catalog {path:?} contradicts itself: {what} of node {node} as of {at}")]
     Contradiction {
@@ -307,6 +315,7 @@ impl Hinted for Error {
                 "nothing was changed; put back a backup of it, or begin a new catalog over the same copies"
             }
             Self::NoVersion { .. } | Self::Contradiction { .. } => "asof check finds all that is wrong in the catalog",
+            Self::Manifest { .. } => "nothing of the generation was kept; make the folder writable and run it again",
             Self::Full { .. } => "nothing that was published is lost; make room and run it again",
             Self::Io { .. } | Self::SourceName { .. } | Self::Spent { .. } | Self::Refused(_) | Self::Sqlite { .. } => {
                 return None;

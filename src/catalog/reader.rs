@@ -119,6 +119,10 @@ pub struct SourceRow {
     pub kind: String,
     /// JSON that its kind understands.
     pub settings: String,
+    /// JSON that no kind reads.
+    pub policy: String,
+    /// The same source in manifests and in other catalogs.
+    pub uuid: [u8; 16],
     /// Its top directory.
     pub root: NodeId,
     /// When two of its versions are the same.
@@ -598,7 +602,7 @@ impl Reader {
     pub fn sources(&self) -> Result<Vec<SourceRow>, Error> {
         self.run("listing sources", |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, name, kind, settings, root, added_at, rule, by_inode FROM source ORDER BY name",
+                "SELECT id, name, kind, settings, root, added_at, rule, by_inode, policy, uuid FROM source ORDER BY name",
             )?;
             statement
                 .query_map([], |row| {
@@ -607,6 +611,8 @@ impl Reader {
                         name: row.get(1)?,
                         kind: row.get(2)?,
                         settings: row.get(3)?,
+                        policy: row.get(8)?,
+                        uuid: row.get(9)?,
                         root: NodeId(row.get(4)?),
                         added_at: Time(row.get(5)?),
                         rule: notes::read_rule(row, 6)?,

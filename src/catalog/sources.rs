@@ -88,6 +88,16 @@ impl Writer {
         })
     }
 
+    /// Replaces what is wanted of a source and no kind of source reads.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn set_policy(&mut self, source: SourceId, policy: &str) -> Result<(), Error> {
+        self.change("changing a source", |c| {
+            c.execute("UPDATE source SET policy = ?2 WHERE id = ?1", params![source.0, policy]).map(drop)
+        })
+    }
+
     /// Replaces the rule of a source that has no generation.
     ///
     /// # Errors

@@ -50,7 +50,11 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Ok(world) => world,
         Err(failure) => return report::end(Err(failure)),
     };
-    report::end(run(cli.verb, &world))
+    let outcome = run(cli.verb, &world);
+    report::end(outcome.map(|outcome| match outcome {
+        Outcome::Done if world.is_lacking() => Outcome::WithFindings,
+        outcome => outcome,
+    }))
 }
 
 fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {

@@ -6,7 +6,10 @@ use super::output::counted;
 use super::report::Failure;
 use crate::catalog::{Checking, LockWait, Migrated, Reader, SourceLock, SourceRow, Writer, migrate};
 use crate::clock::{self, Clock};
+use crate::jobs::manifests::Manifests;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What every verb is given from outside.
@@ -18,6 +21,8 @@ pub(super) struct World {
     pub(super) clock: clock::System,
     /// How long locks are waited for.
     pub(super) wait: Duration,
+    /// Whether a second place for manifests lacks some.
+    lacking: Arc<AtomicBool>,
 }
 
 /// A source that this run alone changes, and its catalog.
@@ -34,7 +39,12 @@ impl World {
             Some(path) => path,
             None => default_catalog()?,
         };
-        Ok(Self { catalog, zone: local_zone(), clock: clock::System, wait })
+        Ok(Self { catalog, zone: local_zone(), clock: clock::System, wait, lacking: Arc::default() })
+    }
+
+    /// Tells whether a second place for manifests lacks some.
+    pub(super) fn is_lacking(&self) -> bool {
+        self.lacking.load(Ordering::Relaxed)
     }
 
     pub(super) fn reader(&self) -> Result<Reader, Failure> {
@@ -48,7 +58,15 @@ impl World {
     }
 
     pub(super) fn open_writer(&self, verb: &str) -> Result<Writer, crate::catalog::Error> {
-        Writer::open_by_turns(&self.catalog, &self.lock_wait(verb), |busy| eprintln!("waiting: {busy}"))
+        let mut writer =
+            Writer::open_by_turns(&self.catalog, &self.lock_wait(verb), |busy| eprintln!("waiting: {busy}"))?;
+        let lacking = Arc::clone(&self.lacking);
+        let warn = move |text: &str| {
+            eprintln!("asof: {text}");
+            lacking.store(true, Ordering::Relaxed);
+        };
+        writer.keep_manifests(Box::new(Manifests::new(&self.catalog, Box::new(clock::System), warn)));
+        Ok(writer)
     }
 
     /// Locks the source `name`, then opens the catalog for writing, for what others read as `asof VERB NAME`.

@@ -18,7 +18,7 @@ mod new;
 mod rows;
 mod volume;
 
-pub use new::{DiskBefore, NewDisk, Seal};
+pub use new::{DiskBefore, NewDisk};
 
 use super::Error;
 use super::run::{Done, end};
@@ -62,10 +62,6 @@ pub fn index_disk(
     };
     let mut generation = writer.begin(&begin)?;
     let written = DiskIndex::new(&mut generation, new, monitor).run();
-    let written = written.and_then(|()| Ok(generation.let_go()?)).and_then(|()| match new.seal {
-        Some(seal) => seal(&generation).map_err(Error::Keep),
-        None => Ok(()),
-    });
     end(generation, written.map(|()| None), started)
 }
 

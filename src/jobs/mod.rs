@@ -6,6 +6,7 @@
 pub mod forget;
 pub mod index;
 mod look;
+pub mod manifests;
 mod report;
 
 pub use report::{MovedCopy, When};

@@ -13,6 +13,7 @@ mod listing;
 pub mod manifest;
 mod name;
 mod node;
+mod policy;
 mod rule;
 mod time;
 
@@ -26,5 +27,6 @@ pub use id::{CopyId, GenerationId, NodeId, ObjectId, SourceId, StoreId, ViewId};
 pub use listing::{Changes, FileKey, ListedEntry, Listing, NodeState, Walked};
 pub use name::{EntryName, NameError, RelPath, escape_bytes, unescape_bytes};
 pub use node::{Attrs, Kind, XattrSet};
+pub use policy::Policy;
 pub use rule::{Key, Rule};
 pub use time::{FOREVER, Time, Timestamp};

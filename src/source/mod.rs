@@ -15,6 +15,7 @@ pub mod nfs;
 use crate::model::SourceKind;
 pub use copies::{Discovered, Found, LeftAside, NoCopy, ScanStats, Source};
 pub use error::Error;
+use std::path::PathBuf;
 
 /// Returns the source of this kind with `settings` as the catalog keeps them (JSON); `zone` is the
 /// machine's, for sources that name none.
@@ -28,4 +29,19 @@ pub fn open(kind: SourceKind, settings: &str, zone: &jiff::tz::TimeZone) -> Resu
         SourceKind::Gluster | SourceKind::Block => Err(Error::NoCopies(kind)),
         SourceKind::Nfs => Ok(Box::new(nfs::Nfs::new(nfs::Settings::from_json(settings)?, zone)?)),
     }
+}
+
+/// Returns the folder that `asof take` writes copies of a source into, if it does; `settings` as the catalog keeps them.
+///
+/// # Errors
+/// [`Error::Settings`].
+pub fn own_folder(kind: SourceKind, settings: &str, name: &str) -> Result<Option<PathBuf>, Error> {
+    Ok(match kind {
+        SourceKind::Nfs => None,
+        SourceKind::Gluster => {
+            let settings = gluster::Settings::from_json(settings)?;
+            (!settings.lists_only).then(|| settings.store.join(name))
+        }
+        SourceKind::Block => Some(block::Settings::from_json(settings)?.own_folder().to_owned()),
+    })
 }

@@ -6,13 +6,14 @@
 //! opened, links are never followed. No lock is held while a disk or a network is asked, so one hung
 //! store delays only those who ask it.
 //!
-//! Writes only copies of its own ([`CopyWriter`]), and never knows the catalog: the caller says where the bytes are and
+//! Writes only copies of its own ([`CopyWriter`]) and manifests ([`ManifestDraft`]), and never knows the catalog: the caller says where the bytes are and
 //! what they should be.
 
 mod cost;
 mod disk;
 mod disk_file;
 mod error;
+mod manifest;
 mod open;
 mod open_file;
 mod place;
@@ -23,6 +24,10 @@ pub use cost::StoreCost;
 pub use disk::{Disk, DiskMap};
 pub use disk_file::Runs;
 pub use error::Error;
+pub use manifest::{
+    FoundManifests, ManifestDraft, ManifestFolder, beside_catalog, copy_manifest, copy_to_second, find_manifests,
+    is_manifest_name, read_tombstone, remove_manifest, uuid_text, write_tombstone,
+};
 pub use open::Store;
 pub use open_file::{OpenFile, Origin};
 pub use place::{Identity, Place};

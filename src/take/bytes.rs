@@ -8,7 +8,6 @@
 //! lost, and said to be; a full store ends the run.
 
 use super::error::Error;
-use super::manifest::{self, About};
 use super::run::Extent;
 use crate::catalog::GenerationWriter;
 use crate::index::{FileToKeep, Keep, KeepError, Kept};
@@ -17,7 +16,7 @@ use crate::monitor::Monitor;
 use crate::source::gluster::brick::{Reader, Sight};
 use crate::source::gluster::client::Client;
 use crate::source::gluster::{Gfid, State};
-use crate::store::{self, CopyWriter, WriterCounts, Written};
+use crate::store::{CopyWriter, WriterCounts, Written};
 use crate::sys::{read, walk};
 use std::collections::HashMap;
 use std::fs::File;
@@ -78,9 +77,6 @@ pub(super) struct Taking<'a> {
     pub(super) written: WriterCounts,
     /// Files are cut into shards: see [`crate::source::gluster::part::Line::Shards`].
     pub(super) sharded: bool,
-    /// Where the manifest goes, and what it says first.
-    pub(super) manifest: PathBuf,
-    pub(super) about: About<'a>,
 }
 
 impl Taking<'_> {
@@ -264,12 +260,9 @@ impl Keep for Taking<'_> {
         }
     }
 
-    fn seal(&mut self, generation: &GenerationWriter<'_>) -> Result<String, KeepError> {
+    fn seal(&mut self, _generation: &GenerationWriter<'_>) -> Result<String, KeepError> {
         let copy = self.copy.take().expect("nothing is taken after the end");
         let resume = self.next.to_json();
-        let path = &self.manifest;
-        manifest::write(path, &self.about, generation, Some(&resume))
-            .map_err(|source| Box::new(store::Error::CannotWrite { path: path.clone(), source }))?;
         self.written = copy.finish()?;
         if self.written.attributes_lost > 0 {
             self.monitor.warn(&format!(

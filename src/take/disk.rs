@@ -4,17 +4,16 @@
 //! part of the one that rests on it. Between two generations that hold everything by themselves the bytes are compared,
 //! so that what changed is known in either case. Images are read, never written.
 
-use super::manifest::{self, About};
-use crate::catalog::{self, DiskRow, GenerationWriter, SourceRow, Writer};
+use crate::catalog::{self, DiskRow, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::index::{self, DiskBefore, Done, NewDisk, index_disk};
 use crate::model::{Consistency, Hinted, Layer, Level, Time};
 use crate::monitor::Monitor;
-use crate::source::block::{Device, Location, Settings, image};
+use crate::source::block::{Device, Location, image};
 use crate::store::{self, Disk, DiskMap};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Compared at once.
@@ -123,16 +122,6 @@ pub struct NewImage<'a> {
     pub consistency: Option<Consistency>,
     /// Where the bytes came from, where the caller knows.
     pub location: Option<&'a Location>,
-    /// Where its manifest is to be written; none: its image is another tool's, and it gets none.
-    pub manifest: Option<&'a Path>,
-}
-
-/// Returns where the manifest of the image at `path` has to be if a run took it that was killed before it was indexed: it is called
-/// after its instant, in the folder that generations are taken into.
-pub fn manifest_of_taken(settings: &Settings, path: &Path, at: Time) -> Option<PathBuf> {
-    let folder = settings.own_folder();
-    let is_own = path.parent() == Some(folder) && path.file_stem().is_some_and(|stem| stem == at.view_name().as_str());
-    is_own.then(|| manifest::path_of(folder, &at.view_name()))
 }
 
 /// Indexes an image as a generation and publishes it. Returns the generation that it rests on, too.
@@ -188,11 +177,7 @@ pub fn index_image(
         consistency: new.consistency.or_else(|| told_consistency(image)).map(|how| how.word().to_owned()),
         location: Some(new.location.cloned().unwrap_or_else(|| told_location(image)).as_str().to_owned()),
     };
-    let done = index_row(writer, new, level, &row, clock, monitor);
-    if let (Err(_), Some(manifest)) = (&done, new.manifest) {
-        let _ = std::fs::remove_file(manifest);
-    }
-    Ok((done?, parent))
+    Ok((index_row(writer, new, level, &row, clock, monitor)?, parent))
 }
 
 /// Indexes what a generation holds of a disk, on top of what it rests on.
@@ -226,25 +211,7 @@ fn index_row(
         _ => (image, b"".as_slice()),
     };
     let allocated_bytes = disk.0.map().allocated_bytes();
-    let about = About { source: &source.name, settings: &source.settings, taken_at: at, level, disk: Some(row) };
-    let seal = |generation: &GenerationWriter<'_>| {
-        let Some(path) = new.manifest else { return Ok(()) };
-        let failed = |source| store::Error::CannotWrite { path: path.to_owned(), source };
-        manifest::write(path, &about, generation, None).map_err(|e| failed(e).into())
-    };
-    let new = NewDisk {
-        source,
-        at,
-        level,
-        store,
-        below,
-        row,
-        device: disk,
-        allocated_bytes,
-        before,
-        seal: Some(&seal),
-        again: false,
-    };
+    let new = NewDisk { source, at, level, store, below, row, device: disk, allocated_bytes, before, again: false };
     Ok(index_disk(writer, &new, clock, monitor)?)
 }
 

@@ -14,7 +14,6 @@ pub mod hooks;
 pub mod libvirt;
 pub mod list_file;
 pub mod lists;
-mod manifest;
 pub mod pull;
 mod run;
 pub mod session;

@@ -7,7 +7,6 @@
 use super::bare::Bare;
 use super::bytes::{Origins, Taking};
 use super::error::Error;
-use super::manifest::{self, About};
 use super::run::{Extent, Report, Wish};
 use crate::catalog::{Resume, SourceRow, Writer};
 use crate::clock::Clock;
@@ -270,14 +269,6 @@ impl Job<'_> {
             monitor: self.monitor,
             written: WriterCounts::default(),
             sharded: self.volume.is_sharded(),
-            manifest: manifest::path_of(&self.folder, &name),
-            about: About {
-                source: &self.source.name,
-                settings: &self.source.settings,
-                taken_at: at,
-                level,
-                disk: None,
-            },
         };
         let done = self.index(writer, &taken, before, &mut collected, &mut taking)?;
         Ok(Report {

@@ -1,7 +1,8 @@
 //! A disk as a source: where its images are, how they are read, and how a generation is taken.
 //! Nothing is opened here: images, exports and guests are looked for when they are needed.
 
-use super::given;
+use super::second::SecondArgs;
+use super::{given, second};
 use crate::cli::World;
 use crate::cli::args::{ConsistencyArg, GuestArgs, NEW_SOURCE, YesNo};
 use crate::cli::report::{Failure, Outcome};
@@ -35,6 +36,8 @@ pub(in crate::cli) struct BlockArgs {
     post: Option<String>,
     #[command(flatten)]
     how: DiskHowArgs,
+    #[command(flatten)]
+    second: SecondArgs,
 }
 
 /// How a disk is read and taken; "" takes back what can be left out.
@@ -126,7 +129,10 @@ pub(super) fn add(args: &BlockArgs, world: &World) -> Result<Outcome, Failure> {
     apply(&args.how, &mut settings)?;
     settings.check()?;
     let how = (SourceKind::Block, &*settings.to_json()?, Rule::WRITES);
-    given::add(&mut given::writer(&args.name, world)?, &args.name, how, world)?;
+    let second = args.second.place(world)?;
+    let mut writer = given::writer(&args.name, world)?;
+    let id = given::add(&mut writer, &args.name, how, world)?;
+    second::keep(&mut writer, id, "{}", second)?;
     eprintln!("added source \"{}\": a disk, images in {:?}", args.name, settings.images);
     match settings.nbd.is_some() || settings.snapshot.is_some() || settings.domain.is_some() {
         true => eprintln!("hint: asof take {} takes a generation", args.name),

@@ -6,7 +6,7 @@ use crate::catalog::{NewSource, SourceRow, Writer};
 use crate::cli::World;
 use crate::cli::report::Failure;
 use crate::clock::Clock;
-use crate::model::{Rule, SourceKind, chain};
+use crate::model::{Rule, SourceId, SourceKind, chain};
 use crate::sys::mount;
 use crate::take::hooks;
 use std::path::{Path, PathBuf};
@@ -25,8 +25,8 @@ pub(super) fn add(
     name: &str,
     (kind, settings, rule): (SourceKind, &str, Rule),
     world: &World,
-) -> Result<(), Failure> {
-    Ok(writer.add_source(&NewSource { name, kind, settings, rule, added_at: world.clock.now() }).map(drop)?)
+) -> Result<SourceId, Failure> {
+    Ok(writer.add_source(&NewSource { name, kind, settings, rule, added_at: world.clock.now() })?)
 }
 
 /// Returns the zone that is kept with a source, by its IANA name: a name must mean the same instant for whoever runs `index` later.
@@ -105,7 +105,8 @@ pub(super) fn folder(given: &Path, what: &str) -> Result<PathBuf, Failure> {
     }
 }
 
-fn canonical(given: &Path, what: &str) -> Result<PathBuf, Failure> {
+/// Returns a path as it is kept in settings.
+pub(super) fn canonical(given: &Path, what: &str) -> Result<PathBuf, Failure> {
     let path = std::fs::canonicalize(given)
         .map_err(|e| Failure::because(format!("looking for the {what} in {given:?}"), &e))?;
     match path.to_str() {

@@ -1,7 +1,8 @@
 //! A Gluster volume as a source: where it is asked, and how its bricks are looked at.
 //! The volume is not asked here: a volume that is down can be added.
 
-use super::given;
+use super::second::SecondArgs;
+use super::{given, second};
 use crate::cli::World;
 use crate::cli::args::{HOST, NEW_SOURCE, ProgramArgs, RescanArgs, VOLUME, YesNo};
 use crate::cli::report::{Failure, Outcome};
@@ -26,6 +27,8 @@ pub(in crate::cli) struct GlusterArgs {
     lists: bool,
     #[command(flatten)]
     how: ScanArgs,
+    #[command(flatten)]
+    second: SecondArgs,
 }
 
 /// How a volume is looked at.
@@ -74,22 +77,25 @@ pub(super) fn add(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure>
     };
     apply(&args.how, &mut settings)?;
     settings.check()?;
-    add_as(&args.name, &settings, world)?;
+    add_as(args, &settings, world)?;
     eprintln!("added source \"{}\": volume \"{volume}\", copies below {:?}", args.name, settings.store);
     eprintln!("hint: asof take {} makes the first generation, a full one", args.name);
     Ok(Outcome::Done)
 }
 
 fn add_lists(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure> {
-    add_as(&args.name, &Settings::of_lists(), world)?;
+    add_as(args, &Settings::of_lists(), world)?;
     eprintln!("added source \"{}\": a volume of which another tool makes lists and copies", args.name);
     eprintln!("hint: asof index {} --list LIST --data DIR --at DATE indexes the first copy, a full one", args.name);
     Ok(Outcome::Done)
 }
 
-fn add_as(name: &str, settings: &Settings, world: &World) -> Result<(), Failure> {
-    let settings = settings.to_json()?;
-    given::add(&mut given::writer(name, world)?, name, (SourceKind::Gluster, &settings, Rule::WRITES), world)
+fn add_as(args: &GlusterArgs, settings: &Settings, world: &World) -> Result<(), Failure> {
+    let how = (SourceKind::Gluster, &*settings.to_json()?, Rule::WRITES);
+    let second = args.second.place(world)?;
+    let mut writer = given::writer(&args.name, world)?;
+    let id = given::add(&mut writer, &args.name, how, world)?;
+    second::keep(&mut writer, id, "{}", second)
 }
 
 pub(super) fn apply(scan: &ScanArgs, settings: &mut Settings) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ mod block;
 mod given;
 mod gluster;
 mod nfs;
+mod second;
 mod set;
 
 use super::args::{JsonArgs, PRINT_JSON, SOURCE};

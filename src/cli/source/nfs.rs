@@ -1,7 +1,8 @@
 //! A share as a source: where its copies are, and how they are named and compared.
 //! Nothing below the copies is ever touched.
 
-use super::given;
+use super::second::SecondArgs;
+use super::{given, second};
 use crate::cli::World;
 use crate::cli::args::{COPIES, NEW_SOURCE, YesNo, duration};
 use crate::cli::report::{Failure, Outcome};
@@ -21,6 +22,8 @@ pub(in crate::cli) struct NfsArgs {
     copies: PathBuf,
     #[command(flatten)]
     how: HowArgs,
+    #[command(flatten)]
+    second: SecondArgs,
 }
 
 #[derive(Debug, Args)]
@@ -68,9 +71,12 @@ pub(super) fn add(args: &NfsArgs, world: &World) -> Result<Outcome, Failure> {
     apply(&args.how, &mut settings);
     settings.zone = Some(given::zone(settings.zone, world)?);
     settings.check()?;
+    let second = args.second.place(world)?;
     let mut writer = given::writer(&args.name, world)?;
     check_apart(&args.name, &settings, world)?;
-    given::add(&mut writer, &args.name, (SourceKind::Nfs, &settings.to_json()?, settings.rule()), world)?;
+    let how = (SourceKind::Nfs, &*settings.to_json()?, settings.rule());
+    let id = given::add(&mut writer, &args.name, how, world)?;
+    second::keep(&mut writer, id, "{}", second)?;
     eprintln!("added source \"{}\": one copy per directory in {:?}", args.name, settings.copies);
     eprintln!("hint: asof index {} indexes what is there", args.name);
     Ok(Outcome::Done)

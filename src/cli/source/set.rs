@@ -5,7 +5,8 @@
 use super::block::DiskHowArgs;
 use super::gluster::ScanArgs;
 use super::nfs::HowArgs;
-use super::{block, given, gluster, nfs};
+use super::second::SecondArgs;
+use super::{block, given, gluster, nfs, second};
 use crate::catalog::{SourceRow, Writer};
 use crate::cli::args::{COPIES, HOST, ProgramArgs, SOURCE};
 use crate::cli::report::{Failure, Outcome};
@@ -35,18 +36,28 @@ pub(in crate::cli) struct SetArgs {
     images: Option<PathBuf>,
     #[command(flatten)]
     disk: DiskHowArgs,
+    #[command(flatten)]
+    second: SecondArgs,
 }
 
 pub(super) fn run(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
     let SourceRun { lock: _lock, source, mut writer } = world.source_run("source set", &args.name)?;
+    let second = args.second.place(world)?;
     if source.kind == SourceKind::Gluster.word() {
-        return set_gluster(args, &source, &mut writer);
+        set_gluster(args, &source, &mut writer)?;
+    } else if source.kind == SourceKind::Block.word() {
+        set_block(args, &source, &mut writer, world)?;
+    } else {
+        set_nfs(args, &source, &mut writer, world)?;
     }
-    if source.kind == SourceKind::Block.word() {
-        return set_block(args, &source, &mut writer, world);
-    }
+    second::keep(&mut writer, source.id, &source.policy, second)?;
+    eprintln!("changed source \"{}\"", source.name);
+    Ok(Outcome::Done)
+}
+
+fn set_nfs(args: &SetArgs, source: &SourceRow, writer: &mut Writer, world: &World) -> Result<(), Failure> {
     if has_disk(args) {
-        return Err(wrong_kind(&source, "--images and how disks are taken are for sources of kind block"));
+        return Err(wrong_kind(source, "--images and how disks are taken are for sources of kind block"));
     }
     let foreign = args.host.is_some() || args.store.is_some() || !args.scan.is_empty();
     if foreign {
@@ -69,7 +80,7 @@ pub(super) fn run(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
         ("--identity", settings.identity != kept.identity),
         ("--checksum", settings.checksum != kept.checksum),
     ];
-    given::check_rules_kept(&source, &rules, world)?;
+    given::check_rules_kept(source, &rules, world)?;
     if settings.copies != kept.copies {
         nfs::check_apart(&source.name, &settings, world)?;
     }
@@ -78,11 +89,10 @@ pub(super) fn run(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
         // What is there from now on is the store, whatever was there before.
         writer.drop_mark(&settings.copies)?;
     }
-    eprintln!("changed source \"{}\"", source.name);
-    Ok(Outcome::Done)
+    Ok(())
 }
 
-fn set_gluster(args: &SetArgs, source: &SourceRow, writer: &mut Writer) -> Result<Outcome, Failure> {
+fn set_gluster(args: &SetArgs, source: &SourceRow, writer: &mut Writer) -> Result<(), Failure> {
     let how = &args.how;
     if has_shares(args) || !how.name_pattern.is_empty() || how.zone.is_some() {
         return Err(wrong_kind(source, "--copies and how they are named and compared are for sources of kind nfs"));
@@ -91,8 +101,12 @@ fn set_gluster(args: &SetArgs, source: &SourceRow, writer: &mut Writer) -> Resul
         return Err(wrong_kind(source, "--images and how disks are taken are for sources of kind block"));
     }
     let mut settings = source::gluster::Settings::from_json(&source.settings)?;
-    if settings.lists_only {
+    let is_asked = args.host.is_some() || args.store.is_some() || !args.scan.is_empty();
+    if settings.lists_only && (is_asked || !args.second.is_given()) {
         return Err(wrong_kind(source, "a source of lists has no settings"));
+    }
+    if settings.lists_only {
+        return Ok(());
     }
     if let Some(host) = &args.host {
         settings.host.clone_from(host);
@@ -102,12 +116,10 @@ fn set_gluster(args: &SetArgs, source: &SourceRow, writer: &mut Writer) -> Resul
     }
     gluster::apply(&args.scan, &mut settings)?;
     settings.check()?;
-    writer.set_settings(source.id, &settings.to_json()?)?;
-    eprintln!("changed source \"{}\"", source.name);
-    Ok(Outcome::Done)
+    Ok(writer.set_settings(source.id, &settings.to_json()?)?)
 }
 
-fn set_block(args: &SetArgs, source: &SourceRow, writer: &mut Writer, world: &World) -> Result<Outcome, Failure> {
+fn set_block(args: &SetArgs, source: &SourceRow, writer: &mut Writer, world: &World) -> Result<(), Failure> {
     if has_shares(args) {
         return Err(wrong_kind(source, "--copies and how they are compared are for sources of kind nfs"));
     }
@@ -136,9 +148,7 @@ fn set_block(args: &SetArgs, source: &SourceRow, writer: &mut Writer, world: &Wo
     let rules =
         [("--name-pattern", settings.name_patterns != kept.name_patterns), ("--zone", settings.zone != kept.zone)];
     given::check_rules_kept(source, &rules, world)?;
-    writer.set_settings(source.id, &settings.to_json()?)?;
-    eprintln!("changed source \"{}\"", source.name);
-    Ok(Outcome::Done)
+    Ok(writer.set_settings(source.id, &settings.to_json()?)?)
 }
 
 /// Tells whether something is asked for that only shares have.

@@ -1,8 +1,7 @@
 //! A disk that is to become a generation, and the one before it: what an index run is given.
 //! Values only; which images make a disk is decided elsewhere.
 
-use crate::catalog::{DiskRow, GenerationWriter, SourceRow};
-use crate::index::KeepError;
+use crate::catalog::{DiskRow, SourceRow};
 use crate::model::{Level, Time};
 use crate::source::block::Device;
 use std::path::Path;
@@ -28,14 +27,9 @@ pub struct NewDisk<'a> {
     pub allocated_bytes: u64,
     /// The generation before it in time, if there is one.
     pub before: Option<DiskBefore>,
-    /// What is to be done when all is written and nothing is published yet.
-    pub seal: Option<&'a Seal<'a>>,
     /// Whether it takes the place of the generation of this second.
     pub again: bool,
 }
-
-/// Is called with a generation that has all its rows; an error keeps it from being published.
-pub type Seal<'a> = dyn Fn(&GenerationWriter<'_>) -> Result<(), KeepError> + 'a;
 
 /// The disk as of the generation before.
 pub struct DiskBefore {

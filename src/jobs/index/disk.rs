@@ -12,8 +12,9 @@ use crate::index::Done;
 use crate::jobs::look::Root;
 use crate::model::{CopyState, Fold, Time, chain, nameable_instant, parse_instant};
 use crate::source::block::{Settings, image};
+use crate::store::is_manifest_name;
 use crate::take::acquire::about;
-use crate::take::disk::{NewImage, index_image, manifest_of_taken};
+use crate::take::disk::{NewImage, index_image};
 use crate::take::still::Still;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
@@ -109,7 +110,7 @@ impl Disk<'_, '_> {
                 let name = entry.file_name();
                 // What asof take is writing, or a run of it that was killed, ends in .part.
                 let name = name.as_encoded_bytes();
-                let is_none = name.starts_with(b".") || name.ends_with(b".part") || name.ends_with(b".manifest.zst");
+                let is_none = name.starts_with(b".") || name.ends_with(b".part") || is_manifest_name(name);
                 let kind = entry.file_type().map_err(fail)?;
                 if kind.is_symlink() && !is_none {
                     let path = entry.path();
@@ -241,7 +242,6 @@ impl Disk<'_, '_> {
     fn index(&mut self, one: &Wanted) -> Result<bool, Error> {
         let (inputs, source, wish) = (self.work.inputs, self.work.source, &self.work.wish.disk);
         inputs.monitor.begin(&format!("{} {}", source.name, one.at), None);
-        let manifest = manifest_of_taken(&self.settings, &one.image.path, one.at).filter(|_| one.snapshot.is_none());
         let new = NewImage {
             source,
             image: &one.image,
@@ -252,7 +252,6 @@ impl Disk<'_, '_> {
             acquire: None,
             consistency: wish.consistency,
             location: wish.location.as_ref(),
-            manifest: manifest.as_deref(),
         };
         let done = index_image(self.work.writer(), &new, inputs.clock, inputs.monitor);
         inputs.monitor.end();

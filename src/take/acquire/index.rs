@@ -8,7 +8,6 @@ use crate::index::Done;
 use crate::model::{Consistency, Time};
 use crate::source::block::{Location, image};
 use crate::take::disk::{NewImage, index_image};
-use crate::take::manifest;
 use std::path::Path;
 
 impl DiskJob<'_> {
@@ -26,7 +25,6 @@ impl DiskJob<'_> {
         for note in &image.notes {
             self.monitor.warn(&format!("{path:?}: {note}"));
         }
-        let manifest = manifest::path_of(self.settings.own_folder(), &at.view_name());
         let new = NewImage {
             source: self.source,
             image: &image,
@@ -37,7 +35,6 @@ impl DiskJob<'_> {
             acquire: (image.kind != image::Kind::Pull && image.moment.domain.is_none()).then_some("snapshot"),
             consistency: Some(consistency),
             location,
-            manifest: Some(&manifest),
         };
         self.monitor.begin(&format!("{} {at}", self.source.name), None);
         let indexed = index_image(writer, &new, self.clock, self.monitor);

@@ -1,0 +1,54 @@
+//! Where the manifests of a source are kept a second time.
+//!
+//! Promises: a folder that is lost with the catalog is told; it is made of what is there, and nothing is written to it here.
+
+use super::given;
+use crate::catalog::Writer;
+use crate::cli::World;
+use crate::cli::report::Failure;
+use crate::model::{Policy, SourceId};
+use clap::Args;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Where manifests are kept a second time.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Manifests")]
+pub(in crate::cli) struct SecondArgs {
+    /// Keep the manifest of each generation, from which a lost catalog is made again, in this directory as well: it should be on
+    /// another file system than the catalog; "" takes it back
+    #[arg(long, value_name = "DIR")]
+    manifests: Option<String>,
+}
+
+/// What is asked for: nothing, that there is to be no second place, or a folder.
+pub(super) type Second = Option<Option<String>>;
+
+impl SecondArgs {
+    /// Tells whether anything is said.
+    pub(super) fn is_given(&self) -> bool {
+        self.manifests.is_some()
+    }
+
+    /// Returns the second place that is asked for.
+    pub(super) fn place(&self, world: &World) -> Result<Second, Failure> {
+        let Some(given) = &self.manifests else { return Ok(None) };
+        if given.is_empty() {
+            return Ok(Some(None));
+        }
+        let folder = given::canonical(Path::new(given), "manifests")?;
+        let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
+        if device(&folder).is_some() && device(&folder) == device(&world.catalog) {
+            eprintln!("{folder:?} is on the file system of the catalog, and is lost with it");
+        }
+        Ok(Some(folder.to_str().map(str::to_owned)))
+    }
+}
+
+/// Keeps the second place that was asked for; `policy` is what is wanted of the source until now.
+pub(super) fn keep(writer: &mut Writer, source: SourceId, policy: &str, second: Second) -> Result<(), Failure> {
+    let Some(folder) = second else { return Ok(()) };
+    let mut policy = Policy::parse(policy);
+    policy.set_manifests(folder.as_deref());
+    Ok(writer.set_policy(source, &policy.to_json())?)
+}

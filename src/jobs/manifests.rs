@@ -1,0 +1,141 @@
+//! Where the manifests of a catalog are kept: beside copies that are asof's own, else beside the catalog; and in a second place
+//! where the source has one.
+//!
+//! Promises: a manifest is at its first place before its generation is published. A second place that is not there does not stop a
+//! run: it is said, and the next run copies what it lacks.
+
+use crate::clock::Clock;
+use crate::model::manifest::{Edit, EditSink, End, Header, Recorder, Recording, Tombstone};
+use crate::model::{Policy, chain};
+use crate::source;
+use crate::store::{ManifestDraft, ManifestFolder, copy_to_second, remove_manifest, uuid_text, write_tombstone};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Says that a second place lacks something.
+type Warn = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Keeps the manifests of one catalog.
+pub struct Manifests {
+    catalog: PathBuf,
+    clock: Box<dyn Clock + Send>,
+    warn: Warn,
+}
+
+impl Manifests {
+    /// Returns what keeps those of `catalog`; `warn` is told of second places that lack something.
+    pub fn new(catalog: &Path, clock: Box<dyn Clock + Send>, warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self { catalog: catalog.to_owned(), clock, warn: Arc::new(warn) }
+    }
+
+    fn path_of(&self, header: &Header) -> io::Result<PathBuf> {
+        let folder = source::own_folder(header.source.kind, &header.source.settings, &header.source.name);
+        let own = folder.map_err(io::Error::other)?;
+        let copy = copy_path(header);
+        let is_own = own.is_some()
+            && copy.parent() == own.as_deref()
+            && copy.file_stem() == Some(OsStr::new(&header.taken_at.view_name()));
+        Ok(match (own, copy.file_name()) {
+            (Some(folder), Some(name)) if is_own && folder.is_dir() => {
+                ManifestFolder::BesideCopy { folder: &folder, name }.path_of(header)
+            }
+            _ => ManifestFolder::BesideCatalog(&self.catalog).path_of(header),
+        })
+    }
+
+    fn second(&self, header: &Header) -> Option<Second> {
+        let folder = Policy::parse(&header.source.policy).manifests()?;
+        Some(Second { folder, uuid: header.source.uuid?, warn: Arc::clone(&self.warn) })
+    }
+}
+
+/// Returns where the copy of a generation lies.
+fn copy_path(header: &Header) -> PathBuf {
+    let Some(copy) = &header.copy else { return PathBuf::new() };
+    let mut path = PathBuf::from(OsStr::from_bytes(&copy.store));
+    if !copy.path.is_empty() {
+        path.push(OsStr::from_bytes(&copy.path));
+    }
+    path
+}
+
+impl Recorder for Manifests {
+    fn begin(&mut self, header: &Header) -> io::Result<Box<dyn Recording>> {
+        let path = self.path_of(header)?;
+        let draft = ManifestDraft::begin(&path, header).map_err(io::Error::other)?;
+        Ok(Box::new(Kept { draft: Some(draft), path: None, second: self.second(header) }))
+    }
+
+    fn forget(&mut self, header: &Header, after: u64) -> io::Result<()> {
+        let path = self.path_of(header)?;
+        let tombstone = Tombstone {
+            source: header.source.uuid.ok_or(io::ErrorKind::InvalidInput)?,
+            at: header.taken_at,
+            sequence: header.sequence,
+            after,
+            forgotten_at: self.clock.now(),
+        };
+        let path = write_tombstone(&path, &tombstone).map_err(io::Error::other)?;
+        if let Some(second) = self.second(header) {
+            second.copy(&path);
+        }
+        Ok(())
+    }
+}
+
+/// A manifest that is being written.
+struct Kept {
+    draft: Option<ManifestDraft>,
+    /// Where it is, once it is whole.
+    path: Option<PathBuf>,
+    second: Option<Second>,
+}
+
+impl EditSink for Kept {
+    fn edit(&mut self, edit: &Edit<'_>) -> io::Result<()> {
+        self.draft.as_mut().expect("nothing is written after the end").edit(edit)
+    }
+}
+
+impl Recording for Kept {
+    fn finish(&mut self, end: &End) -> io::Result<()> {
+        let draft = self.draft.take().expect("it is finished once");
+        let path = draft.finish(end).map_err(io::Error::other)?;
+        if let Some(second) = &self.second {
+            second.copy(&path);
+        }
+        self.path = Some(path);
+        Ok(())
+    }
+
+    fn withdraw(&mut self) {
+        let Some(path) = self.path.take() else { return };
+        remove_manifest(&path);
+        if let (Some(second), Some(name)) = (&self.second, path.file_name()) {
+            remove_manifest(&second.folder.join(uuid_text(&second.uuid)).join(name));
+        }
+    }
+}
+
+/// A second place.
+struct Second {
+    folder: PathBuf,
+    uuid: [u8; 16],
+    warn: Warn,
+}
+
+impl Second {
+    fn copy(&self, path: &Path) {
+        if let Err(e) = copy_to_second(path, &self.uuid, &self.folder) {
+            let text = format!(
+                "the second place {:?} lacks the manifest {path:?}: {}; the next run copies it",
+                self.folder,
+                chain(&e)
+            );
+            (self.warn)(&text);
+        }
+    }
+}

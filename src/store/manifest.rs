@@ -1,0 +1,312 @@
+//! The files of manifests: where they lie, how they get their names, and how they are found again.
+//!
+//! A manifest lies beside the copy where that is asof's own, as `COPY.SEQUENCE.manifest`, and else beside the catalog, as
+//! `CATALOG-manifests/UUID/SEQUENCE.manifest`; that of a forgotten generation has a `.tombstone` of the same name beside it. What
+//! programs of catalog format 4 wrote is called `COPY.manifest.zst`.
+//!
+//! Promises: what has the name of a manifest is whole and on the disk: it was written under another name, synced, and renamed.
+//! Only its owner can read it, since it has every name. No manifest is ever overwritten or removed but by whoever wrote it in the
+//! same run: one that is in the way is moved aside. Knows nothing of what a manifest says.
+
+use super::Error;
+use crate::model::manifest::{Edit, EditSink, End, Header, Tombstone, Writer};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// What the names of manifests end with.
+const ENDING: &str = ".manifest";
+/// Those of format 1.
+const ENDING_1: &str = ".manifest.zst";
+/// Those of tombstones.
+const TOMBSTONE: &str = ".tombstone";
+/// A tombstone has some 250 bytes.
+const TOMBSTONE_BYTES_MAX: u64 = 64 << 10;
+
+/// Tells whether this is the name of a manifest, a tombstone, or the draft of one: of what lies beside copies and is none.
+pub fn is_manifest_name(name: &[u8]) -> bool {
+    let endings = [ENDING, ENDING_1, TOMBSTONE];
+    endings.iter().any(|ending| name.ends_with(ending.as_bytes())) || name.windows(OLD.len()).any(|part| part == OLD)
+}
+
+/// In the name of a manifest that was in the way of another one.
+const OLD: &[u8] = b".manifest.old-";
+
+/// Where the manifests of a source lie.
+#[derive(Clone, Copy, Debug)]
+pub enum ManifestFolder<'a> {
+    /// In this folder, beside the copy of this name.
+    BesideCopy {
+        /// That of the copies.
+        folder: &'a Path,
+        /// The copy.
+        name: &'a OsStr,
+    },
+    /// In a folder beside this catalog.
+    BesideCatalog(&'a Path),
+}
+
+impl ManifestFolder<'_> {
+    /// Returns the path of the manifest with this header.
+    pub fn path_of(&self, header: &Header) -> PathBuf {
+        match self {
+            Self::BesideCopy { folder, name } => {
+                let mut file = (*name).to_owned();
+                file.push(format!(".{}{ENDING}", header.sequence));
+                folder.join(file)
+            }
+            Self::BesideCatalog(catalog) => {
+                let uuid = header.source.uuid.expect("what is written has a UUID");
+                beside_catalog(catalog).join(uuid_text(&uuid)).join(format!("{}{ENDING}", header.sequence))
+            }
+        }
+    }
+}
+
+/// Returns the folder beside a catalog in which manifests lie.
+pub fn beside_catalog(catalog: &Path) -> PathBuf {
+    let mut name = catalog.as_os_str().to_owned();
+    name.push("-manifests");
+    name.into()
+}
+
+/// Returns a UUID as it is written: 8-4-4-4-12 digits.
+pub fn uuid_text(uuid: &[u8; 16]) -> String {
+    let mut text = String::with_capacity(36);
+    for (at, byte) in uuid.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+/// A manifest that is being written. Dropped, it is removed.
+pub struct ManifestDraft {
+    writer: Option<Writer<BufWriter<File>>>,
+    draft: PathBuf,
+    path: PathBuf,
+}
+
+impl ManifestDraft {
+    /// Begins the manifest that will be `path`; makes its folder if there is none.
+    ///
+    /// # Errors
+    /// [`Error::CannotWrite`].
+    pub fn begin(path: &Path, header: &Header) -> Result<Self, Error> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        make_folder(folder).map_err(cannot_write(folder))?;
+        let draft = draft_of(path);
+        let mut begun = Self { writer: None, draft, path: path.to_owned() };
+        let begin = || Writer::new(BufWriter::new(create_anew(&begun.draft)?), header);
+        begun.writer = Some(begin().map_err(cannot_write(path))?);
+        Ok(begun)
+    }
+
+    /// Makes it whole, durable and known by its name; returns its path. One that has the name already is moved aside: it is of
+    /// a run that was killed, or of a catalog that was put back from a backup.
+    ///
+    /// # Errors
+    /// [`Error::CannotWrite`]; then nothing has the name that did not have it before.
+    pub fn finish(mut self, end: &End) -> Result<PathBuf, Error> {
+        let writer = self.writer.take().expect("it is finished once");
+        let finish = || {
+            let file = writer.finish(end)?.into_inner().map_err(io::IntoInnerError::into_error)?;
+            file.sync_all()?;
+            move_aside(&self.path)?;
+            name_durably(&self.draft, &self.path)
+        };
+        finish().map_err(cannot_write(&self.path))?;
+        Ok(self.path.clone())
+    }
+}
+
+impl EditSink for ManifestDraft {
+    fn edit(&mut self, edit: &Edit<'_>) -> io::Result<()> {
+        self.writer.as_mut().expect("nothing is written after the end").edit(edit)
+    }
+}
+
+impl Drop for ManifestDraft {
+    fn drop(&mut self) {
+        // Finished, it has another name.
+        let _ = fs::remove_file(&self.draft);
+    }
+}
+
+/// Writes the tombstone of the generation whose manifest is `path`, and returns where it is.
+///
+/// # Errors
+/// [`Error::CannotWrite`].
+pub fn write_tombstone(path: &Path, tombstone: &Tombstone) -> Result<PathBuf, Error> {
+    let name = path.file_name().unwrap_or(OsStr::new("")).as_bytes();
+    let stem = [ENDING_1, ENDING].iter().find_map(|ending| name.strip_suffix(ending.as_bytes())).unwrap_or(name);
+    let tomb = path.with_file_name(OsStr::from_bytes(&[stem, TOMBSTONE.as_bytes()].concat()));
+    let (draft, folder) = (draft_of(&tomb), path.parent().unwrap_or(Path::new(".")));
+    make_folder(folder).map_err(cannot_write(folder))?;
+    let write = || {
+        let mut file = create_anew(&draft)?;
+        file.write_all(&tombstone.encode())?;
+        file.sync_all()?;
+        name_durably(&draft, &tomb)
+    };
+    write().map_err(cannot_write(&tomb))?;
+    Ok(tomb)
+}
+
+/// Reads a tombstone.
+///
+/// # Errors
+/// [`crate::model::manifest::Error`].
+pub fn read_tombstone(path: &Path) -> Result<Tombstone, crate::model::manifest::Error> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(TOMBSTONE_BYTES_MAX).read_to_end(&mut bytes));
+    read.map_err(crate::model::manifest::Error::Io)?;
+    Tombstone::decode(&bytes)
+}
+
+/// What manifests and tombstones were found.
+#[derive(Debug, Default)]
+pub struct FoundManifests {
+    /// Manifests, in the order of their paths.
+    pub manifests: Vec<PathBuf>,
+    /// Tombstones, in the order of their paths.
+    pub tombstones: Vec<PathBuf>,
+}
+
+/// Finds the manifests in `folder` and in folders up to `depth` levels below it: a store has a folder for each source, a second place
+/// too, and deeper there are copies.
+///
+/// # Errors
+/// [`Error::Unreadable`] with the folder that cannot be listed.
+pub fn find_manifests(folder: &Path, depth: usize) -> Result<FoundManifests, Error> {
+    let mut found = FoundManifests::default();
+    let mut folders = vec![(folder.to_owned(), depth)];
+    while let Some((folder, depth)) = folders.pop() {
+        let unreadable = |source| Error::Unreadable { path: folder.clone(), source };
+        for entry in fs::read_dir(&folder).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let (kind, path) = (entry.file_type().map_err(unreadable)?, entry.path());
+            let name = entry.file_name();
+            let has = |endings: &[&str]| endings.iter().any(|ending| name.as_bytes().ends_with(ending.as_bytes()));
+            let is_hidden = name.as_bytes().starts_with(b".");
+            if kind.is_dir() && depth > 0 && !is_hidden {
+                folders.push((path, depth - 1));
+            } else if kind.is_file() && !is_hidden && has(&[ENDING, ENDING_1]) {
+                found.manifests.push(path);
+            } else if kind.is_file() && !is_hidden && has(&[TOMBSTONE]) {
+                found.tombstones.push(path);
+            }
+        }
+    }
+    found.manifests.sort();
+    found.tombstones.sort();
+    Ok(found)
+}
+
+/// Copies what manifests and tombstones lie beside `path` and not yet in the folder of `uuid` below `second`; returns how many
+/// that were. So a second place that was not there for a while has all of them after the next run.
+///
+/// # Errors
+/// [`Error::CannotWrite`] with what could not be copied.
+pub fn copy_to_second(path: &Path, uuid: &[u8; 16], second: &Path) -> Result<u64, Error> {
+    let from = path.parent().unwrap_or(Path::new("."));
+    // A folder that is not there is one whose file system is not mounted.
+    fs::metadata(second).map_err(cannot_write(second))?;
+    let to = second.join(uuid_text(uuid));
+    let mut copied = 0;
+    for entry in fs::read_dir(from).map_err(cannot_write(from))? {
+        let entry = entry.map_err(cannot_write(from))?;
+        let name = entry.file_name();
+        let is_one = is_manifest_name(name.as_bytes()) && !name.as_bytes().starts_with(b".");
+        if is_one && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            copied += u64::from(copy_manifest(&entry.path(), &to)?);
+        }
+    }
+    Ok(copied)
+}
+
+/// Copies a manifest or tombstone into `folder` under its own name, unless there is one; tells whether it did.
+///
+/// # Errors
+/// [`Error::CannotWrite`].
+pub fn copy_manifest(path: &Path, folder: &Path) -> Result<bool, Error> {
+    let target = folder.join(path.file_name().unwrap_or(OsStr::new("")));
+    if target.exists() {
+        return Ok(false);
+    }
+    make_folder(folder).map_err(cannot_write(folder))?;
+    copy_durably(path, &target).map_err(cannot_write(&target))?;
+    Ok(true)
+}
+
+/// Removes a manifest that this run wrote; one that cannot be removed is told from others when a catalog is made again.
+pub fn remove_manifest(path: &Path) {
+    let _ = fs::remove_file(path);
+}
+
+fn copy_durably(from: &Path, to: &Path) -> io::Result<()> {
+    let draft = draft_of(to);
+    let mut out = create_anew(&draft)?;
+    let copied = io::copy(&mut File::open(from)?, &mut out).and_then(|_| out.sync_all());
+    match copied.and_then(|()| name_durably(&draft, to)) {
+        Ok(()) => Ok(()),
+        Err(e) => {
+            let _ = fs::remove_file(&draft);
+            Err(e)
+        }
+    }
+}
+
+/// Makes a folder that only its owner can enter, if there is none.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Makes a new file that only its owner can read; what a killed run left under the name goes.
+fn create_anew(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    File::options().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Returns the name under which a file is written. Hidden, so that nobody takes it for an image or a copy.
+fn draft_of(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or(OsStr::new("")));
+    name.push(".draft");
+    path.with_file_name(name)
+}
+
+/// Gives the file that has the name another one, if there is one.
+fn move_aside(path: &Path) -> io::Result<()> {
+    if !path.try_exists()? {
+        return Ok(());
+    }
+    let name = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".old-{number}"));
+        PathBuf::from(name)
+    };
+    let free = (1..).map(name).find(|free| !free.exists()).expect("numbers do not end");
+    fs::rename(path, free)
+}
+
+fn name_durably(draft: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(draft, path)?;
+    File::open(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn cannot_write(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::CannotWrite { path, source }
+}
