@@ -8,6 +8,8 @@ mod common;
 
 #[path = "common/brick.rs"]
 mod brick;
+#[path = "common/catalogs.rs"]
+mod catalogs;
 #[path = "common/site.rs"]
 mod site;
 
@@ -17,6 +19,7 @@ use brick::{
     LAST_ROUND, TruthEntry, bricks, compare, lay_out, load_namespace, load_truth, rebuild, room, round_dir, stand_in,
     volume, xattrs_of,
 };
+use catalogs::differences;
 use common::PlainTree;
 use site::{Site, wait_until};
 use std::collections::{BTreeMap, BTreeSet};
@@ -465,6 +468,24 @@ fn each_round_of_a_replicated_volume_is_a_generation_that_shows_what_its_client_
     let (how, differences) = Recorded::new("gr0").take_all();
     assert_eq!(differences, Vec::<String>::new());
     assert_eq!(how, ALL_ROUNDS);
+}
+
+/// All that is left of the catalog are the manifests beside the copies: full ones and increments, walks and changelogs, hard links,
+/// renames, what a copy of another generation holds, and where the next one goes on.
+#[test]
+fn a_lost_catalog_of_a_volume_is_made_again_from_its_store() {
+    let recorded = Recorded::new("gv0");
+    for round in 0..=LAST_ROUND {
+        recorded.rebuild(round);
+        let options: &[&str] = if round == 3 { &["--differential"] } else { &[] };
+        recorded.take(options);
+    }
+    recorded.take(&["--full"]);
+    let site = &recorded.site;
+    assert!(!site.path("catalog.db-manifests").exists(), "all of them lie beside copies");
+    let said = site::said(&site.run(&["rebuild", "store", "--into", "new.db"], 0));
+    assert!(said.contains("1 source, 8 generations"), "{said}");
+    assert_eq!(differences(&site.path("catalog.db"), &site.path("new.db")), Vec::<String>::new());
 }
 
 /// What [`HOW`] tells in the end: the rounds from 0 to 6, and a look at everything.

@@ -34,6 +34,7 @@ mod proof;
 mod query;
 mod reader;
 mod registry;
+mod restore;
 mod rows;
 mod running;
 mod runs;
@@ -61,6 +62,7 @@ pub use notes::ChangeOps;
 pub use query::{Column, Query, QueryLimits};
 pub use reader::{DirEntry, GenerationRow, Reader, SourceRow};
 pub use registry::{CopyRow, ObjectRow, Registry, RegistrySource};
+pub use restore::RestoredSource;
 pub use rows::{NodeRow, Perm, Place};
 pub use sources::{NewSource, Resume};
 

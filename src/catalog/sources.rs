@@ -202,7 +202,7 @@ fn store_at(c: &Connection, path: &Path) -> rusqlite::Result<StoreId> {
     c.query_row("SELECT id FROM store WHERE path = ?1", [bytes], |r| r.get(0).map(StoreId))
 }
 
-fn check_source_name(name: &str) -> Result<(), Error> {
+pub(super) fn check_source_name(name: &str) -> Result<(), Error> {
     let refuse = |why| Err(Error::SourceName { name: name.to_owned(), why });
     match name.as_bytes() {
         [] => refuse("it is empty"),

@@ -14,6 +14,7 @@ use super::index::args::IndexArgs;
 use super::ls::LsArgs;
 use super::mount::{MountArgs, UmountArgs};
 use super::pages::{CompletionsArgs, ManArgs};
+use super::rebuild::RebuildArgs;
 use super::resolve::ResolveArgs;
 use super::show::ShowArgs;
 use super::source::SourceVerb;
@@ -67,6 +68,8 @@ pub(super) enum Verb {
     Ls(LsArgs),
     /// Tell what a date means, for each source
     Resolve(ResolveArgs),
+    /// Make a lost catalog again from the manifests of its generations
+    Rebuild(RebuildArgs),
     /// Ask the catalog in SQL (read-only)
     Sql(SqlArgs),
     /// Check the catalog against itself (read-only)

@@ -18,6 +18,7 @@ mod mount;
 mod output;
 mod pages;
 mod progress;
+mod rebuild;
 mod report;
 mod resolve;
 mod show;
@@ -69,6 +70,7 @@ fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
         Verb::Show(args) => show::run(&args, world),
         Verb::Ls(args) => ls::run(&args, world),
         Verb::Resolve(args) => resolve::run(&args, world),
+        Verb::Rebuild(args) => rebuild::run(&args, world),
         Verb::Sql(args) => sql::run(&args, world),
         Verb::Check(args) => check::run(&args, world),
         Verb::Mount(args) => mount::run(&args, world),

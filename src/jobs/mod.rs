@@ -7,6 +7,7 @@ pub mod forget;
 pub mod index;
 mod look;
 pub mod manifests;
+pub mod rebuild;
 mod report;
 
 pub use report::{MovedCopy, When};

@@ -1,0 +1,159 @@
+//! Two catalogs are compared by all that they say: rows of base tables by value, with what ids stand for in their place, and rows of
+//! public views. Row ids alone may differ.
+#![allow(dead_code, unreachable_pub)] // each test binary uses its own part
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What a table says, without ids. `s` is the source of a row, `o` the object that one names.
+const TABLES: [(&str, &str); 22] = [
+    (
+        "source",
+        "SELECT uuid, name, kind, settings, policy, rule, by_inode, root, next_node, added_at, last_number, last_sequence FROM source",
+    ),
+    ("node_block", "SELECT s.name, b.block, b.disk FROM node_block b JOIN source s ON s.id = b.source"),
+    (
+        "generation",
+        "SELECT s.name, taken_at, number, sequence, level, status, indexed_at, index_ms, entries, size_bytes, changed_nodes, losses, \
+         notices, scan, resume, gaps, consistency, location, state_hash, expires_at, base_at \
+         FROM generation g JOIN source s ON s.id = g.source",
+    ),
+    (
+        "object",
+        "SELECT s.name, o.at, EXISTS (SELECT 1 FROM generation g WHERE g.id = o.generation), o.disk, o.kind, o.size, \
+         (SELECT p.at FROM object p WHERE p.id = o.parent), o.is_full, o.leaves FROM object o JOIN source s ON s.id = o.source",
+    ),
+    (
+        "object_path",
+        "SELECT s.name, o.at, p.node, p.path FROM object_path p JOIN object o ON o.id = p.object JOIN source s ON s.id = o.source",
+    ),
+    (
+        "copy",
+        "SELECT s.name, o.at, t.path, c.path, c.state, c.state_since, c.looked_at, c.root_ino, c.root_btime, c.root_ctime, c.newest_ctime, \
+         c.settled, c.verified_at FROM copy c JOIN object o ON o.id = c.object JOIN source s ON s.id = o.source JOIN store t ON t.id = c.store",
+    ),
+    (
+        "finding",
+        "SELECT s.name, f.at, f.number, f.kind, f.path, f.detail FROM finding f JOIN source s ON s.id = f.source",
+    ),
+    ("dirent", "SELECT parent, name, born, died, fork, node, kind FROM dirent"),
+    (
+        "inode",
+        "SELECT i.node, i.born, p.mode, p.uid, p.gid, p.xattr = -1, (SELECT x.digest FROM xattr_set x WHERE x.id = p.xattr), i.size, \
+         i.allocated, i.mtime, i.mtime_ns, i.ctime_ns, i.nlink, i.place, \
+         CASE WHEN i.place = 2 THEN (SELECT o.at FROM object o WHERE o.id = i.content) WHEN i.place NOT IN (3, 4) THEN i.content END, \
+         CASE WHEN i.place IN (3, 4) THEN (SELECT c.bytes FROM content c WHERE c.id = i.content) END, i.bytes \
+         FROM inode i JOIN perm p ON p.id = i.perm",
+    ),
+    ("content", "SELECT count(*) FROM content"),
+    (
+        "xattr_item",
+        "SELECT x.digest, x.has_acl, a.name, a.value FROM xattr_set x JOIN xattr_item a ON a.xattr = x.id \
+         WHERE x.id IN (SELECT p.xattr FROM perm p JOIN inode i ON i.perm = p.id)",
+    ),
+    ("xattr_node", "SELECT node FROM xattr_node"),
+    ("change", "SELECT s.name, c.at, c.node, c.op FROM change c JOIN source s ON s.id = c.source"),
+    ("identity", "SELECT s.name, i.inode, i.born_ns, i.node FROM identity i JOIN source s ON s.id = i.source"),
+    ("digest", "SELECT node, bytes, blake3, leaf, seen_at FROM digest"),
+    (
+        "disk_layer",
+        "SELECT s.name, o.at, l.format, l.acquire, l.checkpoint, l.stored, l.extents FROM disk_layer l JOIN object o ON o.id = l.object \
+         JOIN source s ON s.id = o.source",
+    ),
+    (
+        "disk_file",
+        "SELECT s.name, o.at, f.number, f.path, f.size, f.mtime, f.mtime_ns FROM disk_file f JOIN object o ON o.id = f.object \
+         JOIN source s ON s.id = o.source",
+    ),
+    (
+        "disk_volume",
+        "SELECT s.name, g.taken_at, v.disk, v.name, v.size, v.pieces, v.kind, v.browsable, v.label, v.fs_label, v.uuid, v.state, v.features, \
+         v.note FROM disk_volume v JOIN generation g ON g.id = v.generation JOIN source s ON s.id = g.source",
+    ),
+    ("doubt", "SELECT node, born, died, subtree, reason FROM doubt"),
+    ("instant_fork", "SELECT at, fork FROM instant_fork"),
+    ("directory_history", "SELECT dir, dead, hot FROM directory_history"),
+    ("odd_name", "SELECT name, text FROM odd_name"),
+];
+
+/// The public views.
+const VIEWS: [&str; 11] = [
+    "sources",
+    "generations",
+    "files",
+    "xattrs",
+    "versions",
+    "changes",
+    "deleted",
+    "findings",
+    "disks",
+    "disk_files",
+    "volumes",
+];
+
+/// Returns how two catalogs differ, one line for each row that only one has; empty: they say the same.
+///
+/// # Panics
+/// If one cannot be read.
+pub fn differences(one: &Path, other: &Path) -> Vec<String> {
+    let tables = TABLES.iter().map(|(name, sql)| ((*name).to_owned(), (*sql).to_owned()));
+    let (one, other) = (open(one), open(other));
+    let views =
+        VIEWS.iter().map(|name| (format!("view {name}"), format!("SELECT {} FROM {name}", columns(&one, name))));
+    tables.chain(views).flat_map(|(name, sql)| compare(&name, &rows(&one, &sql), &rows(&other, &sql))).collect()
+}
+
+/// Returns what a query gives, as sorted rows of text.
+///
+/// # Panics
+/// If the catalog cannot be read.
+pub fn asked(catalog: &Path, sql: &str) -> Vec<String> {
+    rows(&open(catalog), sql).into_iter().flat_map(|(row, count)| vec![row; count]).collect()
+}
+
+fn open(path: &Path) -> Connection {
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap_or_else(|e| panic!("{path:?}: {e}"))
+}
+
+/// Returns the columns of a view but those that are row ids.
+fn columns(connection: &Connection, view: &str) -> String {
+    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1) WHERE name <> 'xattr_set'").unwrap();
+    let names: Vec<String> = statement.query_map([view], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert!(!names.is_empty(), "there is a view {view}");
+    names.join(", ")
+}
+
+/// Rows as text, and how often each is there.
+fn rows(connection: &Connection, sql: &str) -> BTreeMap<String, usize> {
+    let mut statement = connection.prepare(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    let count = statement.column_count();
+    let mut rows = statement.query([]).unwrap();
+    let mut found = BTreeMap::new();
+    while let Some(row) = rows.next().unwrap() {
+        let values: Vec<String> = (0..count).map(|at| shown(row.get_ref(at).unwrap())).collect();
+        *found.entry(values.join(" | ")).or_insert(0) += 1;
+    }
+    found
+}
+
+fn shown(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => "NULL".to_owned(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+        ValueRef::Blob(bytes) => asof::model::escape_bytes(bytes).into_owned(),
+    }
+}
+
+fn compare(what: &str, one: &BTreeMap<String, usize>, other: &BTreeMap<String, usize>) -> Vec<String> {
+    let only = |a: &BTreeMap<String, usize>, b: &BTreeMap<String, usize>, which: &str| -> Vec<String> {
+        a.iter()
+            .filter(|(row, count)| b.get(*row) != Some(count))
+            .map(|(row, _)| format!("{what}: only {which} says {row}"))
+            .collect()
+    };
+    [only(one, other, "the first"), only(other, one, "the second")].concat()
+}
