@@ -121,8 +121,8 @@ pub struct SourceRow {
     pub settings: String,
     /// JSON that no kind reads.
     pub policy: String,
-    /// The same source in manifests and in other catalogs.
-    pub uuid: [u8; 16],
+    /// The same source in manifests and in other catalogs; none: it is damaged.
+    pub uuid: Option<[u8; 16]>,
     /// Its top directory.
     pub root: NodeId,
     /// When two of its versions are the same.
@@ -612,7 +612,7 @@ impl Reader {
                         kind: row.get(2)?,
                         settings: row.get(3)?,
                         policy: row.get(8)?,
-                        uuid: row.get(9)?,
+                        uuid: row.get_ref(9)?.as_blob()?.try_into().ok(),
                         root: NodeId(row.get(4)?),
                         added_at: Time(row.get(5)?),
                         rule: notes::read_rule(row, 6)?,
