@@ -3,21 +3,27 @@
 //! Random histories of shares, told in memory: copies are indexed in any order, forgotten (the newest, the oldest, one in between),
 //! indexed again with what they hold now, and runs are killed half way and followed by another input. After every step the
 //! public views must be those of a catalog in which the copies that are left were indexed alone, in the order of time; and every tree
-//! must be the one that was told. Some copies have directories that cannot be listed while they are indexed. `ASOF_SEED=N` plays one history, `ASOF_LAW=N` plays N of each kind, from
+//! must be the one that was told. Some copies have directories that cannot be listed while they are indexed. Now and then the catalog is
+//! made again from its manifests, and an older one that was made so goes on: both must say all that it says. `ASOF_SEED=N` plays one history, `ASOF_LAW=N` plays N of each kind, from
 //! `ASOF_LAW_FIRST` on (scripts/soak).
 
+#[path = "common/catalogs.rs"]
+mod catalogs;
 #[path = "common/views.rs"]
 mod views;
 
-use asof::catalog::{Checking, NewGeneration, NewSource, Reader, SourceRow, Writer, Written};
+use asof::catalog::{Checking, LockWait, NewGeneration, NewSource, Reader, SourceRow, Writer, Written};
 use asof::clock::Fixed;
 use asof::index::{NewCopy, index_copy};
+use asof::jobs::manifests::Manifests;
+use asof::jobs::rebuild::{Wish, rebuild};
 use asof::model::{
     Attrs, EntryName, FileKey, Finding, FindingKind, Key, Kind, Level, ListedEntry, Listing, RelPath, Rule, SourceKind,
     Time, Timestamp, Walked, XattrSet,
 };
 use asof::monitor::Void;
 use asof::source::{self, Discovered, Found, ScanStats, Source};
+use catalogs::differences;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -29,6 +35,8 @@ const NOW: Time = Time(FIRST + 400 * DAY);
 /// Copies of one history.
 const COPIES: usize = 6;
 const STEPS: usize = 14;
+/// Steps between two catalogs that are made again.
+const REBUILD_EVERY: usize = 7;
 
 /// Numbers without end, the same for the same seed (splitmix64; Steele, Lea, Flood: "Fast splittable pseudorandom number generators").
 struct Dice(u64);
@@ -327,7 +335,27 @@ impl Catalog {
     }
 
     fn writer(&self) -> Writer {
-        Writer::open(&self.path()).expect("it can be written")
+        let mut writer = Writer::open(&self.path()).expect("it can be written");
+        let manifests = Manifests::new(&self.path(), Box::new(Fixed(NOW)), |lacking| panic!("{lacking}"));
+        writer.keep_manifests(Box::new(manifests));
+        writer
+    }
+
+    /// Fails if what is made again from the manifests, or was and goes on, says anything else.
+    fn assert_rebuilt(&self, what: &str) {
+        let (path, wait) = (self.path(), LockWait::refuse("law"));
+        let [new, older] = ["new.db", "older.db"].map(|name| self.folder.path().join(name));
+        for into in [&new, &older] {
+            let wish = Wish { catalog: &path, into, folders: &[], wait: &wait, busy: |_| (), now: NOW };
+            let report = rebuild(&wish, &Void).expect("it can be made again");
+            assert!(!report.is_lacking(), "{what}: {report:?}");
+            let but = |line: &String| !line.starts_with("counters: ");
+            let found: Vec<String> = differences(&path, into).into_iter().filter(but).collect();
+            assert!(found.is_empty(), "{what}: {into:?}\n{}", found.join("\n"));
+        }
+        for name in ["new.db", "new.db-manifests"].map(|name| self.folder.path().join(name)) {
+            let _ = std::fs::remove_file(&name).or_else(|_| std::fs::remove_dir_all(&name));
+        }
     }
 
     fn index(&self, copy: usize, plain: &Plain, again: bool) {
@@ -532,7 +560,7 @@ fn play(seed: u64, rule: Rule, has_doubts: bool) -> usize {
         .collect();
     let catalog = Catalog::new(rule);
     let (mut there, mut log, mut states) = ([false; COPIES], Vec::new(), 0);
-    for _ in 0..STEPS {
+    for step in 1..=STEPS {
         let copy = dice.roll(COPIES as u64) as usize;
         match (there[copy], dice.roll(8)) {
             (false, 0) => {
@@ -574,6 +602,12 @@ fn play(seed: u64, rule: Rule, has_doubts: bool) -> usize {
             "{what}: indexing what is left alone says otherwise: {}",
             differences.join("\n")
         );
+        if seed.is_multiple_of(4)
+            && step.is_multiple_of(REBUILD_EVERY)
+            && log.iter().any(|line| line.starts_with("index"))
+        {
+            catalog.assert_rebuilt(&what);
+        }
         states += 1;
     }
     states

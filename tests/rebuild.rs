@@ -10,11 +10,14 @@ mod site;
 use asof::catalog::Reader;
 use catalogs::{asked, differences};
 use site::{Site, said, sh};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
 /// 2026-11-01T00:00:00Z.
 const FIRST: i64 = 1_793_491_200;
 const DAY: i64 = 86_400;
+/// All trees.
+const TREES: &str = "SELECT taken_at, path, kind, size_bytes, mtime_unix, mtime_ns, mode, uid, gid, nlink, link_target, has_acl, node FROM files";
 
 /// Makes four copies that differ in every way that a share can.
 fn make_copies(site: &Site) {
@@ -77,7 +80,7 @@ fn a_lost_catalog_of_shares_is_made_again_as_it_was() {
     index_all(&site);
     let said = rebuild(&site, &[], 0);
     let folder = site.path("catalog.db-manifests");
-    let expected = format!("made the catalog \"new.db\" of the manifests in {folder:?}: 3 sources, 12 generations");
+    let expected = format!("made the catalog \"new.db\" from the manifests in {folder:?}: 3 sources, 12 generations");
     assert!(said.contains(&expected), "{said}");
     assert_eq!(left_beside(&site), ["new.db", "new.db-manifests"]);
     assert_eq!(differences(&site.path("catalog.db"), &site.path("new.db")), Vec::<String>::new());
@@ -234,18 +237,146 @@ fn sources_of_two_catalogs_with_the_same_numbers_come_into_one() {
             site.ok(&[&["--catalog", catalog], words].concat());
         }
     }
-    let said = rebuild(&site, &["one.db-manifests", "two.db-manifests"], 0);
-    assert!(said.contains("a second source \"homes\" is called \"homes-2\""), "{said}");
-    assert!(said.contains("2 sources, 2 generations"), "{said}");
     let files = |name: &str| {
         format!(
             "SELECT path, kind, size_bytes, mtime_unix, mtime_ns, mode, uid, gid, nlink, link_target, has_acl FROM files WHERE source = '{name}'"
         )
     };
-    // The one that was indexed last keeps the name.
-    assert_eq!(asked(&site.path("new.db"), &files("homes")), asked(&site.path("two.db"), &files("homes")));
-    assert_eq!(asked(&site.path("new.db"), &files("homes-2")), asked(&site.path("one.db"), &files("homes")));
+    let [one, two] = ["one.db", "two.db"].map(|catalog| asked(&site.path(catalog), &files("homes")));
+    // A new one: the source that was indexed last keeps the name.
+    let told = rebuild(&site, &["one.db-manifests", "two.db-manifests"], 0);
+    assert!(told.contains("a second source \"homes\" is called \"homes-2\""), "{told}");
+    assert!(told.contains("has other node numbers, which another source had"), "{told}");
+    assert!(told.contains("2 sources, 2 generations"), "{told}");
+    assert_eq!(asked(&site.path("new.db"), &files("homes")), two);
+    assert_eq!(asked(&site.path("new.db"), &files("homes-2")), one);
     assert_eq!(asked(&site.path("new.db"), "SELECT count(DISTINCT root) FROM source"), ["2"]);
+    // One that is there: what it has stays, and the second time there is nothing to do.
+    let into_two = ["--catalog", "two.db", "rebuild", "one.db-manifests"];
+    let told = said(&site.run(&into_two, 0));
+    assert!(told.contains("went on with the catalog \"two.db\""), "{told}");
+    assert_eq!(asked(&site.path("two.db"), &files("homes")), two);
+    assert_eq!(asked(&site.path("two.db"), &files("homes-2")), one);
+    let told = said(&site.run(&into_two, 0));
+    assert!(told.contains("the catalog \"two.db\" lacks nothing"), "{told}");
+    // Manifests of the source that has other numbers now say these, and go with those that it gets from now on.
+    site.ok(&["--catalog", "two.db", "index", "homes-2", "copies-homes/2026-11-02"]);
+    let told = said(&site.run(&["--catalog", "two.db", "rebuild", "--into", "three.db"], 0));
+    assert!(told.contains("2 sources, 3 generations"), "{told}");
+    assert_eq!(differences(&site.path("two.db"), &site.path("three.db")), Vec::<String>::new());
+}
+
+#[test]
+fn a_catalog_from_a_backup_gets_what_came_after_it() {
+    let site = Site::new();
+    make_copies(&site);
+    index_all(&site);
+    sh(&site.path(""), "cp catalog.db old.db && cp catalog.db diverged.db");
+    site.ok(&["forget", "homes@2026-11-02"]);
+    sh(&site.path(""), "echo other > copies-homes/2026-11-03/d/new && cp -a live copies-homes/2026-11-05");
+    site.ok(&["index", "homes@2026-11-03", "--again"]);
+    site.ok(&["index", "homes", "copies-homes/2026-11-05"]);
+    sh(&site.path(""), "mkdir copies-late && cp -a live copies-late/2026-11-06");
+    let late = site.path("copies-late").display().to_string();
+    site.ok(&["source", "add", "nfs", "late", "--copies", &late]);
+    site.ok(&["index", "late"]);
+    let told = said(&site.run(&["rebuild", "--into", "old.db"], 0));
+    assert!(told.contains("went on with the catalog \"old.db\""), "{told}");
+    assert!(told.contains("4 sources, 3 generations"), "{told}");
+    assert_eq!(differences(&site.path("catalog.db"), &site.path("old.db")), Vec::<String>::new());
+    site.ok(&["--catalog", "old.db", "check", "--deep"]);
+    // One that went on by itself keeps what it has; what does not go with that is named.
+    sh(&site.path(""), "cp -a live copies-homes/2026-11-07");
+    site.ok(&["--catalog", "diverged.db", "index", "homes", "copies-homes/2026-11-07"]);
+    let told = said(&site.run(&["rebuild", "--into", "diverged.db"], 1));
+    for (day, why) in [
+        (3, "the catalog knows later ones of its source: only a new catalog can have it"),
+        (5, "it does not know the generation of 2026-11-07T00:00:00Z, which the catalog has"),
+    ] {
+        let left = format!("left out 2026-11-{day:02}T00:00:00Z of \"homes\"");
+        assert!(told.contains(&left) && told.contains(why), "{told}");
+    }
+    let taken = "SELECT g.taken_at FROM generation g JOIN source s ON s.id = g.source WHERE s.name = 'homes'";
+    let days = [0, 1, 2, 3, 6].map(|day| (FIRST + day * DAY).to_string());
+    assert_eq!(asked(&site.path("diverged.db"), taken), days);
+    site.ok(&["--catalog", "diverged.db", "check", "--deep"]);
+}
+
+#[test]
+fn a_run_that_was_killed_is_gone_on_with() {
+    let site = Site::new();
+    make_copies(&site);
+    index_all(&site);
+    // The kernel ends it when a file would get larger than this, in the middle of writing.
+    let killed = |words: &str, kib: u32| {
+        let program = env!("CARGO_BIN_EXE_asof");
+        let script = format!("ulimit -c 0; ulimit -f {kib}; exec {program} {words}");
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", &script]).current_dir(site.path("")).env("ASOF_CATALOG", site.path("catalog.db"));
+        let ended = command.env("TZ", "UTC").output().unwrap();
+        assert_eq!(ended.status.signal(), Some(25), "SIGXFSZ: {}", said(&ended));
+    };
+    killed("rebuild --into new.db", 600);
+    assert!(!site.path("new.db").exists());
+    rebuild(&site, &[], 0);
+    assert_eq!(left_beside(&site), ["new.db", "new.db-manifests"]);
+    assert_eq!(differences(&site.path("catalog.db"), &site.path("new.db")), Vec::<String>::new());
+    // One that is there has whole generations only.
+    site.ok(&["--catalog", "there.db", "init"]);
+    killed("rebuild --into there.db", 600);
+    let there: usize = asked(&site.path("there.db"), "SELECT count(*) FROM generations")[0].parse().unwrap();
+    assert!((1..12).contains(&there), "{there}");
+    let told = said(&site.run(&["rebuild", "--into", "there.db"], 0));
+    assert!(told.contains(&format!("3 sources, {} generations", 12 - there)), "{told}");
+    let but = |line: &String| !line.starts_with("counters: ");
+    let found = differences(&site.path("catalog.db"), &site.path("there.db"));
+    assert_eq!(found.into_iter().filter(but).collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn copies_whose_bytes_are_gone_are_in_the_new_catalog_and_named_by_its_first_look() {
+    let site = Site::new();
+    make_copies(&site);
+    index_all(&site);
+    sh(&site.path(""), "rm -r copies-homes/2026-11-02");
+    site.run(&["index", "homes"], 1);
+    assert!(rebuild(&site, &[], 0).contains("3 sources, 12 generations"), "no copy is read");
+    let told = said(&site.run(&["--catalog", "new.db", "index", "homes"], 1));
+    assert!(told.contains("not there any more: the copy of 2026-11-02T00:00:00Z"), "{told}");
+    let but = |line: &String| !line.starts_with("copy: ") && !line.starts_with("view copies");
+    let found = differences(&site.path("catalog.db"), &site.path("new.db"));
+    // Since when it is known differs.
+    assert_eq!(found.into_iter().filter(but).collect::<Vec<_>>(), Vec::<String>::new());
+    let states = "SELECT c.path, c.state FROM copy c";
+    assert_eq!(asked(&site.path("catalog.db"), states), asked(&site.path("new.db"), states));
+}
+
+#[test]
+fn generations_that_are_older_than_manifests_are_named() {
+    let site = Site::new();
+    make_copies(&site);
+    index_all(&site);
+    let [homes, sums] = ["homes", "sums"].map(|name| manifests(&site, name));
+    for old in [&homes[0], &homes[1], &sums[0]] {
+        std::fs::remove_file(old).unwrap();
+    }
+    let told = rebuild(&site, &[], 1);
+    for line in [
+        "generations 1 to 2 of \"homes\" have no manifests: they are older than manifests, or these are lost",
+        "generation 1 of \"sums\" has no manifest: it is older than manifests, or that is lost",
+        "manifest 2 of \"homes\", of the generation of 2026-11-03T00:00:00Z, is missing",
+        "left out 2026-11-04T00:00:00Z of \"homes\"",
+        "it counts from the generation of 2026-11-03T00:00:00Z, manifest 2, which is not there",
+        "hint: asof index NAME indexes what copies are still there",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    // The catalog itself, if it is there, has them and what counts from them.
+    sh(&site.path(""), "cp catalog.db old.db");
+    site.ok(&["index", "homes", "copies-homes/2026-11-04", "--again"]);
+    let told = said(&site.run(&["rebuild", "--into", "old.db"], 0));
+    assert!(told.contains("3 sources, 1 generation"), "{told}");
+    assert_eq!(differences(&site.path("catalog.db"), &site.path("old.db")), Vec::<String>::new());
 }
 
 #[test]
@@ -263,12 +394,12 @@ fn nothing_is_made_where_there_is_nothing_or_something_already() {
     assert_eq!(left_beside(&site), Vec::<String>::new());
     make_copies(&site);
     index_all(&site);
-    let there = said(&site.run(&["rebuild"], 2));
-    let catalog = site.path("catalog.db");
-    let expected = format!(
-        "asof: cannot make the catalog again: {catalog:?} exists already\nhint: move it away, or name another file with --into"
-    );
-    assert_eq!(there.trim(), expected);
+    std::fs::write(site.path("new.db"), "notes").unwrap();
+    let there = rebuild(&site, &[], 2);
+    assert!(there.contains("asof: cannot make the catalog again: "), "{there}");
+    assert!(there.contains("hint: move it away, or name another file with --into"), "{there}");
+    assert_eq!(std::fs::read(site.path("new.db")).unwrap(), b"notes");
+    std::fs::remove_file(site.path("new.db")).unwrap();
     // What a run that was killed left is in nobody's way.
     for name in ["new.db.rebuilding", "new.db.rebuilding-wal", "new.db.rebuilding.lock"] {
         std::fs::write(site.path(name), "rubbish").unwrap();
@@ -277,27 +408,74 @@ fn nothing_is_made_where_there_is_nothing_or_something_already() {
     assert_eq!(left_beside(&site), ["new.db", "new.db-manifests"]);
 }
 
+/// A generation without a manifest could not be made again.
 #[test]
-fn a_run_that_fails_leaves_no_manifest() {
+fn what_cannot_keep_a_manifest_does_nothing_and_says_why() {
+    let site = Site::new();
+    make_copies(&site);
+    site.ok(&["init"]);
+    let copies = site.path("copies-homes").display().to_string();
+    site.ok(&["source", "add", "nfs", "homes", "--copies", &copies]);
+    sh(&site.path(""), "mkdir catalog.db-manifests && mount -t tmpfs -o size=64k,mode=700 none catalog.db-manifests");
+    for copy in ["2026-11-01", "2026-11-02"] {
+        site.ok(&["index", "homes", &format!("copies-homes/{copy}")]);
+    }
+    let there = "SELECT taken_at, number, sequence, indexed_at FROM generation WHERE status = 'published'";
+    let before = || sh(&site.path(""), "find catalog.db-manifests ! -name full | sort");
+    let (manifests, generations) = (before(), asked(&site.path("catalog.db"), there));
+    for (hurt, heal, cause) in [
+        (
+            "mount -o remount,ro catalog.db-manifests",
+            "mount -o remount,rw catalog.db-manifests",
+            "Read-only file system",
+        ),
+        (
+            "cat /dev/zero > catalog.db-manifests/full || true",
+            "rm catalog.db-manifests/full",
+            "No space left on device",
+        ),
+    ] {
+        sh(&site.path(""), &format!("({hurt}) 2>&1"));
+        // A new one, one that is indexed again, and one that is forgotten.
+        for (words, day) in [
+            (["index", "homes", "copies-homes/2026-11-03"].as_slice(), 3),
+            (&["index", "homes@2026-11-02", "--again"], 2),
+            (&["forget", "homes@2026-11-01"], 1),
+        ] {
+            let failed = said(&site.run(words, 2));
+            let expected = format!("cannot keep the manifest of the generation of 2026-11-{day:02}T00:00:00Z");
+            assert!(failed.contains(&expected) && failed.contains(cause), "{words:?}\n{failed}");
+            assert_eq!(
+                (before(), asked(&site.path("catalog.db"), there)),
+                (manifests.clone(), generations.clone()),
+                "{words:?}"
+            );
+        }
+        sh(&site.path(""), heal);
+    }
+    site.ok(&["index", "homes", "copies-homes/2026-11-03"]);
+    site.ok(&["forget", "homes@2026-11-01"]);
+    assert!(rebuild(&site, &[], 0).contains("1 source, 2 generations"));
+    assert_eq!(asked(&site.path("catalog.db"), TREES), asked(&site.path("new.db"), TREES));
+}
+
+#[test]
+fn the_manifest_of_a_run_that_was_killed_before_it_published_goes() {
     let site = Site::new();
     make_copies(&site);
     index_all(&site);
-    let before = sh(&site.path(""), "find catalog.db-manifests | sort");
-    sh(&site.path(""), "cp -a live copies-homes/2026-11-07");
-    // A directory that stands where the manifest has to be named makes the run fail at its very end.
-    let folder = manifests(&site, "homes")[0].parent().unwrap().to_owned();
-    sh(&folder, "chattr +i .");
-    let failed = site.asof(&["index", "homes", "copies-homes/2026-11-07"]).output().unwrap();
-    sh(&folder, "chattr -i .");
-    assert_eq!(failed.status.code(), Some(2), "{}", said(&failed));
-    assert!(
-        said(&failed).contains("cannot keep the manifest of the generation of 2026-11-07T00:00:00Z"),
-        "{}",
-        said(&failed)
-    );
-    assert_eq!(sh(&site.path(""), "find catalog.db-manifests | sort"), before);
-    site.ok(&["index", "homes", "copies-homes/2026-11-07"]);
-    assert!(rebuild(&site, &[], 0).contains("13 generations"));
+    sh(&site.path(""), "cp -a live copies-homes/2026-11-05");
+    site.ok(&["index", "homes", "copies-homes/2026-11-05"]);
+    let last = manifests(&site, "homes").pop().unwrap();
+    // As power loss leaves it: the manifest is whole, and the generation is not published.
+    let connection = rusqlite::Connection::open(site.path("catalog.db")).unwrap();
+    let sql = "UPDATE generation SET status = 'creating' WHERE sequence = 5 AND source = (SELECT id FROM source WHERE name = 'homes')";
+    assert_eq!(connection.execute(sql, []).unwrap(), 1);
+    drop(connection);
+    sh(&site.path(""), "rm -r copies-homes/2026-11-05 && cp -a live copies-homes/2026-11-06");
+    site.ok(&["index", "homes", "copies-homes/2026-11-06"]);
+    assert!(!last.exists());
+    assert!(rebuild(&site, &[], 0).contains("3 sources, 13 generations"));
     assert_eq!(differences(&site.path("catalog.db"), &site.path("new.db")), Vec::<String>::new());
 }
 

@@ -55,6 +55,19 @@ impl Reader {
     }
 }
 
+/// What is known of the generation of a disk besides what its image says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskRecord {
+    /// What it is on top of.
+    pub parent: Option<Time>,
+    /// The word of who moved its bytes.
+    pub acquire: Option<String>,
+    /// How much the data was at rest.
+    pub consistency: Option<String>,
+    /// Where the bytes came from.
+    pub location: Option<String>,
+}
+
 impl Writer {
     /// As [`Reader::disk_layers`].
     ///
@@ -88,6 +101,25 @@ impl Writer {
         self.sql("reading the files of a disk", |c| match object_of(c, source, at)? {
             Some(object) => image_files(c, object),
             None => Ok(Vec::new()),
+        })
+    }
+
+    /// Returns what was recorded of the generation of a disk at `at`, besides its layer.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn disk_record(&self, source: SourceId, at: Time) -> Result<Option<DiskRecord>, Error> {
+        self.sql("reading what is known of a disk", |c| {
+            let mut statement = c.prepare_cached(
+                "SELECT p.at, l.acquire, g.consistency, g.location FROM generation g JOIN object o ON o.generation = g.id \
+                 JOIN disk_layer l ON l.object = o.id LEFT JOIN object p ON p.id = o.parent \
+                 WHERE g.source = ?1 AND g.taken_at = ?2 AND g.status = 'published'",
+            )?;
+            let read = |r: &rusqlite::Row<'_>| {
+                let parent = r.get::<_, Option<i64>>(0)?.map(Time);
+                Ok(DiskRecord { parent, acquire: r.get(1)?, consistency: r.get(2)?, location: r.get(3)? })
+            };
+            statement.query_row([source.0, at.0], read).optional()
         })
     }
 
@@ -407,19 +439,18 @@ fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::E
 
 fn layers(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Vec<Layer>> {
     let mut layers = Vec::new();
-    let Some(first) = object_of(c, source, at)? else { return Ok(layers) };
-    let mut next = Some(first);
-    while let Some(object) = next {
-        // A parent was there before: so a chain ends.
+    let mut next = object_of(c, source, at)?.map(|object| (object, at));
+    while let Some((object, at)) = next {
         let Some((layer, parent)) = layer(c, object)? else { return Ok(Vec::new()) };
         layers.push(layer);
-        next = parent.filter(|parent| *parent < object);
+        // A parent is older: so a chain ends.
+        next = parent.filter(|(_, before)| *before < at);
     }
     Ok(layers)
 }
 
 /// Returns the object that holds the bytes of the generation of `source` at `at`.
-fn object_of(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Option<ObjectId>> {
+pub(super) fn object_of(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Option<ObjectId>> {
     c.prepare_cached(
         "SELECT o.id FROM generation g JOIN object o ON o.generation = g.id WHERE g.source = ?1 AND g.taken_at = ?2",
     )?
@@ -433,19 +464,26 @@ fn newest_object(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result
         .query_row([source.0, at.0], |r| r.get(0))
 }
 
-fn layer(c: &Connection, object: ObjectId) -> rusqlite::Result<Option<(Layer, Option<ObjectId>)>> {
+/// A layer, and the object below it with its instant.
+type Stacked = (Layer, Option<(ObjectId, Time)>);
+
+fn layer(c: &Connection, object: ObjectId) -> rusqlite::Result<Option<Stacked>> {
     let mut statement = c.prepare_cached(
-        "SELECT o.size, o.parent, l.extents FROM object o JOIN disk_layer l ON l.object = o.id WHERE o.id = ?1",
+        "SELECT o.size, p.id, p.at, l.extents FROM object o JOIN disk_layer l ON l.object = o.id \
+         LEFT JOIN object p ON p.id = o.parent WHERE o.id = ?1",
     )?;
     let found = statement
-        .query_row([object.0], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, Option<i64>>(1)?, r.get::<_, Vec<u8>>(2)?)))
+        .query_row([object.0], |r| {
+            let parent = r.get::<_, Option<i64>>(1)?.map(ObjectId).zip(r.get::<_, Option<i64>>(2)?.map(Time));
+            Ok((r.get::<_, i64>(0)?, parent, r.get::<_, Vec<u8>>(3)?))
+        })
         .optional()?;
     let Some((size_bytes, parent, extents)) = found else { return Ok(None) };
     let files = image_files(c, object)?;
     let size_bytes = size_bytes as u64;
     let mut layer = Layer { size_bytes, files, extents: Vec::new() };
     layer.decode_extents(&extents).map_err(damaged)?;
-    Ok(Some((layer, parent.map(ObjectId))))
+    Ok(Some((layer, parent)))
 }
 
 pub(super) fn image_files(c: &Connection, object: ObjectId) -> rusqlite::Result<Vec<ImageFile>> {

@@ -6,8 +6,8 @@
 //! Promises: what was said last of a name or a node counts. Memory is that of SQLite's cache, whatever the number of edits. Never
 //! touches the catalog.
 
-use super::rows::{KindNumber, NODE_COLUMNS, NodeRow};
-use crate::model::{EntryName, Finding, FindingKind, NodeId, RelPath};
+use super::rows::{KindNumber, NODE_COLUMNS, NodeRow, Place};
+use crate::model::{EntryName, Finding, FindingKind, NodeId, ObjectId, RelPath};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::cell::Cell;
 
@@ -197,6 +197,14 @@ impl Draft {
     /// Touches every node that a version was said of.
     pub(super) fn touch_versions(&self) -> rusqlite::Result<()> {
         self.connection.execute("INSERT OR IGNORE INTO touched(node) SELECT node FROM inode", []).map(drop)
+    }
+
+    /// Makes versions whose bytes `old` holds name `new`, which takes its place.
+    pub(super) fn replace_object(&self, old: ObjectId, new: ObjectId) -> rusqlite::Result<()> {
+        let (place, old) = Place::InObject(old).columns();
+        let (_, new) = Place::InObject(new).columns();
+        let sql = "UPDATE inode SET content = ?3 WHERE place = ?1 AND content = ?2";
+        self.connection.execute(sql, params![place, old, new]).map(drop)
     }
 
     /// Calls `each` for every node that was touched, in order.

@@ -10,6 +10,7 @@
 use super::doubt;
 use super::generation::{Writer, instants, neighbours};
 use super::insert::{checked_name, object_of_generation};
+use super::manifest;
 use super::notes::{self, Subject};
 use super::rows::NodeRow;
 use super::runs::Beside;
@@ -35,7 +36,8 @@ impl Writer {
     /// Forgets the published generation of `source` at `at`: its rows, never its bytes.
     ///
     /// # Errors
-    /// [`Error::NoSuchGeneration`]; [`Error::Spent`]; [`Error::Sqlite`], and then nothing of it was done.
+    /// [`Error::NoSuchGeneration`]; [`Error::Spent`]; [`Error::Manifest`] if its tombstone cannot be written; [`Error::Sqlite`]. Then
+    /// nothing of it was done.
     pub fn forget(&mut self, source: &SourceRow, at: Time) -> Result<Forgotten, Error> {
         self.check_unspent()?;
         self.clean_up(source.id)?;
@@ -53,16 +55,36 @@ impl Writer {
         let subject = self.subject(source.id)?;
         let manifest = self.manifest_header(source, at)?;
         self.sql(doing, |c| c.execute_batch("PRAGMA synchronous = FULL"))?;
+        let mut recorder = self.recorder.take();
+        // Where its tombstone is, or why it cannot be written.
+        let (mut tombstone, mut failed) = (None, None);
         let forgotten = self.change(doing, |c| {
             let hot = reader::hot_directories(c)?;
             let (forgotten, left) = generation(c, &subject, at, &hot, &self.path)?;
             tidy(c, &subject, left)?;
+            if let (Some(recorder), Some(header)) = (&mut recorder, &manifest) {
+                match manifest::record_forgotten(&mut **recorder, c, source.id, header)? {
+                    Ok(path) => tombstone = Some(path),
+                    Err(cause) => {
+                        failed = Some(cause);
+                        // Nothing of it is done.
+                        return Err(rusqlite::Error::QueryReturnedNoRows);
+                    }
+                }
+            }
             Ok(forgotten)
-        })?;
-        if let Some(header) = manifest {
-            self.record_forgotten(source.id, &header)?;
+        });
+        if let (Some(path), Some(recorder), Some(header)) = (&tombstone, &mut recorder, &manifest) {
+            match forgotten {
+                Ok(_) => recorder.forgot(header, path),
+                Err(_) => recorder.take_back(path),
+            }
         }
-        Ok(forgotten)
+        self.recorder = recorder;
+        match failed {
+            Some(cause) => Err(Error::Manifest { at, cause }),
+            None => forgotten,
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use super::running::Running;
 use super::state::{StateSum, States};
 use super::tables::BLOCK_BITS;
 use super::unknown::Unknown;
-use super::{Error, connect, interval, proof, reader, tables};
+use super::{Error, connect, disks, interval, proof, reader, tables};
 use crate::model::manifest::Recorder;
 use crate::model::{
     Counts, DiskRow, GenerationId, Kind, Level, NodeId, ObjectId, Scan, SeenCopy, SourceId, Status, StoreId, Time,
@@ -249,6 +249,8 @@ impl Writer {
             copy: (new.copy.0, new.copy.1.to_owned()),
             again: new.again,
             ids: begun.ids,
+            object: begun.object,
+            expected: None,
             sequence: begun.sequence,
             next_node: begun.next_node,
             first_content: begun.first_content,
@@ -286,6 +288,7 @@ impl Writer {
 /// What [`Writer::begin`] wrote and read.
 struct Begun {
     ids: Option<Ids>,
+    object: Option<ObjectId>,
     sequence: i64,
     next_node: i64,
     first_content: i64,
@@ -316,11 +319,16 @@ fn begin_rows(c: &Connection, new: &NewGeneration<'_>, is_append: bool) -> rusql
         }
         false => None,
     };
+    let object = match (ids, new.again) {
+        (Some(ids), _) => Some(ids.object),
+        (None, true) => disks::object_of(c, source, new.at)?,
+        (None, false) => None,
+    };
     let base_has_doubts = match neighbours(c, source, new.at)? {
         (Some(previous), _) => doubt::is_in_doubt(c, source, previous)?,
         _ => false,
     };
-    Ok(Begun { ids, sequence, next_node, first_content, hot: reader::hot_directories(c)?, base_has_doubts })
+    Ok(Begun { ids, object, sequence, next_node, first_content, hot: reader::hot_directories(c)?, base_has_doubts })
 }
 
 /// The rows of a generation itself.
@@ -415,6 +423,10 @@ pub struct GenerationWriter<'w> {
     pub(super) copy: (StoreId, Vec<u8>),
     pub(super) again: bool,
     pub(super) ids: Option<Ids>,
+    /// What holds its bytes; of one that takes the place of another, until it is put in, what holds those of that.
+    pub(super) object: Option<ObjectId>,
+    /// The state that it must have to be published; none: any.
+    expected: Option<[u8; 32]>,
     pub(super) sequence: i64,
     next_node: i64,
     first_content: i64,
@@ -549,6 +561,11 @@ impl GenerationWriter<'_> {
         Ok(node)
     }
 
+    /// Has the generation published only if its state has this hash.
+    pub fn expect_state(&mut self, hash: [u8; 32]) {
+        self.expected = Some(hash);
+    }
+
     /// Proves the generation and makes it visible and durable. `walked`: the entries that a full walk saw; `index_ms`: how long it took.
     ///
     /// # Errors
@@ -626,6 +643,7 @@ impl GenerationWriter<'_> {
             let ids = insert_generation(c, &new)?;
             if let Some(old) = replaced.as_ref().and_then(|(old, _)| old.object) {
                 replace_object(c, old.0, ids.object.0)?;
+                draft.replace_object(old, ids.object)?;
             }
             let (at, sequence, seen_at) = (new.at, new.sequence, new.now);
             Insertion { c, subject, at, previous, next, sequence, seen_at, hot: &hot, draft }.run()?;
@@ -634,7 +652,7 @@ impl GenerationWriter<'_> {
             }
             Ok(ids)
         })?;
-        self.ids = Some(ids);
+        (self.ids, self.object) = (Some(ids), Some(ids.object));
         self.hot = hot;
         Ok(())
     }
@@ -759,6 +777,10 @@ impl GenerationWriter<'_> {
         let (source, at, previous) = (self.source, self.at, self.previous);
         let (entries, size_bytes) = self.totals()?;
         let state = self.state()?.to_bytes();
+        if self.expected.is_some_and(|expected| expected != state) {
+            let what = "what was told gives another state than it must have".to_owned();
+            return Err(Error::Unproved { at: self.at, path: String::new(), what });
+        }
         let counts = Counts {
             entries: u64::try_from(entries).unwrap_or(0),
             size_bytes: u64::try_from(size_bytes).unwrap_or(0),

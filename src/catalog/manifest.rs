@@ -15,6 +15,7 @@ use crate::model::{Key, Level, NodeId, ObjectId, Rule, SourceId, SourceKind, Sto
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
 use std::io;
+use std::path::PathBuf;
 
 /// Permissions that are remembered.
 const PERMS_MAX: usize = 65_536;
@@ -55,8 +56,16 @@ impl Writer {
         self.recorder = Some(recorder);
     }
 
-    /// Returns what the manifest of a published generation says first, if it has a copy.
-    pub(super) fn manifest_header(&self, source: &SourceRow, at: Time) -> Result<Option<Header>, Error> {
+    /// Has none kept any more.
+    pub fn keep_no_manifests(&mut self) {
+        self.recorder = None;
+    }
+
+    /// Returns what the manifest of a generation says first, if it is there and has a copy.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn manifest_header(&self, source: &SourceRow, at: Time) -> Result<Option<Header>, Error> {
         self.sql("reading a generation", |c| {
             let row = c
                 .query_row(
@@ -79,21 +88,23 @@ impl Writer {
             header(c, &facts).map(Some)
         })
     }
+}
 
-    /// Has it written down that a generation was forgotten.
-    pub(super) fn record_forgotten(&mut self, source: SourceId, header: &Header) -> Result<(), Error> {
-        let after: i64 = self.sql("reading a source", |c| {
-            c.query_row("SELECT last_sequence FROM source WHERE id = ?1", [source.0], |r| r.get(0))
-        })?;
-        let Some(recorder) = &mut self.recorder else { return Ok(()) };
-        let fail = |cause| Error::Manifest { at: header.taken_at, cause };
-        recorder.forget(header, after as u64).map_err(fail)
-    }
+/// Has it written down that a generation is forgotten by the transaction that is open on `c`; returns where.
+pub(super) fn record_forgotten(
+    recorder: &mut (dyn Recorder + Send),
+    c: &Connection,
+    source: SourceId,
+    header: &Header,
+) -> rusqlite::Result<io::Result<PathBuf>> {
+    let after: i64 = c.query_row("SELECT last_sequence FROM source WHERE id = ?1", [source.0], |r| r.get(0))?;
+    Ok(recorder.forget(header, after as u64))
 }
 
 impl GenerationWriter<'_> {
     /// Begins the manifest.
     pub(super) fn begin_manifest(&mut self, recorder: &mut (dyn Recorder + Send)) -> Result<(), Error> {
+        self.discard_leftover(recorder)?;
         let header = self.sql("reading a generation", |c| {
             let number = match (self.ids, self.again) {
                 (Some(ids), _) => {
@@ -125,6 +136,20 @@ impl GenerationWriter<'_> {
         let recording = recorder.begin(&header).map_err(|e| self.manifest_error(e))?;
         self.tee = Some(Tee { recording, perms: HashMap::new(), failed: None });
         Ok(())
+    }
+
+    /// Removes the manifest that a run left which was killed between that and the publication of its generation.
+    fn discard_leftover(&self, recorder: &mut (dyn Recorder + Send)) -> Result<(), Error> {
+        let last = self.sequence - 1;
+        let leftover = self.sql("looking for what a killed run left", |c| {
+            let sql = "SELECT EXISTS(SELECT 1 FROM generation WHERE source = ?1 AND sequence = ?2)";
+            let is_there: bool = c.query_row(sql, [self.source.0, last], |r| r.get(0))?;
+            if is_there || last == 0 { Ok(None) } else { facts(c, self.source).map(Some) }
+        })?;
+        match leftover {
+            Some(source) => recorder.discard(&source, last as u64).map_err(|e| self.manifest_error(e)),
+            None => Ok(()),
+        }
     }
 
     fn manifest_error(&self, cause: io::Error) -> Error {
@@ -170,7 +195,7 @@ impl GenerationWriter<'_> {
         written: Written,
     ) -> Result<(), Error> {
         self.load_perm(tee, row.perm)?;
-        let own = self.ids.map(|ids| ids.object);
+        let own = self.object;
         let bytes = match row.place {
             Place::Inline(id) | Place::OnDisk(Some(id)) => self.sql("reading bytes", |c| {
                 c.prepare_cached("SELECT bytes FROM content WHERE id = ?1")?.query_row([id], |r| r.get(0))
@@ -273,23 +298,25 @@ impl GenerationWriter<'_> {
     }
 }
 
+/// Returns what manifests say of a source.
+fn facts(c: &Connection, source: SourceId) -> rusqlite::Result<SourceFacts> {
+    let sql = "SELECT uuid, name, kind, settings, policy, rule, by_inode, root, added_at FROM source WHERE id = ?1";
+    c.query_row(sql, [source.0], |r| {
+        Ok(SourceFacts {
+            uuid: Some(r.get(0)?),
+            name: r.get(1)?,
+            kind: word(SourceKind::from_word, r, 2)?,
+            settings: r.get(3)?,
+            policy: r.get(4)?,
+            rule: Rule { key: word(Key::from_word, r, 5)?, by_inode: r.get(6)? },
+            root: NodeId(r.get(7)?),
+            added_at: Time(r.get(8)?),
+        })
+    })
+}
+
 fn header(c: &Connection, facts: &Facts<'_>) -> rusqlite::Result<Header> {
-    let source = c.query_row(
-        "SELECT uuid, name, kind, settings, policy, rule, by_inode, root, added_at FROM source WHERE id = ?1",
-        [facts.source.0],
-        |r| {
-            Ok(SourceFacts {
-                uuid: Some(r.get(0)?),
-                name: r.get(1)?,
-                kind: word(SourceKind::from_word, r, 2)?,
-                settings: r.get(3)?,
-                policy: r.get(4)?,
-                rule: Rule { key: word(Key::from_word, r, 5)?, by_inode: r.get(6)? },
-                root: NodeId(r.get(7)?),
-                added_at: Time(r.get(8)?),
-            })
-        },
-    )?;
+    let source = self::facts(c, facts.source)?;
     let sequence_at = |at: Time| {
         let sql = "SELECT sequence FROM generation WHERE source = ?1 AND taken_at = ?2 AND status = 'published'";
         c.query_row(sql, [facts.source.0, at.0], |r| r.get::<_, i64>(0).map(|sequence| sequence as u64))

@@ -52,7 +52,7 @@ pub use crate::model::{Counts, DiskRow, SeenCopy, SeenRoot, VolumeRow};
 pub use check::{Checked, Checking, TOLD_MAX, Violation};
 pub use connect::remove;
 pub use copies::{KnownCopy, KnownStore, Looked};
-pub use disks::PreviousVolume;
+pub use disks::{DiskRecord, PreviousVolume};
 pub use edit::NewGeneration;
 pub use forget::Forgotten;
 pub use generation::{GenerationWriter, Published, Writer};
@@ -62,7 +62,7 @@ pub use notes::ChangeOps;
 pub use query::{Column, Query, QueryLimits};
 pub use reader::{DirEntry, GenerationRow, Reader, SourceRow};
 pub use registry::{CopyRow, ObjectRow, Registry, RegistrySource};
-pub use restore::RestoredSource;
+pub use restore::{Known, KnownGeneration, RestoredSource};
 pub use rows::{NodeRow, Perm, Place};
 pub use sources::{NewSource, Resume};
 

@@ -19,12 +19,17 @@ impl GenerationWriter<'_> {
         self.root
     }
 
-    /// Returns the object that holds the bytes of this generation.
+    /// Returns the object that holds the bytes of this generation; of one that takes the place of another, what holds those of that.
     ///
     /// # Panics
-    /// If it is not the newest: the object of such a one is made when it is put in.
+    /// If there is none yet ([`GenerationWriter::has_object`]).
     pub fn object(&self) -> ObjectId {
-        self.ids.expect("the newest generation has its object from the start").object
+        self.object.expect("the newest generation has its object from the start")
+    }
+
+    /// Tells whether there is an object that holds its bytes: that of one which is put in between others is made at the end.
+    pub fn has_object(&self) -> bool {
+        self.object.is_some()
     }
 
     /// Returns the instant that `object` was made for, if it is there.
@@ -53,6 +58,14 @@ impl GenerationWriter<'_> {
     /// Tells whether this is the newest generation of its source, and not one that takes the place of another.
     pub fn is_newest(&self) -> bool {
         matches!(self.mode, Mode::Append)
+    }
+
+    /// Tells whether a name leads to `node` now.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn has_names(&self, node: NodeId) -> Result<bool, Error> {
+        Ok(!self.current_names(node)?.is_empty())
     }
 
     /// Tells whether the source has no other generation, nor one whose place this one takes.

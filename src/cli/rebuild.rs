@@ -1,4 +1,4 @@
-//! `asof rebuild`: a lost catalog is made again from manifests.
+//! `asof rebuild`: a lost catalog is made again from manifests, or one that is there gets what it lacks.
 //!
 //! Promises: what could not be made again is named, with the reason and with what helps; then the exit code is 1.
 
@@ -7,6 +7,8 @@ use super::args::PRINT_JSON;
 use super::output;
 use super::progress::Terminal;
 use super::report::{Failure, Outcome};
+use crate::catalog::Busy;
+use crate::clock::Clock;
 use crate::jobs::rebuild::{Bad, Error, Rebuilt, Report, Wish, rebuild};
 use crate::model::chain;
 use clap::Args;
@@ -16,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct RebuildArgs {
     /// Directories to look in besides that beside the catalog: stores, second places of manifests
     folders: Vec<PathBuf>,
-    /// The file to make [default: the catalog]; there must be none
+    /// The file to make [default: the catalog]; a catalog that is there gets what it lacks
     #[arg(long, value_name = "FILE")]
     into: Option<PathBuf>,
     #[arg(long, help = PRINT_JSON)]
@@ -30,7 +32,14 @@ pub(super) fn run(args: &RebuildArgs, world: &World) -> Result<Outcome, Failure>
         std::fs::create_dir_all(folder)
             .map_err(|e| Failure::because(format!("making the directory {folder:?}"), &e))?;
     }
-    let wish = Wish { catalog: &world.catalog, into, folders: &folders };
+    if into.exists() {
+        world.bring_one_up_to_date("rebuild", into).map_err(|failure| {
+            failure.about("cannot make the catalog again").hint("move it away, or name another file with --into")
+        })?;
+    }
+    let wait = world.lock_wait("rebuild");
+    let busy = |busy: &Busy| eprintln!("waiting: {busy}");
+    let wish = Wish { catalog: &world.catalog, into, folders: &folders, wait: &wait, busy, now: world.clock.now() };
     let report = rebuild(&wish, &Terminal::new()).map_err(|e| failure(e).about("cannot make the catalog again"))?;
     tell(into, &report);
     if args.json {
@@ -48,7 +57,7 @@ fn failure(e: Error) -> Failure {
     let text = chain(&e);
     match e {
         Error::Catalog(e) => e.into(),
-        Error::Exists { .. } => Failure::new(text).hint("move it away, or name another file with --into"),
+        Error::Exists { .. } => Failure::new(text).hint("run it again: the catalog that is there gets what it lacks"),
         Error::Nothing { bad, .. } => {
             bad.iter().for_each(tell_bad);
             Failure::new(text).hint("name the stores and second places in which manifests lie: asof rebuild DIR...")
@@ -67,12 +76,15 @@ fn tell(into: &Path, report: &Report) {
     }
     let generations: usize = report.sources.iter().map(|source| source.generations.len()).sum();
     let folders: Vec<String> = report.looked_in.iter().map(|folder| format!("{folder:?}")).collect();
-    eprintln!(
-        "made the catalog {into:?} of the manifests in {}: {}, {}",
-        folders.join(", "),
-        counted(report.sources.len(), "source"),
-        counted(generations, "generation"),
-    );
+    let (deed, folders) = (if report.was_there { "went on with" } else { "made" }, folders.join(", "));
+    let generations = counted(generations, "generation");
+    match (report.was_there, generations.as_str()) {
+        (true, "0 generations") => eprintln!("the catalog {into:?} lacks nothing that the manifests in {folders} have"),
+        _ => {
+            let sources = counted(report.sources.len(), "source");
+            eprintln!("{deed} the catalog {into:?} from the manifests in {folders}: {sources}, {generations}");
+        }
+    }
     if report.is_lacking() {
         eprintln!(
             "hint: asof index NAME indexes what copies are still there; a damaged manifest may be whole in another place"
@@ -85,8 +97,19 @@ fn tell_source(source: &Rebuilt) {
     if let Some(was_called) = &source.was_called {
         eprintln!("a second source \"{was_called}\" is called \"{name}\"");
     }
-    for sequence in &source.missing {
-        eprintln!("manifest {sequence} of \"{name}\" is missing");
+    if source.renumbered && !source.generations.is_empty() {
+        eprintln!("\"{name}\" has other node numbers, which another source had: it is another source from now on");
+    }
+    match source.older {
+        0 => {}
+        1 => eprintln!("generation 1 of \"{name}\" has no manifest: it is older than manifests, or that is lost"),
+        older => eprintln!(
+            "generations 1 to {older} of \"{name}\" have no manifests: they are older than manifests, or these are lost"
+        ),
+    }
+    for missing in &source.missing {
+        let of = missing.when.map_or_else(String::new, |when| format!(", of the generation of {},", when.0));
+        eprintln!("manifest {} of \"{name}\"{of} is missing", missing.sequence);
     }
     for left in &source.left_out {
         eprintln!("left out {} of \"{name}\", manifest {:?}: {}", left.when.0, left.path, left.why);

@@ -7,7 +7,7 @@ use super::report::Failure;
 use crate::catalog::{Checking, LockWait, Migrated, Reader, SourceLock, SourceRow, Writer, migrate};
 use crate::clock::{self, Clock};
 use crate::jobs::manifests::Manifests;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -102,14 +102,16 @@ impl World {
     /// Brings a catalog of an older format up to date, and checks it then; returns how much is wrong in it, none if it was of this
     /// format.
     pub(super) fn bring_up_to_date(&self, verb: &str) -> Result<Option<u64>, Failure> {
-        let Some(Migrated { from, to, copy }) = migrate(&self.catalog, &self.lock_wait(verb))? else {
+        self.bring_one_up_to_date(verb, &self.catalog)
+    }
+
+    /// Does so with any catalog.
+    pub(super) fn bring_one_up_to_date(&self, verb: &str, path: &Path) -> Result<Option<u64>, Failure> {
+        let Some(Migrated { from, to, copy }) = migrate(path, &self.lock_wait(verb))? else {
             return Ok(None);
         };
-        eprintln!(
-            "brought the catalog {:?} from format {from} to {to}; as it was it is kept in {copy:?}",
-            self.catalog
-        );
-        let checked = self.reader()?.check(false, &mut |what| {
+        eprintln!("brought the catalog {path:?} from format {from} to {to}; as it was it is kept in {copy:?}");
+        let checked = Reader::open(path)?.check(false, &mut |what| {
             if let Checking::Found(violation) = what {
                 eprintln!("{violation}");
             }

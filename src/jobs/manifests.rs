@@ -5,10 +5,13 @@
 //! run: it is said, and the next run copies what it lacks.
 
 use crate::clock::Clock;
-use crate::model::manifest::{Edit, EditSink, End, Header, Recorder, Recording, Tombstone};
+use crate::model::manifest::{Edit, EditSink, End, Header, Reader, Recorder, Recording, SourceFacts, Tombstone};
 use crate::model::{Policy, chain};
 use crate::source;
-use crate::store::{ManifestDraft, ManifestFolder, copy_to_second, remove_manifest, uuid_text, write_tombstone};
+use crate::store::{
+    ManifestDraft, ManifestFolder, beside_catalog, copy_to_second, has_tombstone, manifests_with, remove_manifest,
+    uuid_text, write_tombstone,
+};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -23,19 +26,27 @@ pub struct Manifests {
     catalog: PathBuf,
     clock: Box<dyn Clock + Send>,
     warn: Warn,
+    /// Even where copies are asof's own.
+    always_apart: bool,
 }
 
 impl Manifests {
     /// Returns what keeps those of `catalog`; `warn` is told of second places that lack something.
     pub fn new(catalog: &Path, clock: Box<dyn Clock + Send>, warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self { catalog: catalog.to_owned(), clock, warn: Arc::new(warn) }
+        Self { catalog: catalog.to_owned(), clock, warn: Arc::new(warn), always_apart: false }
+    }
+
+    /// Has all of them kept beside the catalog alone.
+    pub fn apart(self) -> Self {
+        Self { always_apart: true, ..self }
     }
 
     fn path_of(&self, header: &Header) -> io::Result<PathBuf> {
         let folder = source::own_folder(header.source.kind, &header.source.settings, &header.source.name);
         let own = folder.map_err(io::Error::other)?;
         let copy = copy_path(header);
-        let is_own = own.is_some()
+        let is_own = !self.always_apart
+            && own.is_some()
             && copy.parent() == own.as_deref()
             && copy.file_stem() == Some(OsStr::new(&header.taken_at.view_name()));
         Ok(match (own, copy.file_name()) {
@@ -47,6 +58,9 @@ impl Manifests {
     }
 
     fn second(&self, header: &Header) -> Option<Second> {
+        if self.always_apart {
+            return None;
+        }
         let folder = Policy::parse(&header.source.policy).manifests()?;
         Some(Second { folder, uuid: header.source.uuid?, warn: Arc::clone(&self.warn) })
     }
@@ -69,7 +83,7 @@ impl Recorder for Manifests {
         Ok(Box::new(Kept { draft: Some(draft), path: None, second: self.second(header) }))
     }
 
-    fn forget(&mut self, header: &Header, after: u64) -> io::Result<()> {
+    fn forget(&mut self, header: &Header, after: u64) -> io::Result<PathBuf> {
         let path = self.path_of(header)?;
         let tombstone = Tombstone {
             source: header.source.uuid.ok_or(io::ErrorKind::InvalidInput)?,
@@ -78,12 +92,52 @@ impl Recorder for Manifests {
             after,
             forgotten_at: self.clock.now(),
         };
-        let path = write_tombstone(&path, &tombstone).map_err(io::Error::other)?;
+        write_tombstone(&path, &tombstone).map_err(io::Error::other)
+    }
+
+    fn forgot(&mut self, header: &Header, path: &Path) {
         if let Some(second) = self.second(header) {
-            second.copy(&path);
+            second.copy(path);
+        }
+    }
+
+    fn take_back(&mut self, path: &Path) {
+        remove_manifest(path);
+    }
+
+    fn discard(&mut self, source: &SourceFacts, sequence: u64) -> io::Result<()> {
+        for path in places(&self.catalog, source, sequence).map_err(io::Error::other)? {
+            if !has_tombstone(&path) {
+                remove_manifest(&path);
+            }
         }
         Ok(())
     }
+}
+
+/// Returns where the manifest of `source` with this sequence is, wherever the source has any: beside its copies, beside the catalog, in
+/// its second place. Files that cannot be read are none.
+///
+/// # Errors
+/// [`crate::store::Error`] if a folder cannot be listed.
+pub(super) fn places(catalog: &Path, source: &SourceFacts, sequence: u64) -> Result<Vec<PathBuf>, crate::store::Error> {
+    let Some(uuid) = source.uuid else { return Ok(Vec::new()) };
+    // Settings that cannot be read name no folder.
+    let own = source::own_folder(source.kind, &source.settings, &source.name).ok().flatten();
+    let second = Policy::parse(&source.policy).manifests();
+    let apart =
+        [Some(beside_catalog(catalog)), second].into_iter().flatten().map(|folder| folder.join(uuid_text(&uuid)));
+    let mut found = Vec::new();
+    for folder in own.into_iter().chain(apart) {
+        for path in manifests_with(&folder, sequence)? {
+            let reader = std::fs::File::open(&path).map_err(drop).and_then(|file| Reader::new(file).map_err(drop));
+            let is_it = |header: &Header| header.source.uuid == Some(uuid) && header.sequence == sequence;
+            if reader.is_ok_and(|reader| is_it(reader.header())) {
+                found.push(path);
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// A manifest that is being written.

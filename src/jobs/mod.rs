@@ -3,6 +3,7 @@
 //! Promises: typed inputs, a typed report out, progress and warnings to a monitor on the way; the same from the command line, a
 //! daemon or a server. A job says in its report what it did and what it did not. Never prints, never reads the environment.
 
+mod apply;
 pub mod forget;
 pub mod index;
 mod look;

@@ -143,9 +143,7 @@ impl Drop for ManifestDraft {
 /// # Errors
 /// [`Error::CannotWrite`].
 pub fn write_tombstone(path: &Path, tombstone: &Tombstone) -> Result<PathBuf, Error> {
-    let name = path.file_name().unwrap_or(OsStr::new("")).as_bytes();
-    let stem = [ENDING_1, ENDING].iter().find_map(|ending| name.strip_suffix(ending.as_bytes())).unwrap_or(name);
-    let tomb = path.with_file_name(OsStr::from_bytes(&[stem, TOMBSTONE.as_bytes()].concat()));
+    let tomb = tombstone_of(path);
     let (draft, folder) = (draft_of(&tomb), path.parent().unwrap_or(Path::new(".")));
     make_folder(folder).map_err(cannot_write(folder))?;
     let write = || {
@@ -154,7 +152,10 @@ pub fn write_tombstone(path: &Path, tombstone: &Tombstone) -> Result<PathBuf, Er
         file.sync_all()?;
         name_durably(&draft, &tomb)
     };
-    write().map_err(cannot_write(&tomb))?;
+    write().map_err(|e| {
+        let _ = fs::remove_file(&draft);
+        cannot_write(&tomb)(e)
+    })?;
     Ok(tomb)
 }
 
@@ -208,6 +209,45 @@ pub fn find_manifests(folder: &Path, depth: usize) -> Result<FoundManifests, Err
     Ok(found)
 }
 
+/// Returns the manifests in `folder` that have the name of the one with this sequence: of any source whose copies lie there; none if
+/// there is no such folder.
+///
+/// # Errors
+/// [`Error::Unreadable`].
+pub fn manifests_with(folder: &Path, sequence: u64) -> Result<Vec<PathBuf>, Error> {
+    let unreadable = |source| Error::Unreadable { path: folder.to_owned(), source };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(unreadable(e)),
+    };
+    let (alone, beside) = (format!("{sequence}{ENDING}"), format!(".{sequence}{ENDING}"));
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(unreadable)?;
+        let (name, kind) = (entry.file_name(), entry.file_type().map_err(unreadable)?);
+        let name = name.as_bytes();
+        let is_it = name == alone.as_bytes() || (name.ends_with(beside.as_bytes()) && !name.starts_with(b"."));
+        if is_it && kind.is_file() {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Tells whether a tombstone lies beside a manifest.
+pub fn has_tombstone(path: &Path) -> bool {
+    tombstone_of(path).exists()
+}
+
+/// Returns the name of the tombstone of a manifest.
+fn tombstone_of(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or(OsStr::new("")).as_bytes();
+    let stem = [ENDING_1, ENDING].iter().find_map(|ending| name.strip_suffix(ending.as_bytes())).unwrap_or(name);
+    path.with_file_name(OsStr::from_bytes(&[stem, TOMBSTONE.as_bytes()].concat()))
+}
+
 /// Copies what manifests and tombstones lie beside `path` and not yet in the folder of `uuid` below `second`; returns how many
 /// that were. So a second place that was not there for a while has all of them after the next run.
 ///
@@ -244,7 +284,8 @@ pub fn copy_manifest(path: &Path, folder: &Path) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Removes a manifest that this run wrote; one that cannot be removed is told from others when a catalog is made again.
+/// Removes a manifest or tombstone that this run wrote, or a killed one; a manifest that cannot be removed is told from others when
+/// a catalog is made again.
 pub fn remove_manifest(path: &Path) {
     let _ = fs::remove_file(path);
 }

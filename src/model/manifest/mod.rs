@@ -41,6 +41,7 @@ use super::{
     XattrSet,
 };
 use std::io;
+use std::path::{Path, PathBuf};
 
 /// The format that is written.
 pub const FORMAT: u32 = 2;
@@ -358,11 +359,24 @@ pub trait Recorder {
     /// That of writing; then the generation is not begun.
     fn begin(&mut self, header: &Header) -> io::Result<Box<dyn Recording>>;
 
-    /// Records that the generation with this header was forgotten, when `after` was the highest sequence of its source.
+    /// Records that the generation with this header is forgotten, when `after` is the highest sequence of its source; returns where.
     ///
     /// # Errors
-    /// That of writing.
-    fn forget(&mut self, header: &Header, after: u64) -> io::Result<()>;
+    /// That of writing; then the generation is not forgotten.
+    fn forget(&mut self, header: &Header, after: u64) -> io::Result<PathBuf>;
+
+    /// Hears that the generation is forgotten for good: what [`Recorder::forget`] wrote is there to stay.
+    fn forgot(&mut self, header: &Header, path: &Path);
+
+    /// Removes what [`Recorder::forget`] wrote: the generation was not forgotten.
+    fn take_back(&mut self, path: &Path);
+
+    /// Removes the manifest with this sequence, if there is one and nothing says that it was forgotten: its generation was never
+    /// published.
+    ///
+    /// # Errors
+    /// That of reading; one that cannot be removed is told from others when a catalog is made again.
+    fn discard(&mut self, source: &SourceFacts, sequence: u64) -> io::Result<()>;
 }
 
 /// Why a manifest cannot be read.

@@ -1,16 +1,14 @@
-//! One manifest is told to a catalog, edit by edit, as the indexer told it that wrote it.
+//! A manifest is applied to a generation that is being written, edit by edit, as the indexer told it that wrote it.
 //!
-//! Promises: a generation is published whole or not at all; a manifest that does not go with what is there is an error that says what
-//! does not, and the catalog is as before.
+//! Promises: what does not go with what is there is an error that says what does not; then the generation is to be given up. Reads no
+//! copy. Never begins or publishes a generation.
 
-use super::manifest::{self, BytesAt, Edit, End, Header, Held, Put, Reader};
-use crate::catalog::{
-    self, GenerationWriter, NewGeneration, NodeRow, Place, Published, RestoredSource, SourceRow, Writer,
-};
+use crate::catalog::{self, GenerationWriter, NodeRow, Place, RestoredSource};
+use crate::model::manifest::{self, BytesAt, Edit, Header, Held, Put, Reader, Written};
 use crate::model::{
-    Attrs, DiskRow, EntryName, FileKey, FileMap, Finding, Kind, NodeId, ObjectId, RelPath, escape_bytes,
+    Attrs, DiskRow, EntryName, FileKey, FileMap, Finding, Kind, NodeId, ObjectId, RelPath, Time, escape_bytes,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -19,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// What a value of SQLite can have at most (`SQLITE_MAX_LENGTH`).
 const EXTENTS_BYTES_MAX: usize = 1_000_000_000;
 
-/// Why a manifest was not told.
+/// Why a manifest was not applied.
 pub(super) enum Trouble {
     /// It does not go with what is there.
     Contradicts(String),
@@ -47,38 +45,8 @@ fn contradicts<T>(what: impl Into<String>) -> Result<T, Trouble> {
     Err(Trouble::Contradicts(what.into()))
 }
 
-/// Tells a manifest, and returns what its generation holds.
-pub(super) fn tell(
-    writer: &mut Writer,
-    row: &SourceRow,
-    restored: &RestoredSource,
-    objects: &HashMap<u64, ObjectId>,
-    (path, header, end): (&Path, &Header, &End),
-    again: bool,
-) -> Result<Published, Trouble> {
-    let file = File::open(path).map_err(manifest::Error::Io)?;
-    let mut reader = Reader::new(file)?;
-    let (store, below) = copy_of(path, header)?;
-    writer.set_next_numbers(row.id, header.number, header.sequence)?;
-    let store = writer.store_at(&store)?;
-    let (at, level, now) = (header.taken_at, header.level, header.indexed_at);
-    let new = NewGeneration { source: row, at, level, copy: (store, &below), now, again };
-    let generation = writer.begin(&new)?;
-    let mut telling = Telling { generation, restored, objects, disk: None };
-    match telling.all(&mut reader) {
-        Ok(()) => {}
-        Err(trouble) => {
-            // The trouble that is told is the first one.
-            let _ = telling.generation.abandon();
-            return Err(trouble);
-        }
-    }
-    let counts = end.counts;
-    Ok(telling.generation.publish(counts.map(|counts| counts.entries), counts.map_or(0, |counts| counts.index_ms))?)
-}
-
 /// Returns the store of a copy and where it is below that.
-fn copy_of(path: &Path, header: &Header) -> Result<(PathBuf, Vec<u8>), Trouble> {
+pub(super) fn copy_of(path: &Path, header: &Header) -> Result<(PathBuf, Vec<u8>), Trouble> {
     if let Some(copy) = &header.copy {
         return Ok((PathBuf::from(OsStr::from_bytes(&copy.store)), copy.path.clone()));
     }
@@ -91,24 +59,104 @@ fn copy_of(path: &Path, header: &Header) -> Result<(PathBuf, Vec<u8>), Trouble> 
     Ok((store.to_owned(), below.into_os_string().as_bytes().to_vec()))
 }
 
-/// A generation that is being told.
-struct Telling<'t, 'w> {
+/// What holds the bytes that a manifest brought.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Holder {
+    /// This.
+    Object(ObjectId),
+    /// What was made last for this instant: its generation is forgotten.
+    MadeFor(Time),
+}
+
+/// How much of a manifest is applied.
+#[derive(Clone, Copy)]
+pub(super) enum Part<'p> {
+    /// All of it.
+    All,
+    /// Names, nodes and who they are: of one that the generation counts from, directly or not.
+    Tree {
+        /// Nodes that a later manifest puts.
+        put_later: &'p HashSet<NodeId>,
+    },
+}
+
+/// A generation that manifests are applied to.
+pub(super) struct Applying<'t, 'w> {
     generation: GenerationWriter<'w>,
     restored: &'t RestoredSource,
-    objects: &'t HashMap<u64, ObjectId>,
+    /// Tells what holds the bytes of the manifest with a sequence.
+    holder: &'t dyn Fn(u64) -> Option<Holder>,
+    /// The sequence of the manifest that is being applied, and whether it is that of the generation itself.
+    now: (u64, bool),
+    /// Sequences of the manifests that are applied: what they brought is new to the generation before.
+    sequences: BTreeSet<u64>,
+    /// Nodes with bytes in an object that is not there.
+    unheld: Vec<NodeId>,
     /// The layer, and the stored form of its extents as far as it came.
     disk: Option<(DiskRow, Vec<u8>)>,
 }
 
-impl Telling<'_, '_> {
-    fn all(&mut self, reader: &mut Reader<File>) -> Result<(), Trouble> {
+impl<'t, 'w> Applying<'t, 'w> {
+    pub(super) fn new(
+        generation: GenerationWriter<'w>,
+        restored: &'t RestoredSource,
+        holder: &'t dyn Fn(u64) -> Option<Holder>,
+    ) -> Self {
+        let (sequences, unheld) = (BTreeSet::new(), Vec::new());
+        Self { generation, restored, holder, now: (0, true), sequences, unheld, disk: None }
+    }
+
+    /// Applies what `reader` reads.
+    ///
+    /// # Errors
+    /// [`Trouble`]; then the generation is to be given up.
+    pub(super) fn all(&mut self, reader: &mut Reader<File>, part: Part<'_>) -> Result<(), Trouble> {
+        self.now = (reader.header().sequence, matches!(part, Part::All));
+        self.sequences.insert(self.now.0);
         while let Some(edit) = reader.next_edit()? {
             if !matches!(edit, Edit::Extents(_)) {
                 self.hold()?;
             }
+            if let Part::Tree { put_later } = part
+                && is_left_out(&edit, put_later)
+            {
+                continue;
+            }
             self.edit(&edit)?;
         }
         self.hold()
+    }
+
+    /// Takes away every name, so that a manifest that tells everything can be applied.
+    ///
+    /// # Errors
+    /// [`Trouble::Catalog`].
+    pub(super) fn clear(&mut self) -> Result<(), Trouble> {
+        let root = self.generation.root();
+        let mut names = Vec::new();
+        self.generation.list_previous(root, |entry| names.push(entry.name))?;
+        for name in names {
+            self.generation.unlink(root, &name)?;
+        }
+        Ok(self.generation.bury()?)
+    }
+
+    /// Returns the generation that it was applied to.
+    pub(super) fn into_generation(self) -> GenerationWriter<'w> {
+        self.generation
+    }
+
+    /// Fails if a file that is there has its bytes in an object that is not.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub(super) fn check_held(&self) -> Result<(), Trouble> {
+        for node in &self.unheld {
+            if self.generation.has_names(*node)? {
+                return contradicts(format!("the copy that holds the bytes of node {node} is not in the catalog"));
+            }
+        }
+        Ok(())
     }
 
     /// Holds the layer whose extents are whole.
@@ -216,8 +264,27 @@ impl Telling<'_, '_> {
         if again {
             return Ok(self.generation.amend(node, row)?);
         }
-        self.generation.put(node, base.as_ref(), row, put.written)?;
+        // What one of several manifests wrote is written, though the last one only changed attributes.
+        let is_written = put.written == Written::No && self.sequences.len() > 1 && self.sequences.contains(&put.bytes);
+        let written = if is_written { Written::Yes } else { put.written };
+        self.generation.put(node, base.as_ref(), row, written)?;
         Ok(())
+    }
+
+    fn object_of(&self, sequence: u64) -> Result<Option<ObjectId>, Trouble> {
+        Ok(match (self.holder)(sequence) {
+            Some(Holder::Object(object)) => Some(object),
+            Some(Holder::MadeFor(at)) => self.generation.object_made_for(at)?,
+            None => None,
+        })
+    }
+
+    /// Returns the object of the generation whose manifest is applied.
+    fn own(&self) -> Result<Option<ObjectId>, Trouble> {
+        match self.now {
+            (_, true) => Ok(self.generation.has_object().then(|| self.generation.object())),
+            (sequence, false) => self.object_of(sequence),
+        }
     }
 
     /// Returns where the bytes of a version are.
@@ -225,14 +292,24 @@ impl Telling<'_, '_> {
         Ok(match put.at {
             BytesAt::Nowhere => Place::None,
             BytesAt::OwnPath => Place::OwnPath,
-            BytesAt::ThisCopy if self.generation.is_newest() => Place::InObject(self.generation.object()),
-            BytesAt::ThisCopy => return contradicts("its bytes are in its own copy, and it is not the newest"),
+            BytesAt::ThisCopy => match self.own()? {
+                Some(object) => Place::InObject(object),
+                None if !self.now.1 => {
+                    self.unheld.push(node);
+                    Place::Lost
+                }
+                None => return contradicts("its bytes are in its own copy, and it is put in between others"),
+            },
             BytesAt::CopyOf { held, path } => {
                 let object = match held {
-                    Held::Sequence(sequence) => self.objects.get(&sequence).copied(),
+                    Held::Sequence(sequence) => self.object_of(sequence)?,
                     Held::At(at) => self.generation.object_made_for(at)?,
                 };
                 let Some(object) = object else {
+                    if !self.now.1 {
+                        self.unheld.push(node);
+                        return Ok(Place::Lost);
+                    }
                     return contradicts(format!(
                         "it has bytes in the copy of another generation ({held:?}), which is not there"
                     ));
@@ -256,6 +333,23 @@ impl Telling<'_, '_> {
             BytesAt::Device(number) => Place::Device(number),
             BytesAt::Lost => Place::Lost,
         })
+    }
+}
+
+/// Tells whether an edit is none of [`Part::Tree`].
+fn is_left_out(edit: &Edit<'_>, put_later: &HashSet<NodeId>) -> bool {
+    match edit {
+        Edit::Put(put) | Edit::Amend(put) => put_later.contains(&put.node),
+        Edit::Link { .. } | Edit::Unlink { .. } | Edit::Define { .. } | Edit::Identify { .. } | Edit::Doubt { .. } => {
+            false
+        }
+        Edit::Report { .. }
+        | Edit::Hold { .. }
+        | Edit::Extents(_)
+        | Edit::Volume { .. }
+        | Edit::Walked(_)
+        | Edit::LeaveCtimes
+        | Edit::Resume { .. } => true,
     }
 }
 

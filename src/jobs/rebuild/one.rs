@@ -1,0 +1,355 @@
+//! One source is made again: its manifests are applied in order, and what cannot be is named.
+//!
+//! Promises: each generation is published whole or not at all; what the catalog had before stays, but for what a newer tombstone says.
+
+use super::find::{Found, ToTell, Who, Whole, newest};
+use super::{Error, LeftOut, Missing, Rebuilt, Target, Unlike, When, Why};
+use crate::catalog::{Known, NewGeneration, Published, RestoredSource, SourceLock, SourceRow};
+use crate::clock::Fixed;
+use crate::jobs::apply::{Applying, Holder, Part, Trouble, copy_of};
+use crate::jobs::manifests::Manifests;
+use crate::model::manifest::{self, Reader, Tombstone};
+use crate::model::{ObjectId, SourceKind, Time};
+use crate::monitor::Monitor;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::path::PathBuf;
+
+/// Tells whether a row of a catalog is the source that manifests tell of, with the node numbers that it had or with others.
+pub(super) fn is_same(row: &SourceRow, source: &ToTell) -> bool {
+    row.uuid.is_some_and(|uuid| uuid == source.uuid || uuid == renumbered(&source.uuid))
+}
+
+/// Returns the UUID of a source whose node numbers become other ones: nodes mean the same in all manifests of one source, so it is
+/// another one.
+fn renumbered(uuid: &[u8; 16]) -> [u8; 16] {
+    let hash = blake3::hash(&[b"asof source with other node numbers ".as_slice(), uuid].concat());
+    hash.as_bytes()[..16].try_into().expect("32 bytes are more than 16")
+}
+
+/// What happened to a source, in order.
+enum Step<'f> {
+    Manifest(&'f Whole),
+    Tombstone(&'f Tombstone),
+}
+
+/// One source that is made again.
+pub(super) struct One<'o, 't> {
+    target: &'o mut Target<'t>,
+    source: &'o ToTell,
+    found: &'o Found,
+    row: SourceRow,
+    /// Nobody else changes it.
+    _lock: Option<SourceLock>,
+    /// None: what is there has node numbers that do not go with the manifests.
+    restored: Option<RestoredSource>,
+    /// What was there before.
+    known: Known,
+    /// What is there at each instant: the sequence of its manifest.
+    live: BTreeMap<Time, u64>,
+    /// What holds the bytes that each manifest brought.
+    objects: HashMap<u64, ObjectId>,
+    /// Instants that this run brought.
+    told: BTreeSet<Time>,
+    rebuilt: Rebuilt,
+}
+
+impl<'o, 't> One<'o, 't> {
+    pub(super) fn new(
+        target: &'o mut Target<'t>,
+        source: &'o ToTell,
+        found: &'o Found,
+        name: &str,
+    ) -> Result<Self, Error> {
+        let mut blocks = BTreeSet::new();
+        for who in source.manifests.iter().chain(&source.numberless) {
+            blocks.extend(&found.whole[who].blocks);
+        }
+        let blocks: Vec<i64> = blocks.into_iter().collect();
+        let there = target.sources()?.into_iter().find(|row| is_same(row, source));
+        if there.is_none() {
+            let uuids = (&source.uuid, &renumbered(&source.uuid));
+            target.writer().restore_source(name, uuids, &newest(source, found).source, &blocks)?;
+        }
+        let row = target.sources()?.into_iter().find(|row| is_same(row, source)).expect("it is there or was added");
+        let lock = target.lock(&row)?;
+        target.writer().clean_up(row.id)?;
+        let known = target.writer().known(row.id)?;
+        let is_renumbered = row.uuid != Some(source.uuid);
+        let restored = match is_renumbered {
+            true => target.writer().resume_renumbered(&row, &blocks, &known),
+            false => target.writer().resume_source(&row, &blocks)?,
+        };
+        let live = known.generations.iter().map(|known| (known.at, known.sequence)).collect();
+        let objects = known.generations.iter().map(|known| (known.sequence, known.object)).collect();
+        let rebuilt = Rebuilt { renumbered: is_renumbered, ..Rebuilt::default() };
+        let told = BTreeSet::new();
+        Ok(Self { target, source, found, row, _lock: lock, restored, known, live, objects, told, rebuilt })
+    }
+
+    pub(super) fn run(mut self, monitor: &dyn Monitor) -> Result<Rebuilt, Error> {
+        let found = self.found;
+        for who in &self.source.numberless {
+            let whole = &found.whole[who];
+            self.leave_out(whole.header.taken_at, whole.path.clone(), Why::NoNumber);
+        }
+        self.keep_manifests();
+        for step in self.steps() {
+            match step {
+                Step::Tombstone(tombstone) => self.tombstone(tombstone)?,
+                Step::Manifest(whole) => self.manifest(whole)?,
+            }
+            monitor.advance(1);
+        }
+        self.target.writer().keep_no_manifests();
+        if !self.told.is_empty() {
+            self.end()?;
+        }
+        self.rebuilt.missing = self.missing();
+        self.rebuilt.older = self.older();
+        self.rebuilt.generations =
+            self.told.iter().filter(|at| self.live.contains_key(at)).copied().map(When).collect();
+        self.rebuilt.left_out.sort_by_key(|left| left.when);
+        Ok(self.rebuilt)
+    }
+
+    /// Has manifests written where the source is another one from now on.
+    fn keep_manifests(&mut self) {
+        if self.row.uuid != Some(self.source.uuid) {
+            let wish = self.target.wish;
+            let manifests = Manifests::new(wish.into, Box::new(Fixed(wish.now)), |_| {}).apart();
+            self.target.writer().keep_manifests(Box::new(manifests));
+        }
+    }
+
+    /// Makes the source go on after all that was told.
+    fn end(&mut self) -> Result<(), Error> {
+        let headers = || self.source.manifests.iter().map(|who| &self.found.whole[who].header);
+        let number = headers().map(|header| header.number).max().unwrap_or(0).max(self.known.last_number);
+        let tombs = self.tombstones().map(|tomb| tomb.after);
+        let sequence = headers().map(|header| header.sequence).chain(tombs).max().unwrap_or(0);
+        let sequence = sequence.max(self.known.last_sequence);
+        let id = self.row.id;
+        Ok(self.target.writer().end_restore(id, number, sequence)?)
+    }
+
+    fn tombstones(&self) -> impl Iterator<Item = &'o Tombstone> {
+        let (found, uuid) = (self.found, self.source.uuid);
+        found.tombstones.values().map(|(_, tomb)| tomb).filter(move |tomb| tomb.source == uuid)
+    }
+
+    /// Returns manifests and tombstones in the order in which they were written.
+    fn steps(&self) -> Vec<Step<'o>> {
+        let found = self.found;
+        let mut steps = Vec::new();
+        for who in &self.source.manifests {
+            let whole = &found.whole[who];
+            steps.push(((whole.header.sequence, false, Time(0), 0), Step::Manifest(whole)));
+        }
+        for tomb in self.tombstones() {
+            steps.push(((tomb.after, true, tomb.forgotten_at, tomb.sequence), Step::Tombstone(tomb)));
+        }
+        steps.sort_by_key(|(key, _)| *key);
+        steps.into_iter().map(|(_, step)| step).collect()
+    }
+
+    /// Returns manifests that others name as written before them and that nothing was found of.
+    fn missing(&self) -> Vec<Missing> {
+        let headers = || self.source.manifests.iter().map(|who| &self.found.whole[who].header);
+        let known: BTreeSet<u64> = headers().map(|header| header.sequence).collect();
+        let uuid = self.source.uuid;
+        let is_there = |sequence: u64| {
+            sequence == 0
+                || known.contains(&sequence)
+                || self.objects.contains_key(&sequence)
+                || self.found.tombstones.contains_key(&(uuid, sequence))
+                || self.found.known_bad.contains(&Who::Sequence(uuid, sequence))
+        };
+        let mut missing: BTreeMap<u64, Option<Time>> = BTreeMap::new();
+        for header in headers() {
+            missing.entry(header.after).or_insert(None);
+            if let Some(base) = header.base {
+                missing.insert(base.sequence, Some(base.at));
+            }
+        }
+        let missing = missing.into_iter().filter(|(sequence, _)| !is_there(*sequence));
+        missing.map(|(sequence, at)| Missing { sequence, when: at.map(When) }).collect()
+    }
+
+    /// Returns how many generations were numbered before the oldest manifest, if that says that there were any.
+    fn older(&self) -> u64 {
+        let old = |who: &&Who| matches!(who, Who::Instant(..));
+        let first = self.source.manifests.iter().find(|who| !old(who)).map(|who| &self.found.whole[who].header);
+        match first {
+            Some(first) if first.after > 0 && self.known.generations.is_empty() => {
+                let old = self.source.manifests.iter().filter(old).count() + self.source.numberless.len();
+                first.number.saturating_sub(1 + old as u64)
+            }
+            _ => 0,
+        }
+    }
+
+    fn leave_out(&mut self, at: Time, path: PathBuf, why: Why) {
+        self.rebuilt.left_out.push(LeftOut { when: When(at), path, why });
+    }
+
+    fn tombstone(&mut self, tomb: &Tombstone) -> Result<(), Error> {
+        let is_it = self.live.get(&tomb.at) == Some(&tomb.sequence);
+        // What was there is as old as the catalog: one that was forgotten before and is there was indexed by another one.
+        let is_later = self.told.contains(&tomb.at) || tomb.after >= self.known.last_sequence;
+        if is_it && is_later {
+            self.forget(tomb.at)?;
+            self.rebuilt.forgotten += 1;
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, at: Time) -> Result<(), Error> {
+        let row = self.row.clone();
+        self.target.writer().forget(&row, at)?;
+        self.live.remove(&at);
+        Ok(())
+    }
+
+    /// Forgets what a later manifest does not know.
+    fn forget_unknown(&mut self, at: Time, later: u64) -> Result<(), Error> {
+        let sequence = self.live[&at];
+        let of = |who: &&Who| self.found.whole[*who].header.sequence == sequence;
+        let path = self.source.manifests.iter().find(of).map(|who| self.found.whole[who].path.clone());
+        self.forget(at)?;
+        self.leave_out(at, path.unwrap_or_default(), Why::Unknown { later });
+        Ok(())
+    }
+
+    /// Tells whether the catalog has a manifest already, or had it.
+    fn is_done(&mut self, whole: &Whole) -> bool {
+        let (at, sequence) = (whole.header.taken_at, whole.header.sequence);
+        let newest = self.known.generations.iter().map(|known| known.sequence).max().unwrap_or(0);
+        let has_tombstone = self.found.tombstones.contains_key(&(self.source.uuid, sequence));
+        if sequence > newest {
+            return has_tombstone && sequence <= self.known.last_sequence;
+        }
+        let is_replaced = || {
+            let mut headers = self.source.manifests.iter().map(|who| &self.found.whole[who].header);
+            headers.any(|header| header.replaces == Some(sequence))
+        };
+        if self.live.get(&at) != Some(&sequence) && !has_tombstone && !is_replaced() {
+            self.leave_out(at, whole.path.clone(), Why::Passed);
+        }
+        true
+    }
+
+    fn manifest(&mut self, whole: &Whole) -> Result<(), Error> {
+        let header = &whole.header;
+        let at = header.taken_at;
+        if self.is_done(whole) {
+            return Ok(());
+        }
+        if let Some(why) = self.why_not(whole) {
+            self.leave_out(at, whole.path.clone(), why);
+            return Ok(());
+        }
+        let again = match (self.live.get(&at).copied(), header.replaces) {
+            (Some(there), Some(replaced)) if there == replaced => true,
+            (Some(_), _) => {
+                self.forget_unknown(at, header.sequence)?;
+                false
+            }
+            (None, _) => false,
+        };
+        for unknown in self.between(whole) {
+            self.forget_unknown(unknown, header.sequence)?;
+        }
+        match self.apply(whole, again) {
+            Ok(published) => self.applied(whole, &published)?,
+            Err(Trouble::Contradicts(what)) => {
+                // Its writer is spent.
+                self.target.open()?;
+                self.keep_manifests();
+                self.leave_out(at, whole.path.clone(), Why::Contradicts(what));
+            }
+            Err(Trouble::Catalog(e)) => return Err(e.into()),
+        }
+        Ok(())
+    }
+
+    /// Returns the generations between a manifest's base and itself, which it does not know.
+    fn between(&self, whole: &Whole) -> Vec<Time> {
+        let at = whole.header.taken_at;
+        match whole.header.base {
+            Some(base) => self.live.range(Time(base.at.0 + 1)..at).map(|(at, _)| *at).collect(),
+            None => self.live.range(..at).map(|(at, _)| *at).collect(),
+        }
+    }
+
+    /// Returns why a manifest cannot be applied to what is there.
+    fn why_not(&self, whole: &Whole) -> Option<Why> {
+        let header = &whole.header;
+        if self.restored.is_none() {
+            return Some(Why::NumbersTaken);
+        }
+        if header.format == 1 && header.source.kind == SourceKind::Block {
+            return Some(Why::NoExtents);
+        }
+        if let Some(base) = header.base {
+            let there = self.live.get(&base.at).copied();
+            if there.is_none_or(|sequence| header.format != 1 && sequence != base.sequence) {
+                return Some(Why::NoBase(base));
+            }
+        }
+        // What was there is not taken away.
+        let was_there = |at: &Time| self.live.contains_key(at) && !self.told.contains(at);
+        let is_replaced = header.replaces.is_some() && self.live.get(&header.taken_at).copied() == header.replaces;
+        let unknown = self.between(whole).into_iter().find(was_there);
+        let same = Some(header.taken_at).filter(|at| was_there(at) && !is_replaced);
+        let mut there =
+            self.known.generations.iter().filter(|known| was_there(&known.at) && known.at != header.taken_at);
+        let numbered = there.find(|known| known.number == header.number).map(|known| known.at);
+        unknown.or(same).or(numbered).map(|at| Why::Diverged { at })
+    }
+
+    fn apply(&mut self, whole: &Whole, again: bool) -> Result<Published, Trouble> {
+        let (header, end) = (&whole.header, &whole.end);
+        let restored = self.restored.as_ref().expect("else it is left out");
+        let file = File::open(&whole.path).map_err(manifest::Error::Io)?;
+        let mut reader = Reader::new(file)?;
+        let (store, below) = copy_of(&whole.path, header)?;
+        let writer = self.target.writer.as_mut().expect("it is open");
+        writer.set_next_numbers(self.row.id, header.number, header.sequence)?;
+        let store = writer.store_at(&store)?;
+        let (at, level, now) = (header.taken_at, header.level, header.indexed_at);
+        let new = NewGeneration { source: &self.row, at, level, copy: (store, &below), now, again };
+        let generation = writer.begin(&new)?;
+        let (objects, found, uuid) = (&self.objects, self.found, self.source.uuid);
+        let holder = |sequence: u64| {
+            let made_for = || found.whole.get(&Who::Sequence(uuid, sequence)).map(|whole| whole.header.taken_at);
+            objects.get(&sequence).copied().map(Holder::Object).or_else(|| made_for().map(Holder::MadeFor))
+        };
+        let mut applying = Applying::new(generation, restored, &holder);
+        if let Err(trouble) = applying.all(&mut reader, Part::All) {
+            // The trouble that is told is the first one.
+            let _ = applying.into_generation().abandon();
+            return Err(trouble);
+        }
+        let (walked, index_ms) =
+            (end.counts.map(|counts| counts.entries), end.counts.map_or(0, |counts| counts.index_ms));
+        Ok(applying.into_generation().publish(walked, index_ms)?)
+    }
+
+    fn applied(&mut self, whole: &Whole, published: &Published) -> Result<(), Error> {
+        let (header, end) = (&whole.header, &whole.end);
+        let at = header.taken_at;
+        self.live.insert(at, header.sequence);
+        self.told.insert(at);
+        let object = self.target.writer().copies(self.row.id, at)?.first().map(|copy| copy.object);
+        self.objects.extend(object.map(|object| (header.sequence, object)));
+        // Node numbers go into the state.
+        let keeps_numbers = self.restored.as_ref().is_some_and(RestoredSource::keeps_numbers);
+        let hash = end.state_hash.filter(|_| keeps_numbers);
+        let has_another_state = hash.is_some_and(|hash| hash != published.state_hash);
+        if let Some(said) = end.counts.filter(|said| *said != published.counts || has_another_state) {
+            self.rebuilt.unlike.push(Unlike { when: When(at), said, found: published.counts });
+        }
+        Ok(())
+    }
+}
