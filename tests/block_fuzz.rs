@@ -431,6 +431,7 @@ impl Bench {
             acquire: None,
             consistency: None,
             location: None,
+            again: false,
         };
         index_image(writer, &new, &Fixed(NOW), monitor).expect("damage is no reason not to index");
     }

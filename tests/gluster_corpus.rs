@@ -19,7 +19,7 @@ use brick::{
     LAST_ROUND, TruthEntry, bricks, compare, lay_out, load_namespace, load_truth, rebuild, room, round_dir, stand_in,
     volume, xattrs_of,
 };
-use catalogs::differences;
+use catalogs::{asked, differences};
 use common::PlainTree;
 use site::{Site, wait_until};
 use std::collections::{BTreeMap, BTreeSet};
@@ -486,6 +486,54 @@ fn a_lost_catalog_of_a_volume_is_made_again_from_its_store() {
     let said = site::said(&site.run(&["rebuild", "store", "--into", "new.db"], 0));
     assert!(said.contains("1 source, 8 generations"), "{said}");
     assert_eq!(differences(&site.path("catalog.db"), &site.path("new.db")), Vec::<String>::new());
+    site.ok(&["--catalog", "new.db", "check", "--deep"]);
+}
+
+/// The bricks have gone on, or are gone: what was in one is not asked.
+#[test]
+fn a_generation_of_a_volume_is_indexed_again_from_its_manifest() {
+    let recorded = Recorded::new("gv0");
+    let taken: Vec<String> = (0..=4)
+        .map(|round| {
+            recorded.rebuild(round);
+            recorded.take(&[])
+        })
+        .collect();
+    let site = &recorded.site;
+    let at = |number: usize| format!("gv0@{}", taken[number]);
+    // What the last two count from is forgotten: the manifest of that is there.
+    site.ok(&["forget", &at(2)]);
+    for name in ["g", "bricks"] {
+        let _ = std::fs::rename(recorded.bricks.path().join(name), recorded.bricks.path().join("away"));
+    }
+    std::fs::copy(site.path("catalog.db"), site.path("before.db")).unwrap();
+    for number in [3, 0, 4, 1] {
+        let again = site::said(&site.run(&["index", &at(number), "--again"], 0));
+        assert!(again.contains(".manifest\""), "{again}");
+        for sql in [
+            "SELECT taken_at, path, kind, size_bytes, mtime_unix, mode, uid, gid, nlink, link_target, node FROM files",
+            "SELECT taken_at, path, attribute, value_raw FROM xattrs",
+        ] {
+            assert_eq!(asked(&site.path("before.db"), sql), asked(&site.path("catalog.db"), sql), "{number}");
+        }
+        site.ok(&["check", "--deep"]);
+    }
+    site.ok(&["rebuild", "store", "--into", "new.db"]);
+    // What a look at the copies saw is not in the manifests.
+    for catalog in ["catalog.db", "new.db"] {
+        site.ok(&["--catalog", catalog, "index"]);
+    }
+    assert_eq!(differences(&site.path("catalog.db"), &site.path("new.db")), Vec::<String>::new());
+    // Without it nothing can be done, and nothing is.
+    let said = site::said(&site.run(&["index", &at(1)], 2));
+    assert!(said.contains("is indexed already") && said.contains("--again indexes it anew"), "{said}");
+    for manifest in std::fs::read_dir(site.path("store/gv0")).unwrap().map(|entry| entry.unwrap().path()) {
+        if manifest.extension().is_some_and(|ending| ending == "manifest") {
+            std::fs::remove_file(manifest).unwrap();
+        }
+    }
+    let said = site::said(&site.run(&["index", &at(1), "--again"], 2));
+    assert!(said.contains("manifest 9 of \"gv0\"") && said.contains("is not there"), "{said}");
 }
 
 /// What [`HOW`] tells in the end: the rounds from 0 to 6, and a look at everything.

@@ -18,6 +18,7 @@ const FIRST: i64 = 1_793_491_200;
 const DAY: i64 = 86_400;
 /// All trees.
 const TREES: &str = "SELECT taken_at, path, kind, size_bytes, mtime_unix, mtime_ns, mode, uid, gid, nlink, link_target, has_acl, node FROM files";
+const XATTRS: &str = "SELECT taken_at, path, attribute, value_raw FROM xattrs";
 
 /// Makes four copies that differ in every way that a share can.
 fn make_copies(site: &Site) {
@@ -515,6 +516,21 @@ fn a_lost_catalog_of_a_disk_is_made_again_as_it_was() {
     site.ok(&["--catalog", "new.db", "index", "vda"]);
     assert_eq!(differences(&site.path("catalog.db"), &site.path("new.db")), Vec::<String>::new());
     site.ok(&["--catalog", "new.db", "check", "--deep"]);
+    // Indexed again, the images say what they said.
+    sh(&site.path(""), "cp catalog.db before.db && rm -r new.db*");
+    for image in ["vda@2026-11-01", "vda@2026-11-02"] {
+        let again = site::said(&site.run(&["index", image, "--again"], 0));
+        assert!(again.contains("it was asked for"), "{again}");
+    }
+    for sql in [TREES, XATTRS] {
+        assert_eq!(asked(&site.path("before.db"), sql), asked(&site.path("catalog.db"), sql));
+    }
+    site.ok(&["check", "--deep"]);
+    assert!(rebuild(&site, &[], 0).contains("1 source, 3 generations"));
+    for catalog in ["catalog.db", "new.db"] {
+        site.ok(&["--catalog", catalog, "index", "vda"]);
+    }
+    assert_eq!(differences(&site.path("catalog.db"), &site.path("new.db")), Vec::<String>::new());
 }
 
 /// Manifests that a program of catalog format 4 wrote, of a volume: the store is all that is left.

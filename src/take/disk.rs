@@ -122,6 +122,8 @@ pub struct NewImage<'a> {
     pub consistency: Option<Consistency>,
     /// Where the bytes came from, where the caller knows.
     pub location: Option<&'a Location>,
+    /// Whether it takes the place of the generation of this second.
+    pub again: bool,
 }
 
 /// Indexes an image as a generation and publishes it. Returns the generation that it rests on, too.
@@ -189,7 +191,7 @@ fn index_row(
     clock: &dyn Clock,
     monitor: &dyn Monitor,
 ) -> Result<Done, Error> {
-    let (source, at, image) = (new.source, new.at, new.image.path.as_path());
+    let (source, at, image, again) = (new.source, new.at, new.image.path.as_path(), new.again);
     let mut layers = vec![row.layer.clone()];
     if let Some(parent) = row.parent {
         let below = writer.disk_layers(source.id, parent)?;
@@ -211,7 +213,7 @@ fn index_row(
         _ => (image, b"".as_slice()),
     };
     let allocated_bytes = disk.0.map().allocated_bytes();
-    let new = NewDisk { source, at, level, store, below, row, device: disk, allocated_bytes, before, again: false };
+    let new = NewDisk { source, at, level, store, below, row, device: disk, allocated_bytes, before, again };
     Ok(index_disk(writer, &new, clock, monitor)?)
 }
 

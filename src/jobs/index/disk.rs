@@ -7,11 +7,11 @@ use super::recognise::Sight;
 use super::wish::Which;
 use super::work::{Work, still_there};
 use super::{Error, Event, OneCopy};
-use crate::catalog::{KnownCopy, Writer};
+use crate::catalog::{DiskRecord, KnownCopy, Writer};
 use crate::index::Done;
 use crate::jobs::look::Root;
-use crate::model::{CopyState, Fold, Time, chain, nameable_instant, parse_instant};
-use crate::source::block::{Settings, image};
+use crate::model::{Consistency, CopyState, Fold, Time, chain, nameable_instant, parse_instant};
+use crate::source::block::{Location, Settings, image};
 use crate::store::is_manifest_name;
 use crate::take::acquire::about;
 use crate::take::disk::{NewImage, index_image};
@@ -29,13 +29,12 @@ struct Wanted {
     snapshot: Option<usize>,
     at: Time,
     on_top_of: Option<Time>,
+    /// What it was indexed as, if it is indexed again.
+    again: Option<DiskRecord>,
 }
 
 pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     let settings = Settings::from_json(&work.source.settings)?;
-    if work.wish.again || matches!(work.wish.which, Which::Generation(_)) {
-        return Err(Error::NotAgain { name: work.source.name.clone(), kind: work.source.kind.clone() });
-    }
     let_go_left(work, &settings);
     let (known, seen) = work.look_at_fixed(&[&settings.images], state_of, is_pruned)?;
     let folder = seen.store(&settings.images);
@@ -52,7 +51,8 @@ pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     let mut disk = Disk { folders: settings.folders(), settings, forgotten, work };
     let wanted = match disk.work.wish.which.clone() {
         Which::Named(paths, at) => disk.named(&paths, at)?,
-        Which::All | Which::Generation(_) => disk.discover()?,
+        Which::Generation(at) => vec![disk.again(at)?],
+        Which::All => disk.discover()?,
     };
     for one in wanted {
         let is_done = disk.index(&one)?;
@@ -153,6 +153,10 @@ impl Disk<'_, '_> {
         for path in paths {
             let path = canonical(path)?;
             if let Some(known) = self.known(&path)? {
+                if self.work.wish.again {
+                    wanted.push(self.again(known)?);
+                    continue;
+                }
                 self.work.emit(Event::Known(OneCopy { when: When(known), path }));
                 continue;
             }
@@ -168,6 +172,25 @@ impl Disk<'_, '_> {
             None => wanted.sort_by_key(|one| one.at),
         }
         Ok(wanted)
+    }
+
+    /// Returns the image of a generation, on top of what it was on top of.
+    fn again(&mut self, at: Time) -> Result<Wanted, Error> {
+        let (source, name) = (self.work.source.id, &self.work.source.name);
+        let none = || Error::NoGeneration { name: name.clone(), at };
+        let writer = self.work.writer.as_ref().expect("it is opened first, and again after each failure");
+        let record = writer.disk_record(source, at)?.ok_or_else(none)?;
+        let path = writer.image_files(source, at)?.into_iter().next().ok_or_else(none)?.path;
+        if !path.exists() {
+            return Err(Error::NotThere { name: name.clone(), at, path });
+        }
+        if let Some(folder) = path.parent().filter(|folder| !self.folders.iter().any(|f| folder.starts_with(f))) {
+            self.folders.push(folder.to_owned());
+        }
+        let image = self.settings.open(&path, &self.folders)?;
+        let is_newest = writer.generation_of_image(source, &path)? == Some(at);
+        let snapshot = image.snapshots.iter().position(|snapshot| snapshot.taken_at == at.0 && !is_newest);
+        Ok(Wanted { image: Rc::new(image), snapshot, at, on_top_of: record.parent, again: Some(record) })
     }
 
     /// Puts each image on top of the one before it, and the first one on top of `base`.
@@ -206,10 +229,10 @@ impl Disk<'_, '_> {
             };
             if !instants.contains(&taken_at) {
                 let image = Rc::clone(&image);
-                wanted.push(Wanted { image, snapshot: Some(number), at: taken_at, on_top_of: None });
+                wanted.push(Wanted { image, snapshot: Some(number), at: taken_at, on_top_of: None, again: None });
             }
         }
-        wanted.push(Wanted { image, snapshot: None, at, on_top_of: None });
+        wanted.push(Wanted { image, snapshot: None, at, on_top_of: None, again: None });
         Ok(())
     }
 
@@ -241,6 +264,9 @@ impl Disk<'_, '_> {
     /// Indexes an image and returns whether that was done.
     fn index(&mut self, one: &Wanted) -> Result<bool, Error> {
         let (inputs, source, wish) = (self.work.inputs, self.work.source, &self.work.wish.disk);
+        let was = one.again.as_ref();
+        let was_consistent = was.and_then(|was| was.consistency.as_deref()).and_then(Consistency::from_word);
+        let was_at = was.and_then(|was| was.location.as_deref()).and_then(|text| Location::parse(text).ok());
         inputs.monitor.begin(&format!("{} {}", source.name, one.at), None);
         let new = NewImage {
             source,
@@ -249,9 +275,10 @@ impl Disk<'_, '_> {
             at: one.at,
             rests_on: one.on_top_of,
             folders: &self.folders,
-            acquire: None,
-            consistency: wish.consistency,
-            location: wish.location.as_ref(),
+            acquire: was.and_then(|was| was.acquire.as_deref()),
+            consistency: wish.consistency.or(was_consistent),
+            location: wish.location.as_ref().or(was_at.as_ref()),
+            again: was.is_some(),
         };
         let done = index_image(self.work.writer(), &new, inputs.clock, inputs.monitor);
         inputs.monitor.end();
@@ -272,6 +299,7 @@ impl Disk<'_, '_> {
 
     fn emit_indexed(&mut self, one: &Wanted, copy: OneCopy, done: &Done, parent: Option<Time>) {
         let indexed = super::Indexed {
+            again: one.again.as_ref().map(|_| "it was asked for".to_owned()),
             snapshot: one.snapshot.map(|number| one.image.snapshots[number].name.clone()),
             parent: parent.map(When),
             ..self.work.indexed(copy, done, None)

@@ -1,9 +1,9 @@
 //! Why an index run, or a part of it, did nothing.
 //! What to do about it stands beside it, where it is not said by the room below.
 
-use crate::model::{Hinted, Time};
+use crate::model::{Hinted, Time, manifest};
 use crate::source::block::image;
-use crate::{catalog, index, source, take};
+use crate::{catalog, index, source, store, take};
 use std::path::PathBuf;
 
 /// Why nothing was done.
@@ -121,14 +121,46 @@ pub enum Error {
         /// The instant.
         at: Time,
     },
-    /// What is indexed again is a copy of a share.
-    #[error("source {name:?} is of kind {kind}: only copies of shares are indexed again")]
-    NotAgain {
+    /// A generation of a disk or a volume is named, and it is not said that it is to be indexed again.
+    #[error("the generation of {at} of {name:?} is indexed already")]
+    IndexedAlready {
         /// The source.
         name: String,
-        /// Its kind.
-        kind: String,
+        /// The generation.
+        at: Time,
     },
+    /// A generation of a volume is indexed again from its manifest.
+    #[error("manifest {sequence} of {name:?}, of the generation of {at}, is not there")]
+    NoManifest {
+        /// The source.
+        name: String,
+        /// The generation.
+        at: Time,
+        /// Its manifest.
+        sequence: u64,
+    },
+    /// A manifest that is needed for that cannot be read.
+    #[error("the manifest {path:?} cannot be used")]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: manifest::Error,
+    },
+    /// A manifest does not give the generation that it is of.
+    #[error("the manifest {path:?} does not give the generation of {at}: {what}")]
+    Contradicts {
+        /// The generation.
+        at: Time,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A folder in which manifests lie cannot be listed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// An image that is no generation.
     #[error("{base:?} is not indexed: nothing can rest on it")]
     UnknownBase {
@@ -162,13 +194,20 @@ impl Hinted for Error {
                 format!("asof forget {name}@{} removes the generation, if it is gone for good", at.view_name())
             }
             Self::NoGeneration { name, .. } => format!("asof generations {name} lists them"),
+            Self::IndexedAlready { name, at } => {
+                format!("asof index {name}@{} --again indexes it anew", at.view_name())
+            }
+            Self::NoManifest { .. } => {
+                "a program of catalog format 4 kept none that can be used; nothing was changed".to_owned()
+            }
+            Self::Manifest { .. } | Self::Contradicts { .. } => "nothing was changed".to_owned(),
             Self::UnknownBase { name, base } => format!("asof index {name} {base:?} first"),
             Self::Exchanged { .. } => "the next run looks at it anew".to_owned(),
             Self::Image(_)
             | Self::UnknownKind { .. }
             | Self::Io { .. }
-            | Self::NotADirectory { .. }
-            | Self::NotAgain { .. } => return None,
+            | Self::Store(_)
+            | Self::NotADirectory { .. } => return None,
         })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every run begins with a look at the stores and copies of its source, and writes down what it saw. Then it walks the copies that
 //! were young when they were indexed or that were touched since, and indexes anew what is not what it was; then it indexes
-//! what is new, oldest first.
+//! what is new, oldest first. What is indexed again is read again; a volume, whose bricks have changed since, from its manifest.
 //!
 //! Promises: running it again finds nothing to do. A copy that cannot be indexed does not stop the others, nor a source the other
 //! sources: after a failure what it left is removed before anything else is written. A full disk ends the run. What is
@@ -12,6 +12,7 @@ mod disk;
 mod error;
 mod gone;
 mod recognise;
+mod replay;
 mod report;
 mod seen;
 mod share;
@@ -80,13 +81,18 @@ pub fn index_source(
 impl Work<'_> {
     fn run(&mut self) -> Result<(), Error> {
         let kind = SourceKind::from_word(&self.source.kind).ok_or_else(|| self.unknown_kind())?;
-        if kind == SourceKind::Gluster {
-            return Err(Error::IsTaken { name: self.source.name.clone() });
+        match (kind, &self.wish.which) {
+            (SourceKind::Gluster, Which::Generation(_)) | (SourceKind::Nfs | SourceKind::Block, _) => self.open()?,
+            (SourceKind::Gluster, _) => return Err(Error::IsTaken { name: self.source.name.clone() }),
         }
-        self.open()?;
-        match kind {
-            SourceKind::Block => disk::run(self),
-            SourceKind::Nfs | SourceKind::Gluster => share::run(self),
+        match (kind, &self.wish.which) {
+            (SourceKind::Nfs, _) => share::run(self),
+            (SourceKind::Gluster | SourceKind::Block, Which::Generation(at)) if !self.wish.again => {
+                Err(Error::IndexedAlready { name: self.source.name.clone(), at: *at })
+            }
+            (SourceKind::Block, _) => disk::run(self),
+            (SourceKind::Gluster, Which::Generation(at)) => replay::run(self, *at),
+            (SourceKind::Gluster, _) => self.look_only(),
         }
     }
 

@@ -225,6 +225,11 @@ impl<'w> Work<'w> {
     /// Looks at the copies that this program made, where nothing else is to be done.
     pub(super) fn look_only(&mut self) -> Result<(), Error> {
         self.open()?;
+        self.look_at_own()
+    }
+
+    /// Looks at the copies that this program made.
+    pub(super) fn look_at_own(&mut self) -> Result<(), Error> {
         // What is on top of them needs them, so none is merely old.
         self.look_at_fixed(&[], |copy, _, _| Ok(still_there(copy)), |_, _, _| false).map(drop)
     }

@@ -35,6 +35,7 @@ impl DiskJob<'_> {
             acquire: (image.kind != image::Kind::Pull && image.moment.domain.is_none()).then_some("snapshot"),
             consistency: Some(consistency),
             location,
+            again: false,
         };
         self.monitor.begin(&format!("{} {at}", self.source.name), None);
         let indexed = index_image(writer, &new, self.clock, self.monitor);
