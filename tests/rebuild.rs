@@ -137,6 +137,58 @@ fn what_was_forgotten_or_indexed_again_is_so_in_the_new_catalog() {
 }
 
 #[test]
+fn what_was_kept_as_unknown_is_so_in_the_new_catalog() {
+    let site = Site::new();
+    make_copies(&site);
+    site.ok(&["init"]);
+    for (name, rule) in [("homes", [].as_slice()), ("snaps", &["--identity", "inode"])] {
+        let copies = site.path(&format!("copies-{name}")).display().to_string();
+        site.ok(&[&["source", "add", "nfs", name, "--copies", &copies], rule].concat());
+    }
+    let done = |args: &[&str]| {
+        let output = site.asof(args).output().expect("the program starts");
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{args:?}: {}", said(&output));
+    };
+    let count = |catalog: &str, what: &str| asked(&site.path(catalog), &format!("SELECT count(*) > 0 FROM {what}"));
+    let is_as_it_was = |when: &str| {
+        let _ = std::fs::remove_file(site.path("new.db"));
+        let _ = std::fs::remove_dir_all(site.path("new.db-manifests"));
+        let said = rebuild(&site, &[], 0);
+        assert_eq!(differences(&site.path("catalog.db"), &site.path("new.db")), Vec::<String>::new(), "{when}: {said}");
+        site.ok(&["--catalog", "new.db", "check", "--deep"]);
+        site.ok(&["check", "--deep"]);
+    };
+    // Another file system hides what is in two directories of the second and the third copy.
+    let hidden = "for dir in copies-{homes,snaps}/2026-11-0{2/a,2/c,3/a,3/d}; do";
+    sh(&site.path(""), &format!("{hidden} mount -t tmpfs none $dir; done"));
+    for name in ["homes", "snaps"] {
+        for copy in ["2026-11-01", "2026-11-03", "2026-11-04"] {
+            done(&["index", name, &format!("copies-{name}/{copy}")]);
+        }
+    }
+    for table in ["doubt", "kept", "files WHERE unknown"] {
+        assert_eq!(count("catalog.db", table), ["1"], "{table}");
+    }
+    is_as_it_was("after three");
+    // What the third one keeps follows one that is put in before it, and is what was there when that is gone.
+    for name in ["homes", "snaps"] {
+        done(&["index", name, &format!("copies-{name}/2026-11-02")]);
+    }
+    is_as_it_was("after one in between");
+    done(&["forget", "homes@2026-11-01"]);
+    done(&["forget", "snaps@2026-11-02"]);
+    is_as_it_was("after two were forgotten");
+    sh(&site.path(""), "umount copies-{homes,snaps}/2026-11-0{2/a,2/c,3/d}");
+    for name in ["homes@2026-11-03", "snaps@2026-11-03", "homes@2026-11-02"] {
+        done(&["index", name, "--again"]);
+    }
+    is_as_it_was("after three were indexed again");
+    let error = site.asof(&["--catalog", "new.db", "ls", "snaps/a@2026-11-03"]).output().expect("it starts");
+    assert!(said(&error).contains("cannot be listed"), "{}", said(&error));
+    sh(&site.path(""), "umount copies-{homes,snaps}/2026-11-03/a");
+}
+
+#[test]
 fn a_damaged_manifest_is_named_with_all_that_count_from_it_and_the_rest_is_there() {
     let site = Site::new();
     make_copies(&site);

@@ -129,7 +129,7 @@ impl GenerationWriter<'_> {
         self.tee(&Edit::Link { dir, name: name.as_bytes(), node, kind })?;
         let kind = KindNumber(kind);
         self.ledger.linked(dir, node);
-        self.saw(dir, name)?;
+        self.see(dir, name)?;
         if let Mode::Aside(draft) = &self.mode {
             let done = draft.point(dir, name, Some((node, kind)));
             return self.noted_aside(done);

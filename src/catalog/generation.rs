@@ -561,6 +561,13 @@ impl GenerationWriter<'_> {
         Ok(node)
     }
 
+    /// Hears that `node`, of which nothing was told yet, is new: that of a first generation which is told again from its manifest.
+    pub fn renumbered(&mut self, node: NodeId) {
+        if let Some(running) = &mut self.running {
+            running.numbered(node);
+        }
+    }
+
     /// Has the generation published only if its state has this hash.
     pub fn expect_state(&mut self, hash: [u8; 32]) {
         self.expected = Some(hash);

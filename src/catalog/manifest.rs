@@ -172,6 +172,14 @@ impl GenerationWriter<'_> {
         }
     }
 
+    /// Runs `act`, which says what follows from edits that are in the manifest already: nothing of it is written there.
+    pub(super) fn untold<T>(&mut self, act: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        let tee = self.tee.take();
+        let done = act(self);
+        self.tee = tee;
+        done
+    }
+
     /// Writes to the manifest that `node` is this version; `again`: what was put before is replaced.
     pub(super) fn tee_version(
         &mut self,

@@ -44,6 +44,10 @@ impl Unknown {
         self.wrote()
     }
 
+    pub(super) fn is_in_doubt(&self, dir: NodeId) -> rusqlite::Result<bool> {
+        self.connection.prepare_cached("SELECT 1 FROM doubt WHERE node = ?1")?.exists([dir.0])
+    }
+
     /// Notes that `name` was seen, though nothing else is said of it.
     pub(super) fn see(&mut self, dir: NodeId, name: &[u8]) -> rusqlite::Result<()> {
         self.connection

@@ -10,6 +10,7 @@ use super::runs::{self, Beside};
 use super::tables;
 use super::unknown::Unknown;
 use super::{Error, GenerationWriter};
+use crate::model::manifest::Edit;
 use crate::model::{EntryName, Kind, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,8 +28,11 @@ impl GenerationWriter<'_> {
         let done = unknown.doubt(dir, reason);
         self.unknown = Some(unknown);
         self.aside(done)?;
+        self.tee(&Edit::Doubt { node: dir, subtree: false, reason })?;
         match self.current_version(dir)? {
-            Some(row) if row.place != Place::Lost => self.amend(dir, NodeRow { place: Place::Lost, ..row }),
+            Some(row) if row.place != Place::Lost => {
+                self.untold(|writer| writer.amend(dir, NodeRow { place: Place::Lost, ..row }))
+            }
             _ => Ok(()),
         }
     }
@@ -38,6 +42,27 @@ impl GenerationWriter<'_> {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn saw(&mut self, dir: NodeId, name: &EntryName) -> Result<(), Error> {
+        let Some(unknown) = &self.unknown else { return Ok(()) };
+        if self.aside(unknown.is_in_doubt(dir))? {
+            self.tee(&Edit::Saw { dir, name: name.as_bytes() })?;
+        }
+        self.see(dir, name)
+    }
+
+    /// Says so of a directory that may be in doubt from later on.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn saw_anyway(&mut self, dir: NodeId, name: &EntryName) -> Result<(), Error> {
+        if self.unknown.is_none() {
+            return Ok(());
+        }
+        self.tee(&Edit::Saw { dir, name: name.as_bytes() })?;
+        self.see(dir, name)
+    }
+
+    /// Notes that `name` in `dir` was seen.
+    pub(super) fn see(&mut self, dir: NodeId, name: &EntryName) -> Result<(), Error> {
         let Some(unknown) = &mut self.unknown else { return Ok(()) };
         let done = unknown.see(dir, name.as_bytes());
         self.aside(done)
@@ -74,7 +99,7 @@ impl GenerationWriter<'_> {
             if !self.sql("reading what is unknown", |c| is_kept(c, above, name.as_bytes(), previous))? {
                 return Ok(());
             }
-            self.saw(above, &name)?;
+            self.saw_anyway(above, &name)?;
             self.doubt(here, "it was not listed since it could not be reached")?;
             here = above;
         }
@@ -101,7 +126,8 @@ impl GenerationWriter<'_> {
     /// was told of anything below a directory that nobody saw is taken back, since nothing leads there.
     pub(super) fn keep_unseen(&mut self) -> Result<(), Error> {
         let Some(mut unknown) = self.unknown.take() else { return Ok(()) };
-        let kept = self.keep_below(&mut unknown);
+        // Whoever applies the manifest works this out again, from what is before it then.
+        let kept = self.untold(|writer| writer.keep_below(&mut unknown));
         self.unknown = Some(unknown);
         kept?;
         let nodes = self.aside(self.unknown.as_ref().map_or(Ok(Vec::new()), Unknown::kept_nodes))?;

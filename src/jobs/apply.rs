@@ -4,7 +4,7 @@
 //! copy. Never begins or publishes a generation.
 
 use crate::catalog::{self, GenerationWriter, NodeRow, Place, RestoredSource};
-use crate::model::manifest::{self, BytesAt, Edit, Header, Held, Put, Reader, Written};
+use crate::model::manifest::{self, BytesAt, Edit, End, Header, Held, Put, Reader, Written};
 use crate::model::{
     Attrs, DiskRow, EntryName, FileKey, FileMap, Finding, Kind, NodeId, ObjectId, RelPath, Time, escape_bytes,
 };
@@ -92,6 +92,10 @@ pub(super) struct Applying<'t, 'w> {
     sequences: BTreeSet<u64>,
     /// Nodes with bytes in an object that is not there.
     unheld: Vec<NodeId>,
+    /// Whether anything is in doubt.
+    has_doubts: bool,
+    /// The highest node of which anything was told.
+    highest: NodeId,
     /// The layer, and the stored form of its extents as far as it came.
     disk: Option<(DiskRow, Vec<u8>)>,
 }
@@ -102,8 +106,18 @@ impl<'t, 'w> Applying<'t, 'w> {
         restored: &'t RestoredSource,
         holder: &'t dyn Fn(u64) -> Option<Holder>,
     ) -> Self {
-        let (sequences, unheld) = (BTreeSet::new(), Vec::new());
-        Self { generation, restored, holder, now: (0, true), sequences, unheld, disk: None }
+        let highest = generation.root();
+        Self {
+            generation,
+            restored,
+            holder,
+            now: (0, true),
+            sequences: BTreeSet::new(),
+            unheld: Vec::new(),
+            has_doubts: false,
+            highest,
+            disk: None,
+        }
     }
 
     /// Applies what `reader` reads.
@@ -139,6 +153,12 @@ impl<'t, 'w> Applying<'t, 'w> {
             self.generation.unlink(root, &name)?;
         }
         Ok(self.generation.bury()?)
+    }
+
+    /// Returns how many entries were seen, if the end of the manifest that was applied last says so: where something is in doubt it
+    /// counts what is kept as well.
+    pub(super) fn walked(&self, end: &End) -> Option<u64> {
+        end.counts.filter(|_| !self.has_doubts).map(|counts| counts.entries)
     }
 
     /// Returns the generation that it was applied to.
@@ -182,12 +202,18 @@ impl<'t, 'w> Applying<'t, 'w> {
                 if self.generation.lookup_current(dir, &name)?.is_some() {
                     return contradicts(format!("it gives the name {name:?} in directory {dir}, which is taken"));
                 }
+                if node > self.highest {
+                    self.highest = node;
+                    self.generation.renumbered(node);
+                }
                 Ok(self.generation.link(dir, &name, node, kind)?)
             }
             Edit::Unlink { dir, name } => {
                 let (dir, name) = (self.node(dir)?, entry_name(name)?);
                 match self.generation.unlink(dir, &name)? {
                     Some(_) => Ok(()),
+                    // What was kept below a directory that turned out to be gone was taken away once more.
+                    None if self.has_doubts => Ok(()),
                     None => contradicts(format!("it takes away the name {name:?} in directory {dir}, which is free")),
                 }
             }
@@ -201,8 +227,17 @@ impl<'t, 'w> Applying<'t, 'w> {
                 let node = self.node(node)?;
                 Ok(self.generation.identify(FileKey { device: 0, inode, born_ns }, node)?)
             }
-            Edit::Doubt { node, .. } => {
-                contradicts(format!("it has doubts of directory {node}, which this asof has not"))
+            Edit::Doubt { node, subtree: true, .. } => {
+                contradicts(format!("it has doubts of all below directory {node}, which this asof has not"))
+            }
+            Edit::Doubt { node, reason, .. } => {
+                self.has_doubts = true;
+                let node = self.node(node)?;
+                Ok(self.generation.doubt(node, reason)?)
+            }
+            Edit::Saw { dir, name } => {
+                let (dir, name) = (self.node(dir)?, entry_name(name)?);
+                Ok(self.generation.saw_anyway(dir, &name)?)
             }
             Edit::Report { kind, path, detail } => {
                 let Ok(path) = RelPath::parse(path) else {
@@ -237,6 +272,7 @@ impl<'t, 'w> Applying<'t, 'w> {
 
     fn put(&mut self, put: &Put<'_>, again: bool) -> Result<(), Trouble> {
         let node = self.node(put.node)?;
+        self.highest = self.highest.max(node);
         let base = self.generation.living(node)?;
         let (target, rdev) = match (Kind::from_mode(put.permissions.mode), put.at) {
             (Some(Kind::Symlink), BytesAt::Inline(target)) => (target.to_vec(), 0),
@@ -340,9 +376,9 @@ impl<'t, 'w> Applying<'t, 'w> {
 fn is_left_out(edit: &Edit<'_>, put_later: &HashSet<NodeId>) -> bool {
     match edit {
         Edit::Put(put) | Edit::Amend(put) => put_later.contains(&put.node),
-        Edit::Link { .. } | Edit::Unlink { .. } | Edit::Define { .. } | Edit::Identify { .. } | Edit::Doubt { .. } => {
-            false
-        }
+        Edit::Link { .. } | Edit::Unlink { .. } | Edit::Define { .. } | Edit::Identify { .. } => false,
+        // Those of the generation itself are what is in doubt.
+        Edit::Doubt { .. } | Edit::Saw { .. } => true,
         Edit::Report { .. }
         | Edit::Hold { .. }
         | Edit::Extents(_)

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What a table says, without ids. `s` is the source of a row, `o` the object that one names.
-const TABLES: [(&str, &str); 23] = [
+const TABLES: [(&str, &str); 24] = [
     ("source", "SELECT uuid, name, kind, settings, policy, rule, by_inode, root, added_at FROM source"),
     // A run that was killed used some of them up, which nobody ever saw.
     ("counters", "SELECT name, next_node, last_number, last_sequence FROM source"),
@@ -71,6 +71,7 @@ const TABLES: [(&str, &str); 23] = [
         "SELECT s.name, g.taken_at, v.disk, v.name, v.size, v.pieces, v.kind, v.browsable, v.label, v.fs_label, v.uuid, v.state, v.features, \
          v.note FROM disk_volume v JOIN generation g ON g.id = v.generation JOIN source s ON s.id = g.source",
     ),
+    ("kept", "SELECT parent, name, born, died FROM kept"),
     ("doubt", "SELECT node, born, died, subtree, reason FROM doubt"),
     ("instant_fork", "SELECT at, fork FROM instant_fork"),
     ("directory_history", "SELECT dir, dead, hot FROM directory_history"),

@@ -151,7 +151,7 @@ fn apply(work: &mut Work<'_>, chain: &Chain, header: &Header, started: Instant) 
         let _ = applying.into_generation().abandon();
         return Err(fail(trouble));
     }
-    let walked = last.end.counts.map(|counts| counts.entries);
+    let walked = applying.walked(&last.end);
     let published = applying.into_generation().publish(walked, started.elapsed().as_millis() as u64);
     published.map_err(|e| fail(e.into()))
 }

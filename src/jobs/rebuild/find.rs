@@ -159,7 +159,8 @@ fn read_whole(path: &Path) -> Result<Whole, (Option<Box<Header>>, manifest::Erro
     let mut name = |node: NodeId| blocks.extend([RestoredSource::block_of(node)]);
     let end = reader.skip_to_end(|edit| match edit {
         Edit::Link { dir, node, .. } | Edit::Define { dir, node, .. } => [*dir, *node].into_iter().for_each(&mut name),
-        Edit::Unlink { dir: node, .. } | Edit::Identify { node, .. } | Edit::Doubt { node, .. } => name(*node),
+        Edit::Unlink { dir: node, .. } | Edit::Saw { dir: node, .. } => name(*node),
+        Edit::Identify { node, .. } | Edit::Doubt { node, .. } => name(*node),
         Edit::Put(put) | Edit::Amend(put) => name(put.node),
         _ => {}
     });

@@ -331,8 +331,7 @@ impl<'o, 't> One<'o, 't> {
             let _ = applying.into_generation().abandon();
             return Err(trouble);
         }
-        let (walked, index_ms) =
-            (end.counts.map(|counts| counts.entries), end.counts.map_or(0, |counts| counts.index_ms));
+        let (walked, index_ms) = (applying.walked(end), end.counts.map_or(0, |counts| counts.index_ms));
         Ok(applying.into_generation().publish(walked, index_ms)?)
     }
 

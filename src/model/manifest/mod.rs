@@ -158,7 +158,8 @@ pub enum Edit<'a> {
         /// A birth time, or the second half.
         born_ns: i64,
     },
-    /// It is not known what is in a directory: it shows what the generation before had.
+    /// It is not known what is in a directory: what the generation before has there and nobody saw is kept. What that is is not told:
+    /// it follows from the generation before as that is when the manifest is applied.
     Doubt {
         /// The directory.
         node: NodeId,
@@ -166,6 +167,13 @@ pub enum Edit<'a> {
         subtree: bool,
         /// Why.
         reason: &'a str,
+    },
+    /// A name in a directory in doubt was seen, and is as it was.
+    Saw {
+        /// The directory.
+        dir: NodeId,
+        /// The name.
+        name: &'a [u8],
     },
     /// Something was found amiss.
     Report {

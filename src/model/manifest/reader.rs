@@ -175,6 +175,7 @@ enum Raw {
     Walked(SeenCopy),
     Identify(NodeId, u64, i64),
     Doubt(NodeId, bool, Range<usize>),
+    Saw,
     Report(FindingKind, Range<usize>, Range<usize>),
     Hold(u32),
     Extents(Range<usize>),
@@ -460,6 +461,11 @@ impl<R: Read> Columns<R> {
                 let subtree = self.flag()?;
                 Raw::Doubt(node, subtree, self.bytes()?)
             }
+            SAW => {
+                self.dir(edit)?;
+                self.name()?;
+                Raw::Saw
+            }
             REPORT => {
                 let word = self.bytes()?;
                 let kind = FindingKind::from_word(self.text(word)?);
@@ -635,6 +641,7 @@ impl<R: Read> Columns<R> {
             Raw::Walked(seen) => Edit::Walked(seen),
             Raw::Identify(node, inode, born_ns) => Edit::Identify { node, inode, born_ns },
             Raw::Doubt(node, subtree, reason) => Edit::Doubt { node, subtree, reason: self.text(reason)? },
+            Raw::Saw => Edit::Saw { dir, name },
             Raw::Report(kind, path, detail) => {
                 Edit::Report { kind, path: &self.block[path], detail: self.text(detail)? }
             }

@@ -18,6 +18,7 @@ enum Said {
     Walked(SeenCopy),
     Identify(i64, u64, i64),
     Doubt(i64, bool, String),
+    Saw(i64, Vec<u8>),
     Report(FindingKind, Vec<u8>, String),
     Hold(u32, DiskRow),
     Extents(Vec<u8>),
@@ -127,6 +128,7 @@ impl Said {
                 Edit::Identify { node: NodeId(*node), inode: *inode, born_ns: *born_ns }
             }
             Self::Doubt(node, subtree, reason) => Edit::Doubt { node: NodeId(*node), subtree: *subtree, reason },
+            Self::Saw(dir, name) => Edit::Saw { dir: NodeId(*dir), name },
             Self::Report(kind, path, detail) => Edit::Report { kind: *kind, path, detail },
             Self::Hold(disk, row) => Edit::Hold { disk: *disk, row },
             Self::Extents(piece) => Edit::Extents(piece),
@@ -146,6 +148,7 @@ impl Said {
             Edit::Walked(seen) => Self::Walked(seen),
             Edit::Identify { node, inode, born_ns } => Self::Identify(node.0, inode, born_ns),
             Edit::Doubt { node, subtree, reason } => Self::Doubt(node.0, subtree, reason.to_owned()),
+            Edit::Saw { dir, name } => Self::Saw(dir.0, name.to_vec()),
             Edit::Report { kind, path, detail } => Self::Report(kind, path.to_vec(), detail.to_owned()),
             Edit::Hold { disk, row } => Self::Hold(disk, row.clone()),
             Edit::Extents(piece) => Self::Extents(piece.to_vec()),
@@ -296,6 +299,7 @@ fn said() -> impl Strategy<Value = Said> {
         }),
         1 => (node(), any::<u64>(), any::<i64>()).prop_map(|(node, inode, born)| Said::Identify(node, inode, born)),
         1 => (node(), any::<bool>(), text()).prop_map(|(node, subtree, reason)| Said::Doubt(node, subtree, reason)),
+        1 => (node(), name()).prop_map(|(dir, name)| Said::Saw(dir, name)),
         1 => text().prop_map(|detail| Said::Report(FindingKind::Gap, b"a/b".to_vec(), detail)),
         1 => prop::collection::vec(any::<u8>(), 0..30).prop_map(Said::Extents),
         1 => text().prop_map(|state| Said::Resume(Scan::List, state)),

@@ -383,6 +383,11 @@ impl<W: Write> EditSink for Writer<W> {
                 self.bytes(reason.as_bytes());
                 self.columns[EDITS].push(DOUBT | bits);
             }
+            Edit::Saw { dir, name } => {
+                let bits = self.dir(dir);
+                self.name(name);
+                self.columns[EDITS].push(SAW | bits);
+            }
             Edit::Report { kind, path, detail } => {
                 for bytes in [kind.word().as_bytes(), path, detail.as_bytes()] {
                     self.bytes(bytes);
