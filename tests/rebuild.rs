@@ -637,6 +637,24 @@ fn a_store_of_an_older_program_gives_its_names_back() {
             format!("{}/vol/2026-11-30T020518Z | 6 | 13 | changelog | incremental", store.display()),
         ]
     );
+    // The second time there is nothing to do: the sources are known by their names.
+    let again = rebuild(&site, &["store"], 1);
+    assert!(again.contains("lacks nothing that the manifests in"), "{again}");
+    assert_eq!(asked(&new, "SELECT name FROM source"), ["vda", "vol"]);
+    // Nor where a catalog of that program was brought up to date, and its sources got UUIDs that no manifest knows.
+    let connection = rusqlite::Connection::open(&new).unwrap();
+    connection.execute("UPDATE source SET uuid = randomblob(16)", []).unwrap();
+    drop(connection);
+    let again = rebuild(&site, &["store"], 1);
+    assert!(again.contains("lacks nothing that the manifests in"), "{again}");
+    assert_eq!(asked(&new, "SELECT name FROM source"), ["vda", "vol"]);
+    // What such a catalog lacks it gets, with the numbers that its nodes have.
+    site.ok(&["--catalog", "new.db", "forget", "vol@2026-11-30T020518Z"]);
+    sh(&site.path(""), "rm -rf new.db-manifests");
+    rebuild(&site, &["store"], 1);
+    assert_eq!(asked(&new, "SELECT name FROM source"), ["vda", "vol"]);
+    assert_eq!(asked(&new, copies).len(), 2);
+    site.ok(&["--catalog", "new.db", "check", "--deep"]);
     let changes = "SELECT what, path, old_path FROM changes WHERE taken_at = '2026-11-30T02:05:18Z' AND what IN ('renamed', 'deleted', 'created')";
     assert_eq!(asked(&new, changes), ["created | d/p | NULL", "deleted | d/l | NULL", "renamed | d/h | d/e"]);
 }

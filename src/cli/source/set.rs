@@ -61,10 +61,7 @@ fn set_nfs(args: &SetArgs, source: &SourceRow, writer: &mut Writer, world: &Worl
     }
     let foreign = args.host.is_some() || args.store.is_some() || !args.scan.is_empty();
     if foreign {
-        return Err(wrong_kind(
-            &source,
-            "--host, --store and how bricks are looked at are for sources of kind gluster",
-        ));
+        return Err(wrong_kind(source, "--host, --store and how bricks are looked at are for sources of kind gluster"));
     }
     let kept = source::nfs::Settings::from_json(&source.settings)?;
     let mut settings = kept.clone();

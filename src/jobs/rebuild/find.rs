@@ -234,7 +234,7 @@ pub(super) fn group(found: &mut Found) -> Vec<ToTell> {
 }
 
 /// Returns the UUID of a source that has none: the same whenever it is made again.
-fn uuid_of_name(name: &str, kind: &str) -> [u8; 16] {
+pub(super) fn uuid_of_name(name: &str, kind: &str) -> [u8; 16] {
     let hash = blake3::hash(format!("asof source {kind} {name}").as_bytes());
     hash.as_bytes()[..16].try_into().expect("32 bytes are more than 16")
 }

@@ -2,7 +2,7 @@
 //!
 //! Promises: each generation is published whole or not at all; what the catalog had before stays, but for what a newer tombstone says.
 
-use super::find::{Found, ToTell, Who, Whole, newest};
+use super::find::{Found, ToTell, Who, Whole, newest, uuid_of_name};
 use super::{Error, LeftOut, Missing, Rebuilt, Target, Unlike, When, Why};
 use crate::catalog::{Known, NewGeneration, Published, RestoredSource, SourceLock, SourceRow};
 use crate::clock::Fixed;
@@ -15,9 +15,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::path::PathBuf;
 
-/// Tells whether a row of a catalog is the source that manifests tell of, with the node numbers that it had or with others.
+/// Tells whether a row of a catalog is the source that manifests tell of, with the node numbers that it had or with others. Those of format
+/// 1 know it by its name and kind.
 pub(super) fn is_same(row: &SourceRow, source: &ToTell) -> bool {
-    row.uuid.is_some_and(|uuid| uuid == source.uuid || uuid == renumbered(&source.uuid))
+    let is_old = source.uuid == uuid_of_name(&row.name, &row.kind);
+    is_old || row.uuid.is_some_and(|uuid| uuid == source.uuid || uuid == renumbered(&source.uuid))
 }
 
 /// Returns the UUID of a source whose node numbers become other ones: nodes mean the same in all manifests of one source, so it is
@@ -75,7 +77,7 @@ impl<'o, 't> One<'o, 't> {
         let lock = target.lock(&row)?;
         target.writer().clean_up(row.id)?;
         let known = target.writer().known(row.id)?;
-        let is_renumbered = row.uuid != Some(source.uuid);
+        let is_renumbered = row.uuid == Some(renumbered(&source.uuid));
         let restored = match is_renumbered {
             true => target.writer().resume_renumbered(&row, &blocks, &known),
             false => target.writer().resume_source(&row, &blocks)?,
@@ -115,7 +117,7 @@ impl<'o, 't> One<'o, 't> {
 
     /// Has manifests written where the source is another one from now on.
     fn keep_manifests(&mut self) {
-        if self.row.uuid != Some(self.source.uuid) {
+        if self.rebuilt.renumbered {
             let wish = self.target.wish;
             let manifests = Manifests::new(wish.into, Box::new(Fixed(wish.now)), |_| {}).apart();
             self.target.writer().keep_manifests(Box::new(manifests));
@@ -224,6 +226,9 @@ impl<'o, 't> One<'o, 't> {
     /// Tells whether the catalog has a manifest already, or had it.
     fn is_done(&mut self, whole: &Whole) -> bool {
         let (at, sequence) = (whole.header.taken_at, whole.header.sequence);
+        if whole.header.format == 1 && self.live.contains_key(&at) {
+            return true;
+        }
         let newest = self.known.generations.iter().map(|known| known.sequence).max().unwrap_or(0);
         let has_tombstone = self.found.tombstones.contains_key(&(self.source.uuid, sequence));
         if sequence > newest {
