@@ -197,11 +197,17 @@ impl Writer {
         })
     }
 
-    /// Makes what `source` gives out next follow on all that it has, and on these numbers: they were given out as well.
+    /// Makes what `source` gives out next follow on all that it has, and on these numbers, the last one that of a node: they were given
+    /// out as well.
     ///
     /// # Errors
     /// [`Error::Sqlite`].
-    pub fn end_restore(&mut self, source: SourceId, number: u64, sequence: u64) -> Result<(), Error> {
+    pub fn end_restore(
+        &mut self,
+        source: SourceId,
+        (number, sequence): (u64, u64),
+        node: NodeId,
+    ) -> Result<(), Error> {
         self.change("numbering generations", |c| {
             let newest: i64 = c.query_row(
                 "SELECT max(s.root, coalesce((SELECT max(i.node) FROM inode i \
@@ -211,8 +217,8 @@ impl Writer {
                 |r| r.get(0),
             )?;
             c.execute(
-                "UPDATE source SET last_number = ?2, last_sequence = ?3, next_node = ?4 + 1 WHERE id = ?1",
-                [source.0, number as i64, sequence as i64, newest],
+                "UPDATE source SET last_number = ?2, last_sequence = ?3, next_node = max(next_node, ?4 + 1) WHERE id = ?1",
+                [source.0, number as i64, sequence as i64, newest.max(node.0)],
             )
             .map(drop)
         })

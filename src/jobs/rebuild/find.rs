@@ -22,6 +22,8 @@ pub(super) struct Whole {
     pub(super) end: End,
     /// Blocks of the nodes that it names.
     pub(super) blocks: BTreeSet<i64>,
+    /// The highest node that it names.
+    pub(super) highest: NodeId,
 }
 
 /// Who a manifest is: its source, and its place among those of it.
@@ -155,8 +157,12 @@ fn add(whole: Whole, found: &mut Found) {
 fn read_whole(path: &Path) -> Result<Whole, (Option<Box<Header>>, manifest::Error)> {
     let file = File::open(path).map_err(|e| (None, manifest::Error::Io(e)))?;
     let mut reader = Reader::new(file).map_err(|e| (None, e))?;
-    let mut blocks = BTreeSet::from([RestoredSource::block_of(reader.header().source.root)]);
-    let mut name = |node: NodeId| blocks.extend([RestoredSource::block_of(node)]);
+    let mut highest = reader.header().source.root;
+    let mut blocks = BTreeSet::from([RestoredSource::block_of(highest)]);
+    let mut name = |node: NodeId| {
+        highest = highest.max(node);
+        blocks.extend([RestoredSource::block_of(node)]);
+    };
     let end = reader.skip_to_end(|edit| match edit {
         Edit::Link { dir, node, .. } | Edit::Define { dir, node, .. } => [*dir, *node].into_iter().for_each(&mut name),
         Edit::Unlink { dir: node, .. } | Edit::Saw { dir: node, .. } => name(*node),
@@ -166,7 +172,7 @@ fn read_whole(path: &Path) -> Result<Whole, (Option<Box<Header>>, manifest::Erro
     });
     let header = reader.header().clone();
     match end {
-        Ok(end) => Ok(Whole { path: path.to_owned(), header, end, blocks }),
+        Ok(end) => Ok(Whole { path: path.to_owned(), header, end, blocks, highest }),
         Err(e) => Err((Some(Box::new(header)), e)),
     }
 }

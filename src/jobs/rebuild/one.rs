@@ -131,8 +131,11 @@ impl<'o, 't> One<'o, 't> {
         let tombs = self.tombstones().map(|tomb| tomb.after);
         let sequence = headers().map(|header| header.sequence).chain(tombs).max().unwrap_or(0);
         let sequence = sequence.max(self.known.last_sequence);
+        // Numbers of nodes that were forgotten are not given again either: they mean the same in all manifests.
+        let highest = self.source.manifests.iter().map(|who| self.found.whole[who].highest).max();
+        let highest = highest.and_then(|node| self.restored.as_ref()?.node(node)).unwrap_or(self.row.root);
         let id = self.row.id;
-        Ok(self.target.writer().end_restore(id, number, sequence)?)
+        Ok(self.target.writer().end_restore(id, (number, sequence), highest)?)
     }
 
     fn tombstones(&self) -> impl Iterator<Item = &'o Tombstone> {
