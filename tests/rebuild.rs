@@ -183,7 +183,7 @@ fn what_was_kept_as_unknown_is_so_in_the_new_catalog() {
         done(&["index", name, "--again"]);
     }
     is_as_it_was("after three were indexed again");
-    let error = site.asof(&["--catalog", "new.db", "ls", "snaps/a@2026-11-03"]).output().expect("it starts");
+    let error = site.asof(&["--catalog", "new.db", "ls", "snaps:a", "--at", "2026-11-03"]).output().expect("it starts");
     assert!(said(&error).contains("cannot be listed"), "{}", said(&error));
     sh(&site.path(""), "umount copies-{homes,snaps}/2026-11-03/a");
 }

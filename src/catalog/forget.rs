@@ -10,12 +10,11 @@
 use super::doubt;
 use super::generation::{Writer, instants, neighbours};
 use super::insert::{checked_name, object_of_generation};
-use super::manifest;
 use super::notes::{self, Subject};
 use super::rows::NodeRow;
 use super::runs::Beside;
 use super::tables::{self, FullName, NameRow, Slot};
-use super::{CopyRow, Error, SourceRow, reader};
+use super::{CopyRow, Error, SourceRow, reader, tee};
 use crate::model::{FOREVER, GenerationId, NodeId, ObjectId, Time};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeSet, HashSet};
@@ -63,7 +62,7 @@ impl Writer {
             let (forgotten, left) = generation(c, &subject, at, &hot, &self.path)?;
             tidy(c, &subject, left)?;
             if let (Some(recorder), Some(header)) = (&mut recorder, &manifest) {
-                match manifest::record_forgotten(&mut **recorder, c, source.id, header)? {
+                match tee::record_forgotten(&mut **recorder, c, source.id, header)? {
                     Ok(path) => tombstone = Some(path),
                     Err(cause) => {
                         failed = Some(cause);

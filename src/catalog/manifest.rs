@@ -7,35 +7,18 @@
 
 use super::forget::path_at;
 use super::rows::{NodeRow, Perm, Place};
+use super::tee::Tee;
 use super::{Error, GenerationWriter, Published, SourceRow, Writer, reader};
 use crate::model::manifest::{
-    Base, BytesAt, CopyAt, Edit, End, Header, Held, Permissions, Put, Recorder, Recording, SourceFacts, Written,
+    Base, BytesAt, CopyAt, Edit, End, Header, Held, Permissions, Put, Recorder, SourceFacts, Written,
 };
-use crate::model::{Key, Level, NodeId, ObjectId, Rule, SourceId, SourceKind, StoreId, Time, XattrSet};
+use crate::model::{Key, Level, NodeId, ObjectId, Rule, SourceId, SourceKind, StoreId, Time};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
 
 /// Permissions that are remembered.
 const PERMS_MAX: usize = 65_536;
-
-/// Where the edits of one generation go.
-pub(super) struct Tee {
-    recording: Box<dyn Recording>,
-    perms: HashMap<i64, (Perm, XattrSet)>,
-    /// What went wrong with an edit that cannot say so.
-    failed: Option<io::Error>,
-}
-
-impl Tee {
-    fn edit(&mut self, edit: &Edit<'_>) -> io::Result<()> {
-        match self.failed.take() {
-            Some(e) => Err(e),
-            None => self.recording.edit(edit),
-        }
-    }
-}
 
 /// What a header says of a generation, as the catalog has it.
 struct Facts<'f> {
@@ -88,17 +71,6 @@ impl Writer {
             header(c, &facts).map(Some)
         })
     }
-}
-
-/// Has it written down that a generation is forgotten by the transaction that is open on `c`; returns where.
-pub(super) fn record_forgotten(
-    recorder: &mut (dyn Recorder + Send),
-    c: &Connection,
-    source: SourceId,
-    header: &Header,
-) -> rusqlite::Result<io::Result<PathBuf>> {
-    let after: i64 = c.query_row("SELECT last_sequence FROM source WHERE id = ?1", [source.0], |r| r.get(0))?;
-    Ok(recorder.forget(header, after as u64))
 }
 
 impl GenerationWriter<'_> {

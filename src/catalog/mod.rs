@@ -43,6 +43,7 @@ mod settle;
 mod sources;
 mod state;
 mod tables;
+mod tee;
 mod timeline;
 mod unknown;
 mod unseen;

@@ -202,12 +202,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Sqlite`].
-    pub fn end_restore(
-        &mut self,
-        source: SourceId,
-        (number, sequence): (u64, u64),
-        node: NodeId,
-    ) -> Result<(), Error> {
+    pub fn end_restore(&mut self, source: SourceId, (number, sequence): (u64, u64), node: NodeId) -> Result<(), Error> {
         self.change("numbering generations", |c| {
             let newest: i64 = c.query_row(
                 "SELECT max(s.root, coalesce((SELECT max(i.node) FROM inode i \

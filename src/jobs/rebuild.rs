@@ -15,254 +15,23 @@
 
 mod find;
 mod one;
+mod report;
+mod target;
 
-use super::report::{When, path_text};
-use crate::catalog::{self, Busy, LockWait, Reader, SourceLock, SourceRow, Writer};
-use crate::model::manifest::Base;
-use crate::model::{Counts, Time};
+pub use report::{Bad, Error, LeftOut, Missing, Rebuilt, Report, Unlike, Why, Wish};
+
+use crate::catalog::{SourceRow, Writer};
 use crate::monitor::Monitor;
-use crate::store::{self, beside_catalog, copy_manifest, uuid_text};
+use crate::store::{beside_catalog, copy_manifest, uuid_text};
 use find::{Found, ToTell, Who, find, group, newest};
 use one::One;
-use serde::{Serialize, Serializer};
+use report::io_error;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// What is asked of a run.
-#[derive(Clone, Copy)]
-pub struct Wish<'a> {
-    /// The catalog that is lost; manifests lie beside it.
-    pub catalog: &'a Path,
-    /// The file to make, or the catalog that gets what it lacks.
-    pub into: &'a Path,
-    /// Folders in which manifests lie besides: stores, second places.
-    pub folders: &'a [PathBuf],
-    /// How others are waited for who write a catalog that is there.
-    pub wait: &'a LockWait<'a>,
-    /// Hears for whom a turn is waited for.
-    pub busy: fn(&Busy),
-    /// Now.
-    pub now: Time,
-}
-
-/// Why there is no new catalog.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The catalog.
-    #[error(transparent)]
-    Catalog(#[from] catalog::Error),
-    /// A folder that was named.
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    /// Somebody made a file of this name meanwhile.
-    #[error("{path:?} was made meanwhile")]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
-    /// No manifest that can be read.
-    #[error("no manifest was found in {}", listed(.looked_in))]
-    Nothing {
-        /// The folders.
-        looked_in: Vec<PathBuf>,
-        /// Files that cannot be read.
-        bad: Vec<Bad>,
-    },
-    /// The file system.
-    #[error("{doing} {path:?}")]
-    Io {
-        /// What was being done.
-        doing: &'static str,
-        /// What with.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-}
-
-fn listed(folders: &[PathBuf]) -> String {
-    let names: Vec<String> = folders.iter().map(|folder| format!("{folder:?}")).collect();
-    if names.is_empty() { "any folder".to_owned() } else { names.join(", ") }
-}
-
-/// What a run did.
-#[derive(Debug, Default, Serialize)]
-pub struct Report {
-    /// The catalog.
-    #[serde(serialize_with = "path_text")]
-    pub catalog: PathBuf,
-    /// Whether it was there before, and got what it lacked.
-    pub was_there: bool,
-    /// Folders in which manifests were looked for.
-    #[serde(serialize_with = "path_texts")]
-    pub looked_in: Vec<PathBuf>,
-    /// The sources, by name.
-    pub sources: Vec<Rebuilt>,
-    /// Files that cannot be read.
-    pub bad: Vec<Bad>,
-    /// Why manifests could not be copied beside the new catalog.
-    pub not_copied: Vec<String>,
-}
-
-impl Report {
-    /// Tells whether anything is not as it was.
-    pub fn is_lacking(&self) -> bool {
-        let is_lacking = |source: &Rebuilt| {
-            let is_empty = source.left_out.is_empty() && source.missing.is_empty() && source.unlike.is_empty();
-            !is_empty || source.older > 0
-        };
-        !self.bad.is_empty() || !self.not_copied.is_empty() || self.sources.iter().any(is_lacking)
-    }
-}
-
-/// A source that was made again.
-#[derive(Debug, Default, Serialize)]
-pub struct Rebuilt {
-    /// Its name.
-    #[serde(rename = "source")]
-    pub name: String,
-    /// Its name in the manifests, if that was taken.
-    pub was_called: Option<String>,
-    /// Whether it is another source here, with other node numbers: those that it had belong to another one.
-    pub renumbered: bool,
-    /// Its generations that this run brought into the catalog, oldest first.
-    pub generations: Vec<When>,
-    /// Generations that were forgotten again, as their tombstones say.
-    pub forgotten: u64,
-    /// Generations that are not there.
-    pub left_out: Vec<LeftOut>,
-    /// Manifests that others name and that were not found.
-    pub missing: Vec<Missing>,
-    /// The highest number before that of the oldest manifest, where there were generations before it: a program made them that kept no
-    /// manifests, or these are lost. A run that was given up used a number, too.
-    pub older: u64,
-    /// Generations that hold something else than their manifests counted.
-    pub unlike: Vec<Unlike>,
-}
-
-/// A manifest that is named by others and was not found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Missing {
-    /// Its sequence.
-    #[serde(rename = "manifest")]
-    pub sequence: u64,
-    /// The instant of its generation, where others say it.
-    #[serde(flatten)]
-    pub when: Option<When>,
-}
-
-/// A generation that is not in the new catalog.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LeftOut {
-    /// Its instant.
-    #[serde(flatten)]
-    pub when: When,
-    /// Its manifest.
-    #[serde(rename = "manifest", serialize_with = "path_text")]
-    pub path: PathBuf,
-    /// Why.
-    #[serde(serialize_with = "as_text")]
-    pub why: Why,
-}
-
-/// Why a generation is not in the new catalog.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// What it counts from is not there.
-    NoBase(Base),
-    /// A later manifest was written as if it had not been: its run was given up, or it was forgotten and the tombstone is lost.
-    Unknown {
-        /// The later manifest.
-        later: u64,
-    },
-    /// What it says does not go with the generation that it counts from.
-    Contradicts(String),
-    /// Format 1 does not say where the bytes of a disk lie in its images.
-    NoExtents,
-    /// It has an old format and more are there than numbers before the new ones.
-    NoNumber,
-    /// The catalog was there and has a generation of this instant that it does not know.
-    Diverged {
-        /// The instant.
-        at: Time,
-    },
-    /// The catalog was there and knows later ones.
-    Passed,
-    /// Node numbers of its source belong to another source in the catalog that was there.
-    NumbersTaken,
-}
-
-/// A generation that holds something else than its manifest counted, or whose state hash is another one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Unlike {
-    /// Its instant.
-    #[serde(flatten)]
-    pub when: When,
-    /// What its manifest says.
-    #[serde(skip)]
-    pub said: Counts,
-    /// What is there.
-    #[serde(skip)]
-    pub found: Counts,
-}
-
-/// A file that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Bad {
-    /// The file.
-    #[serde(rename = "manifest", serialize_with = "path_text")]
-    pub path: PathBuf,
-    /// What is wrong with it.
-    pub what: String,
-    /// The same manifest elsewhere, which was used.
-    #[serde(serialize_with = "path_texts")]
-    pub instead: Option<PathBuf>,
-}
-
-/// As a person reads it.
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoBase(Base { at, sequence: 0 }) => {
-                write!(f, "it counts from the generation of {at}, which is not there")
-            }
-            Self::NoBase(Base { at, sequence }) => {
-                write!(f, "it counts from the generation of {at}, manifest {sequence}, which is not there")
-            }
-            Self::Unknown { later } => write!(
-                f,
-                "manifest {later}, which came later, does not know it: its run was given up, or it was forgotten"
-            ),
-            Self::Contradicts(what) => write!(f, "it contradicts what it counts from: {what}"),
-            Self::NoExtents => f.write_str("it has the old format, which does not say where bytes lie in the images"),
-            Self::NoNumber => {
-                f.write_str("it has the old format, and there are more of these than generations before the new ones")
-            }
-            Self::Diverged { at } => write!(f, "it does not know the generation of {at}, which the catalog has"),
-            Self::Passed => f.write_str("the catalog knows later ones of its source: only a new catalog can have it"),
-            Self::NumbersTaken => {
-                f.write_str("another source of the catalog has its node numbers: only a new catalog can have it")
-            }
-        }
-    }
-}
-
-fn as_text<S: Serializer>(what: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(what)
-}
-
-/// Writes paths as a list of texts.
-fn path_texts<S: Serializer>(
-    paths: &(impl Clone + IntoIterator<Item = PathBuf>),
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(paths.clone().into_iter().map(|path| path.to_string_lossy().into_owned()))
-}
+use target::Target;
 
 /// Makes a catalog again, or gives one that is there what it lacks.
 ///
@@ -312,54 +81,6 @@ fn make(wish: &Wish<'_>, sources: &[ToTell], found: &Found, monitor: &dyn Monito
 
 /// The sources that were written, by the UUIDs that their manifests say.
 type Written = Vec<([u8; 16], Rebuilt)>;
-
-/// The catalog that is written.
-struct Target<'t> {
-    path: PathBuf,
-    wish: &'t Wish<'t>,
-    /// Whether others may write it meanwhile.
-    is_shared: bool,
-    /// None only while it is opened anew.
-    writer: Option<Writer>,
-}
-
-impl<'t> Target<'t> {
-    fn draft(path: &Path, wish: &'t Wish<'t>) -> Result<Self, Error> {
-        let mut target = Self { path: path.to_owned(), wish, is_shared: false, writer: None };
-        target.open()?;
-        Ok(target)
-    }
-
-    fn there(wish: &'t Wish<'t>) -> Result<Self, Error> {
-        let mut target = Self { path: wish.into.to_owned(), wish, is_shared: true, writer: None };
-        target.open()?;
-        Ok(target)
-    }
-
-    /// Opens it, anew after an error.
-    fn open(&mut self) -> Result<(), Error> {
-        self.writer = None;
-        self.writer = Some(match self.is_shared {
-            true => Writer::open_by_turns(&self.path, self.wish.wait, self.wish.busy)?,
-            false => Writer::open(&self.path)?,
-        });
-        Ok(())
-    }
-
-    fn writer(&mut self) -> &mut Writer {
-        self.writer.as_mut().expect("it is open")
-    }
-
-    fn sources(&self) -> Result<Vec<SourceRow>, Error> {
-        Ok(Reader::open(&self.path)?.sources()?)
-    }
-
-    /// Locks a source, where others may write it.
-    fn lock(&self, source: &SourceRow) -> Result<Option<SourceLock>, Error> {
-        let lock = || SourceLock::acquire(&self.path, source, self.wish.wait);
-        Ok(if self.is_shared { Some(lock()?) } else { None })
-    }
-}
 
 /// Writes all sources.
 fn write(target: &mut Target<'_>, sources: &[ToTell], found: &Found, monitor: &dyn Monitor) -> Result<Written, Error> {
@@ -450,9 +171,4 @@ fn remove_files(draft: &Path) {
 
 fn sync(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|file| file.sync_all()).map_err(io_error("syncing", path))
-}
-
-fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::Io { doing, path, source }
 }

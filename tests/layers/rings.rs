@@ -39,7 +39,6 @@ const KNOWN: &[&[&str]] = &[
         "src/catalog/tables.rs",
     ],
     &[
-        "src/catalog/copies.rs",
         "src/catalog/disks.rs",
         "src/catalog/edit.rs",
         "src/catalog/forget.rs",

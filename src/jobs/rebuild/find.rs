@@ -3,7 +3,7 @@
 //! Promises: all are read to their ends before anything is written; one that cannot be read is named, with the same one elsewhere if
 //! that is whole. Never writes.
 
-use super::{Bad, Error, Wish};
+use super::report::{Bad, Error, Wish};
 use crate::catalog::RestoredSource;
 use crate::model::manifest::{self, Edit, End, Header, Reader, Tombstone};
 use crate::model::{NodeId, Policy, Time, chain};

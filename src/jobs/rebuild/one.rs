@@ -3,11 +3,13 @@
 //! Promises: each generation is published whole or not at all; what the catalog had before stays, but for what a newer tombstone says.
 
 use super::find::{Found, ToTell, Who, Whole, newest, uuid_of_name};
-use super::{Error, LeftOut, Missing, Rebuilt, Target, Unlike, When, Why};
+use super::report::{Error, LeftOut, Missing, Rebuilt, Unlike, Why};
+use super::target::Target;
 use crate::catalog::{Known, NewGeneration, Published, RestoredSource, SourceLock, SourceRow};
 use crate::clock::Fixed;
 use crate::jobs::apply::{Applying, Holder, Part, Trouble, copy_of};
 use crate::jobs::manifests::Manifests;
+use crate::jobs::report::When;
 use crate::model::manifest::{self, Reader, Tombstone};
 use crate::model::{ObjectId, SourceKind, Time};
 use crate::monitor::Monitor;

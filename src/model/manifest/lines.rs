@@ -7,8 +7,8 @@
 //! Promises: as [`super::reader`]. Lines are up to 16 MiB.
 
 use super::columns::NODE_MAX;
-use super::reader::{Unpacked, stream_error};
 use super::record::unhex_all;
+use super::stream::{Unpacked, stream_error};
 use super::{Base, BytesAt, Edit, End, Error, Header, Held, Permissions, Put, SourceFacts, Written};
 use crate::model::{
     DiskRow, EntryName, Extent, FileMap, ImageFile, Kind, Layer, Level, NodeId, Rule, Scan, SourceKind, Time,

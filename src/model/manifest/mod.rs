@@ -31,6 +31,7 @@ mod columns;
 mod lines;
 mod reader;
 mod record;
+mod stream;
 mod writer;
 
 pub use reader::Reader;

@@ -7,6 +7,7 @@
 use super::columns::*;
 use super::lines::Lines;
 use super::record::{self, JsonEnd, JsonHeader, JsonHold, JsonVolume};
+use super::stream::{Unpacked, stream_error};
 use super::{BytesAt, Edit, End, Error, Header, Held, Permissions, Put, Written};
 use crate::model::{
     DiskRow, EntryName, FindingKind, Kind, NodeId, RelPath, Scan, SeenCopy, SeenRoot, Time, Timestamp, VolumeRow,
@@ -14,9 +15,6 @@ use crate::model::{
 };
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
-
-/// A stream that was compressed.
-pub(super) type Unpacked<R> = BufReader<zstd::Decoder<'static, BufReader<R>>>;
 
 /// Reads a manifest: the header at once, then edits one by one, the end last.
 pub struct Reader<R: Read> {
@@ -106,15 +104,6 @@ fn begin_error(e: &io::Error) -> Error {
         io::ErrorKind::UnexpectedEof => Error::EndsEarly { edits: 0 },
         _ if e.raw_os_error().is_some() => Error::Io(io::Error::from_raw_os_error(e.raw_os_error().unwrap_or(0))),
         _ => Error::NotOne,
-    }
-}
-
-/// What an error of the stream means later.
-pub(super) fn stream_error(e: io::Error, edits: u64) -> Error {
-    match e.kind() {
-        io::ErrorKind::UnexpectedEof => Error::EndsEarly { edits },
-        _ if e.raw_os_error().is_some() => Error::Io(e),
-        _ => Error::Damaged { edits, what: "it does not unpack" },
     }
 }
 
