@@ -587,6 +587,60 @@ fn a_lost_catalog_of_a_disk_is_made_again_as_it_was() {
 
 /// Manifests that a program of catalog format 4 wrote, of a volume: the store is all that is left.
 #[test]
+fn what_a_damaged_disk_keeps_as_unknown_is_so_in_the_new_catalog() {
+    let site = Site::new();
+    sh(
+        &site.path(""),
+        "mkdir images change && truncate -s 32M disk.raw && mkfs.ext4 -q -b 4096 -O metadata_csum disk.raw",
+    );
+    site.ok(&["init"]);
+    let images = site.path("images").display().to_string();
+    site.ok(&["source", "add", "block", "vda", "--images", &images, "--format", "raw"]);
+    let change = |script: &str| {
+        sh(&site.path(""), &format!("mount -o loop disk.raw change; (cd change && {script}); umount change"));
+    };
+    let image = |day: u32, is_hurt: bool| {
+        let image = format!("images/vda-2026-11-0{day}.raw");
+        sh(&site.path(""), &format!("cp disk.raw {image}"));
+        if is_hurt {
+            // The directory does not have its checksum any more.
+            let block = "$(debugfs -R 'blocks /a' disk.raw 2>/dev/null | tr -d ' \n')";
+            sh(
+                &site.path(""),
+                &format!("printf zzzz | dd of={image} bs=1 seek=$(({block} * 4096 + 16)) conv=notrunc status=none"),
+            );
+        }
+        let output = site.asof(&["index", "vda", &image]).output().expect("the program starts");
+        assert_eq!(output.status.code(), Some(i32::from(is_hurt)), "{}", said(&output));
+    };
+    change("mkdir -p a/b c && seq 99 > a/one && seq 5 > a/b/two && echo 1 > three && ln a/one c/also");
+    image(1, false);
+    change("echo more >> a/b/two && rm c/also");
+    image(2, true);
+    change("echo new > a/new && mv a/b c/b");
+    image(3, true);
+    change("rm a/one && echo last > a/last");
+    image(4, false);
+    let is_as_it_was = |when: &str| {
+        let said = rebuild(&site, &[], 0);
+        for catalog in ["catalog.db", "new.db"] {
+            site.ok(&["--catalog", catalog, "index", "vda"]);
+            site.ok(&["--catalog", catalog, "check", "--deep"]);
+        }
+        // Of a forgotten image that is there nobody writes down any more when it was changed.
+        let but = |line: &String| !line.starts_with("copy: ");
+        let found = differences(&site.path("catalog.db"), &site.path("new.db"));
+        let found: Vec<String> = found.into_iter().filter(but).collect();
+        assert_eq!(found, Vec::<String>::new(), "{when}: {said}");
+        assert_eq!(asked(&site.path("new.db"), "SELECT count(*) > 0 FROM kept"), ["1"], "{when}");
+        sh(&site.path(""), "rm -r new.db*");
+    };
+    is_as_it_was("after four");
+    site.ok(&["forget", "vda@2026-11-02"]);
+    is_as_it_was("after one was forgotten");
+}
+
+#[test]
 fn a_store_of_an_older_program_gives_its_names_back() {
     let site = Site::new();
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/manifests");
