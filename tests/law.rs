@@ -349,7 +349,8 @@ impl Catalog {
             let wish = Wish { catalog: &path, into, folders: &[], wait: &wait, busy: |_| (), now: NOW };
             let report = rebuild(&wish, &Void).expect("it can be made again");
             assert!(!report.is_lacking(), "{what}: {report:?}");
-            let but = |line: &String| !line.starts_with("counters: ");
+            // A run that was killed used up numbers, and counted names that died with it.
+            let but = |line: &String| !line.starts_with("counters: ") && !line.starts_with("directory_history: ");
             let found: Vec<String> = differences(&path, into).into_iter().filter(but).collect();
             assert!(found.is_empty(), "{what}: {into:?}\n{}", found.join("\n"));
         }
