@@ -282,7 +282,7 @@ fn a_full_disk_stops_an_index_run_with_the_reason_and_keeps_what_was_published()
     full("copies/2024-11-20");
     // Not a byte is free, and nobody has the catalog open: SQLite needs 32 KiB beside it even to read.
     output_of(&site, &catalog, &["index", "homes", "copies/2024-11-18"], 0);
-    assert_eq!(sh(&site.path("small"), "ls"), "catalog.db\ncatalog.db-locks\ncatalog.db.lock\n");
+    assert_eq!(sh(&site.path("small"), "ls"), "catalog.db\ncatalog.db-locks\ncatalog.db-manifests\ncatalog.db.lock\n");
     assert!(fill().contains("No space left on device"));
     let refused = said(&output_of(&site, &catalog, &["ls"], 2));
     assert!(refused.contains(": the disk is full\nhint: nothing that was published is lost; make room"), "{refused}");

@@ -213,13 +213,17 @@ impl Hinted for Error {
 }
 
 impl Error {
-    /// Tells whether the disk of the catalog is full: then nothing else can be written either.
+    /// Tells whether the disk of the catalog, or of its manifests, is full: then nothing else can be written either.
     pub fn is_full(&self) -> bool {
         let catalog = match self {
             Self::Catalog(e) | Self::Index(index::Error::Catalog(e)) => e,
             Self::Disk(take::disk::Error::Catalog(e) | take::disk::Error::Index(index::Error::Catalog(e))) => e,
             _ => return false,
         };
-        matches!(catalog, catalog::Error::Full { .. })
+        match catalog {
+            catalog::Error::Full { .. } => true,
+            catalog::Error::Manifest { cause, .. } => cause.kind() == std::io::ErrorKind::StorageFull,
+            _ => false,
+        }
     }
 }
