@@ -9,8 +9,6 @@
 
 #[path = "common/catalogs.rs"]
 mod catalogs;
-#[path = "common/views.rs"]
-mod views;
 
 use asof::catalog::{Checking, LockWait, NewGeneration, NewSource, Reader, SourceRow, Writer, Written};
 use asof::clock::Fixed;
@@ -23,7 +21,7 @@ use asof::model::{
 };
 use asof::monitor::Void;
 use asof::source::{self, Discovered, Found, ScanStats, Source};
-use catalogs::differences;
+use catalogs::{asked, differences, differences_in_history};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -414,7 +412,7 @@ impl Catalog {
     }
 
     fn rows(&self, sql: &str) -> Vec<String> {
-        views::rows(&self.path(), sql)
+        asked(&self.path(), sql)
     }
 
     /// Fails if the catalog contradicts itself.
@@ -597,7 +595,7 @@ fn play(seed: u64, rule: Rule, has_doubts: bool) -> usize {
             state = State::of(plain, n, rule, &state);
             catalog.assert_state(n, &state, &what);
         }
-        let differences = views::differences(&catalog.path(), &alone.path());
+        let differences = differences_in_history(&catalog.path(), &alone.path());
         assert!(
             differences.is_empty(),
             "{what}: indexing what is left alone says otherwise: {}",

@@ -9,12 +9,12 @@
 //! `ASOF_SEED=N` plays another history, `ASOF_NIGHTS=N` that many nights (scripts/soak). Needs root, `/dev/fuse`, `rsync`,
 //! btrfs-progs and a loop device, as `scripts/test` installs them.
 
+#[path = "common/catalogs.rs"]
+mod catalogs;
 #[path = "common/dice.rs"]
 mod dice;
 #[path = "common/site.rs"]
 mod site;
-#[path = "common/views.rs"]
-mod views;
 
 use dice::{Dice, number};
 use site::{Site, said, sh, shell};
@@ -446,7 +446,7 @@ impl World {
             let published = share.copies.iter().filter(|copy| copy.is_published());
             told.extend(published.map(|copy| format!("{}|{}", share.name, copy.at)));
         }
-        let found = views::rows(&self.site.path("catalog.db"), "SELECT source, taken_at_unix FROM generations");
+        let found = catalogs::asked(&self.site.path("catalog.db"), "SELECT source, taken_at_unix FROM generations");
         assert_eq!(found, told.into_iter().collect::<Vec<_>>(), "{}", self.story());
         for share in 0..3 {
             let there = self.those(share, |copy| copy.is_there && copy.is_published());
@@ -492,7 +492,7 @@ impl World {
                 run(&args);
             }
         }
-        let found = views::differences(&self.site.path("catalog.db"), &alone);
+        let found = catalogs::differences_in_history(&self.site.path("catalog.db"), &alone);
         assert!(found.is_empty(), "{}\n{}", self.story(), found.join("\n"));
     }
 }

@@ -7,12 +7,12 @@
 //!
 //! `ASOF_SEED=N` plays another order of events, `ASOF_LOSSES=N` that many losses. Needs root, `/dev/fuse`, xfsprogs and a loop device.
 
+#[path = "common/catalogs.rs"]
+mod catalogs;
 #[path = "common/dice.rs"]
 mod dice;
 #[path = "common/site.rs"]
 mod site;
-#[path = "common/views.rs"]
-mod views;
 
 use dice::{Dice, number};
 use site::{Site, said, sh, shell, wait_until};
@@ -159,7 +159,7 @@ impl World {
     }
 
     fn published(&self) -> BTreeSet<String> {
-        let rows = views::rows(&self.catalog(), "SELECT substr(taken_at, 1, 10) FROM generations");
+        let rows = catalogs::asked(&self.catalog(), "SELECT substr(taken_at, 1, 10) FROM generations");
         rows.into_iter().collect()
     }
 
@@ -186,7 +186,7 @@ impl World {
 
     fn is_forgotten(&self, day: u32) -> bool {
         let sql = format!("SELECT 1 FROM copies WHERE forgotten AND path LIKE '%/{}'", Self::date(day));
-        !views::rows(&self.catalog(), &sql).is_empty()
+        !catalogs::asked(&self.catalog(), &sql).is_empty()
     }
 
     fn assert_equals_alone(&self) {
@@ -206,7 +206,7 @@ impl World {
         if !paths.is_empty() {
             run(&args);
         }
-        let found = views::differences(&self.catalog(), &alone);
+        let found = catalogs::differences_in_history(&self.catalog(), &alone);
         assert!(found.is_empty(), "{}\n{}", self.log.join(", "), found.join("\n"));
     }
 
