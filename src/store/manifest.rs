@@ -23,6 +23,8 @@ const ENDING: &str = ".manifest";
 const ENDING_1: &str = ".manifest.zst";
 /// Those of tombstones.
 const TOMBSTONE: &str = ".tombstone";
+/// That of a file that is being written.
+const DRAFT: &str = ".draft";
 /// A tombstone has some 250 bytes.
 const TOMBSTONE_BYTES_MAX: u64 = 64 << 10;
 
@@ -93,13 +95,15 @@ pub struct ManifestDraft {
 }
 
 impl ManifestDraft {
-    /// Begins the manifest that will be `path`; makes its folder if there is none.
+    /// Begins the manifest that will be `path`; makes its folder if there is none. Drafts there are of runs that were killed, since one
+    /// run at a time writes those of a source, and go.
     ///
     /// # Errors
     /// [`Error::CannotWrite`].
     pub fn begin(path: &Path, header: &Header) -> Result<Self, Error> {
         let folder = path.parent().unwrap_or(Path::new("."));
         make_folder(folder).map_err(cannot_write(folder))?;
+        remove_drafts(folder).map_err(cannot_write(folder))?;
         let draft = draft_of(path);
         let mut begun = Self { writer: None, draft, path: path.to_owned() };
         let begin = || Writer::new(BufWriter::new(create_anew(&begun.draft)?), header);
@@ -324,8 +328,21 @@ fn create_anew(path: &Path) -> io::Result<File> {
 fn draft_of(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or(OsStr::new("")));
-    name.push(".draft");
+    name.push(DRAFT);
     path.with_file_name(name)
+}
+
+/// Removes the drafts of manifests and tombstones in a folder.
+fn remove_drafts(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let ends = |ending: &str| name.as_bytes().ends_with(format!("{ending}{DRAFT}").as_bytes());
+        if name.as_bytes().starts_with(b".") && (ends(ENDING) || ends(TOMBSTONE)) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives the file that has the name another one, if there is one.

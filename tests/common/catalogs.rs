@@ -166,7 +166,7 @@ fn rows(connection: &Connection, sql: &str) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     while let Some(row) = rows.next().unwrap() {
         let values: Vec<String> = (0..count).map(|at| shown(row.get_ref(at).unwrap())).collect();
-        *found.entry(values.join(" | ")).or_insert(0) += 1;
+        *found.entry(values.join("|")).or_insert(0) += 1;
     }
     found
 }
