@@ -588,6 +588,29 @@ const DAMAGES: &[Damage] = &[
         "references: a node of no source: node 7: 1 rows of inode",
     ),
     damage("DROP VIEW deleted", "schema: not there: view deleted"),
+    damage(
+        "CREATE TRIGGER t AFTER INSERT ON generation BEGIN DELETE FROM dirent; END",
+        "schema: more than this format has: trigger t",
+    ),
+    damage(
+        "ALTER TABLE kept RENAME TO was; CREATE VIEW kept AS SELECT * FROM was",
+        "schema: more than this format has: view kept",
+    ),
+    // What is opened.
+    damage("UPDATE copy SET path = CAST('../../etc' AS BLOB)", "paths: a path leaves its place: \"../../etc\" in copy"),
+    damage("UPDATE copy SET path = CAST('/etc' AS BLOB)", "paths: a path leaves its place: \"/etc\" in copy"),
+    damage(
+        "UPDATE store SET path = CAST('backup' AS BLOB)",
+        "paths: a path does not begin at the top: \"backup\" in store",
+    ),
+    damage(
+        "UPDATE store SET path = CAST('/backup/../etc' AS BLOB)",
+        "paths: a path does not begin at the top: \"/backup/../etc\" in store",
+    ),
+    damage(
+        "UPDATE source SET name = '../' || char(27) || '[2J' WHERE name = 'web'",
+        "words: \"../\\x1b[2J\": a source has a name that none can have: ../\\x1b[2J",
+    ),
     // How hot directories are listed.
     damage(
         "UPDATE dirent SET fork = fork + 1 WHERE name = CAST('0000' AS BLOB)",

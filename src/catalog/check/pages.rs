@@ -5,6 +5,7 @@
 
 use super::report::{Report, Subject};
 use crate::catalog::{Error, schema};
+use crate::model::escape_bytes;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 
@@ -54,6 +55,10 @@ fn schema(report: &mut Report<'_>, c: &Connection) -> rusqlite::Result<()> {
             }
             None => report.add("schema", (None, None), Subject::Source, "not there", format!("{kind} {name}")),
         }
+    }
+    for (kind, name) in found.keys().filter(|key| !wanted.contains_key(*key)) {
+        let detail = format!("{} {}", escape_bytes(kind.as_bytes()), escape_bytes(name.as_bytes()));
+        report.add("schema", (None, None), Subject::Source, "more than this format has", detail);
     }
     Ok(())
 }

@@ -100,7 +100,9 @@ impl<'a> Report<'a> {
             (Some(row), Some(text)) => (Some(self.whereabouts(row.root, subject, at).unwrap_or(text)), detail),
             (None, Some(text)) => (None, if detail.is_empty() { text } else { format!("{text}: {detail}") }),
         };
-        let source = known.map(|row| row.name.clone()).or(source.map(|id| format!("number {id}")));
+        // Where it is damaged or another's work, it may hold what a terminal obeys.
+        let name = |row: &SourceRow| escape_bytes(row.name.as_bytes()).into_owned();
+        let source = known.map(name).or(source.map(|id| format!("number {id}")));
         (self.tell)(Checking::Found(&Violation { check, source, at, path, what, detail }));
     }
 

@@ -4,9 +4,10 @@
 //! or version are not looked at row by row here but in `pass`; only what lies in no source's numbers is.
 
 use super::report::{Report, Subject};
+use crate::catalog::sources::check_source_name;
 use crate::catalog::state::{has_acl, xattr_digest};
 use crate::catalog::{Error, disks, interval, reader};
-use crate::model::{FindingKind, Kind, Layer, Level, NodeId, ObjectId, SourceId, SourceKind, escape_bytes};
+use crate::model::{FindingKind, Kind, Layer, Level, NodeId, ObjectId, RelPath, SourceId, SourceKind, escape_bytes};
 use rusqlite::Connection;
 use std::collections::BTreeSet;
 
@@ -273,6 +274,7 @@ pub(super) fn check(report: &mut Report<'_>) -> Result<(), Error> {
         report.step("comparing tables", |report, c| run(rule, report, c))?;
     }
     report.step("comparing words", words)?;
+    report.step("looking at paths", paths)?;
     report.step("comparing numbers", numbers)?;
     report.step("looking for rows of no source", ownerless)?;
     report.step("comparing owners and modes", perms)?;
@@ -299,7 +301,10 @@ fn run(rule: &Rule, report: &mut Report<'_>, c: &Connection) -> rusqlite::Result
 fn words(report: &mut Report<'_>, c: &Connection) -> rusqlite::Result<()> {
     /// What is wrong, the query that finds the words, and whether a word is known.
     type Known = (&'static str, &'static str, fn(&str) -> bool);
-    let known: [Known; 3] = [
+    let known: [Known; 4] = [
+        ("a source has a name that none can have", "SELECT id, NULL, name FROM source", |word| {
+            check_source_name(word).is_ok()
+        }),
         ("a source is of a kind that there is not", "SELECT id, NULL, kind FROM source", |word| {
             SourceKind::from_word(word).is_some()
         }),
@@ -323,6 +328,25 @@ fn words(report: &mut Report<'_>, c: &Connection) -> rusqlite::Result<()> {
                     what,
                     escape_bytes(word.as_bytes()),
                 );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Paths that are opened: one that leaves the place below which it lies, or has another spelling, is none that this program wrote.
+fn paths(report: &mut Report<'_>, c: &Connection) -> rusqlite::Result<()> {
+    let is_below = |path: &[u8]| RelPath::parse(path).is_ok_and(|plain| plain.as_bytes() == path);
+    let is_absolute = |path: &[u8]| path.strip_prefix(b"/").is_some_and(is_below);
+    for (table, is_from_top) in [("store", true), ("disk_file", true), ("copy", false), ("object_path", false)] {
+        let mut statement = c.prepare(&format!("SELECT path FROM {table}"))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let path = row.get_ref(0)?.as_bytes()?;
+            if !(if is_from_top { is_absolute(path) } else { is_below(path) }) {
+                let what = if is_from_top { "a path does not begin at the top" } else { "a path leaves its place" };
+                let detail = format!("\"{}\" in {table}", escape_bytes(path));
+                report.add("paths", (None, None), Subject::Source, what, detail);
             }
         }
     }
