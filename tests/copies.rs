@@ -743,6 +743,36 @@ fn a_generation_is_indexed_again_when_it_is_asked_for() {
 }
 
 #[test]
+fn what_could_not_be_read_is_read_when_all_is_indexed_again() {
+    let site = Site::new();
+    sh(&site.path(""), "chmod 755 .; mkdir state; chown 65534:65534 state");
+    sh(
+        &site.path("copies"),
+        "for d in 18 19; do mkdir -p 2024-11-$d/a; echo $d > 2024-11-$d/a/f; done; chmod 0 2024-11-18/a; chown -R 65534 2024-11-18",
+    );
+    let program = env!("CARGO_BIN_EXE_asof");
+    let copies = site.path("copies");
+    let script = format!(
+        "export ASOF_CATALOG=$PWD/state/catalog.db; cp {program} state/asof; state/asof init; \
+         state/asof source add nfs homes --copies {} --settle 0; \
+         tell() {{ state/asof sql --csv 'SELECT substr(taken_at, 1, 10), entries, losses FROM generations ORDER BY 1'; }}; \
+         state/asof index homes || true; tell; chmod 700 {0}/2024-11-18/a; state/asof index homes; tell; \
+         state/asof index homes --again; tell",
+        copies.display()
+    );
+    let output = as_nobody(&site.path(""), &script);
+    let told = said(&output);
+    assert!(output.status.success(), "{told}");
+    assert!(
+        told.contains("when it can be read, asof index homes@2024-11-18T000000Z --again reads it once more"),
+        "{told}"
+    );
+    let partial = "2024-11-18,1,1\n2024-11-19,2,0\n";
+    assert_eq!(told.matches(partial).count(), 2, "{told}");
+    assert!(told.contains("2024-11-18,2,0\n2024-11-19,2,0\n"), "{told}");
+}
+
+#[test]
 fn one_copy_that_cannot_be_walked_leaves_the_others_right() {
     let site = Site::new();
     sh(&site.path(""), "chmod 755 .; mkdir state; chown 65534:65534 state");

@@ -169,7 +169,7 @@ fn print_indexed(source: &str, done: &Indexed) {
         done.index_ms as f64 / 1000.0,
     );
     if let Some(why) = &done.again {
-        text.push_str(&format!("; it was not what was indexed before: {why}"));
+        text.push_str(&format!("; {why}"));
     }
     if done.losses > 0 {
         text.push_str(&format!("; {} could not be read, the generation is partial", grouped(done.losses as i64)));
@@ -179,7 +179,13 @@ fn print_indexed(source: &str, done: &Indexed) {
     }
     eprintln!("{text}");
     if done.losses + done.notices > 0 {
-        eprintln!("hint: asof show {source}@{} lists what was found", at.view_name());
+        let view = at.view_name();
+        let once_more = if done.losses > 0 {
+            format!("; when it can be read, asof index {source}@{view} --again reads it once more")
+        } else {
+            String::new()
+        };
+        eprintln!("hint: asof show {source}@{view} lists what was found{once_more}");
     }
     if done.suddenly_empty {
         eprintln!("the copy {path:?} is empty: was the share mounted when it was made?");

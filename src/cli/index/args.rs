@@ -16,7 +16,8 @@ pub(in crate::cli) struct IndexArgs {
     /// When the copy was taken; a day means its beginning
     #[arg(long, value_name = "DATE", allow_hyphen_values = true)]
     pub(super) at: Option<String>,
-    /// Index again what is indexed already: the copies that are named, or those that may have changed
+    /// Index again what is indexed already: the copies that are named, or those that may have changed or
+    /// could not be read as a whole
     #[arg(long, requires = "target")]
     pub(super) again: bool,
     /// A copy in which something changed less than this ago is walked once more by the next run: 15m, 2h, 0 for never

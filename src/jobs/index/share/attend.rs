@@ -12,7 +12,7 @@ use crate::jobs::index::wish::Which;
 use crate::jobs::index::{Error, Event, Indexed, OneCopy};
 use crate::jobs::look::root_at;
 use crate::jobs::report::{MovedCopy, When};
-use crate::model::{CopyState, chain};
+use crate::model::{CopyState, Time, chain};
 use crate::source::Found;
 use std::collections::HashSet;
 
@@ -28,6 +28,7 @@ impl Share<'_, '_> {
             Which::Generation(at) => (0..self.known.len()).filter(|number| self.known[*number].at == *at).collect(),
         };
         let is_explicit = !matches!(self.work.wish.which, Which::All);
+        let partial = if self.work.wish.again { self.partial()? } else { HashSet::new() };
         for number in (0..self.known.len()).filter(|number| asked.contains(number)) {
             let (copy, verdict) = (&self.known[number], self.verdicts[number]);
             let Some(place) = verdict.place().filter(|_| !copy.forgotten) else { continue };
@@ -43,7 +44,7 @@ impl Share<'_, '_> {
                 }
                 _ => true,
             };
-            if may_differ || (is_explicit && self.work.wish.again) {
+            if may_differ || (is_explicit && self.work.wish.again) || partial.contains(&copy.at) {
                 self.walk(number, place)?;
             } else if is_explicit {
                 let path = self.places.all[place].path.clone();
@@ -54,6 +55,12 @@ impl Share<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Returns the generations of which something could not be read.
+    fn partial(&self) -> Result<HashSet<Time>, Error> {
+        let generations = Reader::open(self.work.inputs.catalog)?.generations(self.work.source.id)?;
+        Ok(generations.iter().filter(|one| one.losses > 0).map(|one| one.taken_at).collect())
     }
 
     /// Walks a known copy, and indexes it anew if it is not what it was.
@@ -103,6 +110,7 @@ impl Share<'_, '_> {
         }
         let now = self.work.now();
         self.work.writer().set_copy_state(copy.id, CopyState::Changed, now)?;
+        let why = if self.work.wish.again { why } else { format!("it was not what was indexed before: {why}") };
         self.index(&found, Some(why)).map(drop)
     }
 
