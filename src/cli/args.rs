@@ -86,3 +86,15 @@ pub(super) enum Verb {
     /// Print completions for a shell
     Completions(CompletionsArgs),
 }
+
+impl Verb {
+    /// Tells whether it may change what a mount of the catalog shows.
+    pub(super) fn is_writing(&self) -> bool {
+        match self {
+            Self::Source(_) | Self::Index(_) | Self::Forget(_) | Self::Take(_) | Self::Rebuild(_) => true,
+            Self::Init | Self::Migrate | Self::Generations(_) | Self::Show(_) | Self::Ls(_) | Self::Resolve(_) => false,
+            Self::Sql(_) | Self::Check(_) | Self::Mount(_) | Self::Umount(_) | Self::Gluster(_) => false,
+            Self::Man(_) | Self::Completions(_) => false,
+        }
+    }
+}

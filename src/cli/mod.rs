@@ -51,7 +51,11 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Ok(world) => world,
         Err(failure) => return report::end(Err(failure)),
     };
+    let is_writing = cli.verb.is_writing();
     let outcome = run(cli.verb, &world);
+    if is_writing {
+        mount::show_what_is_new(&world);
+    }
     report::end(outcome.map(|outcome| match outcome {
         Outcome::Done if world.is_lacking() => Outcome::WithFindings,
         outcome => outcome,

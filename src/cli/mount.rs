@@ -7,12 +7,11 @@
 use super::World;
 use super::report::{Failure, Outcome};
 use crate::clock;
-use crate::daemon::{self, MountOptions};
+use crate::daemon::{self, Log, MountOptions, Place};
 use crate::fuse::{self, WhenBusy};
 use crate::view::Tree;
 use clap::{Args, Command};
 use std::ffi::OsString;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +57,9 @@ pub(super) struct MountArgs {
     /// Where the daemon writes what goes wrong [default: FILE.log beside the catalog; standard error with --foreground]
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
+    /// The same, through no symbolic link: what is beside a catalog
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "log_file")]
+    log_beside: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &MountArgs, world: &World) -> Result<Outcome, Failure> {
@@ -72,22 +74,31 @@ pub(super) fn run(args: &MountArgs, world: &World) -> Result<Outcome, Failure> {
     let catalog = absolute(&world.catalog)?;
     // Said here and not in the log: the catalog must be one, before anything is started.
     drop(world.reader()?);
-    let log = args.log_file.clone().unwrap_or_else(|| beside(&catalog, ".log"));
+    let (log, option) = match &args.log_file {
+        Some(file) => (absolute(file)?, "--log-file"),
+        None => (beside(&catalog, ".log"), "--log-beside"),
+    };
     let mut again: Vec<OsString> = vec!["--catalog".into(), catalog.into(), "mount".into()];
     again.push(absolute(&args.dir)?.into());
-    again.push("--foreground".into());
+    again.extend(["--foreground".into(), option.into(), log.clone().into()]);
     for option in &args.options {
         again.extend(["-o".into(), option.into()]);
     }
-    let started = daemon::start_in_background(again, &log)?;
+    let place = if args.log_file.is_some() { Place::File(log.clone()) } else { Place::Beside(log.clone()) };
+    let started = daemon::start_in_background(again, &place)?;
     eprintln!("mounted {:?} (process {}, log {log:?})", args.dir, started.pid);
     Ok(Outcome::Done)
 }
 
 fn foreground(args: &MountArgs, options: fuse::Options, world: &World) -> Result<Outcome, Failure> {
-    start_log(args.log_file.as_deref())?;
+    let place = match (&args.log_file, &args.log_beside) {
+        (Some(file), _) => Place::File(file.clone()),
+        (None, Some(file)) => Place::Beside(file.clone()),
+        (None, None) => Place::Stderr,
+    };
+    let log = Log::start(&place, daemon::is_in_background())?;
     let tree = Tree::over(&world.catalog, OPEN_FILES_MAX, Arc::new(clock::System), world.zone.clone())?;
-    let options = MountOptions { dir: args.dir.clone(), fuse: options };
+    let options = MountOptions { dir: args.dir.clone(), catalog: world.catalog.clone(), fuse: options, log };
     daemon::run(Arc::new(tree), options, |ready| {
         tracing::info!(
             "mounted {:?}{}{}",
@@ -98,23 +109,6 @@ fn foreground(args: &MountArgs, options: fuse::Options, world: &World) -> Result
         daemon::tell_starter(Ok(()));
     })?;
     Ok(Outcome::Done)
-}
-
-fn start_log(file: Option<&Path>) -> Result<(), Failure> {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("ASOF_LOG").unwrap_or_else(|_| "info".into());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).log_internal_errors(false);
-    match file {
-        Some(path) => {
-            let fail = |e| Failure::because(format!("opening the log {path:?}"), &e);
-            let file = std::fs::File::options().append(true).create(true).mode(0o600).open(path).map_err(fail)?;
-            builder.with_ansi(false).with_writer(std::sync::Mutex::new(file)).init();
-        }
-        None => {
-            use std::io::IsTerminal;
-            builder.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
-        }
-    }
-    Ok(())
 }
 
 fn fuse_options(options: &[String], catalog: &Path) -> Result<fuse::Options, Failure> {
@@ -152,6 +146,14 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
+/// Waits until the mounts of the catalog show what was written, and names those that do not.
+pub(super) fn show_what_is_new(world: &World) {
+    // A catalog that is not there has no mounts, and without a folder of sockets nothing can be asked.
+    for up in daemon::show(&world.catalog).unwrap_or_default() {
+        eprintln!("a mount of the catalog (process {}) does not answer: it shows this when it does again", up.pid);
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct UmountArgs {
     /// Where it is mounted
@@ -163,7 +165,13 @@ pub(super) struct UmountArgs {
 
 pub(super) fn umount(args: &UmountArgs) -> Result<Outcome, Failure> {
     let when_busy = if args.lazy { WhenBusy::Detach } else { WhenBusy::Refuse };
+    let daemons = fuse::plain_path(&args.dir).and_then(|dir| daemon::up_at(&dir)).unwrap_or_default();
     fuse::unmount(&args.dir, when_busy)?;
+    // It has files of stores open until it has ended. After --lazy it ends when nobody is inside.
+    if !args.lazy && !daemon::wait_for_end(&daemons) {
+        eprintln!("unmounted {:?}; its daemon has not ended yet, and has files open", args.dir);
+        return Ok(Outcome::Done);
+    }
     eprintln!("unmounted {:?}", args.dir);
     Ok(Outcome::Done)
 }
@@ -188,6 +196,11 @@ pub(super) fn from_helper_form(args: Vec<OsString>, asof: &Command) -> Vec<OsStr
             Some("-t") => drop(rest.next()),
             _ => return args,
         }
+    }
+    // mount(8) always gives options; what has none is a verb that there is not, unless we are called as its helper.
+    let is_helper = Path::new(program).file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"mount."));
+    if options.is_empty() && !is_helper {
+        return args;
     }
     let mut turned = vec![program.clone()];
     if catalog.to_str() != Some("asof") && catalog.to_str() != Some("none") {
@@ -218,6 +231,7 @@ mod tests {
         );
         assert_eq!(turned(&["mount.asof", "none", "/backups"]), ["mount.asof", "mount", "/backups"]);
         assert_eq!(turned(&["asof", "ls", "homes"]), ["asof", "ls", "homes"]);
+        assert_eq!(turned(&["asof", "unmount", "/backups"]), ["asof", "unmount", "/backups"]);
         assert_eq!(turned(&["asof", "--catalog", "x", "init"]), ["asof", "--catalog", "x", "init"]);
     }
 

@@ -1,16 +1,15 @@
 //! Starting the daemon in the background: the program is executed once more, and tells over its standard
 //! output whether the mount answers.
 //!
-//! Promises: no fork with threads running; the new process has its own session, no terminal, and its errors
-//! go to a log file. The starter waits for one line and then lets it go.
+//! Promises: no fork with threads running; the new process has its own session, no terminal, no descriptor or working directory of
+//! the caller, and its errors go to a log file. The starter waits for one line and then lets it go.
 
-use super::Error;
+use super::error::Error;
+use super::log::{self, Place};
 use crate::sys::process;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// Tells the new process that somebody waits for a line of it.
@@ -30,21 +29,20 @@ pub struct Started {
 ///
 /// # Errors
 /// [`Error::Log`], [`Error::Start`], [`Error::Refused`] with what it said, [`Error::Died`].
-pub fn start_in_background(args: Vec<OsString>, log: &Path) -> Result<Started, Error> {
+pub fn start_in_background(args: Vec<OsString>, log: &Place) -> Result<Started, Error> {
     let start = |source| Error::Start { source };
-    let log_file = File::options().append(true).create(true).mode(0o600).open(log);
-    let log_file = log_file.map_err(|source| Error::Log { path: log.to_owned(), source })?;
+    let log_file = log::open(log)?;
     let mut command = Command::new(own_program());
     command.args(args).env(STARTER_ENV, "1");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
-    let mut child = process::in_new_session(&mut command).spawn().map_err(start)?;
+    let mut child = process::on_its_own(&mut command).spawn().map_err(start)?;
     let mut line = String::new();
     if let Some(stdout) = child.stdout.take() {
         BufReader::new(stdout).read_line(&mut line).map_err(start)?;
     }
     match line.trim_end() {
         READY => Ok(Started { pid: child.id() }),
-        "" => Err(Error::Died { status: child.wait().map_err(start)?, log: log.to_owned() }),
+        "" => Err(Error::Died { status: child.wait().map_err(start)?, log: log::path_of(log).to_owned() }),
         text => {
             let (text, hint) = match text.split_once(HINT) {
                 Some((text, hint)) => (text.to_owned(), Some(hint.to_owned())),
@@ -54,6 +52,11 @@ pub fn start_in_background(args: Vec<OsString>, log: &Path) -> Result<Started, E
             Err(Error::Refused { text, hint })
         }
     }
+}
+
+/// Tells whether this process was started by [`start_in_background`].
+pub fn is_in_background() -> bool {
+    std::env::var_os(STARTER_ENV).is_some()
 }
 
 /// A program that was replaced while it ran has no path any more, but can still be executed. By its path where
@@ -68,7 +71,7 @@ fn own_program() -> PathBuf {
 /// Tells the process that started this one that the mount answers, or why not and what can be done about it; does
 /// nothing if none waits.
 pub fn tell_starter(outcome: Result<(), (&str, Option<&str>)>) {
-    if std::env::var_os(STARTER_ENV).is_none() {
+    if !is_in_background() {
         return;
     }
     let text = match outcome {

@@ -1,6 +1,7 @@
 //! The process behind a mount: keeps it fresh, ends it when told to, and starts in the background.
 //!
-//! Promises: what is published is seen within a second (looked for four times a second). SIGTERM and SIGINT
+//! Promises: what is published is seen within a second (looked for four times a second), and at once by whoever asks through the door.
+//! SIGHUP opens the log anew. SIGTERM and SIGINT
 //! unmount: at once if nobody is inside, else after `GRACE` without waiting for them. Ends also when
 //! somebody else unmounts. In the background, the caller learns whether the mount answers before he goes on.
 //!
@@ -8,11 +9,19 @@
 //! asynchronous runtime lives here only, on one thread, for signals and clocks.
 
 mod background;
+mod door;
+mod error;
+mod log;
 
-pub use background::{Started, start_in_background, tell_starter};
+pub use background::{Started, is_in_background, start_in_background, tell_starter};
+pub use door::{Up, show, up_at, wait_for_end};
+pub use error::Error;
+pub use log::{Log, Place};
+
+use door::Door;
 
 use crate::fuse::{self, Mount, WhenBusy};
-use crate::model::{Hinted, chain};
+use crate::model::chain;
 use crate::sys::process;
 use crate::view::Tree;
 use std::os::linux::net::SocketAddrExt;
@@ -40,8 +49,12 @@ const OPEN_FILES_WANTED: u64 = 65_536;
 pub struct MountOptions {
     /// The mount point.
     pub dir: PathBuf,
+    /// The catalog that the tree is of.
+    pub catalog: PathBuf,
     /// How.
     pub fuse: fuse::Options,
+    /// The log of this process, which SIGHUP opens anew.
+    pub log: Log,
 }
 
 /// What a caller learns when the mount answers.
@@ -66,61 +79,6 @@ pub enum Exit {
     Unmounted,
 }
 
-/// Why a daemon could not do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Mounting or unmounting.
-    #[error(transparent)]
-    Fuse(#[from] fuse::Error),
-    /// No runtime, no signal handlers.
-    #[error("cannot set up the daemon")]
-    Setup {
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The log cannot be written.
-    #[error("cannot open the log {path:?}")]
-    Log {
-        /// Where it was to be.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The program could not be started again in the background.
-    #[error("cannot start the daemon in the background")]
-    Start {
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The background process said why it could not mount.
-    #[error("{text}")]
-    Refused {
-        /// In its own words.
-        text: String,
-        /// What it says can be done about it.
-        hint: Option<String>,
-    },
-    /// The background process ended without a word.
-    #[error("the daemon ended before the mount was ready ({status}), see \"{}\"", log.display())]
-    Died {
-        /// How it ended.
-        status: std::process::ExitStatus,
-        /// Where it may have said why.
-        log: PathBuf,
-    },
-}
-
-impl Hinted for Error {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Fuse(e) => e.hint(),
-            Self::Log { .. } => Some("--log-file FILE has it written elsewhere".to_owned()),
-            Self::Refused { hint, .. } => hint.clone(),
-            Self::Setup { .. } | Self::Start { .. } | Self::Died { .. } => None,
-        }
-    }
-}
-
 /// Mounts `tree` and serves it until a signal or an unmount ends it.
 ///
 /// `ready` is called once the mount answers; service managers are told too (`NOTIFY_SOCKET`).
@@ -141,7 +99,8 @@ pub fn run(tree: Arc<Tree>, options: MountOptions, ready: impl FnOnce(&Ready)) -
 
 async fn serve(tree: Arc<Tree>, options: MountOptions, ready: impl FnOnce(&Ready)) -> Result<Exit, Error> {
     // Before mounting: a signal in between must not leave a mount without a daemon.
-    let mut signals = Signals::new().map_err(|source| Error::Setup { source })?;
+    let mut signals = Signals::new(options.log).map_err(|source| Error::Setup { source })?;
+    let door = Door::open(&options.catalog);
     let ended = Arc::new(Notify::new());
     let on_end = {
         let ended = Arc::clone(&ended);
@@ -155,8 +114,21 @@ async fn serve(tree: Arc<Tree>, options: MountOptions, ready: impl FnOnce(&Ready
         is_passthrough: mount.is_passthrough(),
     });
     notify_manager("READY=1");
+    let dir = mount.dir().to_owned();
     let mount = Arc::new(Mutex::new(mount));
-    tokio::spawn(keep_fresh(Arc::clone(&tree), Arc::clone(&mount)));
+    let fresh = Fresh { tree: Arc::clone(&tree), mount: Arc::clone(&mount), turn: Arc::default() };
+    match door {
+        Ok(door) => {
+            let fresh = fresh.clone();
+            let show = move || {
+                let fresh = fresh.clone();
+                async move { fresh.see().await }
+            };
+            tokio::spawn(door.answer(dir, show));
+        }
+        Err(e) => tracing::info!("nobody can ask this mount to show at once what was published: {e}"),
+    }
+    tokio::spawn(keep_fresh(fresh));
     tokio::spawn(keep_rested(tree));
     tokio::select! {
         () = ended.notified() => Ok(Exit::Unmounted),
@@ -196,13 +168,32 @@ async fn stop(mount: &Arc<Mutex<Mount>>, signals: &mut Signals) -> Result<Exit, 
     }
 }
 
-async fn keep_fresh(tree: Arc<Tree>, mount: Arc<Mutex<Mount>>) {
+/// A mount that is to show what is published.
+#[derive(Clone)]
+struct Fresh {
+    tree: Arc<Tree>,
+    mount: Arc<Mutex<Mount>>,
+    /// One looks at a time: whoever comes second goes when the kernel was told.
+    turn: Arc<Mutex<()>>,
+}
+
+impl Fresh {
+    async fn see(&self) {
+        let this = self.clone();
+        blocking(move || {
+            let _turn = this.turn.lock().expect(UNPOISONED);
+            refresh(&this.tree, &this.mount);
+        })
+        .await;
+    }
+}
+
+async fn keep_fresh(fresh: Fresh) {
     let mut ticks = interval(REFRESH);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let (tree, mount) = (Arc::clone(&tree), Arc::clone(&mount));
-        blocking(move || refresh(&tree, &mount)).await;
+        fresh.see().await;
     }
 }
 
@@ -245,15 +236,17 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    log: Log,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new(log: Log) -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            // Caught only so that a closed terminal does not end the mount.
+            // A closed terminal does not end the mount.
             hangup: signal(SignalKind::hangup())?,
+            log,
         })
     }
 
@@ -263,7 +256,10 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => {}
+                _ = self.hangup.recv() => match self.log.reopen() {
+                    Ok(()) => {}
+                    Err(e) => tracing::error!("the log stays where it was: {}", chain(&e)),
+                },
             }
         }
     }

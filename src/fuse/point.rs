@@ -50,7 +50,7 @@ pub enum Error {
         /// What the mount there shows.
         catalog: PathBuf,
     },
-    /// A mount of ours is there whose daemon is gone.
+    /// A mount of ours is there whose daemon is gone, and cannot be taken away.
     #[error("at \"{}\" is a mount whose daemon is gone", dir.display())]
     Stale {
         /// The mount point.
@@ -117,7 +117,7 @@ impl Hinted for Error {
 /// # Errors
 /// [`Error::NotMounted`], [`Error::Busy`], [`Error::Unmount`].
 pub fn unmount(dir: &Path, when_busy: WhenBusy) -> Result<(), Error> {
-    let dir = absolute(dir).map_err(|source| Error::Unreadable { dir: dir.to_owned(), source })?;
+    let dir = plain_path(dir).map_err(|source| Error::Unreadable { dir: dir.to_owned(), source })?;
     let layers = ours(&dir).len();
     if layers == 0 {
         return Err(Error::NotMounted { dir });
@@ -161,16 +161,24 @@ fn unmount_by_helper(dir: &Path, when_busy: WhenBusy) -> io::Result<()> {
     }
 }
 
-/// Returns the absolute path of a directory that may become a mount point.
+/// Returns the absolute path of a directory that may become a mount point; takes a mount of ours away whose daemon is gone.
 pub(super) fn check(dir: &Path) -> Result<PathBuf, Error> {
     let unreadable = |source| Error::Unreadable { dir: dir.to_owned(), source };
-    let path = absolute(dir).map_err(unreadable)?;
-    if let Some(mounted) = ours(&path).pop() {
-        return Err(if sys::is_disconnected(&path) {
-            Error::Stale { dir: path }
-        } else {
-            Error::AlreadyMounted { dir: path, catalog: PathBuf::from(mounted.source) }
-        });
+    let path = plain_path(dir).map_err(unreadable)?;
+    for _ in 0..ours(&path).len() {
+        let Some(mounted) = ours(&path).pop() else { break };
+        if !sys::is_disconnected(&path) {
+            return Err(Error::AlreadyMounted { dir: path, catalog: PathBuf::from(mounted.source) });
+        }
+        // Nobody can read anything there, whoever is inside.
+        match unmount_layer(&path, WhenBusy::Detach) {
+            Ok(()) => tracing::info!("cleared {path:?}: a mount was there whose daemon is gone"),
+            Err(Error::NotMounted { .. }) => {}
+            Err(e) => {
+                tracing::info!("{}", crate::model::chain(&e));
+                return Err(Error::Stale { dir: path });
+            }
+        }
     }
     let metadata = match std::fs::metadata(&path) {
         Ok(metadata) => metadata,
@@ -197,7 +205,10 @@ fn ours(dir: &Path) -> Vec<Mounted> {
 
 /// Resolves links on the way to `dir`, but does not look at `dir` itself unless it is a link: that would ask
 /// its server.
-fn absolute(dir: &Path) -> io::Result<PathBuf> {
+///
+/// # Errors
+/// As `realpath(3)` of the directory that holds it.
+pub fn plain_path(dir: &Path) -> io::Result<PathBuf> {
     let dir = std::path::absolute(dir)?;
     let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else { return Ok(dir) };
     let plain = match std::fs::canonicalize(parent) {

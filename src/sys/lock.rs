@@ -36,6 +36,21 @@ pub fn open_private_file(path: &Path, owner: u32) -> io::Result<File> {
     Ok(file)
 }
 
+/// Opens the regular file `path` for writing at its end, through no symbolic link; makes it with mode 0600 where it is not there.
+///
+/// # Errors
+/// As `open(2)`; `ELOOP` for a symbolic link; if it is no regular file.
+pub fn open_to_append(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = File::options().append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other(format!("{path:?} is {}", kind_of(metadata.file_type()))))
+    }
+}
+
 /// Makes the directory `path` of the user `owner` with mode 0700, whatever the umask, where it is not there.
 ///
 /// One that other users may enter is closed to them. What root makes is given to `owner`.

@@ -31,6 +31,22 @@ pub fn in_new_session(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(enter) }
 }
 
+/// Makes `command` keep nothing of this process: it starts in a session of its own and in `/`, with standard input, output and error as
+/// they are set and no other descriptor. Whoever started us can unmount where he stands, and his locks are his alone.
+pub fn on_its_own(command: &mut Command) -> &mut Command {
+    let close = || {
+        // Not closed: `std` tells by one of them whether the program could be executed.
+        // SAFETY: the call takes numbers and touches no memory; it is made between fork and exec, where this is allowed.
+        if unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    };
+    in_new_session(command).current_dir("/");
+    // SAFETY: `close` only makes one system call.
+    unsafe { command.pre_exec(close) }
+}
+
 /// Makes `command` be killed when the thread that starts it ends, as it does when this process is killed. One whose program
 /// is set-user-ID is not (`PR_SET_PDEATHSIG`, prctl(2)), and neither is what it starts itself.
 pub fn ends_with_us(command: &mut Command) -> &mut Command {
@@ -121,6 +137,62 @@ pub fn close_stdout() -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// Makes standard error what `file` is.
+///
+/// # Errors
+/// As `dup2(2)`.
+pub fn point_stderr_at(file: &std::fs::File) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: both descriptors are open; standard error stays one.
+    if unsafe { libc::dup2(file.as_raw_fd(), libc::STDERR_FILENO) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// A process that may end.
+#[derive(Debug)]
+pub struct Watched(OwnedFd);
+
+/// Returns the process `pid`, to be waited for; it need not be ours.
+///
+/// # Errors
+/// As `pidfd_open(2)`; `ESRCH` if it has ended.
+pub fn watch(pid: u32) -> io::Result<Watched> {
+    // SAFETY: the call takes two numbers.
+    let opened = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    match libc::c_int::try_from(opened) {
+        // SAFETY: the kernel has just given this descriptor to nobody else.
+        Ok(opened @ 0..) => Ok(Watched(unsafe { OwnedFd::from_raw_fd(opened) })),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+impl Watched {
+    /// Waits until the process has ended, for so long at most. Returns whether it has.
+    ///
+    /// # Errors
+    /// As `poll(2)`.
+    pub fn wait(&self, limit: std::time::Duration) -> io::Result<bool> {
+        use std::os::fd::AsRawFd;
+        let until = std::time::Instant::now() + limit;
+        loop {
+            let left = until.saturating_duration_since(std::time::Instant::now());
+            let left = libc::c_int::try_from(left.as_millis()).unwrap_or(libc::c_int::MAX);
+            let mut asked = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            // SAFETY: `asked` is one element, as is said, and outlives the call.
+            match unsafe { libc::poll(&raw mut asked, 1, left) } {
+                0 => return Ok(false),
+                1.. => return Ok(true),
+                _ => match io::Error::last_os_error() {
+                    e if e.kind() == io::ErrorKind::Interrupted => {}
+                    e => return Err(e),
+                },
+            }
+        }
+    }
 }
 
 /// Raises the limit of open files to what the system allows, at most `wanted`. Returns the limit.

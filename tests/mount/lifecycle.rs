@@ -206,22 +206,92 @@ fn is_running(process: u32) -> bool {
 }
 
 #[test]
-fn a_mount_whose_daemon_was_killed_is_told_as_such_and_cleared_by_umount() {
+fn a_mount_whose_daemon_was_killed_is_cleared_by_the_next_mount_and_by_umount() {
     let site = site_with_days(&["20"]);
     let dir = site.path("mnt");
-    let process = site.mount_process(&[]);
-    sh(&site.path(""), &format!("kill -9 {process}"));
-    wait_until("the kernel has noticed", || {
-        said(&shell(&site.path(""), "stat -f mnt")).contains("endpoint is not connected")
-    });
-    assert_eq!(told_by_mount(&site, "mnt"), {
-        format!("asof: at \"{0}\" is a mount whose daemon is gone\nhint: asof umount {0} clears it\n", dir.display())
-    });
-    site.umount();
-    assert_eq!(mount_line(&dir), "");
+    let killed = || {
+        let process = site.mount_process(&[]);
+        sh(&site.path(""), &format!("kill -9 {process}"));
+        wait_until("the kernel has noticed", || {
+            said(&shell(&site.path(""), "stat -f mnt")).contains("endpoint is not connected")
+        });
+    };
+    killed();
     site.mount(&[]);
     assert_eq!(read(&dir.join("homes/@latest/day")), "20");
+    assert_eq!(mount_line(&dir).lines().count(), 1, "nothing lies under it");
     site.umount();
+    killed();
+    site.umount();
+    assert_eq!(mount_line(&dir), "");
+}
+
+#[test]
+fn what_is_published_is_shown_when_index_returns_and_a_daemon_that_hangs_is_named() {
+    let site = site_with_days(&["10"]);
+    let process = site.mount_process(&[]);
+    let latest = site.path("mnt/homes/@latest/day");
+    for day in 11..21 {
+        add_day(&site, &day.to_string());
+        site.ok(&["index", "homes"]);
+        assert_eq!(read(&latest), day.to_string());
+    }
+    site.ok(&["forget", "homes@2026-11-20"]);
+    assert_eq!(read(&latest), "19");
+    sh(&site.path(""), &format!("kill -STOP {process}"));
+    add_day(&site, "21");
+    let told = site.run(&["index", "homes"], 0);
+    sh(&site.path(""), &format!("kill -CONT {process}"));
+    let expected = format!("a mount of the catalog (process {process}) does not answer");
+    assert!(said(&told).contains(&expected), "{}", said(&told));
+    wait_until("it shows it", || read(&latest) == "21");
+    site.umount();
+}
+
+#[test]
+fn a_daemon_keeps_nothing_of_its_caller_and_umount_waits_for_its_end() {
+    let site = site_with_days(&["20"]);
+    let program = env!("CARGO_BIN_EXE_asof");
+    let catalog = site.path("catalog.db");
+    sh(
+        &site.path(""),
+        &format!(
+            "mkdir disk; mount -t tmpfs none disk; top=$PWD; \
+             (cd disk; flock -n 9; {program} --catalog {} mount $top/mnt --log-file ../log) 9> lock; \
+             flock -n lock true; umount disk; test -f log",
+            catalog.display()
+        ),
+    );
+    let process = sh(&site.path(""), "pgrep -f -- \"$PWD/mnt --foreground\"");
+    site.umount();
+    assert!(!is_running(process.trim().parse().expect("one process")), "{process}");
+}
+
+#[test]
+fn a_log_that_was_moved_away_is_left_at_sighup_and_a_link_is_not_followed() {
+    let site = site_with_days(&["20"]);
+    let process = site.mount_process(&[]);
+    sh(&site.path(""), "rm -r copies/2026-11-20; mv catalog.db.log old.log");
+    let fails = || assert!(!shell(&site.path(""), "cat mnt/homes/@2026-11-20/day").status.success());
+    fails();
+    let old = || read(&site.path("old.log"));
+    assert!(old().contains("day"), "{}", old());
+    let before = old();
+    sh(&site.path(""), &format!("kill -HUP {process}"));
+    wait_until("it has the new one", || site.path("catalog.db.log").exists());
+    fails();
+    assert!(site.log().contains("day"), "{}", site.log());
+    assert_eq!(old(), before);
+    // What any user can do as often as he likes.
+    sh(&site.path(""), "for n in $(seq 3000); do read -r line < mnt/homes/@2026-11-20/day; done 2> /dev/null || true");
+    let lines = site.log().lines().count();
+    assert!((50..70).contains(&lines), "{lines} lines:\n{}", site.log());
+    assert!(site.log().contains("more lines as the one before are left out for a minute"), "{}", site.log());
+    site.umount();
+    sh(&site.path(""), "rm catalog.db.log; printf kept > else; ln -s else catalog.db.log");
+    let told = told_by_mount(&site, "mnt");
+    assert!(told.contains("cannot open the log") && told.contains("--log-file"), "{told}");
+    assert_eq!(read(&site.path("else")), "kept");
 }
 
 #[test]
