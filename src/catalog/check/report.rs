@@ -3,7 +3,7 @@
 //! Promises: what cannot be read is a violation and ends the step that wanted it, not the check. A path is looked up
 //! only for what is told.
 
-use super::{Checked, Checking, TOLD_MAX, Violation};
+use super::violation::{Checked, Checking, TOLD_MAX, Violation};
 use crate::catalog::{Error, Reader, SourceRow};
 use crate::model::{EntryName, NodeId, SourceId, Time, escape_bytes};
 use rusqlite::{Connection, ErrorCode};

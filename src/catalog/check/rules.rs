@@ -1,7 +1,7 @@
 //! What a few rows of two tables say of each other: one query a rule, and the tables whose rows are digests or texts of others.
 //!
 //! Promises: a rule is one line of the table [`RULES`], and costs one pass over a table and a seek a row. Tables that have a row a name
-//! or version are not looked at row by row here but in `pass`; only what lies in no source's numbers is.
+//! or version are not looked at row by row here but in `names` and `nodes`; only what lies in no source's numbers is.
 
 use super::report::{Report, Subject};
 use crate::catalog::sources::check_source_name;
@@ -420,7 +420,7 @@ fn xattrs(report: &mut Report<'_>, c: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Names, paths and link targets as views show them. Those of names and targets are asked for in `pass`.
+/// Names, paths and link targets as views show them. Those of names and targets are asked for in `names` and `nodes`.
 fn texts(report: &mut Report<'_>, c: &Connection) -> rusqlite::Result<()> {
     let mut statement = c.prepare_cached("SELECT name, text FROM odd_name")?;
     let mut rows = statement.query([])?;
