@@ -6,7 +6,10 @@
 //! (`SQLITE_DBCONFIG_ENABLE_QPSG`: without it SQLite's STAT4 plans a range query anew at every use, 4.0 us instead
 //! of 0.5). Never opens a catalog but through SQLite: closing another descriptor of it would end SQLite's locks.
 
-use super::{CatalogLock, Doing, Error, OPENING, beside, schema};
+use super::error::{Doing, Error, OPENING};
+use super::files::{SIDE_FILES, beside, folder_of, is_there, remove_if_there, remove_with_side_files, sync_folder};
+use super::lock::CatalogLock;
+use super::schema;
 use crate::sys::filesystem::{self, Writable};
 use crate::sys::{lock, process};
 use rusqlite::config::DbConfig;
@@ -19,9 +22,6 @@ use std::time::Duration;
 
 /// How many statements a connection keeps prepared; all of the reader's and the writer's fit.
 const STATEMENTS: usize = 96;
-
-/// What SQLite has beside a database.
-const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 const CREATING: Doing = Doing { with: "creating", inside: "creating tables" };
 
@@ -147,62 +147,6 @@ fn create_draft(draft: &Path, file: &File, path: &Path) -> Result<(), Error> {
         let _ = fs::remove_file(path);
         io(e)
     })
-}
-
-/// Removes the catalog at `path` and all that this program and SQLite made beside it. The catalog goes first.
-///
-/// # Errors
-/// As `unlink(2)`; `NotFound` if there is no catalog.
-pub fn remove(path: &Path) -> io::Result<()> {
-    fs::remove_file(path)?;
-    for ending in SIDE_FILES.into_iter().chain([".lock"]) {
-        remove_if_there(&beside(path, ending))?;
-    }
-    if let Err(e) = fs::remove_dir_all(beside(path, "-locks"))
-        && e.kind() != io::ErrorKind::NotFound
-    {
-        return Err(e);
-    }
-    let copies = beside(Path::new(path.file_name().unwrap_or_default()), ".format");
-    for entry in fs::read_dir(folder_of(path))? {
-        let entry = entry?;
-        if entry.file_name().as_bytes().starts_with(copies.as_os_str().as_bytes()) {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn remove_with_side_files(path: &Path) -> io::Result<()> {
-    for ending in SIDE_FILES {
-        remove_if_there(&beside(path, ending))?;
-    }
-    remove_if_there(path)
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
-    }
-}
-
-/// Tells whether there is anything at `path`, were it a link to nothing.
-pub(super) fn is_there(path: &Path) -> io::Result<bool> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Makes the names in the folder of `path` durable.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(folder_of(path))?.sync_all()
 }
 
 /// Opens an existing catalog of any format that can be brought up to date, for reading, and returns its format.

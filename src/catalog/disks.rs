@@ -5,6 +5,7 @@
 
 use super::doubt;
 use super::generation::Ids;
+use super::objects::object_of;
 use super::rows::{NODE_COLUMN_COUNT, NODE_COLUMNS, NodeRow};
 use super::tables::{self, Slot};
 use super::{Error, GenerationWriter, Place, Reader, Writer};
@@ -447,15 +448,6 @@ fn layers(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Vec<La
         next = parent.filter(|(_, before)| *before < at);
     }
     Ok(layers)
-}
-
-/// Returns the object that holds the bytes of the generation of `source` at `at`.
-pub(super) fn object_of(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Option<ObjectId>> {
-    c.prepare_cached(
-        "SELECT o.id FROM generation g JOIN object o ON o.generation = g.id WHERE g.source = ?1 AND g.taken_at = ?2",
-    )?
-    .query_row([source.0, at.0], |r| r.get(0).map(ObjectId))
-    .optional()
 }
 
 /// Returns the object that was made last for the instant `at` of `source`, whether or not its generation is still there.

@@ -19,8 +19,8 @@
 //! any order; what was told last counts.
 
 use super::draft::Draft;
-use super::notes::{self, ChangeOps};
-use super::rows::{KindNumber, NodeRow, Place};
+use super::notes;
+use super::rows::{ChangeOps, KindNumber, NodeRow, Place};
 use super::tables::{self, NameRow, Slot};
 use super::{Error, GenerationWriter, SourceRow};
 use crate::model::manifest::{Edit, Written};

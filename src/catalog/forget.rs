@@ -9,14 +9,16 @@
 
 use super::doubt;
 use super::generation::{Writer, instants, neighbours};
-use super::insert::{checked_name, object_of_generation};
+use super::listing::hot_directories;
 use super::notes::{self, Subject};
-use super::rows::NodeRow;
+use super::objects::{CopyRow, copies_of, object_of_generation};
+use super::paths::path_at;
+use super::rows::{NodeRow, checked_name};
 use super::runs::Beside;
 use super::tables::{self, FullName, NameRow, Slot};
-use super::{CopyRow, Error, SourceRow, reader, tee};
+use super::{Error, SourceRow, tee};
 use crate::model::{FOREVER, GenerationId, NodeId, ObjectId, Time};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
@@ -58,7 +60,7 @@ impl Writer {
         // Where its tombstone is, or why it cannot be written.
         let (mut tombstone, mut failed) = (None, None);
         let forgotten = self.change(doing, |c| {
-            let hot = reader::hot_directories(c)?;
+            let hot = hot_directories(c)?;
             let (forgotten, left) = generation(c, &subject, at, &hot, &self.path)?;
             tidy(c, &subject, left)?;
             if let (Some(recorder), Some(header)) = (&mut recorder, &manifest) {
@@ -128,7 +130,7 @@ pub(super) fn generation(
     if let Left::Nodes(nodes) = &mut left {
         nodes.extend(settled);
     }
-    let copies = object.map_or(Ok(Vec::new()), |object| reader::copies_of(c, object))?;
+    let copies = object.map_or(Ok(Vec::new()), |object| copies_of(c, object))?;
     Ok((Forgotten { number, object, copies }, left))
 }
 
@@ -185,7 +187,7 @@ fn tidy_node(c: &Connection, root: NodeId, node: NodeId) -> rusqlite::Result<()>
 
 /// Removes a generation that was never published. It is newer than all others of its source.
 pub(super) fn undo(c: &Connection, subject: &Subject, (id, at): (GenerationId, Time)) -> rusqlite::Result<()> {
-    let hot = reader::hot_directories(c)?;
+    let hot = hot_directories(c)?;
     let forget = Forget { c, subject, at, hot: &hot, keeps_content: false };
     let (previous, _) = neighbours(c, subject.source, at)?;
     match previous {
@@ -451,29 +453,4 @@ impl Forget<'_> {
             )
             .map(drop)
     }
-}
-
-/// Returns the path of a node at an instant: by its first name that was seen, else by its first; none if it has none.
-pub(super) fn path_at(c: &Connection, root: NodeId, node: NodeId, at: Time) -> rusqlite::Result<Option<Vec<u8>>> {
-    let mut statement = c.prepare_cached(
-        "SELECT d.parent, d.name FROM dirent d INDEXED BY dirent_node WHERE d.node = ?1 AND d.born <= ?2 AND d.died > ?2 \
-         ORDER BY EXISTS (SELECT 1 FROM kept k WHERE k.parent = d.parent AND k.name = d.name AND k.born <= ?2 AND k.died > ?2), \
-         d.parent, d.name LIMIT 1",
-    )?;
-    let (mut here, mut path) = (node, Vec::new());
-    for _ in 0..reader::DEPTH_MAX {
-        if here == root {
-            return Ok(Some(path));
-        }
-        let up: Option<(i64, Vec<u8>)> =
-            statement.query_row(params![here.0, at.0], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
-        let Some((parent, mut name)) = up else { return Ok(None) };
-        if !path.is_empty() {
-            name.push(b'/');
-        }
-        name.append(&mut path);
-        path = name;
-        here = NodeId(parent);
-    }
-    Ok(None)
 }

@@ -9,17 +9,20 @@ use super::doubt;
 use super::draft::Draft;
 use super::edit::{Half, Ledger, Mode, NewGeneration};
 use super::forget;
-use super::insert::{Insertion, replace_object};
+use super::holder::Busy;
+use super::insert::Insertion;
 use super::intern::Interned;
-use super::lock::{Busy, CatalogLock, CatalogLockFile, LockWait, Locking};
+use super::listing::{hot_directories, list_sql};
+use super::lock::{CatalogLock, CatalogLockFile, LockWait, Locking};
 use super::notes::Subject;
 use super::numbers::{check_generation, check_node};
+use super::objects::{object_of, replace_object};
 use super::running::Running;
 use super::state::{StateSum, States};
 use super::tables::BLOCK_BITS;
 use super::tee::Tee;
 use super::unknown::Unknown;
-use super::{Error, connect, disks, interval, proof, reader, tables};
+use super::{Error, connect, interval, parts, proof, tables};
 use crate::model::manifest::Recorder;
 use crate::model::{
     Counts, DiskRow, GenerationId, Kind, Level, NodeId, ObjectId, Scan, SeenCopy, SourceId, Status, StoreId, Time,
@@ -177,7 +180,7 @@ impl Writer {
     pub(super) fn subject(&self, source: SourceId) -> Result<Subject, Error> {
         self.sql("reading a source", |c| {
             c.query_row("SELECT root, rule, by_inode FROM source WHERE id = ?1", [source.0], |r| {
-                Ok(Subject { source, root: NodeId(r.get(0)?), rule: super::notes::read_rule(r, 1)? })
+                Ok(Subject { source, root: NodeId(r.get(0)?), rule: super::rows::read_rule(r, 1)? })
             })
         })
     }
@@ -256,7 +259,7 @@ impl Writer {
             first_content: begun.first_content,
             hot: begun.hot,
             mode,
-            list_sql: reader::list_sql(),
+            list_sql: list_sql(),
             chunk_rows: 0,
             in_transaction: false,
             dead: HashMap::new(),
@@ -321,14 +324,14 @@ fn begin_rows(c: &Connection, new: &NewGeneration<'_>, is_append: bool) -> rusql
     };
     let object = match (ids, new.again) {
         (Some(ids), _) => Some(ids.object),
-        (None, true) => disks::object_of(c, source, new.at)?,
+        (None, true) => object_of(c, source, new.at)?,
         (None, false) => None,
     };
     let base_has_doubts = match neighbours(c, source, new.at)? {
         (Some(previous), _) => doubt::is_in_doubt(c, source, previous)?,
         _ => false,
     };
-    Ok(Begun { ids, object, sequence, next_node, first_content, hot: reader::hot_directories(c)?, base_has_doubts })
+    Ok(Begun { ids, object, sequence, next_node, first_content, hot: hot_directories(c)?, base_has_doubts })
 }
 
 /// The rows of a generation itself.
@@ -702,7 +705,7 @@ impl GenerationWriter<'_> {
                 }
                 let Some(row) = tables::version_at(c, node, at)? else { return Ok(0) };
                 let is_counted = row.born == at.0 || subject.living(c, node, previous)?.is_some();
-                let is_file = Kind::from_mode(reader::perm(c, row.perm)?.mode) == Some(Kind::File);
+                let is_file = Kind::from_mode(parts::perm(c, row.perm)?.mode) == Some(Kind::File);
                 if row.born == at.0 {
                     tables::delete_version(c, node, at.0)?;
                     tables::drop_content(c, node, row.place)?;

@@ -5,7 +5,6 @@
 //! way for all who ask. Never writes.
 
 use super::rows::{KindNumber, NODE_COLUMN_COUNT, NODE_COLUMNS, NodeRow};
-use super::state::Named;
 use crate::model::{Kind, NodeId, SourceId, Time};
 use rusqlite::{Connection, Rows};
 use std::ops::Range;
@@ -37,6 +36,17 @@ pub(super) struct NameRow {
     /// First generation after it that has not.
     pub(super) died: i64,
     /// The type of what it points to.
+    pub(super) kind: Kind,
+}
+
+/// A name, or the top directory, which has none.
+#[derive(Clone, Copy)]
+pub(super) struct Named<'a> {
+    /// The directory; 0 for the top one.
+    pub(super) dir: NodeId,
+    /// The name; empty for the top directory.
+    pub(super) name: &'a [u8],
+    /// The type, as the name has it.
     pub(super) kind: Kind,
 }
 

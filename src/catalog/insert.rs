@@ -10,12 +10,12 @@
 use super::draft::{Draft, Pointed};
 use super::edit::{insert_digest, insert_finding};
 use super::notes::{self, Subject};
-use super::reader;
+use super::parts;
 use super::rows::{KindNumber, NodeRow};
 use super::runs::Beside;
 use super::tables::{self, NameRow, Slot};
-use crate::model::{EntryName, FOREVER, Key, NodeId, Time};
-use rusqlite::{Connection, OptionalExtension, params};
+use crate::model::{FOREVER, Key, NodeId, Time};
+use rusqlite::Connection;
 use std::collections::HashSet;
 
 /// One generation that is put in.
@@ -151,7 +151,7 @@ impl Insertion<'_> {
         let now = match (lives, drafted) {
             (false, _) => None,
             (true, Some(row)) => {
-                if reader::perm(c, row.perm)?.xattr != 0 {
+                if parts::perm(c, row.perm)?.xattr != 0 {
                     tables::put_xattr_node(c, node)?;
                 }
                 Some(self.settle(node, row, later.as_ref())?)
@@ -245,25 +245,4 @@ pub(super) fn put_versions(
         Some(row) if needs_now => tables::put_version(c, node, &NodeRow { born: at.0, ..row }),
         _ => Ok(()),
     }
-}
-
-/// What takes the place of an object when its generation is told again: everything that named the old one names the new one.
-pub(super) fn replace_object(c: &Connection, old: i64, new: i64) -> rusqlite::Result<()> {
-    c.execute("UPDATE inode SET content = ?2 WHERE place = 2 AND content = ?1", params![old, new])?;
-    c.execute("UPDATE object SET parent = ?2 WHERE parent = ?1", params![old, new])?;
-    c.execute("UPDATE OR IGNORE object_path SET object = ?2 WHERE object = ?1", params![old, new])?;
-    for table in ["object_path", "disk_layer", "disk_file", "copy"] {
-        c.execute(&format!("DELETE FROM {table} WHERE object = ?1"), [old])?;
-    }
-    c.execute("DELETE FROM object WHERE id = ?1", [old]).map(drop)
-}
-
-/// Returns the name of a row as one that was checked.
-pub(super) fn checked_name(bytes: &[u8]) -> rusqlite::Result<EntryName> {
-    EntryName::new(bytes).map_err(|_| rusqlite::Error::InvalidQuery)
-}
-
-/// Returns the row id of the object of a generation.
-pub(super) fn object_of_generation(c: &Connection, generation: i64) -> rusqlite::Result<Option<i64>> {
-    c.query_row("SELECT id FROM object WHERE generation = ?1", [generation], |r| r.get(0)).optional()
 }

@@ -5,7 +5,7 @@
 
 use super::rows::{NodeRow, Perm, Place};
 use super::tables::insert_odd_name;
-use super::{Error, GenerationWriter, state};
+use super::{Error, GenerationWriter, parts};
 use crate::model::{Attrs, Kind};
 use rusqlite::{OptionalExtension, params};
 use std::collections::{HashMap, HashSet};
@@ -120,7 +120,7 @@ impl GenerationWriter<'_> {
     }
 
     fn intern_xattrs(&mut self, attrs: &Attrs) -> Result<i64, Error> {
-        let digest = state::xattr_digest(&attrs.xattrs);
+        let digest = parts::xattr_digest(&attrs.xattrs);
         if let Some(id) = self.interned.xattrs.get(&digest) {
             return Ok(*id);
         }
@@ -132,7 +132,7 @@ impl GenerationWriter<'_> {
             if let Some(id) = known {
                 return Ok(id);
             }
-            let has_acl = state::has_acl(&attrs.xattrs);
+            let has_acl = parts::has_acl(&attrs.xattrs);
             c.prepare_cached("INSERT INTO xattr_set(digest, has_acl) VALUES (?1, ?2)")?
                 .execute(params![&digest[..], has_acl])?;
             let id = c.last_insert_rowid();

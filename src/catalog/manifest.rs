@@ -5,10 +5,12 @@
 //! not published leaves none. What a version shares with others by row ids (permissions, targets, objects) is looked up once and
 //! remembered. Never decides where a manifest lies.
 
-use super::forget::path_at;
+use super::objects;
+use super::parts;
+use super::paths::path_at;
 use super::rows::{NodeRow, Perm, Place};
 use super::tee::Tee;
-use super::{Error, GenerationWriter, Published, SourceRow, Writer, reader};
+use super::{Error, GenerationWriter, Published, SourceRow, Writer};
 use crate::model::manifest::{
     Base, BytesAt, CopyAt, Edit, End, Header, Held, Permissions, Put, Recorder, SourceFacts, Written,
 };
@@ -225,8 +227,8 @@ impl GenerationWriter<'_> {
             return Ok(());
         }
         let loaded = self.sql("reading permissions", |c| {
-            let perm = reader::perm(c, id)?;
-            Ok((perm, reader::xattrs(c, perm.xattr)?))
+            let perm = parts::perm(c, id)?;
+            Ok((perm, parts::xattrs(c, perm.xattr)?))
         })?;
         if tee.perms.len() == PERMS_MAX {
             tee.perms.clear();
@@ -238,10 +240,10 @@ impl GenerationWriter<'_> {
     /// Returns where the bytes of `node` are in the object of another generation; empty if that is not known.
     fn path_in(&self, object: ObjectId, node: NodeId) -> Result<Vec<u8>, Error> {
         self.sql("finding a path in an object", |c| {
-            if let Some(path) = reader::pinned(c, object, node)? {
+            if let Some(path) = objects::pinned(c, object, node)? {
                 return Ok(path.as_bytes().to_vec());
             }
-            match reader::object(c, object)? {
+            match objects::object(c, object)? {
                 Some(row) if row.has_generation => Ok(path_at(c, self.root, node, row.at)?.unwrap_or_default()),
                 _ => Ok(Vec::new()),
             }

@@ -6,10 +6,10 @@
 //!
 //! Only whoever is about to write calls this; a reader never does.
 
-use super::connect::{
-    check_writable, connect, is_there, open_any_writing, open_immutable, remove_with_side_files, sync_folder,
-};
-use super::{CatalogLock, Doing, Error, LockWait, beside, numbers, older, schema, state};
+use super::connect::{check_writable, connect, open_any_writing, open_immutable};
+use super::error::Doing;
+use super::files::{beside, is_there, remove_with_side_files, sync_folder};
+use super::{CatalogLock, Error, LockWait, numbers, older, schema, state};
 use crate::sys::lock;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};

@@ -7,46 +7,10 @@
 //! Promises: the note of a generation about a node is the difference between the generation before and it, whatever was said in
 //! between. Never writes a version or a name.
 
-use super::rows::{NodeRow, Place};
+use super::rows::{ChangeOps, NodeRow, Place};
 use super::tables;
 use crate::model::{Key, NodeId, Rule, SourceId, Time};
 use rusqlite::{Connection, OptionalExtension};
-use std::ops::{BitOr, BitOrAssign};
-
-/// What a generation did to a node, as the bits of `change.op`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ChangeOps(pub i64);
-
-impl ChangeOps {
-    /// The node is new.
-    pub const CREATED: Self = Self(1);
-    /// Its bytes changed, as far as the rule of its source tells.
-    pub const CONTENT: Self = Self(2);
-    /// Owner, rights, attributes or link count changed.
-    pub const ATTRIBUTES: Self = Self(4);
-    /// It got a name.
-    pub const LINKED: Self = Self(8);
-    /// It lost a name.
-    pub const UNLINKED: Self = Self(16);
-
-    /// Tells whether nothing changed.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-}
-
-impl BitOr for ChangeOps {
-    type Output = Self;
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl BitOrAssign for ChangeOps {
-    fn bitor_assign(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-}
 
 /// Returns what differs between two versions of one node, given whether their places hold the same bytes as far as places tell
 /// ([`same_place`]) and whether their bytes are the same by the source's key ([`same_bytes`]).
@@ -180,10 +144,4 @@ impl Subject {
         )
         .map(drop)
     }
-}
-
-/// Reads the columns `rule` and `by_inode` of a source, the first of which is column `at`.
-pub(super) fn read_rule(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Rule> {
-    let key = Key::from_word(row.get_ref(at)?.as_str()?).ok_or(rusqlite::Error::InvalidQuery)?;
-    Ok(Rule { key, by_inode: row.get(at + 1)? })
 }

@@ -17,8 +17,7 @@
 
 use super::check::notes::{each_change, is_same};
 use super::history::{History, Instants, VersionRow, blocks, each_history};
-use super::notes::{ChangeOps, read_rule};
-use super::rows::Place;
+use super::rows::{ChangeOps, Place, read_rule};
 use super::tables;
 use super::timeline::{Generations, Timeline, common};
 use crate::model::{Kind, NodeId, Rule, SourceId, Time};

@@ -4,9 +4,13 @@
 //! source is locked. Never writes.
 
 use super::edit::Mode;
+use super::listing::{DirEntry, each_entry};
+use super::objects::{self, copies};
+use super::parts::{perm, xattrs};
+use super::paths::DEPTH_MAX;
 use super::rows::{KindNumber, NodeRow, Place};
 use super::tables::{self, Slot};
-use super::{DirEntry, Error, GenerationWriter, reader};
+use super::{Error, GenerationWriter};
 use crate::model::{Attrs, EntryName, FileKey, Kind, NodeId, ObjectId, RelPath, Time};
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashSet;
@@ -37,7 +41,7 @@ impl GenerationWriter<'_> {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn object_at(&self, object: ObjectId) -> Result<Option<Time>, Error> {
-        self.sql("reading an object", |c| Ok(reader::object(c, object)?.map(|row| row.at)))
+        self.sql("reading an object", |c| Ok(objects::object(c, object)?.map(|row| row.at)))
     }
 
     /// Returns the instant of this generation.
@@ -79,7 +83,7 @@ impl GenerationWriter<'_> {
     /// [`Error::Sqlite`].
     pub fn previous_copy(&self) -> Result<Option<PathBuf>, Error> {
         let Some(previous) = self.previous else { return Ok(None) };
-        let copies = self.sql("finding copies", |c| reader::copies(c, self.source, previous))?;
+        let copies = self.sql("finding copies", |c| copies(c, self.source, previous))?;
         Ok(copies.into_iter().next().map(|copy| copy.path))
     }
 
@@ -98,7 +102,7 @@ impl GenerationWriter<'_> {
         let unversioned = self.sql("listing a directory", |c| {
             let mut statement = c.prepare_cached(&self.list_sql)?;
             let mut rows = statement.query(params![dir.0, at.0, b"".as_slice(), i64::MAX])?;
-            reader::each_entry(&mut rows, |entry| {
+            each_entry(&mut rows, |entry| {
                 each(entry);
                 ControlFlow::Continue(())
             })
@@ -224,7 +228,7 @@ impl GenerationWriter<'_> {
         };
         self.sql("reading the type of a node", |c| {
             if let Some(row) = told {
-                return Ok(Kind::from_mode(reader::perm(c, row.perm)?.mode));
+                return Ok(Kind::from_mode(perm(c, row.perm)?.mode));
             }
             let mode = c
                 .prepare_cached(
@@ -238,7 +242,7 @@ impl GenerationWriter<'_> {
 
     /// Returns the type of a version.
     pub(super) fn kind_of(&self, row: &NodeRow) -> Result<Option<Kind>, Error> {
-        self.sql("reading the type of a node", |c| Ok(Kind::from_mode(reader::perm(c, row.perm)?.mode)))
+        self.sql("reading the type of a node", |c| Ok(Kind::from_mode(perm(c, row.perm)?.mode)))
     }
 
     /// Returns the names of `node` as of the previous generation: directory and name.
@@ -386,7 +390,7 @@ impl GenerationWriter<'_> {
         let mut here = node;
         while here != self.root {
             let Some((parent, name)) = names_of(here)?.into_iter().next() else { return Ok(None) };
-            if names.len() == reader::DEPTH_MAX {
+            if names.len() == DEPTH_MAX {
                 let (path, what) = (self.path.to_owned(), "a loop among the directories");
                 return Err(Error::Contradiction { path, what, node, at });
             }
@@ -438,8 +442,8 @@ impl GenerationWriter<'_> {
     /// [`Error::Sqlite`].
     pub fn decode(&self, row: &NodeRow) -> Result<Attrs, Error> {
         let (perm, xattrs) = self.sql("reading rights", |c| {
-            let perm = reader::perm(c, row.perm)?;
-            Ok((perm, reader::xattrs(c, perm.xattr)?))
+            let perm = perm(c, row.perm)?;
+            Ok((perm, xattrs(c, perm.xattr)?))
         })?;
         Ok(Attrs {
             mode: perm.mode,

@@ -7,8 +7,8 @@
 //! Promises: a generation that fails is not published, and the error names the path. Never writes.
 
 use super::edit::{Half, Mode};
-use super::forget::path_at;
-use super::{Error, GenerationWriter, reader, tables};
+use super::paths::path_at;
+use super::{Error, GenerationWriter, parts, tables};
 use crate::model::{Kind, NodeId, escape_bytes};
 use rusqlite::Connection;
 
@@ -66,7 +66,7 @@ fn lives(writer: &GenerationWriter<'_>, c: &Connection, dir: NodeId) -> rusqlite
 
 fn kind(c: &Connection, writer: &GenerationWriter<'_>, node: NodeId) -> rusqlite::Result<Option<Kind>> {
     let row = tables::version_at(c, node, writer.at)?;
-    row.map_or(Ok(None), |row| Ok(Kind::from_mode(reader::perm(c, row.perm)?.mode)))
+    row.map_or(Ok(None), |row| Ok(Kind::from_mode(parts::perm(c, row.perm)?.mode)))
 }
 
 /// Proves the link count of a node; of a directory that died, that nothing lives below it.

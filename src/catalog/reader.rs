@@ -1,166 +1,30 @@
-//! Reading the catalog as of an instant: look-ups, listings, attributes, paths, places.
+//! Reading the catalog as of an instant: look-ups, listings, attributes, paths, places; one connection with its statements.
 //!
 //! Promises: every answer is as of the instant that is given, which must be one of a published
 //! generation of the node's source. The functions on a mount's path run one query each, on one held read
 //! transaction; a listing streams in name order and costs what lives in the directory, not what died
 //! in it. Never writes, never opens a file of a backup.
 
-use super::kept;
-use super::rows::{KindNumber, NODE_COLUMNS, NodeRow, Perm};
-use super::{CopyRow, Error, ObjectRow, connect, notes};
-use crate::model::{
-    CopyId, EntryName, FOREVER, GenerationId, Kind, NodeId, ObjectId, RelPath, Rule, SourceId, StoreId, Time, XattrSet,
-    escape_bytes,
-};
-use rusqlite::types::ValueRef;
+use super::error::Error;
+use super::listing::{DirEntry, each_entry, hot_directories, list_hot_sql, list_sql, no_version};
+use super::objects::{CopyRow, ObjectRow, copies, copies_of, object, pinned};
+use super::parts::{PERM, XATTRS, perm, xattrs};
+use super::paths::DEPTH_MAX;
+use super::rows::{KindNumber, NodeRow, Perm};
+use super::tables::{LOOKUP, NAMES, NODE};
+use super::{connect, kept, notes};
+use crate::model::{EntryName, FOREVER, Kind, NodeId, ObjectId, RelPath, SourceId, Time, XattrSet};
 use rusqlite::{Connection, OptionalExtension, StatementStatus, params};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// The deepest directory whose path is told; a longer chain of parents is a loop.
-pub(super) const DEPTH_MAX: usize = 65_536;
-
-pub(super) const LOOKUP: &str = "SELECT node, kind, died FROM dirent \
-     WHERE parent = ?1 AND name = ?2 AND born <= ?3 ORDER BY born DESC LIMIT 1";
-pub(super) const NODE: &str = "SELECT i.born, i.perm, i.size, i.allocated, i.mtime, i.mtime_ns, i.ctime_ns, i.nlink, i.place, i.content, i.bytes \
-     FROM inode i WHERE i.node = ?1 AND i.born <= ?2 ORDER BY i.born DESC LIMIT 1";
-pub(super) const NAMES: &str = "SELECT parent, name FROM dirent INDEXED BY dirent_node \
-     WHERE node = ?1 AND born <= ?2 AND died > ?2";
 const CHANGED: &str = "SELECT DISTINCT node FROM change WHERE source = ?1 AND at > ?2 AND at <= ?3 ORDER BY node";
 const NEXT_VERSION: &str = "SELECT born FROM inode WHERE node = ?1 AND born > ?2 ORDER BY born LIMIT 1";
 const NODE_END: &str = "SELECT max(died) FROM dirent INDEXED BY dirent_node WHERE node = ?1";
 const INLINE: &str = "SELECT bytes FROM content WHERE id = ?1";
-const PERM: &str = "SELECT mode, uid, gid, xattr FROM perm WHERE id = ?1";
-const XATTRS: &str = "SELECT name, value FROM xattr_item WHERE xattr = ?1 ORDER BY name";
 const XATTR_NODES: &str = "SELECT node FROM xattr_node WHERE node BETWEEN ?1 AND ?2";
-
-/// Listing of an ordinary directory: one range of `dirent`, one seek in `inode` a living name. An outer join, as in
-/// [`list_hot_sql`]: a name without a version is damage, and is not left out ([`each_entry`]).
-pub(super) fn list_sql() -> String {
-    format!(
-        "SELECT d.name, d.node, d.kind, {NODE_COLUMNS} FROM dirent d LEFT JOIN inode i \
-         ON i.node = d.node AND i.born = (SELECT max(v.born) FROM inode v WHERE v.node = d.node AND v.born <= ?2) \
-         WHERE d.parent = ?1 AND d.name > ?3 AND d.born <= ?2 AND d.died > ?2 ORDER BY d.name LIMIT ?4"
-    )
-}
-
-/// Listing of a hot directory: the forks that may hold the instant, each a range of the covering index.
-pub(super) fn list_hot_sql() -> String {
-    format!(
-        "SELECT d.name, d.node, d.kind, {NODE_COLUMNS} FROM instant_fork p \
-         CROSS JOIN dirent d INDEXED BY dirent_hot ON d.parent = ?1 AND d.fork = p.fork AND d.fork IS NOT NULL \
-         LEFT JOIN inode i \
-         ON i.node = d.node AND i.born = (SELECT max(v.born) FROM inode v WHERE v.node = d.node AND v.born <= ?2) \
-         WHERE p.at = ?2 AND d.name > ?3 AND d.born <= ?2 AND d.died > ?2 ORDER BY d.name LIMIT ?4"
-    )
-}
-
-/// One entry of a listing.
-#[derive(Clone, Debug)]
-pub struct DirEntry {
-    /// Its name.
-    pub name: EntryName,
-    /// What it points to.
-    pub node: NodeId,
-    /// The type of that.
-    pub kind: Kind,
-    /// The version as of the instant of the listing.
-    pub row: NodeRow,
-}
-
-/// A name that has no version: its row in `inode` is lost.
-pub(super) struct Unversioned {
-    name: EntryName,
-    node: NodeId,
-}
-
-impl Unversioned {
-    /// Returns what is wrong with the catalog at `path`, for who asked for a listing as of `at`.
-    pub(super) fn into_error(self, path: &Path, at: Time) -> Error {
-        no_version(path, self.name.as_bytes(), self.node, at)
-    }
-}
-
-fn no_version(path: &Path, name: &[u8], node: NodeId, at: Time) -> Error {
-    Error::NoVersion { path: path.to_owned(), name: escape_bytes(name).into_owned(), node, at }
-}
-
-/// Calls `each` with the rows of [`list_sql`] or [`list_hot_sql`] until it breaks; ends at a name without a version, and returns it.
-pub(super) fn each_entry(
-    rows: &mut rusqlite::Rows<'_>,
-    mut each: impl FnMut(DirEntry) -> ControlFlow<()>,
-) -> rusqlite::Result<Option<Unversioned>> {
-    while let Some(row) = rows.next()? {
-        let name = EntryName::new(row.get_ref(0)?.as_blob()?).map_err(|_| rusqlite::Error::InvalidQuery)?;
-        let node = NodeId(row.get(1)?);
-        // `born` is NULL in no row of a version.
-        if row.get_ref(3)? == ValueRef::Null {
-            return Ok(Some(Unversioned { name, node }));
-        }
-        let entry = DirEntry { name, node, kind: row.get::<_, KindNumber>(2)?.0, row: NodeRow::read(row, 3)? };
-        if each(entry).is_break() {
-            break;
-        }
-    }
-    Ok(None)
-}
-
-/// A row of `source`.
-#[derive(Clone, Debug)]
-pub struct SourceRow {
-    /// Its row id.
-    pub id: SourceId,
-    /// Its name.
-    pub name: String,
-    /// The word of its kind.
-    pub kind: String,
-    /// JSON that its kind understands.
-    pub settings: String,
-    /// JSON that no kind reads.
-    pub policy: String,
-    /// The same source in manifests and in other catalogs; none: it is damaged.
-    pub uuid: Option<[u8; 16]>,
-    /// Its top directory.
-    pub root: NodeId,
-    /// When two of its versions are the same.
-    pub rule: Rule,
-    /// When it was added.
-    pub added_at: Time,
-}
-
-/// A row of `generation`, as the command line shows it.
-#[derive(Clone, Debug)]
-pub struct GenerationRow {
-    /// Its row id.
-    pub id: GenerationId,
-    /// Its source.
-    pub source: SourceId,
-    /// Its instant.
-    pub taken_at: Time,
-    /// `full` or `incremental`.
-    pub level: String,
-    /// Whether its bytes were there when they were last looked at: `available`, `degraded`, `unreachable`, `gone`.
-    pub status: String,
-    /// When that was: RFC 3339; none: not since it was indexed.
-    pub looked_at: Option<String>,
-    /// When it was indexed.
-    pub indexed_at: Time,
-    /// How long that took, in milliseconds.
-    pub index_ms: i64,
-    /// Names in it.
-    pub entries: i64,
-    /// Bytes of its regular files.
-    pub size_bytes: i64,
-    /// Nodes that differ from the generation before.
-    pub changed_nodes: i64,
-    /// Findings that make it partial.
-    pub losses: i64,
-    /// Other findings.
-    pub notices: i64,
-}
 
 /// A read-only connection with its statements, for one thread at a time.
 pub struct Reader {
@@ -370,78 +234,10 @@ impl Reader {
         })
     }
 
-    /// Tells whether `name` in `dir` is one that the generation at `at` did not see, and has of the one before it. No query where
-    /// there is none such in the catalog.
-    ///
-    /// # Errors
-    /// [`Error::Sqlite`] if SQLite fails.
-    pub fn is_kept(&self, dir: NodeId, name: &[u8], at: Time) -> Result<bool, Error> {
-        if !self.has_kept()? {
-            return Ok(false);
-        }
-        self.run("reading what is unknown", |connection| kept::is_kept(connection, dir, name, at))
-    }
-
-    fn has_kept(&self) -> Result<bool, Error> {
+    /// Tells whether any generation keeps names that it did not see. No query but those that begin a read transaction.
+    pub(super) fn has_kept(&self) -> Result<bool, Error> {
         self.begin().map_err(|e| Error::sqlite("reading what is unknown", &self.path, e))?;
         Ok(self.has_kept.get())
-    }
-
-    /// Returns the names of `node` that the generation at `at` saw; all that it has, if it saw none of them.
-    ///
-    /// # Errors
-    /// [`Error::Sqlite`] if SQLite fails.
-    pub fn seen_names(&self, node: NodeId, at: Time) -> Result<Vec<(NodeId, EntryName)>, Error> {
-        let names = self.names(node, at)?;
-        if !self.has_kept()? {
-            return Ok(names);
-        }
-        let mut seen = Vec::with_capacity(names.len());
-        for (dir, name) in &names {
-            if !self.is_kept(*dir, name.as_bytes(), at)? {
-                seen.push((*dir, name.clone()));
-            }
-        }
-        Ok(if seen.is_empty() { names } else { seen })
-    }
-
-    /// Tells whether the generation at `at` saw none of the names of `node`, and has it as the one before it has.
-    ///
-    /// # Errors
-    /// [`Error::Sqlite`] if SQLite fails.
-    pub fn is_unknown(&self, node: NodeId, at: Time) -> Result<bool, Error> {
-        if !self.has_kept()? {
-            return Ok(false);
-        }
-        let names = self.names(node, at)?;
-        for (dir, name) in &names {
-            if !self.is_kept(*dir, name.as_bytes(), at)? {
-                return Ok(false);
-            }
-        }
-        Ok(!names.is_empty())
-    }
-
-    /// Returns the instant of the newest generation of `source` up to `at` that saw `node`, which has a name at `at`.
-    ///
-    /// # Errors
-    /// [`Error::Sqlite`] if SQLite fails.
-    pub fn last_seen(&self, source: SourceId, node: NodeId, at: Time) -> Result<Time, Error> {
-        if !self.is_unknown(node, at)? {
-            return Ok(at);
-        }
-        self.run("finding who saw a node", |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT g.taken_at FROM generation g WHERE g.source = ?1 AND g.status = 'published' AND g.taken_at < ?3 \
-                 AND EXISTS (SELECT 1 FROM dirent d INDEXED BY dirent_node \
-                              WHERE d.node = ?2 AND d.born <= g.taken_at AND d.died > g.taken_at \
-                                AND NOT EXISTS (SELECT 1 FROM kept k WHERE k.parent = d.parent AND k.name = d.name \
-                                                   AND k.born <= g.taken_at AND k.died > g.taken_at)) \
-                 ORDER BY g.taken_at DESC LIMIT 1",
-            )?;
-            let seen = statement.query_row([source.0, node.0, at.0], |r| r.get(0).map(Time)).optional()?;
-            Ok(seen.unwrap_or(at))
-        })
     }
 
     /// Returns the nodes of `source` that its generations after `after` and up to `until` tell as changed, each once, in
@@ -595,162 +391,7 @@ impl Reader {
         self.run("finding a path in an object", |connection| pinned(connection, object, node))
     }
 
-    /// Returns all sources, by name.
-    ///
-    /// # Errors
-    /// [`Error::Sqlite`] if SQLite fails.
-    pub fn sources(&self) -> Result<Vec<SourceRow>, Error> {
-        self.run("listing sources", |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT id, name, kind, settings, root, added_at, rule, by_inode, policy, uuid FROM source ORDER BY name",
-            )?;
-            statement
-                .query_map([], |row| {
-                    Ok(SourceRow {
-                        id: SourceId(row.get(0)?),
-                        name: row.get(1)?,
-                        kind: row.get(2)?,
-                        settings: row.get(3)?,
-                        policy: row.get(8)?,
-                        uuid: row.get_ref(9)?.as_blob()?.try_into().ok(),
-                        root: NodeId(row.get(4)?),
-                        added_at: Time(row.get(5)?),
-                        rule: notes::read_rule(row, 6)?,
-                    })
-                })?
-                .collect()
-        })
-    }
-
-    /// Returns the source called `name`.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchSource`] with the names that there are.
-    pub fn source(&self, name: &str) -> Result<SourceRow, Error> {
-        let all = self.sources()?;
-        match all.iter().find(|s| s.name == name) {
-            Some(source) => Ok(source.clone()),
-            None => {
-                let known = all.into_iter().map(|s| s.name).collect();
-                Err(Error::NoSuchSource { name: name.to_owned(), known })
-            }
-        }
-    }
-
-    /// Returns the published generations of `source`, oldest first.
-    ///
-    /// # Errors
-    /// [`Error::Sqlite`] if SQLite fails.
-    pub fn generations(&self, source: SourceId) -> Result<Vec<GenerationRow>, Error> {
-        self.run("listing generations", |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT g.id, g.source, g.taken_at, g.level, v.status, g.indexed_at, g.index_ms, g.entries, g.size_bytes, \
-                 g.changed_nodes, g.losses, g.notices, v.looked_at \
-                 FROM generation g JOIN source s ON s.id = g.source JOIN generations v ON v.source = s.name AND v.taken_at_unix = g.taken_at \
-                 WHERE g.source = ?1 AND g.status = 'published' ORDER BY g.taken_at",
-            )?;
-            statement
-                .query_map([source.0], |row| {
-                    Ok(GenerationRow {
-                        id: GenerationId(row.get(0)?),
-                        source: SourceId(row.get(1)?),
-                        taken_at: Time(row.get(2)?),
-                        level: row.get(3)?,
-                        status: row.get(4)?,
-                        indexed_at: Time(row.get::<_, Option<i64>>(5)?.unwrap_or(0)),
-                        index_ms: row.get::<_, Option<i64>>(6)?.unwrap_or(0),
-                        entries: row.get::<_, Option<i64>>(7)?.unwrap_or(0),
-                        size_bytes: row.get::<_, Option<i64>>(8)?.unwrap_or(0),
-                        changed_nodes: row.get::<_, Option<i64>>(9)?.unwrap_or(0),
-                        losses: row.get::<_, Option<i64>>(10)?.unwrap_or(0),
-                        notices: row.get::<_, Option<i64>>(11)?.unwrap_or(0),
-                        looked_at: row.get(12)?,
-                    })
-                })?
-                .collect()
-        })
-    }
-
-    /// Returns what was found amiss while the generation of `source` at `at` was indexed: kind, path, detail.
-    ///
-    /// # Errors
-    /// [`Error::Sqlite`] if SQLite fails.
-    pub fn findings(&self, source: SourceId, at: Time) -> Result<Vec<(String, Vec<u8>, String)>, Error> {
-        self.run("listing findings", |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT kind, path, detail FROM finding WHERE source = ?1 AND at = ?2 ORDER BY number",
-            )?;
-            statement.query_map([source.0, at.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
-        })
-    }
-
     fn contradiction(&self, what: &'static str, node: NodeId, at: Time) -> Error {
         Error::Contradiction { path: self.path.clone(), what, node, at }
     }
-}
-
-/// See [`Reader::copies`].
-pub(super) fn copies(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Vec<CopyRow>> {
-    let mut statement = c.prepare_cached(
-        "SELECT c.id, c.object, c.store, t.path, c.path FROM generation g JOIN object o ON o.generation = g.id \
-         JOIN copy c ON c.object = o.id JOIN store t ON t.id = c.store \
-         WHERE g.source = ?1 AND g.taken_at = ?2 ORDER BY c.id",
-    )?;
-    statement.query_map([source.0, at.0], copy)?.collect()
-}
-
-/// See [`Reader::copies_of`].
-pub(super) fn copies_of(c: &Connection, object: ObjectId) -> rusqlite::Result<Vec<CopyRow>> {
-    let mut statement = c.prepare_cached(
-        "SELECT c.id, c.object, c.store, t.path, c.path FROM copy c JOIN store t ON t.id = c.store WHERE c.object = ?1 ORDER BY c.id",
-    )?;
-    statement.query_map([object.0], copy)?.collect()
-}
-
-/// Reads a row of copies.
-fn copy(row: &rusqlite::Row<'_>) -> rusqlite::Result<CopyRow> {
-    let mut path = PathBuf::from(std::ffi::OsString::from_vec(row.get(3)?));
-    let below: Vec<u8> = row.get(4)?;
-    if !below.is_empty() {
-        path.push(std::ffi::OsString::from_vec(below));
-    }
-    Ok(CopyRow { id: CopyId(row.get(0)?), object: ObjectId(row.get(1)?), store: StoreId(row.get(2)?), path })
-}
-
-/// See [`Reader::object`].
-pub(super) fn object(c: &Connection, id: ObjectId) -> rusqlite::Result<Option<ObjectRow>> {
-    c.prepare_cached(
-        "SELECT o.source, o.at, EXISTS(SELECT 1 FROM generation g WHERE g.id = o.generation) FROM object o WHERE o.id = ?1",
-    )?
-    .query_row([id.0], |r| Ok(ObjectRow { source: SourceId(r.get(0)?), at: Time(r.get(1)?), has_generation: r.get(2)? }))
-    .optional()
-}
-
-/// See [`Reader::pinned`].
-pub(super) fn pinned(c: &Connection, object: ObjectId, node: NodeId) -> rusqlite::Result<Option<RelPath>> {
-    let path: Option<Vec<u8>> = c
-        .prepare_cached("SELECT path FROM object_path WHERE object = ?1 AND node = ?2")?
-        .query_row([object.0, node.0], |r| r.get(0))
-        .optional()?;
-    path.map(|path| RelPath::parse(&path).map_err(|_| rusqlite::Error::InvalidQuery)).transpose()
-}
-
-/// See [`Reader::perm`].
-pub(super) fn perm(c: &Connection, id: i64) -> rusqlite::Result<Perm> {
-    c.prepare_cached(PERM)?
-        .query_row([id], |row| Ok(Perm { mode: row.get(0)?, uid: row.get(1)?, gid: row.get(2)?, xattr: row.get(3)? }))
-}
-
-/// See [`Reader::xattrs`].
-pub(super) fn xattrs(c: &Connection, id: i64) -> rusqlite::Result<XattrSet> {
-    let mut statement = c.prepare_cached(XATTRS)?;
-    let items = statement.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(XattrSet::new(items.collect::<rusqlite::Result<_>>()?))
-}
-
-/// Returns the directories that are listed by forks.
-pub(super) fn hot_directories(c: &Connection) -> rusqlite::Result<HashSet<i64>> {
-    let mut statement =
-        c.prepare_cached("SELECT dir FROM directory_history INDEXED BY directory_history_hot WHERE hot")?;
-    statement.query_map([], |row| row.get(0))?.collect()
 }

@@ -4,10 +4,9 @@
 //! with the number of generations, never with the number of files.
 
 use super::numbers::{CatalogId, Vector, check_generation};
-use super::{Error, reader::Reader};
-use crate::model::{CopyId, GenerationId, NodeId, ObjectId, SourceId, SourceKind, StoreId, Time};
+use super::{Error, Reader};
+use crate::model::{GenerationId, NodeId, SourceId, SourceKind, Time};
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 /// A source with the instants of its published generations.
 #[derive(Clone, Debug)]
@@ -30,30 +29,6 @@ pub struct RegistrySource {
     pub gaps: Vec<i64>,
     /// For each of them, the parts of a disk that are not read.
     pub unsupported: Vec<i64>,
-}
-
-/// Where an object lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CopyRow {
-    /// Its row.
-    pub id: CopyId,
-    /// What lies there.
-    pub object: ObjectId,
-    /// The store that it lies in.
-    pub store: StoreId,
-    /// The directory of the copy, absolute.
-    pub path: PathBuf,
-}
-
-/// What holds bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ObjectRow {
-    /// The source.
-    pub source: SourceId,
-    /// The instant of the generation that it was made for.
-    pub at: Time,
-    /// Whether that generation is still there.
-    pub has_generation: bool,
 }
 
 /// Sources and generations at one moment.

@@ -1,10 +1,11 @@
-//! Rows of `dirent`, `inode` and `perm` as values, and back: nowhere else.
+//! Rows of `dirent`, `inode`, `perm`, `change` and `source` as values, and back: nowhere else.
 //!
 //! Promises: what comes out of a row was checked (a kind number that names no kind is an error, not a
 //! guess). Never runs a query.
 
-use crate::model::{Kind, ObjectId, Timestamp};
+use crate::model::{EntryName, Key, Kind, NodeId, ObjectId, Rule, SourceId, Time, Timestamp};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use std::ops::{BitOr, BitOrAssign};
 
 /// Where the bytes of a version are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +155,11 @@ impl NodeRow {
     }
 }
 
+/// Returns the name of a row as one that was checked.
+pub(super) fn checked_name(bytes: &[u8]) -> rusqlite::Result<EntryName> {
+    EntryName::new(bytes).map_err(|_| rusqlite::Error::InvalidQuery)
+}
+
 /// A kind as the number in `dirent.kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KindNumber(pub(super) Kind);
@@ -179,4 +185,68 @@ impl ToSql for KindNumber {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::from(i64::from(self.number())))
     }
+}
+
+/// What a generation did to a node, as the bits of `change.op`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChangeOps(pub i64);
+
+impl ChangeOps {
+    /// The node is new.
+    pub const CREATED: Self = Self(1);
+    /// Its bytes changed, as far as the rule of its source tells.
+    pub const CONTENT: Self = Self(2);
+    /// Owner, rights, attributes or link count changed.
+    pub const ATTRIBUTES: Self = Self(4);
+    /// It got a name.
+    pub const LINKED: Self = Self(8);
+    /// It lost a name.
+    pub const UNLINKED: Self = Self(16);
+
+    /// Tells whether nothing changed.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl BitOr for ChangeOps {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for ChangeOps {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+/// A row of `source`.
+#[derive(Clone, Debug)]
+pub struct SourceRow {
+    /// Its row id.
+    pub id: SourceId,
+    /// Its name.
+    pub name: String,
+    /// The word of its kind.
+    pub kind: String,
+    /// JSON that its kind understands.
+    pub settings: String,
+    /// JSON that no kind reads.
+    pub policy: String,
+    /// The same source in manifests and in other catalogs; none: it is damaged.
+    pub uuid: Option<[u8; 16]>,
+    /// Its top directory.
+    pub root: NodeId,
+    /// When two of its versions are the same.
+    pub rule: Rule,
+    /// When it was added.
+    pub added_at: Time,
+}
+
+/// Reads the columns `rule` and `by_inode` of a source, the first of which is column `at`.
+pub(super) fn read_rule(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Rule> {
+    let key = Key::from_word(row.get_ref(at)?.as_str()?).ok_or(rusqlite::Error::InvalidQuery)?;
+    Ok(Rule { key, by_inode: row.get(at + 1)? })
 }

@@ -8,9 +8,9 @@
 //! Promises: the sum is that of [`States::sum_of`], or none.
 
 use super::Error;
-use super::history::VersionRow;
+use super::history::{Named, VersionRow};
 use super::rows::{NodeRow, Place};
-use super::state::{Named, StateSum, States};
+use super::state::{StateSum, States};
 use crate::model::{EntryName, Kind, NodeId, Time};
 use rusqlite::Connection;
 use std::collections::{HashMap, HashSet};

@@ -9,7 +9,7 @@ use super::forget::Forget;
 use super::insert::put_versions;
 use super::kept::has_any;
 use super::notes::Subject;
-use super::reader;
+use super::parts;
 use super::rows::{KindNumber, NodeRow};
 use super::runs::{self, Beside, Run};
 use super::state::{StateSum, States};
@@ -211,7 +211,7 @@ impl Settle<'_> {
     /// Returns the bytes that a version counts for.
     fn size_of(&self, row: Option<&NodeRow>) -> rusqlite::Result<i64> {
         let Some(row) = row else { return Ok(0) };
-        let is_file = Kind::from_mode(reader::perm(self.c, row.perm)?.mode) == Some(Kind::File);
+        let is_file = Kind::from_mode(parts::perm(self.c, row.perm)?.mode) == Some(Kind::File);
         Ok(if is_file { row.size_bytes as i64 } else { 0 })
     }
 

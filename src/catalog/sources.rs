@@ -6,7 +6,7 @@
 use super::generation::{Writer, next_block};
 use super::numbers::check_node;
 use super::tables::{self, BLOCK_BITS, insert_odd_name};
-use super::{CopyRow, Error, reader};
+use super::{CopyRow, Error, objects};
 use crate::model::{Rule, SourceId, SourceKind, StoreId, Time};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::os::unix::ffi::OsStrExt;
@@ -191,7 +191,7 @@ impl Writer {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn copies(&self, source: SourceId, at: Time) -> Result<Vec<CopyRow>, Error> {
-        self.sql("finding copies", |c| reader::copies(c, source, at))
+        self.sql("finding copies", |c| objects::copies(c, source, at))
     }
 }
 

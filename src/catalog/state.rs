@@ -21,9 +21,9 @@
 //! tree: ctime and allocated bytes. It finds accidents; who can write the file can write the hash.
 
 use super::Error;
-use super::history::{History, Instants, NameRow, VersionRow, blocks, each_history, names_at, version_at};
+use super::history::{History, Instants, NameRow, Named, VersionRow, blocks, each_history, names_at, version_at};
 use super::rows::{KindNumber, Perm, Place};
-use crate::model::{Kind, NodeId, SourceId, Time, XattrSet};
+use crate::model::{Kind, NodeId, SourceId, Time};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
 use std::ops::{AddAssign, Range};
@@ -90,17 +90,6 @@ pub(super) enum Xattrs {
     Lost,
 }
 
-/// A name, or the top directory, which has none.
-#[derive(Clone, Copy)]
-pub(super) struct Named<'a> {
-    /// The directory; 0 for the top one.
-    pub(super) dir: NodeId,
-    /// The name; empty for the top directory.
-    pub(super) name: &'a [u8],
-    /// The type, as the name has it.
-    pub(super) kind: Kind,
-}
-
 /// The top directory of a source, as a name.
 const TOP: Named<'static> = Named { dir: NodeId(0), name: b"", kind: Kind::Directory };
 
@@ -111,23 +100,6 @@ pub(super) struct Rights {
     pub(super) perm: Perm,
     /// What its attribute set is.
     pub(super) xattrs: Xattrs,
-}
-
-/// Returns the digest of extended attributes, as `xattr_set.digest` holds it: of names and values, each with its length.
-pub(super) fn xattr_digest(xattrs: &XattrSet) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    for (name, value) in xattrs.iter() {
-        for part in [name, value] {
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part);
-        }
-    }
-    *hasher.finalize().as_bytes()
-}
-
-/// Tells whether a POSIX ACL is among extended attributes, as `xattr_set.has_acl` holds it.
-pub(super) fn has_acl(xattrs: &XattrSet) -> bool {
-    xattrs.iter().any(|(name, _)| name.starts_with(b"system.posix_acl_"))
 }
 
 /// Counts state hashes. Keeps what many versions share (owners, rights, digests of attributes) in memory.

@@ -4,14 +4,23 @@
 //! rooms above. A hot directory's rows get their fork here, so nobody else has to know of it.
 
 use super::interval;
-use super::rows::{KindNumber, NodeRow, Place};
-use super::{ChangeOps, reader};
+use super::rows::{ChangeOps, KindNumber, NodeRow, Place};
 use crate::model::{EntryName, FOREVER, NodeId, ObjectId, SourceId, Time, escape_bytes};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
 
 /// Node numbers are given out to sources in blocks of 2^16.
 pub(super) const BLOCK_BITS: u32 = 16;
+
+/// A look-up as a mount makes it.
+pub(super) const LOOKUP: &str = "SELECT node, kind, died FROM dirent \
+     WHERE parent = ?1 AND name = ?2 AND born <= ?3 ORDER BY born DESC LIMIT 1";
+/// The version of a node as of an instant.
+pub(super) const NODE: &str = "SELECT i.born, i.perm, i.size, i.allocated, i.mtime, i.mtime_ns, i.ctime_ns, i.nlink, i.place, i.content, i.bytes \
+     FROM inode i WHERE i.node = ?1 AND i.born <= ?2 ORDER BY i.born DESC LIMIT 1";
+/// The names of a node as of an instant.
+pub(super) const NAMES: &str = "SELECT parent, name FROM dirent INDEXED BY dirent_node \
+     WHERE node = ?1 AND born <= ?2 AND died > ?2";
 
 /// A row of `dirent` without its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,13 +181,13 @@ pub(super) fn insert_odd_name(c: &Connection, name: &[u8]) -> rusqlite::Result<(
 
 /// Returns the names of a node at `at`.
 pub(super) fn names_at(c: &Connection, node: NodeId, at: Time) -> rusqlite::Result<BTreeSet<(i64, Vec<u8>)>> {
-    let mut statement = c.prepare_cached(reader::NAMES)?;
+    let mut statement = c.prepare_cached(NAMES)?;
     statement.query_map([node.0, at.0], |r| Ok((r.get(0)?, r.get(1)?)))?.collect()
 }
 
 /// Tells whether a node has a name at `at`.
 pub(super) fn has_name_at(c: &Connection, node: NodeId, at: Time) -> rusqlite::Result<bool> {
-    c.prepare_cached(reader::NAMES)?.exists([node.0, at.0])
+    c.prepare_cached(NAMES)?.exists([node.0, at.0])
 }
 
 /// A row of `dirent` with all that it has.
@@ -202,7 +211,7 @@ pub(super) fn names_ever(c: &Connection, node: NodeId) -> rusqlite::Result<Vec<F
 
 /// Returns the version of a node that its rows tell at `at`, whether or not it has a name then.
 pub(super) fn version_at(c: &Connection, node: NodeId, at: Time) -> rusqlite::Result<Option<NodeRow>> {
-    c.prepare_cached(reader::NODE)?.query_row([node.0, at.0], |row| NodeRow::read(row, 0)).optional()
+    c.prepare_cached(NODE)?.query_row([node.0, at.0], |row| NodeRow::read(row, 0)).optional()
 }
 
 /// Returns the births of all versions of a node, oldest first.

@@ -5,14 +5,14 @@ use super::*;
 use crate::clock::Fixed;
 use crate::index::{NewCopy, index_copy};
 use crate::model::{
-    Attrs, EntryName, FileKey, Finding, FindingKind, Kind, Level, ListedEntry, Listing, RelPath, Rule, SourceKind,
-    Timestamp, Walked, XattrSet, escape_bytes,
+    Attrs, EntryName, FileKey, Finding, FindingKind, Kind, Level, ListedEntry, Listing, NodeId, RelPath, Rule,
+    SourceKind, Time, Timestamp, Walked, XattrSet, escape_bytes,
 };
 use crate::monitor::Void;
 use crate::source::{Discovered, Found, ScanStats, Source};
 use rusqlite::{Connection, params};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// 2026-11-18T02:00:00Z; generation `n` is taken `n` days later.
 const FIRST: i64 = 1_794_967_200;
@@ -456,9 +456,9 @@ fn a_hot_directory_lists_alike_by_both_plans_at_every_instant() {
     };
     let lengths = [1101, 1, 2, 2, 1, 1];
     for (n, length) in (0..).zip(lengths) {
-        let plain = by(&reader::list_sql(), n);
+        let plain = by(&listing::list_sql(), n);
         assert_eq!(plain.len(), length, "day {n}");
-        assert_eq!(by(&reader::list_hot_sql(), n), plain, "day {n}");
+        assert_eq!(by(&listing::list_hot_sql(), n), plain, "day {n}");
         assert_eq!(world.names(n).len(), length, "day {n}");
     }
 }
@@ -473,9 +473,9 @@ fn every_statement_of_a_mount_is_a_search_by_its_index() {
         let rows = statement.query_map(rusqlite::params_from_iter(nothing), |row| row.get(3)).unwrap();
         rows.collect::<rusqlite::Result<_>>().unwrap()
     };
-    assert_eq!(plan(reader::LOOKUP), ["SEARCH dirent USING PRIMARY KEY (parent=? AND name=? AND born<?)"]);
-    assert_eq!(plan(reader::NODE), ["SEARCH i USING PRIMARY KEY (node=? AND born<?)"]);
-    assert_eq!(plan(reader::NAMES), ["SEARCH dirent USING INDEX dirent_node (node=?)"]);
+    assert_eq!(plan(tables::LOOKUP), ["SEARCH dirent USING PRIMARY KEY (parent=? AND name=? AND born<?)"]);
+    assert_eq!(plan(tables::NODE), ["SEARCH i USING PRIMARY KEY (node=? AND born<?)"]);
+    assert_eq!(plan(tables::NAMES), ["SEARCH dirent USING INDEX dirent_node (node=?)"]);
     let version = [
         "SEARCH i USING PRIMARY KEY (node=? AND born=?) LEFT-JOIN",
         "CORRELATED SCALAR SUBQUERY 1",
@@ -483,14 +483,14 @@ fn every_statement_of_a_mount_is_a_search_by_its_index() {
     ];
     let mut expected = vec!["SEARCH d USING PRIMARY KEY (parent=? AND name>?)"];
     expected.extend(version);
-    assert_eq!(plan(&reader::list_sql()), expected);
+    assert_eq!(plan(&listing::list_sql()), expected);
     let mut expected = vec![
         "SEARCH p USING PRIMARY KEY (at=?)",
         "SEARCH d USING COVERING INDEX dirent_hot (parent=? AND fork=? AND born<?)",
     ];
     expected.extend(version);
     expected.push("USE TEMP B-TREE FOR ORDER BY");
-    assert_eq!(plan(&reader::list_hot_sql()), expected);
+    assert_eq!(plan(&listing::list_hot_sql()), expected);
 }
 
 #[test]

@@ -7,7 +7,8 @@ use crate::catalog::Error;
 use crate::catalog::doubt::{doubts_at, kept_at, kept_of};
 use crate::catalog::history::Instants;
 use crate::catalog::kept::has_any;
-use crate::catalog::reader::SourceRow;
+use crate::catalog::parts::perm;
+use crate::catalog::rows::SourceRow;
 use crate::catalog::tables::{self, Slot};
 use crate::model::{Key, Kind, NodeId, Time};
 use rusqlite::Connection;
@@ -73,7 +74,7 @@ fn generation(
         let seen = names.into_iter().filter(|(dir, name)| !kept.contains(&(NodeId(*dir), name.clone()))).count();
         // A name without a version has been reported.
         let Some(row) = tables::version_at(c, node, at)? else { continue };
-        let kind = Kind::from_mode(crate::catalog::reader::perm(c, row.perm)?.mode);
+        let kind = Kind::from_mode(perm(c, row.perm)?.mode);
         // Volumes and disks say themselves how many names their files have.
         let counts = kind != Some(Kind::Directory) && source.rule.key != Key::Write;
         if seen == 0 && row.born == at.0 {

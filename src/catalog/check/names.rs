@@ -5,8 +5,7 @@
 use super::pass::{Child, Pass};
 use super::report::Subject;
 use super::rules::has_text;
-use crate::catalog::reader;
-use crate::catalog::tables::fork_of;
+use crate::catalog::tables::{NAMES, fork_of};
 use crate::catalog::timeline::covers;
 use crate::model::{EntryName, FOREVER, Kind, NodeId};
 use rusqlite::{OptionalExtension, params};
@@ -87,7 +86,7 @@ impl Pass<'_, '_> {
     /// Tells whether the directories above `child` lead back to it at `place`.
     fn is_in_a_loop(&self, child: &Child, place: usize) -> rusqlite::Result<bool> {
         let at = self.generations.instants.at(place);
-        let mut statement = self.c.prepare_cached(reader::NAMES)?;
+        let mut statement = self.c.prepare_cached(NAMES)?;
         let (mut here, mut passed) = (child.dir, HashSet::new());
         while here != self.source.root.0 && here != child.node.0 && passed.insert(here) {
             match statement.query_row(params![here, at], |r| r.get(0)).optional()? {

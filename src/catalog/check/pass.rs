@@ -7,7 +7,8 @@
 
 use super::report::{Report, Subject};
 use crate::catalog::history::Instants;
-use crate::catalog::reader::{self, SourceRow};
+use crate::catalog::listing::hot_directories;
+use crate::catalog::rows::SourceRow;
 use crate::catalog::state::{States, Steps};
 use crate::catalog::timeline::Generations;
 use crate::model::{Kind, NodeId};
@@ -135,7 +136,7 @@ impl<'p, 'r> Pass<'p, 'r> {
             said,
             complete_before,
             blocks: blocks.into_iter().collect(),
-            hot: reader::hot_directories(c)?,
+            hot: hot_directories(c)?,
             objects: objects.collect::<rusqlite::Result<_>>()?,
             next_node,
             last_sequence,

@@ -4,9 +4,9 @@
 //! or version are not looked at row by row here but in `names` and `nodes`; only what lies in no source's numbers is.
 
 use super::report::{Report, Subject};
+use crate::catalog::parts::{self, has_acl, xattr_digest};
 use crate::catalog::sources::check_source_name;
-use crate::catalog::state::{has_acl, xattr_digest};
-use crate::catalog::{Error, disks, interval, reader};
+use crate::catalog::{Error, disks, interval};
 use crate::model::{FindingKind, Kind, Layer, Level, NodeId, ObjectId, RelPath, SourceId, SourceKind, escape_bytes};
 use rusqlite::Connection;
 use std::collections::BTreeSet;
@@ -408,7 +408,7 @@ fn xattrs(report: &mut Report<'_>, c: &Connection) -> rusqlite::Result<()> {
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (id, digest, acl): (i64, Vec<u8>, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let set = reader::xattrs(c, id)?;
+        let set = parts::xattrs(c, id)?;
         let mut wrong = |what| report.add("interned", (None, None), Subject::Source, what, format!("xattr_set {id}"));
         if digest != xattr_digest(&set) {
             wrong("extended attributes are not those of their digest");

@@ -15,7 +15,9 @@
 //!
 //! A catalog is written before its first vector. When the catalog is another one, its record and vectors go on above.
 
-use super::{CatalogId, IN_FILE, Vector};
+use super::ranges::{IN_FILE, VIEW_BITS};
+use super::vector::{CatalogId, Vector};
+use crate::catalog::files::{beside, folder_of};
 use crate::model::ViewId;
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, TryLockError};
@@ -107,7 +109,7 @@ fn append(file: &File, path: &Path, first: i64, records: &[u8]) -> Result<(), Er
     let before = file.metadata().map_err(io)?.len();
     let written = file.write_all_at(records, offset(ViewId(first))).and_then(|()| file.sync_data()).and_then(|()| {
         // The name of a new file has to be on the disk, too.
-        if before == 0 { File::open(folder(path))?.sync_all() } else { Ok(()) }
+        if before == 0 { File::open(folder_of(path))?.sync_all() } else { Ok(()) }
     });
     written.map_err(|source| {
         // Nobody was told of these numbers. If it fails, other mounts find them, which is as good.
@@ -260,7 +262,7 @@ impl Record {
 }
 
 fn head(kind: u32, number: ViewId) -> u32 {
-    kind << super::VIEW_BITS | number.0 as u32
+    kind << VIEW_BITS | number.0 as u32
 }
 
 fn sum(record: &[u8; RECORD_BYTES]) -> u32 {
@@ -272,11 +274,5 @@ fn offset(number: ViewId) -> u64 {
 }
 
 fn path_of(catalog: &Path) -> PathBuf {
-    let mut name = catalog.as_os_str().to_owned();
-    name.push("-views");
-    name.into()
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    beside(catalog, "-views")
 }

@@ -4,116 +4,28 @@
 //! catalog. That of all sources as of an instant belongs to a *vector*, the generations that the instant resolves to:
 //! the first mount that needs it gives it and writes it to `catalog.db-views` (`file`), so that every mount has the
 //! same one, also after a restart. Where that file cannot be written, numbers are given in memory alone, from a range
-//! that is never in the file and at a place that the vector decides: other mounts mostly find the same one. A range
-//! that is used up is an error that names it; nothing wraps.
-//!
-//! ```text
-//! 1 .. 2^26                       a generation: generation.id
-//! 2^26 .. 2^26 + 2^25 - 2^22      a vector, at its place in catalog.db-views
-//! .. 2^26 + 2^25                  a vector, in memory alone
-//! 2^26 + 2^25 .. 2^27             given by a mount to what has no number for ever, and given anew later
-//! ```
+//! that is never in the file and at a place that the vector decides: other mounts mostly find the same one. How far
+//! numbers go is in [`ranges`].
 
 mod file;
+mod ranges;
+mod vector;
 
-use super::Error;
-use crate::model::{GenerationId, NodeId, ViewId, chain};
+pub use ranges::{NODE_BITS, Numbered, PASSING, VIEW_BITS, numbered, view_of};
+pub(super) use ranges::{check_generation, check_node};
+pub use vector::{CatalogId, Vector};
+
+use super::error::Error;
+use crate::model::{ViewId, chain};
+use ranges::{FIRST_PASSING, FIRST_VECTOR, IN_FILE, IN_MEMORY};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-/// Bits of an inode number that tell the node; the [`VIEW_BITS`] above them tell the view, and the uppermost one stays 0.
-pub const NODE_BITS: u32 = 36;
-/// Bits of an inode number that tell the view.
-pub const VIEW_BITS: u32 = 27;
-
-const GENERATION_BITS: u32 = 26;
-const FIRST_VECTOR: i64 = 1 << GENERATION_BITS;
-/// As many as a mount can need: a million publications that each change four views.
-const FIRST_IN_MEMORY: i64 = FIRST_PASSING - (1 << 22);
-const FIRST_PASSING: i64 = FIRST_VECTOR + (1 << 25);
-
-/// Numbers that a mount gives to what has no number for ever.
-pub const PASSING: Range<i64> = FIRST_PASSING..1 << VIEW_BITS;
-/// Numbers at places of the file.
-const IN_FILE: Range<i64> = FIRST_VECTOR..FIRST_IN_MEMORY;
-const IN_MEMORY: Range<i64> = FIRST_IN_MEMORY..FIRST_PASSING;
-
 /// How long another mount may hold the file: it writes a few records and syncs them.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
-
-/// What a number of a view is the number of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Numbered {
-    /// One generation of one source.
-    Generation(GenerationId),
-    /// The generations that an instant resolves to.
-    Vector,
-    /// Whatever this mount gave it to.
-    Passing,
-}
-
-/// Returns what `view` is the number of, before anybody knows whether that exists.
-pub fn numbered(view: ViewId) -> Numbered {
-    match view.0 {
-        ..FIRST_VECTOR => Numbered::Generation(GenerationId(view.0)),
-        FIRST_VECTOR..FIRST_PASSING => Numbered::Vector,
-        FIRST_PASSING.. => Numbered::Passing,
-    }
-}
-
-/// Returns the number of the view that shows one generation.
-pub fn view_of(generation: GenerationId) -> ViewId {
-    ViewId(generation.0)
-}
-
-/// Refuses a node whose number does not fit into an inode number.
-pub(super) fn check_node(catalog: &Path, node: i64) -> Result<NodeId, Error> {
-    check(catalog, node, NODE_BITS, "nodes").map(NodeId)
-}
-
-/// Refuses a generation whose number does not fit into an inode number.
-pub(super) fn check_generation(catalog: &Path, id: i64) -> Result<GenerationId, Error> {
-    check(catalog, id, GENERATION_BITS, "generations").map(GenerationId)
-}
-
-fn check(catalog: &Path, number: i64, bits: u32, of: &'static str) -> Result<i64, Error> {
-    if (0..1 << bits).contains(&number) {
-        return Ok(number);
-    }
-    Err(Error::NumbersUsedUp { path: catalog.to_owned(), of, bits })
-}
-
-/// Which catalog numbers are of: another file under the same name is another one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CatalogId {
-    /// Made with the file.
-    pub uuid: [u8; 16],
-    /// One more each time it was put back or made again.
-    pub incarnation: i64,
-}
-
-/// The generations that an instant resolves to, as a digest: 16 bytes of the BLAKE3 of their ids in ascending order,
-/// each as 8 bytes, the highest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Vector([u8; 16]);
-
-impl Vector {
-    /// Returns the vector of these ids, which must be in ascending order.
-    pub fn of(ids: &[[u8; 8]]) -> Self {
-        debug_assert!(ids.is_sorted());
-        let digest = blake3::hash(ids.as_flattened());
-        Self(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
-    }
-
-    /// Returns where a number in memory is looked for first.
-    fn place(self) -> i64 {
-        let [a, b, c, d, ..] = self.0;
-        i64::from(u32::from_be_bytes([a, b, c, d]))
-    }
-}
 
 /// The numbers of the views of all sources of one catalog. Shared by all threads.
 pub struct Numbers {

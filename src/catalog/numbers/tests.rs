@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::catalog::{NewGeneration, NewSource, Reader, Writer};
-use crate::model::{Level, Rule, SourceKind, Time};
+use crate::model::{GenerationId, Level, NodeId, Rule, SourceKind, Time};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;

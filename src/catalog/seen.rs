@@ -1,0 +1,78 @@
+//! What a generation saw, and what it has as the generation before has it, since a directory could not be listed.
+//!
+//! Promises: no query where nothing in the catalog is in doubt.
+
+use super::{Error, Reader, kept};
+use crate::model::{EntryName, NodeId, SourceId, Time};
+use rusqlite::OptionalExtension;
+
+impl Reader {
+    /// Tells whether `name` in `dir` is one that the generation at `at` did not see, and has of the one before it. No query where
+    /// there is none such in the catalog.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn is_kept(&self, dir: NodeId, name: &[u8], at: Time) -> Result<bool, Error> {
+        if !self.has_kept()? {
+            return Ok(false);
+        }
+        self.run("reading what is unknown", |connection| kept::is_kept(connection, dir, name, at))
+    }
+
+    /// Returns the names of `node` that the generation at `at` saw; all that it has, if it saw none of them.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn seen_names(&self, node: NodeId, at: Time) -> Result<Vec<(NodeId, EntryName)>, Error> {
+        let names = self.names(node, at)?;
+        if !self.has_kept()? {
+            return Ok(names);
+        }
+        let mut seen = Vec::with_capacity(names.len());
+        for (dir, name) in &names {
+            if !self.is_kept(*dir, name.as_bytes(), at)? {
+                seen.push((*dir, name.clone()));
+            }
+        }
+        Ok(if seen.is_empty() { names } else { seen })
+    }
+
+    /// Tells whether the generation at `at` saw none of the names of `node`, and has it as the one before it has.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn is_unknown(&self, node: NodeId, at: Time) -> Result<bool, Error> {
+        if !self.has_kept()? {
+            return Ok(false);
+        }
+        let names = self.names(node, at)?;
+        for (dir, name) in &names {
+            if !self.is_kept(*dir, name.as_bytes(), at)? {
+                return Ok(false);
+            }
+        }
+        Ok(!names.is_empty())
+    }
+
+    /// Returns the instant of the newest generation of `source` up to `at` that saw `node`, which has a name at `at`.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn last_seen(&self, source: SourceId, node: NodeId, at: Time) -> Result<Time, Error> {
+        if !self.is_unknown(node, at)? {
+            return Ok(at);
+        }
+        self.run("finding who saw a node", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT g.taken_at FROM generation g WHERE g.source = ?1 AND g.status = 'published' AND g.taken_at < ?3 \
+                 AND EXISTS (SELECT 1 FROM dirent d INDEXED BY dirent_node \
+                              WHERE d.node = ?2 AND d.born <= g.taken_at AND d.died > g.taken_at \
+                                AND NOT EXISTS (SELECT 1 FROM kept k WHERE k.parent = d.parent AND k.name = d.name \
+                                                   AND k.born <= g.taken_at AND k.died > g.taken_at)) \
+                 ORDER BY g.taken_at DESC LIMIT 1",
+            )?;
+            let seen = statement.query_row([source.0, node.0, at.0], |r| r.get(0).map(Time)).optional()?;
+            Ok(seen.unwrap_or(at))
+        })
+    }
+}
