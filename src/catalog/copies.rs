@@ -4,9 +4,11 @@
 //! known for as long as it is there: such a row is why it is not taken for a new one. Damage that was found once is not taken
 //! back by a look at the root. Never looks at a disk.
 
-use super::generation::{GenerationWriter, Ids, Writer};
+use super::generation::GenerationWriter;
+use super::generation_rows::Ids;
 use super::reader::Reader;
 use super::tables::insert_odd_name;
+use super::writer::Writer;
 use super::{Error, SourceRow};
 use crate::model::manifest::Edit;
 use crate::model::{CopyId, CopyState, ObjectId, Reach, SeenCopy, SeenRoot, SourceId, StoreId, Time, Timestamp};

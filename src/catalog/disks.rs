@@ -4,18 +4,16 @@
 //! image format and no file system.
 
 use super::doubt;
-use super::generation::Ids;
-use super::objects::object_of;
+use super::generation_rows::Ids;
+use super::objects::{image_files, object_of};
 use super::rows::{NODE_COLUMN_COUNT, NODE_COLUMNS, NodeRow};
 use super::tables::{self, Slot};
 use super::{Error, GenerationWriter, Place, Reader, Writer};
 use crate::model::{
-    DiskRow, Extent, FileKey, FileMap, GenerationId, ImageFile, Layer, NodeId, ObjectId, SourceId, Time, Timestamp,
-    VolumeRow,
+    DiskRow, Extent, FileKey, FileMap, GenerationId, ImageFile, Layer, NodeId, ObjectId, SourceId, Time, VolumeRow,
 };
 use rusqlite::{Connection, OptionalExtension, params};
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// The shortest target that ext2, 3 and 4 keep in a block and not in the inode (`fs/ext4/symlink.c`, `EXT4_N_BLOCKS`); that of XFS is
@@ -476,14 +474,4 @@ fn layer(c: &Connection, object: ObjectId) -> rusqlite::Result<Option<Stacked>> 
     let mut layer = Layer { size_bytes, files, extents: Vec::new() };
     layer.decode_extents(&extents).map_err(damaged)?;
     Ok(Some((layer, parent)))
-}
-
-pub(super) fn image_files(c: &Connection, object: ObjectId) -> rusqlite::Result<Vec<ImageFile>> {
-    let mut statement =
-        c.prepare_cached("SELECT path, size, mtime, mtime_ns FROM disk_file WHERE object = ?1 ORDER BY number")?;
-    let files = statement.query_map([object.0], |r| {
-        let mtime = Timestamp { seconds: r.get(2)?, nanos: r.get(3)? };
-        Ok(ImageFile { path: OsString::from_vec(r.get(0)?).into(), size_bytes: r.get::<_, i64>(1)? as u64, mtime })
-    })?;
-    files.collect()
 }

@@ -14,6 +14,14 @@ use std::cell::Cell;
 /// Edits between two commits, so that SQLite's cache can be written out.
 const BATCH: u32 = 100_000;
 
+/// How edits reach the rows of others.
+pub(super) enum Mode {
+    /// As they are told.
+    Append,
+    /// All at once, at the end.
+    Aside(Draft),
+}
+
 /// The edits of one generation.
 pub(super) struct Draft {
     connection: Connection,

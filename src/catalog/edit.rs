@@ -18,107 +18,19 @@
 //! Promises: what changed is worked out here: an edit that changes nothing leaves no row and no note. Names and versions may be told in
 //! any order; what was told last counts.
 
-use super::draft::Draft;
+use super::draft::Mode;
+use super::ledger::Half;
 use super::notes;
 use super::rows::{ChangeOps, KindNumber, NodeRow, Place};
-use super::tables::{self, NameRow, Slot};
-use super::{Error, GenerationWriter, SourceRow};
+use super::tables::{self, NameRow, Slot, insert_digest, insert_finding};
+use super::{Error, GenerationWriter};
 use crate::model::manifest::{Edit, Written};
 use crate::model::{
-    DiskRow, EntryName, FOREVER, FileKey, Finding, FindingKind, Key, Kind, Level, NodeId, Rule, Scan, StoreId, Time,
-    VolumeRow,
+    DiskRow, EntryName, FOREVER, FileKey, Finding, FindingKind, Key, Kind, NodeId, Rule, Scan, VolumeRow,
 };
-use rusqlite::{Connection, params};
-use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Rows between two commits of a generation that nobody can see yet.
 const CHUNK_ROWS: u32 = 50_000;
-
-/// A generation that is to be written.
-#[derive(Clone, Copy, Debug)]
-pub struct NewGeneration<'a> {
-    /// Its source.
-    pub source: &'a SourceRow,
-    /// Its instant.
-    pub at: Time,
-    /// How much of the source its object holds.
-    pub level: Level,
-    /// Where its bytes lie: a store, and the path below it.
-    pub copy: (StoreId, &'a [u8]),
-    /// Now.
-    pub now: Time,
-    /// Whether it takes the place of the published generation of this second, which is forgotten in the same transaction.
-    pub again: bool,
-}
-
-/// How edits reach the rows of others.
-pub(super) enum Mode {
-    /// As they are told.
-    Append,
-    /// All at once, at the end.
-    Aside(Draft),
-}
-
-/// What is known of the edits so far, for the proof before the generation is published.
-#[derive(Default)]
-pub(super) struct Ledger {
-    /// Names that there are more than at the base.
-    pub(super) names: i64,
-    /// Nodes of which only a name or only a version was told.
-    pub(super) half: HashMap<NodeId, Half>,
-    /// Nodes whose link count has to be compared with their names.
-    pub(super) linked: HashSet<NodeId>,
-    /// Nodes of which something was told that was taken back or told again.
-    pub(super) again: BTreeSet<NodeId>,
-    /// Directories that got a name.
-    pub(super) parents: HashSet<NodeId>,
-    /// Bytes of regular files that there are more than at the base.
-    pub(super) size_bytes: i64,
-    /// Directories that lost a name.
-    lost: Vec<NodeId>,
-    /// What was found amiss.
-    pub(super) losses: u64,
-    pub(super) notices: u64,
-    pub(super) gaps: u64,
-}
-
-/// What was told of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Half {
-    Name,
-    Version,
-}
-
-impl Ledger {
-    fn linked(&mut self, dir: NodeId, node: NodeId) {
-        self.names += 1;
-        self.parents.insert(dir);
-        match self.half.remove(&node) {
-            Some(Half::Version) => {}
-            None => drop(self.half.insert(node, Half::Name)),
-            Some(Half::Name) => {
-                self.half.insert(node, Half::Name);
-                self.linked.insert(node);
-            }
-        }
-    }
-
-    fn put(&mut self, node: NodeId, has_links: bool, is_new: bool) {
-        if has_links && is_new {
-            self.linked.insert(node);
-        }
-        if !is_new && self.half.is_empty() {
-            return;
-        }
-        match self.half.remove(&node) {
-            // A node of the base has other names already.
-            Some(Half::Name) if !is_new => drop(self.linked.insert(node)),
-            Some(Half::Name) => {}
-            None if !is_new => {}
-            None | Some(Half::Version) => drop(self.half.insert(node, Half::Version)),
-        }
-    }
-}
 
 impl GenerationWriter<'_> {
     /// Says that `name` in `dir`, which is free, points to `node`.
@@ -474,31 +386,4 @@ impl GenerationWriter<'_> {
         self.chunk_rows += rows;
         if self.chunk_rows >= CHUNK_ROWS || self.is_long() { self.commit_chunk() } else { Ok(()) }
     }
-}
-
-/// Adds the digest of the bytes that `node` has under the number `bytes`.
-pub(super) fn insert_digest(
-    c: &Connection,
-    node: NodeId,
-    bytes: i64,
-    digest: &[u8; 32],
-    seen_at: Time,
-) -> rusqlite::Result<()> {
-    c.prepare_cached("INSERT OR REPLACE INTO digest(node, bytes, blake3, seen_at) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![node.0, bytes, digest, seen_at.0])
-        .map(drop)
-}
-
-/// Adds a finding of the generation of a source at an instant.
-pub(super) fn insert_finding(
-    c: &Connection,
-    (source, at): (i64, i64),
-    number: i64,
-    finding: &Finding,
-) -> rusqlite::Result<()> {
-    let path = finding.path.as_bytes();
-    tables::insert_odd_name(c, path)?;
-    c.prepare_cached("INSERT INTO finding(source, at, number, kind, path, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-        .execute(params![source, at, number, finding.kind.word(), path, finding.detail])
-        .map(drop)
 }

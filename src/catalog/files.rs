@@ -1,6 +1,6 @@
 //! The files of a catalog: what lies beside it, and removing it with all of that.
 //!
-//! Promises: the catalog goes first, so what is left of a removal that was cut is no catalog. Opens no database.
+//! Promises: of a catalog that is removed the file itself goes first, so a removal that was cut leaves no catalog. Opens no database.
 
 use std::fs::{self, File};
 use std::io;
@@ -41,6 +41,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes a database that is no catalog yet, with what SQLite made beside it; what is not there is as good.
 pub(super) fn remove_with_side_files(path: &Path) -> io::Result<()> {
     for ending in SIDE_FILES {
         remove_if_there(&beside(path, ending))?;
@@ -64,6 +65,7 @@ pub(super) fn is_there(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Returns the folder that `path` is in.
 pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -8,12 +8,12 @@
 //! only for what differs between `p` and `t` or between `t` and `n`. One transaction, which is the caller's.
 
 use super::draft::{Draft, Pointed};
-use super::edit::{insert_digest, insert_finding};
 use super::notes::{self, Subject};
 use super::parts;
 use super::rows::{KindNumber, NodeRow};
 use super::runs::Beside;
-use super::tables::{self, NameRow, Slot};
+use super::tables::{self, NameRow, Slot, insert_digest, insert_finding};
+use super::versions::put_versions;
 use crate::model::{FOREVER, Key, NodeId, Time};
 use rusqlite::Connection;
 use std::collections::HashSet;
@@ -203,46 +203,5 @@ impl Insertion<'_> {
             insert_digest(c, node, self.sequence, &digest, self.seen_at)?;
         }
         Ok(row)
-    }
-}
-
-/// Writes the versions of a node at an instant that is put in and at the one after it, given what it is at the one before, there and at
-/// the one after, where it lives. A node has a version row at an instant if it lives there and is not the same as at the one before.
-pub(super) fn put_versions(
-    c: &Connection,
-    subject: &Subject,
-    (node, beside): (NodeId, Beside),
-    then: Option<NodeRow>,
-    now: Option<NodeRow>,
-    later: Option<NodeRow>,
-) -> rusqlite::Result<()> {
-    let same = |a: &Option<NodeRow>, b: &Option<NodeRow>| match (a, b) {
-        (Some(a), Some(b)) => Ok(notes::differ(c, node, a, b, subject.rule)?.is_empty()),
-        _ => Ok::<_, rusqlite::Error>(false),
-    };
-    let at = beside.at;
-    let mut needs_now = now.is_some() && !same(&then, &now)?;
-    let is_oldest = beside.before.is_none();
-    if let (Some(later), Some(next)) = (later, beside.after) {
-        let needs_later = !same(&now, &Some(later))?;
-        // Where it begins: what was done at `t` may have moved it.
-        let born = tables::version_at(c, node, next)?.map_or(later.born, |row| row.born);
-        match (needs_later, born) {
-            (true, born) if born != next.0 => {
-                if is_oldest {
-                    // It said so since the oldest, which it is no more.
-                    tables::delete_version(c, node, born)?;
-                }
-                tables::put_version(c, node, &NodeRow { born: next.0, ..later })?;
-            }
-            // It says so of `t` already.
-            (false, born) if is_oldest && born <= at.0 => needs_now = false,
-            (false, born) if born > at.0 => tables::delete_version(c, node, born)?,
-            _ => {}
-        }
-    }
-    match now {
-        Some(row) if needs_now => tables::put_version(c, node, &NodeRow { born: at.0, ..row }),
-        _ => Ok(()),
     }
 }

@@ -66,7 +66,7 @@ impl Writer {
                 )
                 .optional()?;
             let Some((number, sequence, level, indexed_at, store, path)) = row else { return Ok(None) };
-            let (previous, _) = super::generation::neighbours(c, source.id, at)?;
+            let (previous, _) = super::generation_rows::neighbours(c, source.id, at)?;
             let copy = (store, path.as_slice());
             let source = source.id;
             let facts = Facts { source, at, level, number, sequence, indexed_at, copy, previous, again: false };

@@ -9,6 +9,7 @@
 //!
 //! The schema, table by table, is in `catalog-schema/`.
 
+mod begin;
 mod check;
 mod connect;
 mod copies;
@@ -20,12 +21,14 @@ mod error;
 mod files;
 mod forget;
 mod generation;
+mod generation_rows;
 mod history;
 mod holder;
 mod insert;
 mod intern;
 mod interval;
 mod kept;
+mod ledger;
 mod listing;
 mod lists;
 mod lock;
@@ -39,6 +42,7 @@ mod parts;
 mod past;
 mod paths;
 mod proof;
+mod publish;
 mod query;
 mod reader;
 mod registry;
@@ -52,21 +56,24 @@ mod settle;
 mod sources;
 mod state;
 mod tables;
+mod take_out;
 mod tee;
 mod timeline;
 mod unknown;
 mod unseen;
+mod versions;
+mod writer;
 
 pub use crate::model::manifest::Written;
 pub use crate::model::{Counts, DiskRow, SeenCopy, SeenRoot, VolumeRow};
+pub use begin::NewGeneration;
 pub use check::{Checked, Checking, TOLD_MAX, Violation};
 pub use copies::{KnownCopy, KnownStore, Looked};
 pub use disks::{DiskRecord, PreviousVolume};
-pub use edit::NewGeneration;
 pub use error::{Error, Words};
 pub use files::remove;
-pub use forget::Forgotten;
-pub use generation::{GenerationWriter, Published, Writer};
+pub use generation::GenerationWriter;
+pub use generation_rows::Published;
 pub use holder::{Busy, Held, Holder, Locked};
 pub use listing::DirEntry;
 pub use lists::GenerationRow;
@@ -79,6 +86,8 @@ pub use registry::{Registry, RegistrySource};
 pub use restore::{Known, KnownGeneration, RestoredSource};
 pub use rows::{ChangeOps, NodeRow, Perm, Place, SourceRow};
 pub use sources::{NewSource, Resume};
+pub use take_out::Forgotten;
+pub use writer::Writer;
 
 /// The `user_version` that this program writes and reads.
 pub const FORMAT: i64 = schema::FORMAT;

@@ -2,8 +2,9 @@
 //!
 //! Promises: an object outlives its generation; nothing here removes one that something needs, but where another takes its place.
 
-use crate::model::{CopyId, NodeId, ObjectId, RelPath, SourceId, StoreId, Time};
+use crate::model::{CopyId, ImageFile, NodeId, ObjectId, RelPath, SourceId, StoreId, Time, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -51,10 +52,10 @@ pub(super) fn copies_of(c: &Connection, object: ObjectId) -> rusqlite::Result<Ve
 
 /// Reads a row of copies.
 fn copy(row: &rusqlite::Row<'_>) -> rusqlite::Result<CopyRow> {
-    let mut path = PathBuf::from(std::ffi::OsString::from_vec(row.get(3)?));
+    let mut path = PathBuf::from(OsString::from_vec(row.get(3)?));
     let below: Vec<u8> = row.get(4)?;
     if !below.is_empty() {
-        path.push(std::ffi::OsString::from_vec(below));
+        path.push(OsString::from_vec(below));
     }
     Ok(CopyRow { id: CopyId(row.get(0)?), object: ObjectId(row.get(1)?), store: StoreId(row.get(2)?), path })
 }
@@ -89,6 +90,17 @@ pub(super) fn object_of(c: &Connection, source: SourceId, at: Time) -> rusqlite:
 /// Returns the row id of the object of a generation.
 pub(super) fn object_of_generation(c: &Connection, generation: i64) -> rusqlite::Result<Option<i64>> {
     c.query_row("SELECT id FROM object WHERE generation = ?1", [generation], |r| r.get(0)).optional()
+}
+
+/// Returns the files that a layer of a disk has bytes in by itself, its image first.
+pub(super) fn image_files(c: &Connection, object: ObjectId) -> rusqlite::Result<Vec<ImageFile>> {
+    let mut statement =
+        c.prepare_cached("SELECT path, size, mtime, mtime_ns FROM disk_file WHERE object = ?1 ORDER BY number")?;
+    let files = statement.query_map([object.0], |r| {
+        let mtime = Timestamp { seconds: r.get(2)?, nanos: r.get(3)? };
+        Ok(ImageFile { path: OsString::from_vec(r.get(0)?).into(), size_bytes: r.get::<_, i64>(1)? as u64, mtime })
+    })?;
+    files.collect()
 }
 
 /// What takes the place of an object when its generation is told again: everything that named the old one names the new one.

@@ -3,7 +3,7 @@
 //! Promises: each answer is a short read; no read transaction is held between two of them. The base does not move under an indexer: its
 //! source is locked. Never writes.
 
-use super::edit::Mode;
+use super::draft::Mode;
 use super::listing::{DirEntry, each_entry};
 use super::objects::{self, copies};
 use super::parts::{perm, xattrs};

@@ -6,7 +6,8 @@
 //!
 //! Promises: a generation that fails is not published, and the error names the path. Never writes.
 
-use super::edit::{Half, Mode};
+use super::draft::Mode;
+use super::ledger::Half;
 use super::paths::path_at;
 use super::{Error, GenerationWriter, parts, tables};
 use crate::model::{Kind, NodeId, escape_bytes};

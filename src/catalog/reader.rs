@@ -1,4 +1,4 @@
-//! Reading the catalog as of an instant: look-ups, listings, attributes, paths, places; one connection with its statements.
+//! Reading the catalog as of an instant: look-ups, listings, attributes, places; one connection with its statements.
 //!
 //! Promises: every answer is as of the instant that is given, which must be one of a published
 //! generation of the node's source. The functions on a mount's path run one query each, on one held read
@@ -9,7 +9,6 @@ use super::error::Error;
 use super::listing::{DirEntry, each_entry, hot_directories, list_hot_sql, list_sql, no_version};
 use super::objects::{CopyRow, ObjectRow, copies, copies_of, object, pinned};
 use super::parts::{PERM, XATTRS, perm, xattrs};
-use super::paths::DEPTH_MAX;
 use super::rows::{KindNumber, NodeRow, Perm};
 use super::tables::{LOOKUP, NAMES, NODE};
 use super::{connect, kept, notes};
@@ -254,42 +253,6 @@ impl Reader {
         })
     }
 
-    /// Returns where the bytes of `node` lie in `object`: at the path that is written down, or else at the node's path as of the
-    /// object's generation; none if neither is known.
-    ///
-    /// # Errors
-    /// As [`Reader::path_of`].
-    pub fn path_in(&self, object: ObjectId, root: NodeId, node: NodeId) -> Result<Option<RelPath>, Error> {
-        match (self.pinned(object, node)?, self.object(object)?) {
-            (Some(path), _) => Ok(Some(path)),
-            (None, Some(ObjectRow { at, has_generation: true, .. })) => self.path_of(root, node, at),
-            (None, _) => Ok(None),
-        }
-    }
-
-    /// Returns the path of `node` below `root` as of `at`: one query a level. For a hard link the path of one
-    /// of its names, one that was seen if there is one. None if it has no name then.
-    ///
-    /// # Errors
-    /// [`Error::Contradiction`] if directories form a loop.
-    pub fn path_of(&self, root: NodeId, node: NodeId, at: Time) -> Result<Option<RelPath>, Error> {
-        let mut names = Vec::new();
-        let mut here = node;
-        while here != root {
-            let Some((parent, name)) = self.seen_names(here, at)?.into_iter().next() else {
-                return Ok(None);
-            };
-            if names.len() == DEPTH_MAX {
-                return Err(self.contradiction("a loop among the directories", node, at));
-            }
-            names.push(name);
-            here = parent;
-        }
-        let mut path = RelPath::root();
-        names.iter().rev().for_each(|name| path.push(name));
-        Ok(Some(path))
-    }
-
     /// Returns when the version of `node` that was born at `born` ends: the birth of the next one, or
     /// [`FOREVER`]. One seek.
     ///
@@ -391,7 +354,7 @@ impl Reader {
         self.run("finding a path in an object", |connection| pinned(connection, object, node))
     }
 
-    fn contradiction(&self, what: &'static str, node: NodeId, at: Time) -> Error {
+    pub(super) fn contradiction(&self, what: &'static str, node: NodeId, at: Time) -> Error {
         Error::Contradiction { path: self.path.clone(), what, node, at }
     }
 }

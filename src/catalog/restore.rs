@@ -4,10 +4,10 @@
 //! ones, in the same order. Nothing else is different about a generation that is told again: it is begun, told and published as any
 //! other.
 
-use super::generation::{Writer, next_block};
 use super::numbers::NODE_BITS;
 use super::sources::check_source_name;
-use super::tables::{self, BLOCK_BITS};
+use super::tables::{self, BLOCK_BITS, next_block};
+use super::writer::Writer;
 use super::{Error, GenerationWriter, SourceRow};
 use crate::model::manifest::SourceFacts;
 use crate::model::{NodeId, ObjectId, RelPath, SourceId, Time};

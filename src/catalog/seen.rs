@@ -1,9 +1,12 @@
-//! What a generation saw, and what it has as the generation before has it, since a directory could not be listed.
+//! What a generation saw, and what it has as the generation before has it, since a directory could not be listed; and paths, which go by
+//! names that were seen if there are any.
 //!
-//! Promises: no query where nothing in the catalog is in doubt.
+//! Promises: where nothing in the catalog is in doubt nothing is asked about it.
 
+use super::objects::ObjectRow;
+use super::paths::DEPTH_MAX;
 use super::{Error, Reader, kept};
-use crate::model::{EntryName, NodeId, SourceId, Time};
+use crate::model::{EntryName, NodeId, ObjectId, RelPath, SourceId, Time};
 use rusqlite::OptionalExtension;
 
 impl Reader {
@@ -74,5 +77,41 @@ impl Reader {
             let seen = statement.query_row([source.0, node.0, at.0], |r| r.get(0).map(Time)).optional()?;
             Ok(seen.unwrap_or(at))
         })
+    }
+
+    /// Returns the path of `node` below `root` as of `at`: one query a level. For a hard link the path of one
+    /// of its names, one that was seen if there is one. None if it has no name then.
+    ///
+    /// # Errors
+    /// [`Error::Contradiction`] if directories form a loop.
+    pub fn path_of(&self, root: NodeId, node: NodeId, at: Time) -> Result<Option<RelPath>, Error> {
+        let mut names = Vec::new();
+        let mut here = node;
+        while here != root {
+            let Some((parent, name)) = self.seen_names(here, at)?.into_iter().next() else {
+                return Ok(None);
+            };
+            if names.len() == DEPTH_MAX {
+                return Err(self.contradiction("a loop among the directories", node, at));
+            }
+            names.push(name);
+            here = parent;
+        }
+        let mut path = RelPath::root();
+        names.iter().rev().for_each(|name| path.push(name));
+        Ok(Some(path))
+    }
+
+    /// Returns where the bytes of `node` lie in `object`: at the path that is written down, or else at the node's path as of the
+    /// object's generation; none if neither is known.
+    ///
+    /// # Errors
+    /// As [`Reader::path_of`].
+    pub fn path_in(&self, object: ObjectId, root: NodeId, node: NodeId) -> Result<Option<RelPath>, Error> {
+        match (self.pinned(object, node)?, self.object(object)?) {
+            (Some(path), _) => Ok(Some(path)),
+            (None, Some(ObjectRow { at, has_generation: true, .. })) => self.path_of(root, node, at),
+            (None, _) => Ok(None),
+        }
     }
 }

@@ -5,8 +5,6 @@
 //! Promises: what was seen stays as it was. Rows are written only for what is kept otherwise than before.
 
 use super::doubt::{Kept, Name, doubts_at, edit_kept, edited, kept_at, kept_of};
-use super::forget::Forget;
-use super::insert::put_versions;
 use super::kept::has_any;
 use super::notes::Subject;
 use super::parts;
@@ -14,23 +12,22 @@ use super::rows::{KindNumber, NodeRow};
 use super::runs::{self, Beside, Run};
 use super::state::{StateSum, States};
 use super::tables::{self, Slot};
+use super::versions::{TakeOut, put_versions};
 use crate::model::{Kind, NodeId, Time};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-impl Subject {
-    /// Settles the generations of `instants`, all that there are, behind `from` (none: all of them); returns the nodes that are others in
-    /// any of them. `path` is the catalog, which errors name.
-    pub(super) fn settle_behind(
-        &self,
-        c: &Connection,
-        (hot, path): (&HashSet<i64>, &Path),
-        instants: &[Time],
-        from: Option<Time>,
-    ) -> rusqlite::Result<BTreeSet<NodeId>> {
-        Settle { c, subject: self, hot, path }.behind(instants, from)
-    }
+/// Settles the generations of `instants`, all that there are, behind `from` (none: all of them); returns the nodes that are others in
+/// any of them. `path` is the catalog, which errors name.
+pub(super) fn behind(
+    c: &Connection,
+    subject: &Subject,
+    (hot, path): (&HashSet<i64>, &Path),
+    instants: &[Time],
+    from: Option<Time>,
+) -> rusqlite::Result<BTreeSet<NodeId>> {
+    Settle { c, subject, hot, path }.behind(instants, from)
 }
 
 /// Lets generations keep what the ones before them have now.
@@ -193,8 +190,8 @@ impl Settle<'_> {
         if !is_same {
             let places = tables::places(c, node)?;
             // What the rows name stays until they are what they shall be.
-            let forget = Forget { c, subject: self.subject, at, hot: self.hot, keeps_content: true };
-            forget.version(node, (before, after), one.then.as_ref(), one.later.as_ref())?;
+            let out = TakeOut { c, subject: self.subject, at, keeps_content: true };
+            out.version(node, (before, after), one.then.as_ref(), one.later.as_ref())?;
             put_versions(c, self.subject, (node, beside), one.then, is, one.later)?;
             places.into_iter().try_for_each(|place| tables::drop_content(c, node, place))?;
             tables::drop_digests(c, node)?;

@@ -3,9 +3,9 @@
 //! Promises: a source that is added, changed or removed is so in one transaction; what is removed leaves no row. Ids and blocks of
 //! node numbers are never given out again. Never touches a file of a backup.
 
-use super::generation::{Writer, next_block};
 use super::numbers::check_node;
-use super::tables::{self, BLOCK_BITS, insert_odd_name};
+use super::tables::{self, BLOCK_BITS, insert_odd_name, next_block};
+use super::writer::Writer;
 use super::{CopyRow, Error, objects};
 use crate::model::{Rule, SourceId, SourceKind, StoreId, Time};
 use rusqlite::{Connection, OptionalExtension, params};

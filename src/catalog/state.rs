@@ -366,6 +366,13 @@ impl Steps {
     }
 }
 
+/// Returns the state hash of the generation of a source at `at`, if it was counted.
+pub(super) fn state_at(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Option<StateSum>> {
+    let mut statement = c.prepare_cached("SELECT state_hash FROM generation WHERE source = ?1 AND taken_at = ?2")?;
+    let hash: Option<[u8; 32]> = statement.query_row([source.0, at.0], |r| r.get(0))?;
+    Ok(hash.map(StateSum::from_bytes))
+}
+
 /// Counts the state hashes of the published generations that have none, as those of a catalog that an older program made. Inside a
 /// transaction. A source that is damaged so that it cannot be counted has none afterwards, and `check` finds why.
 ///

@@ -5,7 +5,7 @@
 
 use super::interval;
 use super::rows::{ChangeOps, KindNumber, NodeRow, Place};
-use crate::model::{EntryName, FOREVER, NodeId, ObjectId, SourceId, Time, escape_bytes};
+use crate::model::{EntryName, FOREVER, Finding, NodeId, ObjectId, SourceId, Time, escape_bytes};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
 
@@ -101,6 +101,19 @@ pub(super) fn put_identity(
 /// Notes that a node has, or had, extended attributes.
 pub(super) fn put_xattr_node(c: &Connection, node: NodeId) -> rusqlite::Result<()> {
     c.prepare_cached("INSERT OR IGNORE INTO xattr_node(node) VALUES (?1)")?.execute([node.0]).map(drop)
+}
+
+/// Adds the digest of the bytes that `node` has under the number `bytes`.
+pub(super) fn insert_digest(
+    c: &Connection,
+    node: NodeId,
+    bytes: i64,
+    digest: &[u8; 32],
+    seen_at: Time,
+) -> rusqlite::Result<()> {
+    c.prepare_cached("INSERT OR REPLACE INTO digest(node, bytes, blake3, seen_at) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![node.0, bytes, digest, seen_at.0])
+        .map(drop)
 }
 
 /// Removes digests of bytes that no version of a node has.
@@ -319,6 +332,21 @@ pub(super) fn blocks(c: &Connection, source: SourceId) -> rusqlite::Result<Vec<(
     blocks.map(|block| block.map(|b| (b << BLOCK_BITS, ((b + 1) << BLOCK_BITS) - 1))).collect()
 }
 
+/// Returns the number of the next block of node numbers; the caller inserts it.
+pub(super) fn next_block(c: &Connection) -> rusqlite::Result<i64> {
+    next_id(c, "node_block")
+}
+
+/// Returns the number that the next row of a table will have.
+pub(super) fn next_id(c: &Connection, table: &str) -> rusqlite::Result<i64> {
+    // SQLite keeps the highest number ever used of an AUTOINCREMENT table, those of deleted rows included.
+    let highest: Option<i64> = c
+        .query_row("SELECT max(seq) FROM sqlite_sequence WHERE name = ?1", [table], |r| r.get(0))
+        .optional()?
+        .flatten();
+    Ok(highest.unwrap_or(0) + 1)
+}
+
 /// Removes a row of `content`, unless a version of `node` has it.
 pub(super) fn drop_content(c: &Connection, node: NodeId, place: Place) -> rusqlite::Result<()> {
     let (Place::Inline(id) | Place::OnDisk(Some(id))) = place else { return Ok(()) };
@@ -327,6 +355,20 @@ pub(super) fn drop_content(c: &Connection, node: NodeId, place: Place) -> rusqli
     )?
     .execute([id, node.0])
     .map(drop)
+}
+
+/// Adds a finding of the generation of a source at an instant.
+pub(super) fn insert_finding(
+    c: &Connection,
+    (source, at): (i64, i64),
+    number: i64,
+    finding: &Finding,
+) -> rusqlite::Result<()> {
+    let path = finding.path.as_bytes();
+    insert_odd_name(c, path)?;
+    c.prepare_cached("INSERT INTO finding(source, at, number, kind, path, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![source, at, number, finding.kind.word(), path, finding.detail])
+        .map(drop)
 }
 
 /// Counts names that died in a directory.

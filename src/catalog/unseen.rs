@@ -3,7 +3,7 @@
 //! Promises: what was seen stays as it was told; what was told of anything to which nothing that was seen leads is taken back.
 
 use super::doubt::{doubts_at, edit_doubt, edit_kept, kept_at};
-use super::edit::Mode;
+use super::draft::Mode;
 use super::kept::{has_any, is_kept};
 use super::rows::{NodeRow, Place};
 use super::runs::{self, Beside};

@@ -1,6 +1,6 @@
 //! One name in its directory: that it can be one, is shown, holds at generations, and hangs below the top directory.
 //!
-//! Promises: a loop among directories is found once, at the first generation that has it.
+//! Promises: the directories above a name are looked at only where a loop may begin with it.
 
 use super::pass::{Child, Pass};
 use super::report::Subject;

@@ -6,7 +6,7 @@
 use super::report::{Report, Subject};
 use crate::catalog::parts::{self, has_acl, xattr_digest};
 use crate::catalog::sources::check_source_name;
-use crate::catalog::{Error, disks, interval};
+use crate::catalog::{Error, interval, objects};
 use crate::model::{FindingKind, Kind, Layer, Level, NodeId, ObjectId, RelPath, SourceId, SourceKind, escape_bytes};
 use rusqlite::Connection;
 use std::collections::BTreeSet;
@@ -496,7 +496,7 @@ fn layers(report: &mut Report<'_>, c: &Connection) -> rusqlite::Result<()> {
         if numbers.0 != numbers.1 + 1 {
             wrong("the files of a layer are not numbered one after the other", format!("{} files", numbers.0));
         }
-        let files = disks::image_files(c, ObjectId(object))?;
+        let files = objects::image_files(c, ObjectId(object))?;
         let mut layer = Layer { size_bytes: size.unwrap_or_default() as u64, files, extents: Vec::new() };
         match layer.decode_extents(row.get_ref(5)?.as_blob()?) {
             Err(e) => wrong("the runs of a layer cannot be read", e.to_string()),

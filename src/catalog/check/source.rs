@@ -1,7 +1,7 @@
 //! One source in one pass: its nodes with their names and versions, and its directories with what is in them, side by side.
 //!
-//! Promises: two ranges of rows are read in the order of node numbers, and nothing is read twice; no more than the rows of one node
-//! are in memory.
+//! Promises: rows of names, by directory and by node, and rows of versions are read side by side; no more than the rows of one
+//! node are in memory.
 
 use super::pass::{Child, Pass};
 use super::report::{Report, Subject};

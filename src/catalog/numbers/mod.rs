@@ -1,11 +1,11 @@
-//! The numbers that a mount makes inode numbers of: how far they go, and which tree each number of a view means.
+//! The numbers that a mount makes inode numbers of: which tree each number of a view means, for all mounts of a catalog.
 //!
 //! Promises: a number of a view means one tree for ever. That of one generation is its row id, a pure function of the
 //! catalog. That of all sources as of an instant belongs to a *vector*, the generations that the instant resolves to:
 //! the first mount that needs it gives it and writes it to `catalog.db-views` (`file`), so that every mount has the
 //! same one, also after a restart. Where that file cannot be written, numbers are given in memory alone, from a range
 //! that is never in the file and at a place that the vector decides: other mounts mostly find the same one. How far
-//! numbers go is in [`ranges`].
+//! numbers go is in `ranges`.
 
 mod file;
 mod ranges;

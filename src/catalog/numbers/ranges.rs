@@ -19,10 +19,10 @@ pub const NODE_BITS: u32 = 36;
 /// Bits of an inode number that tell the view.
 pub const VIEW_BITS: u32 = 27;
 
-pub(super) const GENERATION_BITS: u32 = 26;
+const GENERATION_BITS: u32 = 26;
 pub(super) const FIRST_VECTOR: i64 = 1 << GENERATION_BITS;
 /// As many as a mount can need: a million publications that each change four views.
-pub(super) const FIRST_IN_MEMORY: i64 = FIRST_PASSING - (1 << 22);
+const FIRST_IN_MEMORY: i64 = FIRST_PASSING - (1 << 22);
 pub(super) const FIRST_PASSING: i64 = FIRST_VECTOR + (1 << 25);
 
 /// Numbers that a mount gives to what has no number for ever.
