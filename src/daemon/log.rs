@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(shortened("short\n".to_owned()), "short\n");
         let long = "\u{e4}".repeat(LINE_MAX);
         let cut = shortened(format!("x{long}\n"));
-        assert!(cut.ends_with(&format!("\u{e4}... ({} bytes more)\n", LINE_MAX + 2)), "{}", &cut[cut.len() - 60..]);
+        assert!(cut.ends_with(&format!("\u{e4}... ({} bytes more)\n", LINE_MAX + 3)), "{}", &cut[cut.len() - 60..]);
         assert_eq!(cut.lines().count(), 1);
     }
 }
