@@ -5,7 +5,7 @@
 //! other.
 
 use super::numbers::NODE_BITS;
-use super::sources::check_source_name;
+use super::rows::check_source_name;
 use super::tables::{self, BLOCK_BITS, next_block};
 use super::writer::Writer;
 use super::{Error, GenerationWriter, SourceRow};

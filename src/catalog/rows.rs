@@ -3,6 +3,7 @@
 //! Promises: what comes out of a row was checked (a kind number that names no kind is an error, not a
 //! guess). Never runs a query.
 
+use super::error::Error;
 use crate::model::{EntryName, Key, Kind, NodeId, ObjectId, Rule, SourceId, Time, Timestamp};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use std::ops::{BitOr, BitOrAssign};
@@ -243,6 +244,22 @@ pub struct SourceRow {
     pub rule: Rule,
     /// When it was added.
     pub added_at: Time,
+}
+
+/// Refuses a name that no source can have.
+pub(super) fn check_source_name(name: &str) -> Result<(), Error> {
+    let refuse = |why| Err(Error::SourceName { name: name.to_owned(), why });
+    match name.as_bytes() {
+        [] => refuse("it is empty"),
+        [b'@', ..] => refuse("names with @ are dates"),
+        [b'.', ..] => refuse("names with a leading dot are hidden"),
+        [b'-', ..] => refuse("names with a leading dash are options"),
+        bytes if bytes.len() > 255 => refuse("it is longer than 255 bytes"),
+        bytes if bytes.iter().any(|b| !(b.is_ascii_alphanumeric() || b"._-".contains(b))) => {
+            refuse("it may hold letters, digits, dots, dashes and underscores")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads the columns `rule` and `by_inode` of a source, the first of which is column `at`.

@@ -4,6 +4,7 @@
 //! node numbers are never given out again. Never touches a file of a backup.
 
 use super::numbers::check_node;
+use super::rows::check_source_name;
 use super::tables::{self, BLOCK_BITS, insert_odd_name, next_block};
 use super::writer::Writer;
 use super::{CopyRow, Error, objects};
@@ -200,19 +201,4 @@ fn store_at(c: &Connection, path: &Path) -> rusqlite::Result<StoreId> {
     insert_odd_name(c, bytes)?;
     c.execute("INSERT OR IGNORE INTO store(path) VALUES (?1)", [bytes])?;
     c.query_row("SELECT id FROM store WHERE path = ?1", [bytes], |r| r.get(0).map(StoreId))
-}
-
-pub(super) fn check_source_name(name: &str) -> Result<(), Error> {
-    let refuse = |why| Err(Error::SourceName { name: name.to_owned(), why });
-    match name.as_bytes() {
-        [] => refuse("it is empty"),
-        [b'@', ..] => refuse("names with @ are dates"),
-        [b'.', ..] => refuse("names with a leading dot are hidden"),
-        [b'-', ..] => refuse("names with a leading dash are options"),
-        bytes if bytes.len() > 255 => refuse("it is longer than 255 bytes"),
-        bytes if bytes.iter().any(|b| !(b.is_ascii_alphanumeric() || b"._-".contains(b))) => {
-            refuse("it may hold letters, digits, dots, dashes and underscores")
-        }
-        _ => Ok(()),
-    }
 }

@@ -5,7 +5,7 @@
 
 use super::report::{Report, Subject};
 use crate::catalog::parts::{self, has_acl, xattr_digest};
-use crate::catalog::sources::check_source_name;
+use crate::catalog::rows::check_source_name;
 use crate::catalog::{Error, interval, objects};
 use crate::model::{FindingKind, Kind, Layer, Level, NodeId, ObjectId, RelPath, SourceId, SourceKind, escape_bytes};
 use rusqlite::Connection;
