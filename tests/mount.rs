@@ -13,5 +13,7 @@ mod fidelity;
 mod lifecycle;
 #[path = "mount/numbers.rs"]
 mod numbers;
+#[path = "mount/served.rs"]
+mod served;
 #[path = "mount/tree.rs"]
 mod tree;

@@ -205,8 +205,8 @@ fn users_see_what_modes_and_acls_of_that_day_let_them_see() {
 }
 
 /// > The bytes come from the view's own copy. If that file is gone, shorter, changed since it was indexed (its size or mtime is
-/// > another one, looked at with each read), or unreadable, another copy that holds the same version serves it, and the log
-/// > says so; if there is none, it is EIO.
+/// > another one, looked at with each read; its owner, group or mode, looked at when it is opened), or unreadable, another copy that
+/// > holds the same version serves it, and the log says so; if there is none, it is EIO.
 #[test]
 fn bytes_come_from_the_views_own_copy_or_from_one_that_holds_the_same_version() {
     let site = Site::with_source();
@@ -230,6 +230,37 @@ fn bytes_come_from_the_views_own_copy_or_from_one_that_holds_the_same_version() 
         assert!(site.log().contains(&line), "{}", site.log());
     }
     assert!(said(&shell(&view, "cat only-here")).contains("Input/output error"));
+    site.umount();
+}
+
+/// > Bytes come from the very directory that was indexed as the copy: its inode number and birth time are looked at before a file in it is
+/// > opened. Where names rotated, or a copy was made again, its files are EIO (or another copy serves them) until the next `asof index`,
+/// > and the log says once of each copy what was found. No link below the folder of copies is followed, and nothing that is mounted over a
+/// > part of a copy is shown.
+#[test]
+fn bytes_come_from_the_directory_that_was_indexed() {
+    let site = Site::with_source();
+    let copies = site.path("copies");
+    sh(
+        &copies,
+        "mkdir 2026-11-18 2026-11-19; for f in one two; do echo 18 > 2026-11-18/$f; echo 19 > 2026-11-19/$f; done",
+    );
+    site.ok(&["index", "homes"]);
+    sh(&copies, "mv 2026-11-19 ../away; cp -r 2026-11-18 2026-11-19; touch -r ../away/one 2026-11-19/one");
+    sh(&copies, "touch -r ../away/two 2026-11-19/two");
+    let mount = site.mount(&[]);
+    for file in ["one", "two"] {
+        let refused = shell(&mount, &format!("cat homes/@2026-11-19/{file}"));
+        assert!(said(&refused).contains("Input/output error"), "{}", said(&refused));
+    }
+    let log = site.log();
+    assert_eq!(log.matches("/copies/2026-11-19\" is another directory").count(), 1, "{log}");
+    // The same directory, but over a link; and there again with a part of it covered.
+    sh(&copies, "rm -r 2026-11-19; ln -s ../away 2026-11-19");
+    assert!(said(&shell(&mount, "cat homes/@2026-11-19/one")).contains("Input/output error"));
+    sh(&copies, "rm 2026-11-19; mv ../away 2026-11-19; mount --bind 2026-11-18/two 2026-11-19/two");
+    assert_eq!(sh(&mount, "cat homes/@2026-11-19/one"), "19\n");
+    assert!(said(&shell(&mount, "cat homes/@2026-11-19/two")).contains("Input/output error"));
     site.umount();
 }
 

@@ -7,6 +7,7 @@
 use super::generation::GenerationWriter;
 use super::generation_rows::Ids;
 use super::reader::Reader;
+use super::rows::read_root;
 use super::tables::insert_odd_name;
 use super::writer::Writer;
 use super::{Error, SourceRow};
@@ -282,7 +283,6 @@ fn known_copies(c: &Connection, source: &SourceRow) -> rusqlite::Result<Vec<Know
         let below: Vec<u8> = row.get(6)?;
         let path = if below.is_empty() { store_path.clone() } else { store_path.join(OsString::from_vec(below)) };
         let state: String = row.get(7)?;
-        let root: (Option<i64>, Option<i64>, Option<i64>) = (row.get(9)?, row.get(10)?, row.get(11)?);
         Ok(KnownCopy {
             id: CopyId(row.get(0)?),
             object: ObjectId(row.get(1)?),
@@ -293,12 +293,7 @@ fn known_copies(c: &Connection, source: &SourceRow) -> rusqlite::Result<Vec<Know
             path,
             state: CopyState::from_word(&state).ok_or_else(|| unknown_word(7))?,
             looked_at: row.get::<_, Option<i64>>(8)?.map(Time),
-            root: match root {
-                (Some(inode), Some(born_ns), Some(ctime_ns)) => {
-                    Some(SeenRoot { inode: inode as u64, born_ns, ctime_ns })
-                }
-                _ => None,
-            },
+            root: read_root(row, 9)?,
             newest_ctime_ns: row.get(12)?,
             settled: row.get(13)?,
             root_mtime_s: row.get(14)?,

@@ -2,7 +2,8 @@
 //!
 //! Promises: an object outlives its generation; nothing here removes one that something needs, but where another takes its place.
 
-use crate::model::{CopyId, ImageFile, NodeId, ObjectId, RelPath, SourceId, StoreId, Time, Timestamp};
+use super::rows::read_root;
+use crate::model::{CopyId, ImageFile, NodeId, ObjectId, RelPath, SeenRoot, SourceId, StoreId, Time, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -17,8 +18,12 @@ pub struct CopyRow {
     pub object: ObjectId,
     /// The store that it lies in.
     pub store: StoreId,
+    /// The directory of that, absolute.
+    pub store_path: PathBuf,
     /// The directory of the copy, absolute.
     pub path: PathBuf,
+    /// Its root as it was when the copy was indexed; none: nobody has looked at it.
+    pub root: Option<SeenRoot>,
 }
 
 /// What holds bytes.
@@ -35,8 +40,8 @@ pub struct ObjectRow {
 /// Returns the copies of the generation of `source` at `at`, in the order in which they were added.
 pub(super) fn copies(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Vec<CopyRow>> {
     let mut statement = c.prepare_cached(
-        "SELECT c.id, c.object, c.store, t.path, c.path FROM generation g JOIN object o ON o.generation = g.id \
-         JOIN copy c ON c.object = o.id JOIN store t ON t.id = c.store \
+        "SELECT c.id, c.object, c.store, t.path, c.path, c.root_ino, c.root_btime, c.root_ctime \
+         FROM generation g JOIN object o ON o.generation = g.id JOIN copy c ON c.object = o.id JOIN store t ON t.id = c.store \
          WHERE g.source = ?1 AND g.taken_at = ?2 ORDER BY c.id",
     )?;
     statement.query_map([source.0, at.0], copy)?.collect()
@@ -45,19 +50,25 @@ pub(super) fn copies(c: &Connection, source: SourceId, at: Time) -> rusqlite::Re
 /// Returns the places where `object` lies, in the order in which they were added.
 pub(super) fn copies_of(c: &Connection, object: ObjectId) -> rusqlite::Result<Vec<CopyRow>> {
     let mut statement = c.prepare_cached(
-        "SELECT c.id, c.object, c.store, t.path, c.path FROM copy c JOIN store t ON t.id = c.store WHERE c.object = ?1 ORDER BY c.id",
+        "SELECT c.id, c.object, c.store, t.path, c.path, c.root_ino, c.root_btime, c.root_ctime \
+         FROM copy c JOIN store t ON t.id = c.store WHERE c.object = ?1 ORDER BY c.id",
     )?;
     statement.query_map([object.0], copy)?.collect()
 }
 
 /// Reads a row of copies.
 fn copy(row: &rusqlite::Row<'_>) -> rusqlite::Result<CopyRow> {
-    let mut path = PathBuf::from(OsString::from_vec(row.get(3)?));
+    let store_path = PathBuf::from(OsString::from_vec(row.get(3)?));
     let below: Vec<u8> = row.get(4)?;
-    if !below.is_empty() {
-        path.push(OsString::from_vec(below));
-    }
-    Ok(CopyRow { id: CopyId(row.get(0)?), object: ObjectId(row.get(1)?), store: StoreId(row.get(2)?), path })
+    let path = if below.is_empty() { store_path.clone() } else { store_path.join(OsString::from_vec(below)) };
+    Ok(CopyRow {
+        id: CopyId(row.get(0)?),
+        object: ObjectId(row.get(1)?),
+        store: StoreId(row.get(2)?),
+        store_path,
+        path,
+        root: read_root(row, 5)?,
+    })
 }
 
 /// Returns what is known of an object.

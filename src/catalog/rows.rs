@@ -4,7 +4,7 @@
 //! guess). Never runs a query.
 
 use super::error::Error;
-use crate::model::{EntryName, Key, Kind, NodeId, ObjectId, Rule, SourceId, Time, Timestamp};
+use crate::model::{EntryName, Key, Kind, NodeId, ObjectId, Rule, SeenRoot, SourceId, Time, Timestamp};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use std::ops::{BitOr, BitOrAssign};
 
@@ -159,6 +159,15 @@ impl NodeRow {
 /// Returns the name of a row as one that was checked.
 pub(super) fn checked_name(bytes: &[u8]) -> rusqlite::Result<EntryName> {
     EntryName::new(bytes).map_err(|_| rusqlite::Error::InvalidQuery)
+}
+
+/// Reads the root of a copy from three columns, the first of which is column `at`; none: nobody has looked at it.
+pub(super) fn read_root(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Option<SeenRoot>> {
+    let columns: (Option<i64>, Option<i64>, Option<i64>) = (row.get(at)?, row.get(at + 1)?, row.get(at + 2)?);
+    Ok(match columns {
+        (Some(inode), Some(born_ns), Some(ctime_ns)) => Some(SeenRoot { inode: inode as u64, born_ns, ctime_ns }),
+        _ => None,
+    })
 }
 
 /// A kind as the number in `dirent.kind`.

@@ -33,6 +33,10 @@ replies!(ReplyStatfs, ReplyXattr);
 pub(super) fn fail(tree: &Tree, operation: &'static str, ino: Ino, error: &view::Error, reply: impl Reply) {
     let class = error.class();
     match class {
+        // A copy that moved is said once, and not for each file in it.
+        view::ErrorClass::Io if error.is_in_the_log() => {
+            tracing::debug!("{operation} of {}: {}", tree.describe(ino), chain(error));
+        }
         view::ErrorClass::Io => tracing::error!("{operation} of {}: {}", tree.describe(ino), chain(error)),
         // The asker's own doing, or a view that retention took away under him: for the curious only.
         view::ErrorClass::NotFound

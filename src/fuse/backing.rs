@@ -1,7 +1,8 @@
 //! Files that the kernel reads by itself (passthrough): which inode is open how, and how often.
 //!
 //! Promises: all opens of one inode share one backing file and one way of reading for as long as any of
-//! them lasts; the kernel answers EIO otherwise. The backing is given back at the last release.
+//! them lasts; the kernel answers EIO otherwise. What is opened is what was indexed at that moment; nobody is asked when the kernel
+//! reads. The backing is given back at the last release.
 
 use crate::store::OpenFile;
 use crate::view::Ino;
@@ -22,7 +23,7 @@ struct Open {
 
 enum How {
     /// The kernel reads; the file is held so that its descriptor stays the one that was registered.
-    Passthrough { id: BackingId, _file: Arc<OpenFile> },
+    Passthrough { id: BackingId, file: Arc<OpenFile> },
     /// Reads come to us, through the page cache.
     Plain,
 }
@@ -56,7 +57,7 @@ impl Backings {
             return Opened::Done;
         };
         let (how, result) = match reply.open_backing(descriptor) {
-            Ok(id) => (How::Passthrough { id, _file: file }, Opened::Done),
+            Ok(id) => (How::Passthrough { id, file }, Opened::Done),
             // Without CAP_SYS_ADMIN, or compiled out: no other file will fare better.
             Err(e)
                 if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported)
@@ -70,6 +71,14 @@ impl Backings {
         how.answer(reply);
         map.insert(ino, Open { count: 1, how });
         result
+    }
+
+    /// Returns the file that the kernel reads `ino` from at this moment: another open gets the same.
+    pub(super) fn held(&self, ino: Ino) -> Option<Arc<OpenFile>> {
+        match &self.open.lock().expect(UNPOISONED).get(&ino)?.how {
+            How::Passthrough { file, .. } => Some(Arc::clone(file)),
+            How::Plain => None,
+        }
     }
 
     /// Forgets one open of `ino`.

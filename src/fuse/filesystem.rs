@@ -129,12 +129,26 @@ fn read_file(tree: &Tree, ino: Ino, buffer: &mut [u8], offset: u64) -> Result<us
     }
 }
 
+/// Opens a file for the kernel to read from, which asks nobody whether it is still what was indexed.
+fn open_as_indexed(tree: &Tree, ino: Ino) -> Result<Arc<OpenFile>, view::Error> {
+    // It may have been kept open since.
+    let file = tree.open(ino)?;
+    match file.check() {
+        Ok(()) => Ok(file),
+        Err(bad) => tree.open_elsewhere(ino, &file, &bad),
+    }
+}
+
 /// Opens for passthrough in the store's lane.
 fn open_in_lane(shared: &Arc<Shared>, store: StoreId, ino: Ino, reply: ReplyOpen) {
     let ticket = Ticket::new(&shared.tree, "open", ino, reply);
     let (asker, own) = (Arc::clone(&ticket), Arc::clone(shared));
     let work = move |_: &mut Vec<u8>| {
-        let file = match ticket.tree.open(ino) {
+        if let Some(Err(e)) = own.backings.held(ino).map(|held| held.check()) {
+            // The kernel takes no second file while somebody has this one open.
+            return ticket.fail(&e.into());
+        }
+        let file = match open_as_indexed(&ticket.tree, ino) {
             Ok(file) => file,
             Err(e) => return ticket.fail(&e),
         };

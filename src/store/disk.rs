@@ -439,7 +439,7 @@ fn open(about: &ImageFile) -> Result<File, Error> {
         _ => return Err(Error::NotAFile { path: path(), found: Some(crate::model::Kind::Directory) }),
     };
     let folder = read::open_place(folder).map_err(|source| Error::NoCopy { root: folder.to_owned(), source })?;
-    let file = match read::open_beneath(folder.as_fd(), name.as_bytes()) {
+    let file = match read::open_beneath(folder.as_fd(), name.as_bytes(), read::Mounts::Crossed) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::Missing { path: path() }),
         Err(e) if read::is_link(&e) => {
@@ -455,8 +455,8 @@ fn open(about: &ImageFile) -> Result<File, Error> {
 fn check(file: &File, about: &ImageFile) -> Result<(), Error> {
     let unreadable = |source| Error::Unreadable { path: about.path.clone(), source };
     let now = walk::stat_fd(file.as_fd()).map_err(unreadable)?;
-    let found = Identity { size_bytes: now.size_bytes, mtime: now.mtime };
-    let expected = Identity { size_bytes: about.size_bytes, mtime: about.mtime };
+    let found = Identity { size_bytes: now.size_bytes, mtime: now.mtime, owner: None };
+    let expected = Identity { size_bytes: about.size_bytes, mtime: about.mtime, owner: None };
     if found == expected || file.metadata().map_err(unreadable)?.file_type().is_block_device() {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 //! Every text names the full path and what was found; errors of the system come as the cause.
 
 use super::place::Identity;
-use crate::model::{Hinted, Kind, escape_bytes};
+use crate::model::{Hinted, Kind, SeenRoot, Timestamp, escape_bytes};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,31 @@ pub enum Error {
         root: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// Another directory has the name of the copy: names rotated, or it was made again.
+    #[error(
+        "copy \"{}\" is another directory than the one that was indexed: found {}, expected {}",
+        shown(root), root_words(*found), root_words(*expected)
+    )]
+    OtherDirectory {
+        /// The directory of the copy.
+        root: PathBuf,
+        /// What it is now.
+        found: SeenRoot,
+        /// What was recorded.
+        expected: SeenRoot,
+    },
+    /// The directory of the copy is a link, or below one; links below a store are not followed.
+    #[error("copy \"{}\" is a symbolic link or below one, and is not followed", shown(root))]
+    LinkedCopy {
+        /// The directory of the copy.
+        root: PathBuf,
+    },
+    /// Another file system, or another part of one, is mounted over a part of the copy.
+    #[error("\"{}\" is below a mount that covers a part of the copy", shown(path))]
+    Covered {
+        /// The file.
+        path: PathBuf,
     },
     /// A copy that is being written here cannot be: a full disk, a store that is read-only or gone.
     #[error("cannot write \"{}\"", shown(path))]
@@ -49,8 +74,10 @@ pub enum Error {
     },
     /// The file was changed since it was indexed.
     #[error(
-        "\"{}\" changed after it was indexed: found {} bytes of {}, expected {} bytes of {}",
-        shown(path), found.size_bytes, found.mtime, expected.size_bytes, expected.mtime
+        "\"{}\" changed after it was indexed: found {}, expected {}",
+        shown(path),
+        words(found, expected),
+        words(expected, found)
     )]
     Changed {
         /// The file.
@@ -90,8 +117,40 @@ pub enum Error {
 
 impl Hinted for Error {}
 
+impl Error {
+    /// Tells whether it is about the whole copy, which is not, or not only, where it was when it was indexed.
+    pub fn is_moved_copy(&self) -> bool {
+        match self {
+            Self::OtherDirectory { .. } | Self::LinkedCopy { .. } => true,
+            Self::NoCopy { .. }
+            | Self::Covered { .. }
+            | Self::CannotWrite { .. }
+            | Self::Missing { .. }
+            | Self::Unreadable { .. }
+            | Self::NotAFile { .. }
+            | Self::Changed { .. }
+            | Self::Packed { .. }
+            | Self::TooManyFiles { .. }
+            | Self::Short { .. } => false,
+        }
+    }
+}
+
 fn shown(path: &Path) -> String {
     escape_bytes(path.as_os_str().as_bytes()).into_owned()
+}
+
+/// Returns what an identity is, without the owner where that is not what differs.
+fn words(one: &Identity, other: &Identity) -> Identity {
+    let owner = one.owner.filter(|_| one.owner != other.owner);
+    Identity { owner, ..*one }
+}
+
+fn root_words(root: SeenRoot) -> String {
+    match root.born_ns {
+        0 => format!("inode {}", root.inode),
+        ns => format!("inode {} of {}", root.inode, Timestamp::default().plus_ns(ns)),
+    }
 }
 
 fn kind_words(kind: Option<Kind>) -> &'static str {

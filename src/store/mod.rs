@@ -1,14 +1,15 @@
 //! Backup bytes: opens files of copies and reads them, and writes copies; the only reader of backup bytes.
 //!
-//! Promises: a file is read only if it is the file that was indexed (regular, same size, same mtime to the
-//! nanosecond, checked when it is opened and after each read); a read inside the recorded size gives all its bytes or an
-//! error, never fewer and never zeros in their place. Nothing outside the copy's directory is ever
-//! opened, links are never followed. No lock is held while a disk or a network is asked, so one hung
-//! store delays only those who ask it.
+//! Promises: a file is read only if it is the file that was indexed (in the directory that was, regular, same owner, group and mode, same
+//! size, same mtime to the nanosecond; the last two are checked after each read, too); a read inside the recorded size gives all its
+//! bytes or an error, never fewer and never zeros in their place. Nothing outside the copy's directory, and nothing that is mounted
+//! over a part of it, is ever opened; links are never followed below a store. No lock is held while a disk or a network is
+//! asked, so one hung store delays only those who ask it.
 //!
 //! Writes only copies of its own ([`CopyWriter`]) and manifests ([`ManifestDraft`]), and never knows the catalog: the caller says where the bytes are and
 //! what they should be.
 
+mod copy_root;
 mod cost;
 mod disk;
 mod disk_file;
@@ -30,5 +31,5 @@ pub use manifest::{
 };
 pub use open::Store;
 pub use open_file::{OpenFile, Origin};
-pub use place::{Identity, Place};
+pub use place::{Identity, Owner, Place};
 pub use writer::{CopyWriter, WriterCounts, Written};

@@ -1,24 +1,25 @@
 //! Opens files of copies and disks, and keeps the last used ones open.
 //!
-//! Promises: what is given out is the file that was indexed; links are never followed, and nothing outside of a copy's
-//! directory is opened. No lock is held while a disk or a network is asked. What nobody uses is closed.
+//! Promises: what is given out is the file that was indexed, in the directory that was; links are never followed, and nothing outside of
+//! a copy's directory is opened. No lock is held while a disk or a network is asked. What nobody uses is closed.
 
 use super::Error;
+use super::copy_root::CopyRoot;
 use super::cost::{Counts, StoreCost};
 use super::disk::{Disk, DiskMap};
 use super::disk_file::{DiskFile, Runs};
 use super::open_file::{Bytes, OpenFile};
 use super::place::{Identity, Place};
 use super::plain::PlainFile;
-use crate::model::{Kind, Layer, StoreId, Timestamp};
-use crate::sys::{read, walk};
+use crate::model::{Kind, Layer, StoreId};
+use crate::sys::read::{self, Mounts};
+use crate::sys::walk;
 use lru::LruCache;
 use std::collections::HashMap;
 use std::fs::File;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -45,25 +46,6 @@ pub struct Store {
 struct Kept<T> {
     value: Arc<T>,
     used_at: u64,
-}
-
-#[derive(Debug)]
-struct CopyRoot {
-    descriptor: OwnedFd,
-    is_local: bool,
-    /// Which directory it is: mount, device, inode number.
-    directory: (Option<u64>, u64, u64),
-}
-
-impl CopyRoot {
-    /// Tells whether it is what stands at `path` now.
-    fn is_at(&self, path: &Path) -> bool {
-        walk::stat_path(path).is_ok_and(|there| which(&there) == self.directory)
-    }
-}
-
-fn which(directory: &walk::Stat) -> (Option<u64>, u64, u64) {
-    (directory.mount, directory.device, directory.inode)
 }
 
 impl Store {
@@ -97,7 +79,7 @@ impl Store {
     /// Opens the file at `place`, checks that it is the one that `identity` tells, and keeps it under `key`.
     ///
     /// `key` stands for these very bytes: the caller never gives it to others. **Cost:** one `openat2(2)` and two
-    /// `statx(2)`, none if the file is kept; waits for the store.
+    /// `statx(2)`, of the copy's directory and of the file; none if the file is kept; waits for the store.
     ///
     /// # Errors
     /// [`Error`], each naming the full path.
@@ -106,13 +88,13 @@ impl Store {
             return Ok(file);
         }
         self.counts.opens.fetch_add(1, Ordering::Relaxed);
-        let (file, is_local) = self.open_place(place)?;
-        check_identity(&file, place, identity)?;
+        let (file, root) = self.open_place(place)?;
+        check_identity(&file, &root, place, identity)?;
         let opened = PlainFile {
             file: Some(file),
             identity: *identity,
             place: place.clone(),
-            closer: if is_local { None } else { self.closer(place.store) },
+            closer: if root.is_local { None } else { self.closer(place.store) },
             counts: Arc::clone(&self.counts),
         };
         Ok(self.keep_open(key, OpenFile(Bytes::Plain(opened))))
@@ -174,7 +156,7 @@ impl Store {
         drop((files, places, disks));
     }
 
-    fn open_place(&self, place: &Place) -> Result<(File, bool), Error> {
+    fn open_place(&self, place: &Place) -> Result<(File, Arc<CopyRoot>), Error> {
         // Names rotate: another directory may be at its path by now, with files of the same names.
         let kept = self.kept_root(place).filter(|root| root.is_at(&place.root));
         let from_before = kept.is_some();
@@ -182,19 +164,22 @@ impl Store {
             Some(root) => root,
             None => self.open_root(place)?,
         };
-        let first = read::open_beneath(root.descriptor.as_fd(), place.path.as_bytes());
-        let (result, root) = match first {
+        root.check(place)?;
+        let open = |root: &CopyRoot| read::open_beneath(root.as_fd(), place.path.as_bytes(), Mounts::Refused);
+        let (result, root) = match open(&root) {
             // The kept directory may have been renamed away since, unmounted, its server restarted.
             Err(e) if from_before && read::is_stale(&e) => {
                 let root = self.open_root(place)?;
-                (read::open_beneath(root.descriptor.as_fd(), place.path.as_bytes()), root)
+                root.check(place)?;
+                (open(&root), root)
             }
             other => (other, root),
         };
         match result {
-            Ok(file) => Ok((file, root.is_local)),
+            Ok(file) => Ok((file, root)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::Missing { path: place.full_path() }),
             Err(e) if read::is_link(&e) => Err(Error::NotAFile { path: place.full_path(), found: Some(Kind::Symlink) }),
+            Err(e) if read::is_elsewhere(&e) => Err(Error::Covered { path: place.full_path() }),
             Err(source) => Err(Error::Unreadable { path: place.full_path(), source }),
         }
     }
@@ -208,13 +193,11 @@ impl Store {
     }
 
     fn open_root(&self, place: &Place) -> Result<Arc<CopyRoot>, Error> {
-        let no_copy = |source| Error::NoCopy { root: place.root.clone(), source };
-        let descriptor = read::open_place(&place.root).map_err(no_copy)?;
-        let is_local = read::is_local(descriptor.as_fd()).map_err(no_copy)?;
-        let seen = walk::stat_fd(descriptor.as_fd()).map_err(no_copy)?;
-        let root = Arc::new(CopyRoot { descriptor, is_local, directory: which(&seen) });
+        let root = Arc::new(CopyRoot::open(place)?);
         let kept = Kept { value: Arc::clone(&root), used_at: self.rests.load(Ordering::Relaxed) };
-        self.places.lock().expect(UNPOISONED).push(place.root.clone(), kept);
+        let displaced = self.places.lock().expect(UNPOISONED).push(place.root.clone(), kept);
+        // Closed here, with the lock given back.
+        drop(displaced);
         Ok(root)
     }
 
@@ -240,16 +223,18 @@ impl Store {
 
 const UNPOISONED: &str = "no holder of the lock panics";
 
-fn check_identity(file: &File, place: &Place, identity: &Identity) -> Result<(), Error> {
+fn check_identity(file: &File, root: &CopyRoot, place: &Place, identity: &Identity) -> Result<(), Error> {
     let path = || place.full_path();
-    let found = file.metadata().map_err(|source| Error::Unreadable { path: path(), source })?;
-    if !found.is_file() {
-        return Err(Error::NotAFile { path: path(), found: Kind::from_mode(found.mode()) });
+    let stat = walk::stat_fd(file.as_fd()).map_err(|source| Error::Unreadable { path: path(), source })?;
+    match Kind::from_mode(stat.mode) {
+        Some(Kind::File) => {}
+        found => return Err(Error::NotAFile { path: path(), found }),
     }
-    let found = Identity {
-        size_bytes: found.size(),
-        mtime: Timestamp { seconds: found.mtime(), nanos: found.mtime_nsec() as u32 },
-    };
+    // Where openat2(2) is missing nobody has asked yet.
+    if !root.is_on_its_mount(&stat) {
+        return Err(Error::Covered { path: path() });
+    }
+    let found = identity.of(&stat);
     if found != *identity {
         return Err(Error::Changed { path: path(), found, expected: *identity });
     }

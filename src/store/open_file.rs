@@ -82,6 +82,17 @@ impl OpenFile {
         }
     }
 
+    /// Fails if it is no longer as it was when it was indexed. Of a file on a disk that is asked at each read.
+    ///
+    /// # Errors
+    /// [`Error::Changed`], [`Error::Unreadable`].
+    pub fn check(&self) -> Result<(), Error> {
+        match &self.0 {
+            Bytes::Plain(file) => file.check(),
+            Bytes::OnDisk(_) => Ok(()),
+        }
+    }
+
     /// Returns the descriptor, for the kernel to read from; none of a file on a disk, which has no one descriptor.
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.0 {

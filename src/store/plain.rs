@@ -1,6 +1,6 @@
 //! A file of a copy, open for reading.
 //!
-//! Promises: it is the one that was indexed (regular, same size, same mtime), when it is opened and after each read. A
+//! Promises: it is the one that was indexed (size and mtime), after each read as it was when it was opened. A
 //! descriptor whose closing may wait for a server is closed by another thread.
 
 use super::Error;
@@ -47,13 +47,22 @@ impl PlainFile {
             }
         }
         // After the bytes: a write moves the mtime before it moves them.
+        self.check()?;
+        Ok(wanted)
+    }
+
+    /// Fails unless it has the size and mtime that were recorded. Whose it is was asked when it was opened.
+    ///
+    /// # Errors
+    /// [`Error::Changed`], [`Error::Unreadable`].
+    pub(super) fn check(&self) -> Result<(), Error> {
         let now = walk::stat_fd(self.file().as_fd());
         let now = now.map_err(|source| Error::Unreadable { path: self.place.full_path(), source })?;
-        let found = Identity { size_bytes: now.size_bytes, mtime: now.mtime };
-        if found != self.identity {
-            return Err(Error::Changed { path: self.place.full_path(), found, expected: self.identity });
+        if self.has_recorded_times(&now) {
+            return Ok(());
         }
-        Ok(wanted)
+        let found = self.identity.of(&now);
+        Err(Error::Changed { path: self.place.full_path(), found, expected: self.identity })
     }
 
     /// Does the same without waiting, or returns none if not all of it is in memory (or the file has changed).
@@ -65,8 +74,7 @@ impl PlainFile {
         let n = read::read_without_waiting(self.file().as_fd(), &mut buffer[..wanted], offset).ok()?;
         self.counts.reads.fetch_add(1, Ordering::Relaxed);
         let now = walk::stat_fd_without_waiting(self.file().as_fd()).ok()?;
-        let is_same = Identity { size_bytes: now.size_bytes, mtime: now.mtime } == self.identity;
-        (n == wanted && is_same).then_some(n)
+        (n == wanted && self.has_recorded_times(&now)).then_some(n)
     }
 
     /// Returns where the next stored byte at or after `offset` lies, none if only a hole follows.
@@ -116,6 +124,10 @@ impl PlainFile {
             Err(e) if read::is_unknown_seek(&e) => Ok(otherwise),
             Err(source) => Err(Error::Unreadable { path: self.place.full_path(), source }),
         }
+    }
+
+    fn has_recorded_times(&self, now: &walk::Stat) -> bool {
+        (now.size_bytes, now.mtime) == (self.identity.size_bytes, self.identity.mtime)
     }
 
     fn wanted(&self, room: usize, offset: u64) -> usize {

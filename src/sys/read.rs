@@ -1,13 +1,13 @@
 //! Opening a file of a copy without ever leaving the copy, and reading it without waiting.
 //!
-//! Promises: [`open_beneath`] follows no symbolic link and never steps out of the directory it is given,
-//! whatever was done to the tree since it was indexed; paths may be longer than `PATH_MAX`.
+//! Promises: [`open_beneath`] follows no symbolic link and never steps out of the directory it is given, nor to another mount unless it
+//! may, whatever was done to the tree since it was indexed; paths may be longer than `PATH_MAX`.
 //! [`read_without_waiting`] never waits for a disk or a network. Never creates or writes anything.
 
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -17,6 +17,15 @@ const PATH_BYTES_MAX: usize = libc::PATH_MAX as usize - 1;
 const FILE_FLAGS: i32 = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
 const STEP_FLAGS: i32 = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
 
+/// Whether a path may lead to another mount than the one that it begins on. Subvolumes of btrfs are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mounts {
+    /// It may.
+    Crossed,
+    /// `EXDEV` if it does; where `openat2(2)` is missing the caller compares the mounts ([`crate::sys::walk::Stat::mount`]).
+    Refused,
+}
+
 /// Opens a directory as a place to start from ([`open_beneath`]); links on the way to it are followed, but it may not
 /// be one itself.
 ///
@@ -25,9 +34,29 @@ const STEP_FLAGS: i32 = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW | li
 /// # Errors
 /// As `open(2)`.
 pub fn open_place(path: &Path) -> io::Result<OwnedFd> {
+    open_directory(path, STEP_FLAGS)
+}
+
+/// Does the same with a directory that may be a symbolic link: where somebody said that copies are.
+///
+/// # Errors
+/// As `open(2)`.
+pub fn open_folder(path: &Path) -> io::Result<OwnedFd> {
+    open_directory(path, STEP_FLAGS & !libc::O_NOFOLLOW)
+}
+
+fn open_directory(path: &Path, flags: i32) -> io::Result<OwnedFd> {
     let path = c_string(path.as_os_str().as_bytes())?;
     // SAFETY: `path` is a zero-terminated string that outlives the call.
-    descriptor(unsafe { libc::open(path.as_ptr(), STEP_FLAGS) })
+    descriptor(unsafe { libc::open(path.as_ptr(), flags) })
+}
+
+/// Opens the directory at `path` below `folder` as a place to start from; it may be a mount, or on one.
+///
+/// # Errors
+/// As [`open_beneath`].
+pub fn open_place_beneath(folder: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> {
+    open_in_pieces(folder, path, STEP_FLAGS, Mounts::Crossed)
 }
 
 /// Opens the file at `path` (names joined by `/`, no leading slash) below `place` for reading.
@@ -39,33 +68,41 @@ pub fn open_place(path: &Path) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// As `openat2(2)`; `ELOOP` for a symbolic link.
-pub fn open_beneath(place: BorrowedFd<'_>, path: &[u8]) -> io::Result<File> {
+pub fn open_beneath(place: BorrowedFd<'_>, path: &[u8], mounts: Mounts) -> io::Result<File> {
+    open_in_pieces(place, path, FILE_FLAGS, mounts).map(File::from)
+}
+
+fn open_in_pieces(place: BorrowedFd<'_>, path: &[u8], flags: i32, mounts: Mounts) -> io::Result<OwnedFd> {
     let mut rest = path;
     let mut step: Option<OwnedFd> = None;
     while rest.len() > PATH_BYTES_MAX {
         let Some(cut) = rest[..=PATH_BYTES_MAX].iter().rposition(|b| *b == b'/') else {
             return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
         };
-        let from = step.as_ref().map_or(place.as_raw_fd(), |s| s.as_raw_fd());
-        step = Some(open_piece(from, &rest[..cut], STEP_FLAGS)?);
+        let from = step.as_ref().map_or(place, AsFd::as_fd);
+        step = Some(open_piece(from, &rest[..cut], STEP_FLAGS, mounts)?);
         rest = &rest[cut + 1..];
     }
-    let from = step.as_ref().map_or(place.as_raw_fd(), |s| s.as_raw_fd());
-    Ok(File::from(open_piece(from, rest, FILE_FLAGS)?))
+    let from = step.as_ref().map_or(place, AsFd::as_fd);
+    open_piece(from, rest, flags, mounts)
 }
 
-fn open_piece(from: RawFd, path: &[u8], flags: i32) -> io::Result<OwnedFd> {
+fn open_piece(from: BorrowedFd<'_>, path: &[u8], flags: i32, mounts: Mounts) -> io::Result<OwnedFd> {
     let c_path = c_string(path)?;
     // SAFETY: all-zero is a valid `open_how`: no flags, no mode, no resolve restrictions.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
     how.flags = flags as u64;
     how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
+    if mounts == Mounts::Refused {
+        how.resolve |= libc::RESOLVE_NO_XDEV;
+    }
+    let at = from.as_raw_fd();
     // SAFETY: `c_path` and `how` outlive the call and the size given is that of `how`.
     let fd =
-        unsafe { libc::syscall(libc::SYS_openat2, from, c_path.as_ptr(), &raw const how, size_of::<libc::open_how>()) };
+        unsafe { libc::syscall(libc::SYS_openat2, at, c_path.as_ptr(), &raw const how, size_of::<libc::open_how>()) };
     match descriptor(fd as i32) {
         // EPERM: sandboxes that do not know the call answer so (old Docker).
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => open_by_component(from, path, flags),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => open_by_component(at, path, flags),
         other => other,
     }
 }
@@ -156,6 +193,30 @@ pub fn is_local(file: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(LOCAL.contains(&magic_number(file)?))
 }
 
+/// For how long the inode numbers of a file system stay those of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// As long as the file is there.
+    ForLife,
+    /// Perhaps until it is mounted anew, or shorter: behind FUSE may be anything.
+    OfAMount,
+    /// Until the kernel forgets it: the file system has none, and they are made up (FAT, exFAT).
+    OfAMoment,
+}
+
+/// Returns for how long the inode numbers of the file system that a descriptor lies on hold.
+///
+/// # Errors
+/// As `fstatfs(2)`.
+pub fn numbers(file: BorrowedFd<'_>) -> io::Result<Numbers> {
+    // Magic numbers: statfs(2) and linux/magic.h.
+    Ok(match magic_number(file)? {
+        0x4d44 | 0x2011_bab0 => Numbers::OfAMoment,
+        0x6573_5546 => Numbers::OfAMount,
+        _ => Numbers::ForLife,
+    })
+}
+
 /// Returns the number that tells the type of the file system that a descriptor lies on (`statfs(2)`).
 ///
 /// # Errors
@@ -174,6 +235,11 @@ pub(super) fn magic_number(file: BorrowedFd<'_>) -> io::Result<i64> {
 /// unmounted, server restarted.
 pub fn is_stale(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESTALE | libc::EIO | libc::ENOTCONN | libc::ENODEV))
+}
+
+/// Tells whether an error means that a path leads to another mount, or out of its place.
+pub fn is_elsewhere(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EXDEV)
 }
 
 /// Tells whether an error means that the last name of a path is a symbolic link, or one on the way is.
@@ -202,7 +268,6 @@ fn descriptor(fd: i32) -> io::Result<OwnedFd> {
 mod tests {
     use super::*;
     use std::io::Read;
-    use std::os::fd::AsFd;
 
     #[test]
     fn a_path_never_leaves_its_place() {
@@ -214,11 +279,14 @@ mod tests {
         std::os::unix::fs::symlink("..", dir.path().join("in/up")).unwrap();
         let place = open_place(&dir.path().join("in")).unwrap();
         let mut text = String::new();
-        open_beneath(place.as_fd(), b"file").unwrap().read_to_string(&mut text).unwrap();
+        open_beneath(place.as_fd(), b"file", Mounts::Refused).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "mine");
-        assert!(is_link(&open_beneath(place.as_fd(), b"link").unwrap_err()));
-        assert!(is_link(&open_beneath(place.as_fd(), b"up/out").unwrap_err()));
-        assert_eq!(open_beneath(place.as_fd(), b"../out").unwrap_err().raw_os_error(), Some(libc::EXDEV));
+        assert!(is_link(&open_beneath(place.as_fd(), b"link", Mounts::Refused).unwrap_err()));
+        assert!(is_link(&open_beneath(place.as_fd(), b"up/out", Mounts::Refused).unwrap_err()));
+        assert_eq!(
+            open_beneath(place.as_fd(), b"../out", Mounts::Refused).unwrap_err().raw_os_error(),
+            Some(libc::EXDEV)
+        );
         for (path, errno) in [(&b"link"[..], libc::ELOOP), (b"up/out", libc::ENOTDIR), (b"../out", libc::EXDEV)] {
             let error = open_by_component(place.as_raw_fd(), path, FILE_FLAGS).unwrap_err();
             assert_eq!(error.raw_os_error(), Some(errno), "{path:?}");
@@ -237,14 +305,14 @@ mod tests {
             let c_name = CString::new(name.as_str()).unwrap();
             // SAFETY: `c_name` is zero-terminated and outlives the call.
             assert_eq!(unsafe { libc::mkdirat(at.as_raw_fd(), c_name.as_ptr(), 0o700) }, 0);
-            at = open_piece(at.as_raw_fd(), name.as_bytes(), STEP_FLAGS).unwrap();
+            at = open_piece(at.as_fd(), name.as_bytes(), STEP_FLAGS, Mounts::Refused).unwrap();
             path = path + &name + "/";
         }
         // SAFETY: the name is zero-terminated.
         let fd = unsafe { libc::openat(at.as_raw_fd(), c"deep".as_ptr(), libc::O_CREAT | libc::O_WRONLY, 0o600) };
         drop(descriptor(fd).unwrap());
         assert_eq!(path.len(), 9045);
-        assert!(open_beneath(place.as_fd(), (path + "deep").as_bytes()).is_ok());
+        assert!(open_beneath(place.as_fd(), (path + "deep").as_bytes(), Mounts::Refused).is_ok());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Bytes: which copy of which generation has them, and the file opened there.
 //!
-//! Promises: a file opens only as the one that was indexed. The copies of the view's own generation (or of the one
+//! Promises: a file opens only as the one that was indexed, in the directory that was indexed as the copy. The copies of the view's own generation (or of the one
 //! that the catalog names) are tried first, in the order in which they were added; then, nearest in time first, those of other
 //! generations that hold the same version (which is logged); else it fails and says what was tried. After
 //! a file is open, reading it asks no catalog.
@@ -11,8 +11,9 @@ use super::place::{Place, Spot};
 use super::{Content, Error, Ino, Tree, notes};
 use crate::catalog::{self, CopyRow, NodeRow, ObjectRow, Reader};
 use crate::model::{Kind, NodeId, ObjectId, RelPath, Time, chain};
-use crate::store::{self, Identity, OpenFile, Origin, Runs};
-use std::os::unix::ffi::OsStrExt;
+use crate::store::{self, Identity, OpenFile, Origin, Owner, Runs};
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 
 impl Tree {
@@ -55,7 +56,7 @@ impl Tree {
         if let Some(file) = self.store.cached(key(&place)) {
             return Ok(file);
         }
-        self.open_first(&place, None, Vec::new())
+        self.open_first(&place, None, &[])
     }
 
     /// Opens the file `ino` in another copy than that of `bad`, which failed with `why`. May wait for a store.
@@ -65,39 +66,60 @@ impl Tree {
     pub fn open_elsewhere(&self, ino: Ino, bad: &OpenFile, why: &store::Error) -> Result<Arc<OpenFile>, Error> {
         let Spot::Node(place) = self.spot(ino)? else { return Err(Error::NotAFile(self.describe(ino))) };
         self.store.forget(key(&place));
-        self.open_first(&place, Some(bad.origin()), vec![chain(why)])
+        self.open_first(&place, Some(bad.origin()), &[chain(why)])
     }
 
     /// Opens the first copy that has the file as it was indexed, other than `bad`.
-    fn open_first(
+    fn open_first(&self, place: &Place, bad: Option<Origin<'_>>, failed: &[String]) -> Result<Arc<OpenFile>, Error> {
+        let mut tried = Tried::of(failed);
+        if let Some(file) = self.open_anywhere(place, bad, &mut tried)? {
+            return Ok(file);
+        }
+        // An index run may have found a moment ago where they are now.
+        if tried.has_moved && self.has_news()? {
+            self.readers.turn()?;
+            self.copies.clear();
+            tried = Tried::of(failed);
+            if let Some(file) = self.open_anywhere(place, bad, &mut tried)? {
+                return Ok(file);
+            }
+        }
+        let (what, copies) = (self.describe_place(place), tried.texts.join("; "));
+        if tried.is_all_moved() {
+            return Err(Error::Moved { what, tried: copies, name: self.name_of(place) });
+        }
+        Err(Error::NoBytes { what, tried: copies })
+    }
+
+    fn open_anywhere(
         &self,
         place: &Place,
         bad: Option<Origin<'_>>,
-        mut tried: Vec<String>,
-    ) -> Result<Arc<OpenFile>, Error> {
+        tried: &mut Tried,
+    ) -> Result<Option<Arc<OpenFile>>, Error> {
         let row = self.file_row(place)?;
         let first = match self.holder(place, &row)? {
-            Holder::Object(object) => self.open_in_object(place, object, &row, bad, &mut tried)?,
-            Holder::Generation(_, at) => self.open_at(place, at, &row, bad, &mut tried)?,
+            Holder::Object(object) => self.open_in_object(place, object, &row, bad, tried)?,
+            Holder::Generation(_, at) => self.open_at(place, at, &row, bad, tried)?,
         };
-        if let Some(file) = first {
-            return Ok(file);
+        if first.is_some() {
+            return Ok(first);
         }
         for at in self.same_version(place, &row)? {
             // What lies there now at the place that it had is another matter.
             if self.readers.with(|reader| reader.is_unknown(place.node, at))? {
                 continue;
             }
-            if let Some(file) = self.open_at(place, at, &row, bad, &mut tried)? {
+            if let Some(file) = self.open_at(place, at, &row, bad, tried)? {
                 tracing::warn!(
                     "{} is read from the copy of {at}, which has the same version: {}",
                     self.describe_place(place),
-                    tried.join("; ")
+                    tried.texts.join("; ")
                 );
-                return Ok(file);
+                return Ok(Some(file));
             }
         }
-        Err(Error::NoBytes { what: self.describe_place(place), tried: tried.join("; ") })
+        Ok(None)
     }
 
     /// Tries the copies of `object` in turn.
@@ -107,7 +129,7 @@ impl Tree {
         object: ObjectId,
         row: &NodeRow,
         bad: Option<Origin<'_>>,
-        tried: &mut Vec<String>,
+        tried: &mut Tried,
     ) -> Result<Option<Arc<OpenFile>>, Error> {
         let copies = self.copies_of(Holder::Object(object))?;
         let pinned = self.readers.with(|reader| reader.pinned(object, place.node))?;
@@ -118,9 +140,9 @@ impl Tree {
             (None, _) => Vec::new(),
         };
         if copies.is_empty() || paths.is_empty() {
-            tried.push(format!("nothing is known of where object {object} has it"));
+            tried.add(format!("nothing is known of where object {object} has it"));
         }
-        Ok(self.open_there(place, &paths, &copies, row, bad, tried))
+        self.open_there(place, &paths, &copies, row, bad, tried)
     }
 
     /// Tries the copies of the generation at `at` in turn.
@@ -130,16 +152,16 @@ impl Tree {
         at: Time,
         row: &NodeRow,
         bad: Option<Origin<'_>>,
-        tried: &mut Vec<String>,
+        tried: &mut Tried,
     ) -> Result<Option<Arc<OpenFile>>, Error> {
         if row.place.is_on_a_disk() {
             return self.open_on_disk(place, at, row, bad, tried);
         }
         let copies = self.copies_of(Holder::Generation(place.source, at))?;
         if copies.is_empty() {
-            tried.push(format!("the generation of {at} has no copy"));
+            tried.add(format!("the generation of {at} has no copy"));
         }
-        Ok(self.open_there(place, &self.paths(place, at)?, &copies, row, bad, tried))
+        self.open_there(place, &self.paths(place, at)?, &copies, row, bad, tried)
     }
 
     /// Tries each of `paths` in each of `copies`.
@@ -150,22 +172,66 @@ impl Tree {
         copies: &[CopyRow],
         row: &NodeRow,
         bad: Option<Origin<'_>>,
-        tried: &mut Vec<String>,
-    ) -> Option<Arc<OpenFile>> {
-        let identity = Identity { size_bytes: row.size_bytes, mtime: row.mtime };
+        tried: &mut Tried,
+    ) -> Result<Option<Arc<OpenFile>>, Error> {
+        let identity = self.identity(row)?;
         for path in paths {
             for copy in copies {
-                let there = store::Place { store: copy.store, root: copy.path.clone(), path: path.clone() };
+                let there = store::Place {
+                    store: copy.store,
+                    folder: copy.store_path.clone(),
+                    root: copy.path.clone(),
+                    seen: copy.root,
+                    path: path.clone(),
+                };
                 if bad == Some(Origin::Copy(&there)) {
                     continue;
                 }
                 match self.store.open(key(place), &there, &identity) {
-                    Ok(file) => return Some(file),
-                    Err(e) => tried.push(chain(&e)),
+                    Ok(file) => {
+                        self.copies.found(copy.id);
+                        return Ok(Some(file));
+                    }
+                    Err(e) => {
+                        if e.is_moved_copy() {
+                            self.report_moved(place, copy, &e);
+                        }
+                        tried.add_error(&e);
+                    }
                 }
             }
         }
-        None
+        Ok(None)
+    }
+
+    /// Returns what a file must look like. A copy that is read where another tool made it was indexed with owner and mode; one that
+    /// is written here may lie where these cannot be kept.
+    fn identity(&self, row: &NodeRow) -> Result<Identity, Error> {
+        let owner = match row.place {
+            catalog::Place::OwnPath => {
+                let perm = self.readers.with(|reader| reader.perm(row.perm))?;
+                Some(Owner { mode: perm.mode, uid: perm.uid, gid: perm.gid })
+            }
+            _ => None,
+        };
+        Ok(Identity { size_bytes: row.size_bytes, mtime: row.mtime, owner })
+    }
+
+    /// Says once that a copy is not where it was, and not for each file that is asked for.
+    fn report_moved(&self, place: &Place, copy: &CopyRow, error: &store::Error) {
+        let text = chain(error);
+        if self.copies.is_new_of(copy.id, &text) {
+            let name = self.name_of(place);
+            tracing::error!(
+                "{text}; nothing of it is served until asof index {name} has found where its copies are now"
+            );
+        }
+    }
+
+    /// Tells whether something was written to the catalog since the last refresh.
+    fn has_news(&self) -> Result<bool, Error> {
+        let watcher = lock(&self.watcher);
+        Ok(watcher.0.data_version()? != watcher.1)
     }
 
     /// Tries the disk of the generation at `at`. Asks no store yet.
@@ -175,14 +241,14 @@ impl Tree {
         at: Time,
         row: &NodeRow,
         bad: Option<Origin<'_>>,
-        tried: &mut Vec<String>,
+        tried: &mut Tried,
     ) -> Result<Option<Arc<OpenFile>>, Error> {
         let disk_key = (at.0, place.source.0);
         if bad == Some(Origin::Disk(disk_key)) {
             return Ok(None);
         }
         let Some(copy) = self.copies_of(Holder::Generation(place.source, at))?.first().cloned() else {
-            tried.push(format!("the generation of {at} has no copy"));
+            tried.add(format!("the generation of {at} has no copy"));
             return Ok(None);
         };
         let runs = match self.readers.with(|reader| reader.file_map(row))? {
@@ -194,13 +260,13 @@ impl Tree {
             None => {
                 let layers = self.readers.with(|reader| reader.disk_layers(place.source, at))?;
                 if layers.is_empty() {
-                    tried.push(format!("a generation that the disk of {at} rests on is not there"));
+                    tried.add(format!("a generation that the disk of {at} rests on is not there"));
                     return Ok(None);
                 }
                 match self.store.open_disk(disk_key, &layers) {
                     Ok(disk) => disk,
                     Err(e) => {
-                        tried.push(chain(&e));
+                        tried.add(chain(&e));
                         return Ok(None);
                     }
                 }
@@ -211,10 +277,11 @@ impl Tree {
 
     /// Returns every path of the node at `at`: one, and one more for each further hard link.
     fn paths(&self, place: &Place, at: Time) -> Result<Vec<RelPath>, Error> {
+        let age = self.copies.age();
         self.readers.with(|reader| {
             let mut paths = Vec::new();
             for (parent, name) in reader.seen_names(place.node, at)? {
-                if let Some(path) = self.directory_path(reader, place, parent, at)? {
+                if let Some(path) = self.directory_path(reader, age, place, (parent, at))? {
                     paths.push(path.join(&name));
                 }
             }
@@ -223,14 +290,22 @@ impl Tree {
     }
 
     /// Returns the path of the directory `dir` at `at`; the files of a directory are opened in turn, so it is kept.
-    fn directory_path(&self, reader: &Reader, place: &Place, dir: NodeId, at: Time) -> Result<Option<RelPath>, Error> {
+    ///
+    /// `age` is that of [`super::copies::Copies`] before `reader` was taken.
+    fn directory_path(
+        &self,
+        reader: &Reader,
+        age: u64,
+        place: &Place,
+        (dir, at): (NodeId, Time),
+    ) -> Result<Option<RelPath>, Error> {
         let key = (place.source, at, dir);
-        if let Some(path) = lock(&self.copies.paths).get(&key) {
-            return Ok(Some(path.clone()));
+        if let Some(path) = self.copies.path(key) {
+            return Ok(Some(path));
         }
         let path = reader.path_of(place.root, dir, at)?;
         if let Some(path) = &path {
-            lock(&self.copies.paths).put(key, path.clone());
+            self.copies.keep_path(age, key, path);
         }
         Ok(path)
     }
@@ -250,14 +325,15 @@ impl Tree {
     }
 
     fn copies_of(&self, holder: Holder) -> Result<CopyRows, Error> {
-        if let Some(copies) = lock(&self.copies.rows).get(&holder) {
-            return Ok(copies.clone());
+        if let Some(copies) = self.copies.rows(holder) {
+            return Ok(copies);
         }
+        let age = self.copies.age();
         let copies = Arc::new(self.readers.with(|reader| match holder {
             Holder::Generation(source, at) => reader.copies(source, at),
             Holder::Object(object) => reader.copies_of(object),
         })?);
-        lock(&self.copies.rows).insert(holder, copies.clone());
+        self.copies.keep_rows(age, holder, &copies);
         Ok(copies)
     }
 
@@ -340,10 +416,40 @@ impl Tree {
             Holder::Generation(_, at) => reader.path_of(place.root, place.node, at),
             Holder::Object(object) => reader.path_in(object, place.root, place.node),
         })?;
-        Ok(copies.first().zip(path).map(|(copy, path)| {
-            let there = store::Place { store: copy.store, root: copy.path.clone(), path };
-            there.full_path().as_os_str().as_bytes().to_vec()
-        }))
+        Ok(copies
+            .first()
+            .zip(path)
+            .map(|(copy, path)| copy.path.join(OsStr::from_bytes(path.as_bytes())).into_os_string().into_vec()))
+    }
+}
+
+/// What was tried in vain.
+#[derive(Default)]
+struct Tried {
+    texts: Vec<String>,
+    /// A copy was not where it was.
+    has_moved: bool,
+    /// Anything else was wrong.
+    has_others: bool,
+}
+
+impl Tried {
+    fn of(failed: &[String]) -> Self {
+        Self { texts: failed.to_vec(), has_moved: false, has_others: !failed.is_empty() }
+    }
+
+    fn add(&mut self, text: String) {
+        self.texts.push(text);
+        self.has_others = true;
+    }
+
+    fn add_error(&mut self, error: &store::Error) {
+        self.texts.push(chain(error));
+        if error.is_moved_copy() { self.has_moved = true } else { self.has_others = true }
+    }
+
+    fn is_all_moved(&self) -> bool {
+        self.has_moved && !self.has_others
     }
 }
 

@@ -1,12 +1,13 @@
-//! What has the bytes of versions, and which of its copies and paths are known.
-//! All of it is forgotten when something is published: copies may have been added or moved.
+//! What has the bytes of versions, which of its copies and paths are known, and which copies were found not to be where they were.
+//! All but the last is forgotten when something is written to the catalog: copies may have been added or moved.
 
 use super::lock::lock;
 use crate::catalog::CopyRow;
-use crate::model::{NodeId, ObjectId, RelPath, SourceId, Time};
+use crate::model::{CopyId, NodeId, ObjectId, RelPath, SourceId, Time};
 use lru::LruCache;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Directories whose paths are kept.
@@ -14,17 +15,29 @@ const PATHS_KEPT: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
 /// Where the bytes of the generations are that were read from.
 pub(super) struct Copies {
-    pub(super) rows: Mutex<HashMap<Holder, CopyRows>>,
-    pub(super) paths: Mutex<LruCache<(SourceId, Time, NodeId), RelPath>>,
+    rows: Mutex<HashMap<Holder, CopyRows>>,
+    paths: Mutex<LruCache<Directory, RelPath>>,
+    /// How often they were forgotten.
+    age: AtomicU64,
+    /// Copies that are not where they were, each with what was said of it.
+    moved: Mutex<HashMap<CopyId, String>>,
 }
 
 impl Default for Copies {
     fn default() -> Self {
-        Self { rows: Mutex::default(), paths: Mutex::new(LruCache::new(PATHS_KEPT)) }
+        Self {
+            rows: Mutex::default(),
+            paths: Mutex::new(LruCache::new(PATHS_KEPT)),
+            age: AtomicU64::new(0),
+            moved: Mutex::default(),
+        }
     }
 }
 
 pub(super) type CopyRows = Arc<Vec<CopyRow>>;
+
+/// A directory in the copies of a generation.
+type Directory = (SourceId, Time, NodeId);
 
 /// What has the bytes of a version for sure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,7 +50,47 @@ pub(super) enum Holder {
 
 impl Copies {
     pub(super) fn clear(&self) {
+        self.age.fetch_add(1, Ordering::SeqCst);
         lock(&self.rows).clear();
         lock(&self.paths).clear();
+    }
+
+    /// Returns what is to be given to `keep_rows` and `keep_path` with what is read from now on.
+    pub(super) fn age(&self) -> u64 {
+        self.age.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn rows(&self, holder: Holder) -> Option<CopyRows> {
+        lock(&self.rows).get(&holder).cloned()
+    }
+
+    /// Keeps what was read at `age`, unless all was forgotten meanwhile.
+    pub(super) fn keep_rows(&self, age: u64, holder: Holder, rows: &CopyRows) {
+        let mut kept = lock(&self.rows);
+        if self.age() == age {
+            kept.insert(holder, Arc::clone(rows));
+        }
+    }
+
+    pub(super) fn path(&self, directory: Directory) -> Option<RelPath> {
+        lock(&self.paths).get(&directory).cloned()
+    }
+
+    /// Does the same for a path.
+    pub(super) fn keep_path(&self, age: u64, directory: Directory, path: &RelPath) {
+        let mut kept = lock(&self.paths);
+        if self.age() == age {
+            kept.put(directory, path.clone());
+        }
+    }
+
+    /// Notes that a copy is not where it was, and tells whether `text` was not said of it last.
+    pub(super) fn is_new_of(&self, copy: CopyId, text: &str) -> bool {
+        lock(&self.moved).insert(copy, text.to_owned()).as_deref() != Some(text)
+    }
+
+    /// Notes that a copy is where it was.
+    pub(super) fn found(&self, copy: CopyId) {
+        lock(&self.moved).remove(&copy);
     }
 }

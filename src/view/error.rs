@@ -66,6 +66,16 @@ pub enum Error {
         /// What was tried, each with what was found.
         tried: String,
     },
+    /// Each copy that has the bytes is not where it was; that was said once of each.
+    #[error("{what} has no bytes: {tried}")]
+    Moved {
+        /// The file and its date.
+        what: String,
+        /// What was tried, each with what was found.
+        tried: String,
+        /// The name of its source.
+        name: String,
+    },
     /// The catalog.
     #[error(transparent)]
     Catalog(#[from] catalog::Error),
@@ -79,6 +89,7 @@ impl Hinted for Error {
         match self {
             Self::Catalog(e) => e.hint(),
             Self::Store(e) => e.hint(),
+            Self::Moved { name, .. } => Some(format!("asof index {name} finds where its copies are now")),
             Self::NoSuchView { .. }
             | Self::NoSuchNode { .. }
             | Self::Nothing(_)
@@ -93,6 +104,11 @@ impl Hinted for Error {
 }
 
 impl Error {
+    /// Tells whether the log has it already.
+    pub fn is_in_the_log(&self) -> bool {
+        matches!(self, Self::Moved { .. })
+    }
+
     /// Returns what the error means to the one who asked.
     pub fn class(&self) -> ErrorClass {
         match self {
@@ -101,9 +117,12 @@ impl Error {
             Self::NotADirectory(_) => ErrorClass::NotADirectory,
             Self::NotASymlink(_) => ErrorClass::Invalid,
             Self::NotAFile(_) => ErrorClass::IsADirectory,
-            Self::Unlisted(_) | Self::Unread(..) | Self::NoBytes { .. } | Self::Catalog(_) | Self::Store(_) => {
-                ErrorClass::Io
-            }
+            Self::Unlisted(_)
+            | Self::Unread(..)
+            | Self::NoBytes { .. }
+            | Self::Moved { .. }
+            | Self::Catalog(_)
+            | Self::Store(_) => ErrorClass::Io,
         }
     }
 }

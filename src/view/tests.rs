@@ -7,8 +7,8 @@ use crate::catalog::{NewSource, Reader, Writer};
 use crate::clock::{Clock, Fixed};
 use crate::index::{NewCopy, index_copy};
 use crate::model::{
-    Attrs, EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, RelPath, Rule, SourceKind, Time,
-    Timestamp, ViewId, Walked, XattrSet,
+    Attrs, EntryName, FileKey, Finding, FindingKind, Hinted, Kind, ListedEntry, Listing, RelPath, Rule, SourceKind,
+    Time, Timestamp, ViewId, Walked, XattrSet,
 };
 use crate::monitor::Void;
 use crate::source::nfs::{Nfs, Settings};
@@ -817,4 +817,24 @@ fn a_question_that_does_not_fit_what_it_is_asked_of_is_refused_by_name() {
     for (error, expected, class) in cases {
         assert_eq!((error.to_string().as_str(), error.class()), (expected, class));
     }
+}
+
+#[test]
+fn a_copy_that_is_another_directory_is_an_error_that_says_what_finds_it() {
+    let world = World::new().with_source("homes");
+    world.generation("homes", WEDNESDAY, &[("f", "aaaa")]);
+    let tree = world.tree();
+    let file = ino(&tree, "@latest/homes/f");
+    let copy = world.copies("homes").join(WEDNESDAY.view_name());
+    fs::rename(&copy, copy.with_extension("moved")).unwrap();
+    fs::create_dir(&copy).unwrap();
+    fs::write(copy.join("f"), "bbbb").unwrap();
+    fs::File::options().write(true).open(copy.join("f")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    let error = tree.open(file).unwrap_err();
+    let text = error.to_string();
+    let begins =
+        format!("\"homes/f\" as of 2026-11-18T02:00:00Z has no bytes: copy \"{}\" is another dir", copy.display());
+    assert!(text.starts_with(&begins), "{text}");
+    assert_eq!(error.hint().as_deref(), Some("asof index homes finds where its copies are now"));
+    assert_eq!((error.class(), error.is_in_the_log()), (ErrorClass::Io, true));
 }

@@ -190,9 +190,14 @@ impl Tree {
         }
     }
 
+    /// Returns the name of the source that a place is of.
+    pub(super) fn name_of(&self, place: &Place) -> String {
+        self.snapshot().source(place.source).map_or_else(String::new, |s| s.name.clone())
+    }
+
     pub(super) fn describe_place(&self, place: &Place) -> String {
         let path = self.readers.with(|reader| reader.path_of(place.root, place.node, place.at));
-        let name = self.snapshot().source(place.source).map_or_else(String::new, |s| s.name.clone());
+        let name = self.name_of(place);
         match path {
             Ok(Some(path)) if path.is_root() => format!("\"{name}\" as of {}", place.at),
             Ok(Some(path)) => format!("\"{name}/{path}\" as of {}", place.at),

@@ -8,7 +8,7 @@
 
 use super::Gfid;
 use crate::sys::mount::{WhenBusy, mounts, unmount};
-use crate::sys::read::{open_beneath, open_place};
+use crate::sys::read::{Mounts, open_beneath, open_place};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -81,7 +81,7 @@ impl Client {
     /// # Errors
     /// What `open(2)` says; `ENOENT` where it is not there any more.
     pub fn open(&self, gfid: Gfid) -> io::Result<File> {
-        open_beneath(self.root.as_fd(), format!(".gfid/{gfid}").as_bytes())
+        open_beneath(self.root.as_fd(), format!(".gfid/{gfid}").as_bytes(), Mounts::Crossed)
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn digest(copy: &Path, path: &RelPath) -> io::Result<[u8; 32]> {
 
 fn open(copy: &Path, path: &RelPath) -> io::Result<File> {
     let root = walk::open_root(copy)?;
-    let file = read::open_beneath(root.as_fd(), path.as_bytes())?;
+    let file = read::open_beneath(root.as_fd(), path.as_bytes(), read::Mounts::Refused)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }

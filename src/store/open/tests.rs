@@ -2,7 +2,8 @@
 //! Each error is provoked and its whole text compared.
 
 use super::*;
-use crate::model::RelPath;
+use crate::model::{RelPath, SeenRoot, Timestamp};
+use crate::store::Owner;
 use std::error::Error as _;
 use std::fs;
 use std::io::ErrorKind;
@@ -26,12 +27,13 @@ impl World {
         let mtime = SystemTime::UNIX_EPOCH + Duration::new(1_795_140_000, 5);
         File::options().write(true).open(place.full_path()).unwrap().set_modified(mtime).unwrap();
         let mtime = Timestamp { seconds: 1_795_140_000, nanos: 5 };
-        (place, Identity { size_bytes: bytes.len() as u64, mtime })
+        (place, Identity { size_bytes: bytes.len() as u64, mtime, owner: None })
     }
 
     fn place(&self, path: &str) -> Place {
         let path = RelPath::parse(path.as_bytes()).unwrap();
-        Place { store: StoreId(1), root: self.dir.path().join("copy"), path }
+        let (folder, root) = (self.dir.path().to_owned(), self.dir.path().join("copy"));
+        Place { store: StoreId(1), folder, root, seen: None, path }
     }
 
     fn root(&self) -> String {
@@ -73,7 +75,7 @@ fn a_copy_whose_directory_became_a_link_is_not_entered() {
     let link = world.dir.path().join("link");
     std::os::unix::fs::symlink(&place.root, &link).unwrap();
     let place = Place { root: link, ..place };
-    assert!(matches!(world.store.open((1, 1), &place, &identity), Err(Error::NoCopy { .. })));
+    assert!(matches!(world.store.open((1, 1), &place, &identity), Err(Error::LinkedCopy { .. })));
 }
 
 #[test]
@@ -119,10 +121,88 @@ fn a_copy_that_was_replaced_under_the_same_name_is_found_again() {
     assert_eq!(&buffer, b"new");
 }
 
+/// Returns what the catalog would have of the root of a copy.
+fn seen(place: &Place) -> SeenRoot {
+    let stat = walk::stat_path(&place.root).unwrap();
+    let ns = |time: Timestamp| time.ns_since(Timestamp::default());
+    SeenRoot { inode: stat.inode, born_ns: stat.born.map_or(0, ns), ctime_ns: ns(stat.ctime) }
+}
+
+#[test]
+fn a_copy_that_is_another_directory_is_refused_though_its_files_look_the_same() {
+    let world = World::new();
+    let (place, identity) = world.file("f", b"old");
+    let was = seen(&place);
+    let place = Place { seen: Some(was), ..place };
+    world.store.open((1, 0), &place, &identity).unwrap();
+    fs::rename(world.root(), world.dir.path().join("moved")).unwrap();
+    let (there, _) = world.file("f", b"new");
+    let is = seen(&there);
+    // Once with the directory of before, which is kept, and once with the one that is there.
+    for key in [2, 3] {
+        let error = world.store.open((key, 0), &place, &identity).unwrap_err();
+        let words = |root: SeenRoot| match root.born_ns {
+            0 => format!("inode {}", root.inode),
+            ns => format!("inode {} of {}", root.inode, Timestamp::default().plus_ns(ns)),
+        };
+        let expected = format!(
+            "copy \"{}\" is another directory than the one that was indexed: found {}, expected {}",
+            world.root(),
+            words(is),
+            words(was)
+        );
+        assert_eq!(error.to_string(), expected);
+        assert!(error.is_moved_copy());
+    }
+    fs::rename(world.root(), world.dir.path().join("other")).unwrap();
+    fs::rename(world.dir.path().join("moved"), world.root()).unwrap();
+    let mut buffer = [0; 3];
+    world.store.open((4, 0), &place, &identity).unwrap().read_at(&mut buffer, 0).unwrap();
+    assert_eq!(&buffer, b"old");
+}
+
+#[test]
+fn a_copy_that_became_a_link_or_lies_below_one_is_not_followed() {
+    let world = World::new();
+    let (place, identity) = world.file("sub/f", b"x");
+    let below = Place { root: place.root.join("sub"), path: RelPath::parse(b"f").unwrap(), ..place };
+    world.store.open((1, 0), &below, &identity).unwrap();
+    let moved = world.dir.path().join("moved");
+    fs::rename(world.root(), &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, world.root()).unwrap();
+    let cold = Store::new(2);
+    let error = cold.open((2, 0), &below, &identity).unwrap_err();
+    let expected = format!("copy \"{}/sub\" is a symbolic link or below one, and is not followed", world.root());
+    assert_eq!(error.to_string(), expected);
+    assert!(error.is_moved_copy());
+    // Where the store is somebody may have made a link.
+    let elsewhere = Place { folder: below.folder.join("copy"), ..below };
+    cold.open((3, 0), &elsewhere, &identity).unwrap();
+}
+
+#[test]
+fn a_file_of_another_mode_is_refused_and_both_are_named() {
+    let world = World::new();
+    let (place, identity) = world.file("f", b"four");
+    let stat = walk::stat_path(&place.full_path()).unwrap();
+    let owner = Owner { mode: stat.mode, uid: stat.uid, gid: stat.gid };
+    world.store.open((1, 0), &place, &Identity { owner: Some(owner), ..identity }).unwrap();
+    let owner = Owner { mode: stat.mode ^ 0o4000, ..owner };
+    let error = world.store.open((2, 0), &place, &Identity { owner: Some(owner), ..identity }).unwrap_err();
+    let (mode, uid, gid) = (stat.mode & 0o7777, stat.uid, stat.gid);
+    let expected = format!(
+        "\"{}/f\" changed after it was indexed: found 4 bytes of 2026-11-20T02:00:00.000000005Z, mode {mode:04o} of {uid}:{gid}, \
+         expected 4 bytes of 2026-11-20T02:00:00.000000005Z, mode {:04o} of {uid}:{gid}",
+        world.root(),
+        mode ^ 0o4000
+    );
+    assert_eq!(error.to_string(), expected);
+}
+
 #[test]
 fn a_missing_copy_is_named() {
     let world = World::new();
-    let identity = Identity { size_bytes: 1, mtime: Timestamp::default() };
+    let identity = Identity { size_bytes: 1, mtime: Timestamp::default(), owner: None };
     let error = world.store.open((1, 0), &world.place("a"), &identity).unwrap_err();
     assert_eq!(error.to_string(), format!("cannot open copy \"{}\"", world.root()));
     assert_eq!(error.source().unwrap().to_string(), "No such file or directory (os error 2)");
@@ -132,7 +212,7 @@ fn a_missing_copy_is_named() {
 fn a_missing_file_is_named() {
     let world = World::new();
     world.file("other", b"x");
-    let identity = Identity { size_bytes: 1, mtime: Timestamp::default() };
+    let identity = Identity { size_bytes: 1, mtime: Timestamp::default(), owner: None };
     let error = world.store.open((1, 0), &world.place("a/b\n"), &identity).unwrap_err();
     assert_eq!(error.to_string(), format!("file \"{}/a/b\\n\" is missing", world.root()));
 }

@@ -6,7 +6,7 @@
 
 use crate::model::{ImageFile, Timestamp};
 use crate::source::block::FileDevice;
-use crate::sys::read::{is_link, open_beneath, open_place};
+use crate::sys::read::{Mounts, is_link, open_beneath, open_place};
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsFd;
@@ -60,7 +60,7 @@ pub(super) fn open(path: &Path, folders: &[PathBuf]) -> Result<Opened, Why> {
         return Err(Why::NotAFile);
     }
     let place = open_place(folder).map_err(why)?;
-    let file = open_beneath(place.as_fd(), rest.as_os_str().as_bytes()).map_err(why)?;
+    let file = open_beneath(place.as_fd(), rest.as_os_str().as_bytes(), Mounts::Crossed).map_err(why)?;
     describe(file, path.clone()).map_err(why)?.ok_or(Why::NotAFile)
 }
 

@@ -88,7 +88,7 @@ impl Brick {
     /// # Errors
     /// What opening says.
     pub fn open_file(&self, gfid: Gfid) -> io::Result<Option<File>> {
-        match read::open_beneath(self.root.as_fd(), gfid.handle().as_bytes()) {
+        match read::open_beneath(self.root.as_fd(), gfid.handle().as_bytes(), read::Mounts::Crossed) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             opened => opened.map(Some),
         }

@@ -1,0 +1,293 @@
+//! The file that is served is the file that was indexed: copies change their names, are exchanged, linked, covered and given to others under
+//! a live mount, and none of it shows the bytes of another night or of another user.
+
+use crate::site::{Site, await_view, said, sh, shell};
+use std::path::Path;
+
+/// A site whose copies tell their date by the mtime of their directory, and whose versions are told apart by their bytes.
+fn rotating() -> Site {
+    let site = Site::new();
+    site.ok(&["init"]);
+    let copies = site.path("copies");
+    let copies = copies.to_str().expect("a plain path");
+    site.ok(&["source", "add", "nfs", "homes", "--copies", copies, "--instant-from", "name,mtime", "--checksum"]);
+    site
+}
+
+/// Makes the copy `name` of 2026-11-DAY: everywhere `text`, everything of one size and one time.
+fn make(site: &Site, name: &str, day: u32, text: &str) {
+    let script = format!(
+        "mkdir -p {name}/d; for f in f warm d/f; do printf {text} > {name}/$f; done; \
+         find {name} -exec touch -d '2026-01-01 00:00Z' {{}} +; touch -d '2026-11-{day:02} 02:00Z' {name}"
+    );
+    sh(&site.path("copies"), &script);
+}
+
+/// Returns what the view of 2026-11-DAY has in a file, or the number of the error.
+fn read(mnt: &Path, day: u32, file: &str) -> Result<String, i32> {
+    let path = mnt.join(format!("homes/@2026-11-{day:02}T020000Z")).join(file);
+    std::fs::read_to_string(path).map_err(|e| e.raw_os_error().expect("an error of the system"))
+}
+
+const EIO: Result<&str, i32> = Err(5);
+
+/// What happens to `daily.1` (of the 10th, `aaaa`) and `daily.0` (of the 11th, `bbbb`), what the views of both then have in `f` and in
+/// `d/f`, and what the log says of it.
+type Exchange = (&'static str, &'static str, [Result<&'static str, i32>; 4], &'static str);
+
+const OTHER: &str = "is another directory than the one that was indexed: found inode ";
+const AAAA: Result<&str, i32> = Ok("aaaa");
+
+const EXCHANGES: [Exchange; 9] = [
+    ("rotated", "mv daily.1 daily.2; mv daily.0 daily.1; cp -a daily.2 daily.0", [EIO; 4], OTHER),
+    (
+        "rotated by two",
+        "mv daily.1 daily.3; mv daily.0 daily.2; cp -a daily.3 daily.1; cp -a daily.2 daily.0",
+        [EIO; 4],
+        OTHER,
+    ),
+    ("exchanged", "mv daily.0 x; mv daily.1 daily.0; mv x daily.1", [EIO; 4], OTHER),
+    ("made again from the other", "rm -r daily.0; cp -a daily.1 daily.0", [AAAA, AAAA, EIO, EIO], OTHER),
+    (
+        "a link to the other",
+        "mv daily.0 ../away; ln -s daily.1 daily.0",
+        [AAAA, AAAA, EIO, EIO],
+        "daily.0\" is a symbolic link or below one, and is not followed",
+    ),
+    (
+        "linked back",
+        "mv daily.0 ../away; ln -s ../away daily.0",
+        [AAAA, AAAA, EIO, EIO],
+        "daily.0\" is a symbolic link or below one, and is not followed",
+    ),
+    ("covered by the other", "mount --bind daily.1 daily.0", [AAAA, AAAA, EIO, EIO], OTHER),
+    (
+        "covered in part",
+        "mount --bind daily.1/d daily.0/d",
+        [AAAA, AAAA, Ok("bbbb"), EIO],
+        "daily.0/d/f\" is below a mount that covers a part of the copy",
+    ),
+    (
+        "a file covered",
+        "mount --bind daily.1/f daily.0/f",
+        [AAAA, AAAA, EIO, Ok("bbbb")],
+        "is below a mount that covers",
+    ),
+];
+
+#[test]
+fn a_copy_that_is_another_one_by_now_is_an_error_and_never_its_bytes() {
+    for (what, script, expected, told) in EXCHANGES {
+        // With directories that the daemon has open from before, and without.
+        for is_live in [true, false] {
+            let site = rotating();
+            make(&site, "daily.1", 10, "aaaa");
+            make(&site, "daily.0", 11, "bbbb");
+            site.ok(&["index", "homes"]);
+            if is_live {
+                let mnt = site.mount(&["no_store_ahead"]);
+                assert_eq!(read(&mnt, 10, "warm").as_deref(), Ok("aaaa"), "{what}");
+                assert_eq!(read(&mnt, 11, "warm").as_deref(), Ok("bbbb"), "{what}");
+            }
+            sh(&site.path("copies"), script);
+            let mnt = if is_live { site.path("mnt") } else { site.mount(&["no_store_ahead"]) };
+            let found = [(10, "f"), (10, "d/f"), (11, "f"), (11, "d/f")].map(|(day, file)| read(&mnt, day, file));
+            assert_eq!(found, expected.map(|text| text.map(str::to_owned)), "{what}, {is_live}\n{}", site.log());
+            // What the kernel has in memory is what was indexed.
+            if is_live {
+                assert_eq!(read(&mnt, 10, "warm").as_deref(), Ok("aaaa"), "{what}");
+                assert_eq!(read(&mnt, 11, "warm").as_deref(), Ok("bbbb"), "{what}");
+            }
+            let log = site.log();
+            assert!(log.contains(told), "{what}, {is_live}: no {told:?} in\n{log}");
+            // Of a whole copy it is said once, with what to do.
+            if told == OTHER {
+                let lines: Vec<&str> = log.lines().filter(|line| line.contains("/daily.0\" is another")).collect();
+                let hint = "nothing of it is served until asof index homes has found where its copies are now";
+                assert!(lines.len() == 1 && lines[0].contains(hint), "{what}, {is_live}\n{log}");
+                assert!(!log.contains("has no bytes"), "{what}, {is_live}\n{log}");
+            }
+            site.umount();
+        }
+    }
+}
+
+#[test]
+fn between_a_rotation_and_the_next_run_nothing_is_another_nights_and_right_after_it_all_is_read() {
+    let site = rotating();
+    make(&site, "daily.1", 10, "aaaa");
+    make(&site, "daily.0", 11, "bbbb");
+    site.ok(&["index", "homes"]);
+    let mnt = site.mount(&["no_store_ahead"]);
+    assert_eq!(read(&mnt, 11, "warm").as_deref(), Ok("bbbb"));
+    sh(
+        &site.path("copies"),
+        "mv daily.1 daily.2; mv daily.0 daily.1; mkdir new; cp -a daily.1/. new; printf cccc > new/f; \
+         touch -d '2026-01-01 00:00Z' new/f; rsync -aHAX --checksum --link-dest=../daily.1 new/ daily.0/; rm -r new; \
+         touch -d '2026-11-12 02:00Z' daily.0",
+    );
+    assert_eq!(read(&mnt, 10, "f"), Err(5));
+    assert_eq!(read(&mnt, 11, "f"), Err(5));
+    site.ok(&["index", "homes"]);
+    // Without waiting for the mount to look at the catalog again.
+    assert_eq!(read(&mnt, 10, "f").as_deref(), Ok("aaaa"));
+    assert_eq!(read(&mnt, 11, "f").as_deref(), Ok("bbbb"));
+    await_view(&mnt.join("homes"), "2026-11-12T02:00:00Z");
+    assert_eq!(read(&mnt, 12, "f").as_deref(), Ok("cccc"));
+    // Which shares its inode with the copy before.
+    assert_eq!(read(&mnt, 12, "d/f").as_deref(), Ok("bbbb"));
+    assert_eq!(read(&mnt, 11, "d/f").as_deref(), Ok("bbbb"));
+    site.umount();
+}
+
+#[test]
+fn a_version_that_another_copy_has_is_read_there_when_its_own_copy_is_another_one() {
+    let site = Site::with_source();
+    sh(&site.path("live"), "printf same > both; printf old > one; touch -d '2026-01-01 00:00Z' *");
+    site.copy("2026-11-18");
+    sh(&site.path("live"), "printf new > one");
+    site.copy("2026-11-19");
+    site.ok(&["index", "homes"]);
+    sh(
+        &site.path("copies"),
+        "mv 2026-11-19 ../away; cp -a 2026-11-18 2026-11-19; printf evil > 2026-11-19/both; touch -d '2026-01-01 00:00Z' 2026-11-19/both",
+    );
+    let view = site.mount(&[]).join("homes/@2026-11-19");
+    assert_eq!(sh(&view, "cat both"), "same");
+    let refused = shell(&view, "cat one");
+    assert!(refused.stdout.is_empty() && said(&refused).contains("Input/output error"), "{}", said(&refused));
+    // And back again: nothing has to be indexed or mounted anew.
+    sh(&site.path("copies"), "rm -r 2026-11-19; mv ../away 2026-11-19");
+    assert_eq!(sh(&view, "cat one"), "new");
+    site.umount();
+}
+
+#[test]
+fn a_copy_below_a_folder_that_became_a_link_is_not_entered() {
+    let site = Site::with_source();
+    let copies = site.path("copies");
+    sh(&copies, "mkdir -p deep/one; printf inside > deep/one/f");
+    site.ok(&["index", "homes", "copies/deep/one", "--at", "2026-11-20"]);
+    sh(&copies, "mv deep ../deep; ln -s ../deep deep");
+    let view = site.mount(&[]).join("homes/@2026-11-20");
+    assert_eq!(std::fs::read(view.join("f")).unwrap_err().raw_os_error(), Some(5));
+    assert!(site.log().contains("/deep/one\" is a symbolic link or below one, and is not followed"), "{}", site.log());
+    site.umount();
+}
+
+#[test]
+fn a_copy_may_be_a_mount_and_is_another_one_when_that_is_not_there() {
+    let site = Site::with_source();
+    let copies = site.path("copies");
+    let fill = |text: &str| {
+        format!("printf {text} | tee 2026-11-20/f > 2026-11-20/g; touch -d '2026-01-01 00:00Z' 2026-11-20/?")
+    };
+    sh(&copies, &format!("mkdir 2026-11-20; {}; mount -t tmpfs none 2026-11-20; {}", fill("under"), fill("inner")));
+    site.ok(&["index", "homes"]);
+    let view = site.mount(&[]).join("homes/@2026-11-20");
+    assert_eq!(sh(&view, "cat f"), "inner");
+    sh(&copies, "umount -l 2026-11-20");
+    assert_eq!(std::fs::read(view.join("g")).unwrap_err().raw_os_error(), Some(5));
+    site.umount();
+}
+
+#[test]
+fn snapshots_of_btrfs_whose_names_rotate_are_told_apart_and_subvolumes_in_them_are_read() {
+    let site = Site::new();
+    site.ok(&["init"]);
+    // All snapshots have one inode number and one time of birth.
+    let disk = "truncate -s 128M disk.img; mkfs.btrfs -q disk.img; mkdir disk; mount -o loop disk.img disk; cd disk; \
+                btrfs -q subvolume create live; mkdir snaps; btrfs -q subvolume create snaps/own; \
+                btrfs -q subvolume create snaps/own/inner; printf inner > snaps/own/inner/f; \
+                take() { printf $2 > live/f; touch -d '2026-01-01 00:00Z' live/f; touch -d \"2026-11-$3 02:00Z\" live; \
+                         btrfs -q subvolume snapshot -r live snaps/$1; }; \
+                take daily.1 aaaa 10; take daily.0 bbbb 11; touch -d '2026-11-09 02:00Z' snaps/own";
+    sh(&site.path(""), disk);
+    let snaps = site.path("disk/snaps");
+    let snaps_text = snaps.to_str().expect("a plain path");
+    site.ok(&["source", "add", "nfs", "homes", "--copies", snaps_text, "--instant-from", "name,mtime"]);
+    site.ok(&["index", "homes"]);
+    for is_live in [true, false] {
+        let mnt = site.mount(&[]);
+        if is_live {
+            assert_eq!(read(&mnt, 9, "inner/f").as_deref(), Ok("inner"));
+            assert_eq!(read(&mnt, 10, "f").as_deref(), Ok("aaaa"));
+            // As it is, but for the file that is in the memory of the kernel.
+            site.umount();
+            site.mount(&[]);
+        }
+        sh(&snaps, "mv daily.0 x; mv daily.1 daily.0; mv x daily.1");
+        assert_eq!(read(&mnt, 10, "f"), Err(5));
+        assert_eq!(read(&mnt, 11, "f"), Err(5));
+        sh(&snaps, "mv daily.0 x; mv daily.1 daily.0; mv x daily.1");
+        assert_eq!(read(&mnt, 11, "f").as_deref(), Ok("bbbb"));
+        site.umount();
+    }
+}
+
+#[test]
+fn a_copy_that_is_exchanged_while_a_file_is_read_gives_the_rest_of_that_file() {
+    for options in [&["no_store_ahead"][..], &["passthrough"]] {
+        let site = rotating();
+        let make = "for n in 1 0; do mkdir daily.$n; head -c 8M /dev/urandom > daily.$n/f; cp daily.$n/f ../out/$n; \
+                    touch -d '2026-01-01 00:00Z' daily.$n/f; touch -d \"2026-11-1$((1-n)) 02:00Z\" daily.$n; done";
+        sh(&site.path("copies"), make);
+        site.ok(&["index", "homes"]);
+        let mnt = site.mount(options);
+        let script = "exec 5< homes/@2026-11-10T020000Z/f; head -c 1000 <&5 > ../out/read; \
+                      cd ../copies; mv daily.0 x; mv daily.1 daily.0; mv x daily.1; cat <&5 >> ../out/read; \
+                      cmp ../out/read ../out/1 && echo same";
+        assert_eq!(sh(&mnt, script), "same\n", "{options:?}\n{}", site.log());
+        site.umount();
+    }
+}
+
+#[test]
+fn a_file_that_is_kept_open_and_changed_is_no_passthrough_any_more() {
+    let site = Site::with_source();
+    sh(&site.path("live"), "head -c 1M /dev/urandom > f; cp -a f g");
+    let copy = site.copy("2026-11-20");
+    site.ok(&["index", "homes"]);
+    let view = site.mount(&["passthrough"]).join("homes/@latest");
+    sh(&view, "cat f > /dev/null; exec 5< g; head -c 1 <&5 > /dev/null; echo ready");
+    for name in ["f", "g"] {
+        sh(&copy, &format!("dd if=/dev/zero of={name} bs=1M count=1 conv=notrunc status=none"));
+    }
+    // Nobody has it open now, and somebody has.
+    let script = "exec 5< g; cat g";
+    for script in ["cat f", script] {
+        let refused = shell(&view, script);
+        assert!(refused.stdout.is_empty() && said(&refused).contains("Input/output error"), "{}", said(&refused));
+    }
+    site.umount();
+}
+
+/// Two users have files of one size and one time beside each other; what happens to them.
+const DEPUTIES: [(&str, &str); 5] = [
+    ("another's file under my name", "mv secret mine"),
+    ("another's file, linked", "ln -f secret mine"),
+    ("mine became another's", "chown 1001 mine"),
+    ("another group's", "chgrp 1001 mine"),
+    ("closed since", "chmod 600 mine"),
+];
+
+#[test]
+fn a_file_of_another_owner_group_or_mode_than_recorded_is_not_served() {
+    for (what, script) in DEPUTIES {
+        let site = Site::with_source();
+        let live = "printf public > mine; printf hidden > secret; touch -d '2026-01-01 00:00Z' mine secret; \
+                    chown 1000:1000 mine; chmod 644 mine; chmod 600 secret";
+        sh(&site.path("live"), live);
+        let copy = site.copy("2026-11-20");
+        site.ok(&["index", "homes"]);
+        sh(&copy, script);
+        let view = site.mount(&[]).join("homes/@latest");
+        let refused = shell(&view, "cat mine");
+        assert!(refused.stdout.is_empty(), "{what}: {}", said(&refused));
+        assert!(said(&refused).contains("Input/output error"), "{what}: {}", said(&refused));
+        let log = site.log();
+        let found = "/mine\" changed after it was indexed: found 6 bytes of 2026-01-01T00:00:00.000000000Z, mode 0";
+        assert!(log.contains(found) && log.contains(", mode 0644 of 1000:1000"), "{what}: {log}");
+        site.umount();
+    }
+}
