@@ -13,6 +13,8 @@ mod fidelity;
 mod lifecycle;
 #[path = "mount/numbers.rs"]
 mod numbers;
+#[path = "mount/odd_files.rs"]
+mod odd_files;
 #[path = "mount/served.rs"]
 mod served;
 #[path = "mount/tree.rs"]

@@ -165,7 +165,7 @@ impl<'c> Reader<'c> {
     }
 
     fn root_attrs(&mut self, copy: &Copy, out: &mut Out) -> (FileKey, Attrs) {
-        let xattrs = match self.xattr.read(copy, copy.root.as_fd(), None, &copy.root_stat) {
+        let xattrs = match self.xattr.read(copy, copy.root.as_fd(), None) {
             Ok(xattrs) => xattrs,
             Err(error) => {
                 // The root is no entry that could carry the mark, so its listing does.
@@ -232,7 +232,7 @@ impl<'c> Reader<'c> {
                 }
             }
         }
-        let xattrs = match self.xattr.read(copy, dir, Some(raw_name), &stat) {
+        let xattrs = match self.xattr.read(copy, dir, Some(raw_name)) {
             Ok(xattrs) => xattrs,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return out.vanish(&name),
             Err(error) => {
@@ -392,38 +392,27 @@ impl Out {
     }
 }
 
-/// Buffers for extended attributes, and the devices that have none.
+/// Buffers for extended attributes.
 #[derive(Debug)]
 struct XattrBuffers {
     list: Vec<u8>,
     value: Vec<u8>,
-    /// Devices that said so once; more than one only where btrfs subvolumes are in the tree.
-    without: Vec<u64>,
 }
 
 impl Default for XattrBuffers {
     fn default() -> Self {
-        Self { list: vec![0; XATTR_BYTES_MAX], value: vec![0; XATTR_BYTES_MAX], without: Vec::new() }
+        Self { list: vec![0; XATTR_BYTES_MAX], value: vec![0; XATTR_BYTES_MAX] }
     }
 }
 
 impl XattrBuffers {
-    /// Returns the extended attributes of `name` in `dir`, or of `dir` itself. One call where there are none,
-    /// no call where the device has told that it knows none.
-    fn read(&mut self, copy: &Copy, dir: BorrowedFd<'_>, name: Option<&CStr>, stat: &Stat) -> io::Result<XattrSet> {
-        if self.without.contains(&stat.device) {
-            return Ok(XattrSet::default());
-        }
+    /// Returns the extended attributes of `name` in `dir`, or of `dir` itself. One call where there are none: what one file is said to
+    /// know none of says nothing of the next one.
+    fn read(&mut self, copy: &Copy, dir: BorrowedFd<'_>, name: Option<&CStr>) -> io::Result<XattrSet> {
         let listed = fit(&mut self.list, |room| sys::list_xattrs(copy.xattr_calls, dir, name, room));
         let length = match listed {
             Ok(length) => length,
-            Err(error) if error.raw_os_error() == Some(errno::EOPNOTSUPP) => {
-                // Some file systems refuse for links and devices only; files and directories speak for all.
-                if matches!(Kind::from_mode(stat.mode), Some(Kind::File | Kind::Directory)) {
-                    self.without.push(stat.device);
-                }
-                return Ok(XattrSet::default());
-            }
+            Err(error) if error.raw_os_error() == Some(errno::EOPNOTSUPP) => return Ok(XattrSet::default()),
             Err(error) => return Err(error),
         };
         if length == 0 {
