@@ -264,6 +264,21 @@ fn bytes_come_from_the_directory_that_was_indexed() {
     site.umount();
 }
 
+/// > A mount whose catalog is replaced (put back from a copy, moved, its log removed) ends within a second, and its log says why: what
+/// > another catalog numbers alike may be something else. Mount again.
+#[test]
+fn a_mount_whose_catalog_is_replaced_ends() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "mkdir 2026-11-18");
+    site.ok(&["index", "homes"]);
+    let mount = site.mount(&[]);
+    sh(&site.path(""), "cp catalog.db put-back; mv put-back catalog.db; rm -f catalog.db-wal catalog.db-shm");
+    wait_until("the mount is gone", || !mount.join("homes").exists());
+    wait_until("the log says why", || site.log().contains("is not the one that was opened"));
+    sh(&site.mount(&[]), "ls homes/@2026-11-18T000000Z");
+    site.umount();
+}
+
 /// > Never zeros, never a
 /// > shorter listing: a directory that could not be read when it was indexed, or on which another file system was mounted,
 /// > fails to list.

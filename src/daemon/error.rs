@@ -3,6 +3,7 @@
 
 use crate::fuse;
 use crate::model::Hinted;
+use crate::view;
 use std::path::PathBuf;
 
 /// Why a daemon could not do its work.
@@ -11,6 +12,9 @@ pub enum Error {
     /// Mounting or unmounting.
     #[error(transparent)]
     Fuse(#[from] fuse::Error),
+    /// The catalog is not the one that was mounted any more.
+    #[error(transparent)]
+    View(#[from] view::Error),
     /// No runtime, no signal handlers.
     #[error("cannot set up the daemon")]
     Setup {
@@ -53,6 +57,7 @@ impl Hinted for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Fuse(e) => e.hint(),
+            Self::View(e) => e.hint(),
             Self::Log { .. } => Some("--log-file FILE has it written elsewhere".to_owned()),
             Self::Refused { hint, .. } => hint.clone(),
             Self::Setup { .. } | Self::Start { .. } | Self::Died { .. } => None,

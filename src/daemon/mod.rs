@@ -23,7 +23,7 @@ use door::Door;
 use crate::fuse::{self, Mount, WhenBusy};
 use crate::model::chain;
 use crate::sys::process;
-use crate::view::Tree;
+use crate::view::{self, Tree};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
@@ -122,15 +122,29 @@ async fn serve(tree: Arc<Tree>, options: MountOptions, ready: impl FnOnce(&Ready
             let fresh = fresh.clone();
             let show = move || {
                 let fresh = fresh.clone();
-                async move { fresh.see().await }
+                async move {
+                    // What is lost is seen by whoever keeps it fresh, too.
+                    let _ = fresh.see().await;
+                }
             };
             tokio::spawn(door.answer(dir, show));
         }
         Err(e) => tracing::info!("nobody can ask this mount to show at once what was published: {e}"),
     }
-    tokio::spawn(keep_fresh(fresh));
+    let fresh = tokio::spawn(keep_fresh(fresh));
     tokio::spawn(keep_rested(tree));
     tokio::select! {
+        lost = fresh => {
+            notify_manager("STOPPING=1");
+            // Nobody is to go on with what another catalog may call by the same numbers.
+            if let Err(e) = blocking(move || mount.lock().expect(UNPOISONED).unmount(WhenBusy::Detach)).await {
+                tracing::error!("{}", chain(&e));
+            }
+            match lost {
+                Ok(lost) => Err(lost.into()),
+                Err(e) => std::panic::resume_unwind(e.into_panic()),
+            }
+        }
         () = ended.notified() => Ok(Exit::Unmounted),
         () = signals.any() => {
             notify_manager("STOPPING=1");
@@ -178,26 +192,30 @@ struct Fresh {
 }
 
 impl Fresh {
-    async fn see(&self) {
+    /// Shows what is published. Returns why it cannot any more: the catalog is not the one that is mounted.
+    async fn see(&self) -> Option<view::Error> {
         let this = self.clone();
         blocking(move || {
             let _turn = this.turn.lock().expect(UNPOISONED);
-            refresh(&this.tree, &this.mount);
+            refresh(&this.tree, &this.mount)
         })
-        .await;
+        .await
     }
 }
 
-async fn keep_fresh(fresh: Fresh) {
+/// Shows what is published, until the catalog is not the one that is mounted any more: returns that.
+async fn keep_fresh(fresh: Fresh) -> view::Error {
     let mut ticks = interval(REFRESH);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        fresh.see().await;
+        if let Some(lost) = fresh.see().await {
+            return lost;
+        }
     }
 }
 
-fn refresh(tree: &Tree, mount: &Mutex<Mount>) {
+fn refresh(tree: &Tree, mount: &Mutex<Mount>) -> Option<view::Error> {
     match tree.refresh() {
         Ok(None) => {}
         Ok(Some(changed)) => {
@@ -210,8 +228,10 @@ fn refresh(tree: &Tree, mount: &Mutex<Mount>) {
                 }
             }
         }
+        Err(lost @ view::Error::Replaced { .. }) => return Some(lost),
         Err(e) => tracing::error!("cannot look for new generations: {}", chain(&e)),
     }
+    None
 }
 
 async fn keep_rested(tree: Arc<Tree>) {

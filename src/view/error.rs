@@ -3,6 +3,7 @@
 
 use crate::model::{Hinted, Time, ViewId};
 use crate::{catalog, store};
+use std::path::PathBuf;
 
 /// What an error means to the one who asked, whatever the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,14 @@ pub enum Error {
         /// The name of its source.
         name: String,
     },
+    /// Another file is at the path of the catalog.
+    #[error(
+        "the catalog {path:?} is not the one that was opened: it was put back from a copy, moved, or its log was removed"
+    )]
+    Replaced {
+        /// The catalog.
+        path: PathBuf,
+    },
     /// The catalog.
     #[error(transparent)]
     Catalog(#[from] catalog::Error),
@@ -89,6 +98,9 @@ impl Hinted for Error {
         match self {
             Self::Catalog(e) => e.hint(),
             Self::Store(e) => e.hint(),
+            Self::Replaced { .. } => {
+                Some("mount again: what is at its path now may number other things alike".to_owned())
+            }
             Self::Moved { name, .. } => Some(format!("asof index {name} finds where its copies are now")),
             Self::NoSuchView { .. }
             | Self::NoSuchNode { .. }
@@ -112,7 +124,7 @@ impl Error {
     /// Returns what the error means to the one who asked.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::NoSuchView { .. } | Self::NoSuchNode { .. } => ErrorClass::Stale,
+            Self::NoSuchView { .. } | Self::NoSuchNode { .. } | Self::Replaced { .. } => ErrorClass::Stale,
             Self::Nothing(_) => ErrorClass::NotFound,
             Self::NotADirectory(_) => ErrorClass::NotADirectory,
             Self::NotASymlink(_) => ErrorClass::Invalid,

@@ -28,6 +28,7 @@ mod notes;
 mod place;
 mod readers;
 mod refresh;
+mod replaced;
 mod retired;
 mod snapshot;
 mod stat;

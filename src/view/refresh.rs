@@ -1,6 +1,6 @@
 //! What a publication changes: the snapshot of now, what is kept of the one before, and what a kernel must forget.
 //!
-//! Promises: after an error the tree is as it was. A view of which a generation is gone is stale at once; one whose instant
+//! Promises: after an error the tree is as it was, and whether it is still that of the catalog at its path is asked first. A view of which a generation is gone is stale at once; one whose instant
 //! has another view now is served on for [`GRACE_S`].
 
 use super::answer::Refreshed;
@@ -19,8 +19,11 @@ impl Tree {
     /// Sees what was published since the last call. Cheap when nothing was: one pragma.
     ///
     /// # Errors
-    /// [`Error::Catalog`]; then the tree is as it was.
+    /// [`Error::Catalog`]; then the tree is as it was. [`Error::Replaced`]: it is the tree of a catalog that nobody writes to any more.
     pub fn refresh(&self) -> Result<Option<Refreshed>, Error> {
+        if self.files.are_replaced() {
+            return Err(Error::Replaced { path: self.catalog.clone() });
+        }
         let mut watcher = lock(&self.watcher);
         let version = watcher.0.data_version()?;
         if version == watcher.1 {

@@ -838,3 +838,20 @@ fn a_copy_that_is_another_directory_is_an_error_that_says_what_finds_it() {
     assert_eq!(error.hint().as_deref(), Some("asof index homes finds where its copies are now"));
     assert_eq!((error.class(), error.is_in_the_log()), (ErrorClass::Io, true));
 }
+
+#[test]
+fn a_catalog_that_is_another_file_is_not_gone_on_with() {
+    let world = World::new().with_source("homes");
+    let tree = world.tree();
+    assert!(tree.refresh().unwrap().is_none());
+    let kept = world.folder.path().join("kept");
+    fs::copy(world.catalog(), &kept).unwrap();
+    fs::rename(&kept, world.catalog()).unwrap();
+    let error = tree.refresh().unwrap_err();
+    let expected = format!(
+        "the catalog {:?} is not the one that was opened: it was put back from a copy, moved, or its log was removed",
+        world.catalog()
+    );
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(error.hint().as_deref(), Some("mount again: what is at its path now may number other things alike"));
+}

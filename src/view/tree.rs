@@ -11,6 +11,7 @@ use super::ino::{Decoded, Ino};
 use super::list_ahead::ListAhead;
 use super::place::{Place, Spot};
 use super::readers::Readers;
+use super::replaced::CatalogFiles;
 use super::retired::Retired;
 use super::snapshot::{Snapshot, ViewKey};
 use super::windows::Listings;
@@ -31,6 +32,7 @@ const RESTS_OPEN: u64 = 60;
 /// The tree of everything. Shared by all threads.
 pub struct Tree {
     pub(super) catalog: PathBuf,
+    pub(super) files: CatalogFiles,
     pub(super) readers: Readers,
     pub(super) watcher: Mutex<(Reader, i64)>,
     pub(super) now: RwLock<Arc<Snapshot>>,
@@ -63,14 +65,17 @@ impl Tree {
         clock: Arc<dyn Clock>,
         zone: jiff::tz::TimeZone,
     ) -> Result<Self, Error> {
+        let mut files = CatalogFiles::before_opening(path);
         let watcher = Reader::open(path)?;
         let version = watcher.data_version()?;
         let registry = watcher.registry()?;
+        files.read();
         watcher.rest()?;
         let read_at = Timestamp { seconds: clock.now().0, nanos: 0 };
         let numbers = Numbers::of(path, registry.catalog);
         Ok(Self {
             catalog: path.to_owned(),
+            files,
             readers: Readers::new(path.to_owned()),
             watcher: Mutex::new((watcher, version)),
             now: RwLock::new(Arc::new(Snapshot::new(registry, read_at))),

@@ -482,3 +482,31 @@ impl Site {
         self.umount();
     }
 }
+
+/// How the catalog of a live mount is taken away from it.
+const REPLACED: [&str; 3] = [
+    "mv kept.db catalog.db; rm -f catalog.db-wal catalog.db-shm",
+    // A file that has the same rows, and from now on others.
+    "cp catalog.db c; mv c catalog.db",
+    "rm catalog.db-wal",
+];
+
+#[test]
+fn a_mount_whose_catalog_is_replaced_ends_and_says_why() {
+    for script in REPLACED {
+        let site = Site::with_source();
+        sh(&site.path("live"), "echo x > f");
+        site.copy("2026-11-18");
+        site.ok(&["index", "homes"]);
+        sh(&site.path(""), "sqlite3 catalog.db '.backup kept.db'");
+        site.copy("2026-11-19");
+        site.ok(&["index", "homes"]);
+        let mnt = site.mount(&[]);
+        assert_eq!(sh(&mnt, "cat homes/@2026-11-19/f"), "x\n");
+        sh(&site.path(""), script);
+        wait_until("the mount is gone", || !mnt.join("homes").exists());
+        wait_until("the log says why", || {
+            site.log().contains("catalog.db\" is not the one that was opened: it was put back")
+        });
+    }
+}
