@@ -5,7 +5,7 @@
 //! users than root `$XDG_RUNTIME_DIR/asof`), which is closed to others. Its name says which catalog, by its path, and which process. Whoever
 //! connects sends one line, `show` or `where`, and gets one line: the number of the process and the mount point.
 //!
-//! Promises: nothing depends on a door. Without one a mount shows within a second what was published; who asks waits [`LIMIT`]
+//! Promises: nothing depends on a door. Without one a mount shows within a second what was published; who asks waits 5 s
 //! at most, however many daemons hang. What a daemon left that was killed is cleared away.
 
 use crate::model::escape_bytes;
@@ -124,7 +124,7 @@ pub fn up_at(dir: &Path) -> io::Result<Vec<process::Watched>> {
     Ok(at.filter_map(|up| process::watch(up.pid).ok()).collect())
 }
 
-/// Waits until each of `processes` has ended, [`LIMIT`] for all. Returns whether they have.
+/// Waits until each of `processes` has ended, 5 s for all. Returns whether they have.
 pub fn wait_for_end(processes: &[process::Watched]) -> bool {
     let until = Instant::now() + LIMIT;
     processes.iter().all(|one| one.wait(until.saturating_duration_since(Instant::now())).unwrap_or(false))
