@@ -1,8 +1,8 @@
-//! The floors of `src/lib.rs`, the "only X speaks Y" list and the file docs, checked on the source text; rings inside of a
-//! room are looked for in `layers/rings.rs`.
+//! The floors of `src/lib.rs`, the "only X speaks Y" list, who may name a kind of source, and the file docs, checked on the source
+//! text; rings inside of a room are looked for in `layers/rings.rs`.
 //!
-//! [`ROOMS`] says which room may name which, [`WORDS`] says which words belong to which rooms. Changing
-//! either is a design change and says so in its commit. Code under `#[cfg(test)]` is free: a test may build
+//! [`ROOMS`] says which room may name which, [`WORDS`] says which words belong to which rooms, [`KIND_LISTS`] where kinds are
+//! told apart. Changing one of them is a design change and says so in its commit. Code under `#[cfg(test)]` is free: a test may build
 //! its world from whatever it needs.
 //!
 //! The check reads tokens, not types: it follows `crate::`, `self::` and `super::` paths and groups in `use`,
@@ -14,7 +14,7 @@ mod read;
 #[path = "layers/rings.rs"]
 mod rings;
 
-use read::{File, is_test_file, load_sources, read, room_of, test_files};
+use read::{File, is_test_file, load_sources, module_path, read, room_of, test_files};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -112,6 +112,19 @@ const WORDS: &[Word] = &[
     word(&["dbg!"], &[]),
 ];
 
+/// The lists of kinds, one a floor that needs one: what differs between kinds is an entry there, and whoever needs it asks the
+/// entry. A kind is named by its variant of `SourceKind` elsewhere only in `src/source/KIND/`, and by its `DESCRIPTION` only in files
+/// that have the name of the kind in their path.
+const KIND_LISTS: &[&str] = &[
+    "src/model/generation.rs",
+    "src/source/kinds.rs",
+    "src/jobs/kinds.rs",
+    "src/cli/source/set.rs",
+    // To be moved: how each kind is taken.
+    "src/cli/take.rs",
+    "src/take/session.rs",
+];
+
 /// How many `//!` lines a file opens with at least.
 const DOC_LINES_MIN: usize = 2;
 
@@ -185,6 +198,9 @@ fn check_file(file: &File, is_test: bool) -> Vec<String> {
         if let Some(what) = check_import(name, room, &mention.path) {
             complain(what);
         }
+        if let Some(what) = check_kind(&file.path, &mention.path) {
+            complain(what);
+        }
         for word in WORDS.iter().filter(|word| !word.rooms.contains(&name)) {
             if mention.path.windows(word.path.len()).any(|part| part == word.path) {
                 complain(format!("{name} speaks {}, only {:?} may", word.path.join("::"), word.rooms));
@@ -227,6 +243,24 @@ fn check_import(name: &str, room: Option<&Room>, path: &[String]) -> Option<Stri
                 room.name, room.floor, other.floor, room.may_name
             )
         }
+    })
+}
+
+/// Returns what is wrong with `path` if it names a kind of source.
+fn check_kind(file: &str, path: &[String]) -> Option<String> {
+    if KIND_LISTS.contains(&file) {
+        return None;
+    }
+    path.windows(2).find_map(|pair| match [pair[0].as_str(), pair[1].as_str()] {
+        ["SourceKind", name] if name == "*" || name.starts_with(char::is_uppercase) => {
+            let is_own = file.starts_with(&format!("src/source/{}/", name.to_lowercase()));
+            (!is_own).then(|| format!("names SourceKind::{name}, only src/source/KIND/ and {KIND_LISTS:?} may"))
+        }
+        [kind, "DESCRIPTION"] if kind != "describe" => {
+            let is_own = module_path(file).iter().any(|part| part == kind);
+            (!is_own).then(|| format!("names the description of {kind}, only files of that kind may"))
+        }
+        _ => None,
     })
 }
 
@@ -402,6 +436,42 @@ fn what_follows_a_test_or_a_string_is_checked_again() {
          src/store/mod.rs:11: store (floor 1) names cli (floor 5), allowed are [\"model\", \"sys\"]\n\
          src/store/mod.rs:15: store (floor 1) names fuse (floor 3), allowed are [\"model\", \"sys\"]\n\
          src/store/near.rs:3: store (floor 1) names cli (floor 5), allowed are [\"model\", \"sys\"]\n"
+    );
+}
+
+#[test]
+fn a_kind_that_is_told_apart_outside_of_the_lists_is_found() {
+    let lists = format!("{KIND_LISTS:?}");
+    assert_eq!(
+        check_made_up(&[
+            (
+                "src/jobs/forget.rs",
+                "use crate::model::SourceKind::{self, Nfs};\nfn f(kind: SourceKind) { kind == SourceKind::Gluster }\n\
+                 fn g(word: &str) { SourceKind::from_word(word) }\nuse crate::model::SourceKind::*;\n"
+            ),
+            (
+                "src/jobs/kinds.rs",
+                "fn f(kind: SourceKind) { match kind { SourceKind::Nfs => 1, SourceKind::Block => 2 } }\n"
+            ),
+            ("src/source/nfs/describe.rs", "fn f() { SourceKind::Nfs; SourceKind::Block }\n"),
+            (
+                "src/cli/source/nfs.rs",
+                "use crate::source::nfs::{DESCRIPTION, Nfs};\nuse crate::source::block::DESCRIPTION as B;\n"
+            ),
+            (
+                "src/take/mod.rs",
+                "#[cfg(test)]\nmod tests { use crate::model::SourceKind::Nfs; }\nuse crate::source::gluster;\n\
+                 fn f() { gluster::DESCRIPTION }\n"
+            ),
+        ]),
+        format!(
+            "src/jobs/forget.rs:3: names SourceKind::Nfs, only src/source/KIND/ and {lists} may\n\
+             src/jobs/forget.rs:4: names SourceKind::Gluster, only src/source/KIND/ and {lists} may\n\
+             src/jobs/forget.rs:6: names SourceKind::*, only src/source/KIND/ and {lists} may\n\
+             src/source/nfs/describe.rs:3: names SourceKind::Block, only src/source/KIND/ and {lists} may\n\
+             src/cli/source/nfs.rs:4: names the description of block, only files of that kind may\n\
+             src/take/mod.rs:6: names the description of gluster, only files of that kind may\n"
+        )
     );
 }
 

@@ -18,7 +18,7 @@ use crate::jobs::index::{
     index_source,
 };
 use crate::model::{Consistency, Fold, SourceKind, chain, parse_instant};
-use crate::source::block::Location;
+use crate::source::{self, block::Location};
 use args::IndexArgs;
 use std::ffi::OsStr;
 
@@ -72,10 +72,8 @@ fn foreign(
     };
     let SourceRun { lock: _lock, source, mut writer } = world.source_run("index", &name)?;
     let kind = SourceKind::from_word(&source.kind).ok_or_else(|| super::target::unknown_kind(&source))?;
-    let what = match kind {
-        SourceKind::Gluster => return foreign::run(&mut writer, &source, list, args, world),
-        SourceKind::Nfs => "a full copy",
-        SourceKind::Block => "an image",
+    let Some(what) = source::description(kind).at_path else {
+        return foreign::run(&mut writer, &source, list, args, world);
     };
     Err(Failure::new(format!("source {:?} is of kind {kind}: its copies need no list", source.name))
         .hint(format!("asof index {} PATH --at DATE indexes {what}", source.name)))
@@ -219,11 +217,10 @@ fn print_gone(source: &str, gone: &Gone) {
 /// Says that there was nothing to do, where nothing else was said.
 fn print_quiet(report: &Report) {
     match report.sources.as_slice() {
-        [one] if one.is_quiet() => match (one.kind == SourceKind::Block.word(), one.forgotten) {
-            (true, 0) => eprintln!("nothing to index: no image of \"{}\" is new", one.source),
-            (true, _) => eprintln!("nothing to index: no image of \"{}\" is new{}", one.source, known(one)),
-            (false, _) => eprintln!("nothing to index: no copy of \"{}\" is new{}", one.source, known(one)),
-        },
+        [one] if one.is_quiet() => {
+            let copy = SourceKind::from_word(&one.kind).map_or("copy", |kind| source::description(kind).copy);
+            eprintln!("nothing to index: no {copy} of \"{}\" is new{}", one.source, known(one));
+        }
         [] => eprintln!("nothing to index: there is no source"),
         [_] => {}
         all if all.iter().all(SourceReport::is_quiet) => {

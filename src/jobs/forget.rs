@@ -5,6 +5,7 @@
 use super::report::When;
 use crate::catalog::{self, SourceRow, Writer};
 use crate::model::{SourceKind, Time};
+use crate::source;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -34,7 +35,7 @@ pub fn forget(writer: &mut Writer, source: &SourceRow, at: Time) -> Result<Repor
         when: When(at),
         number: forgotten.number,
         copies: forgotten.copies.into_iter().map(|copy| copy.path).collect(),
-        own: source.kind == SourceKind::Gluster.word(),
+        own: SourceKind::from_word(&source.kind).is_some_and(|kind| source::description(kind).keeps_bytes),
         source: source.name.clone(),
     })
 }

@@ -6,6 +6,7 @@
 mod apply;
 pub mod forget;
 pub mod index;
+mod kinds;
 mod look;
 pub mod manifests;
 pub mod rebuild;

@@ -43,6 +43,13 @@ words!(
     }
 );
 
+impl SourceKind {
+    /// Returns the kind of the source of a manifest of format 1, which does not name it: only disks and volumes had any.
+    pub(super) fn of_first_format(has_disk: bool) -> Self {
+        if has_disk { Self::Block } else { Self::Gluster }
+    }
+}
+
 words!(
     /// How much of the source a generation holds by itself.
     Level {

@@ -27,6 +27,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A folder of images cannot be listed.
+    #[error("listing the images in {path:?}")]
+    Images {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A pattern for names of copies tells no date.
     #[error("name pattern {pattern:?} tells no date: {why}")]
     Pattern {
@@ -93,6 +102,7 @@ impl Hinted for Error {
             | Self::NotAbsolute(_)
             | Self::NotADirectory(_)
             | Self::Copies { .. }
+            | Self::Images { .. }
             | Self::Pattern { .. }
             | Self::Zone(_)
             | Self::NoCopies(_)

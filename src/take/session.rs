@@ -18,10 +18,10 @@ use super::run::{Report, Wish};
 use super::volume::{load_started, take_bare};
 use crate::catalog::{self, LockWait, NewSource, Reader, SourceRow, Writer};
 use crate::clock::Clock;
-use crate::model::{Hinted, Rule, SourceKind, Time};
+use crate::model::{Hinted, Rule, Time};
 use crate::monitor::Monitor;
 use crate::source;
-use crate::source::gluster::Settings;
+use crate::source::gluster::{DESCRIPTION, Settings};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -190,7 +190,7 @@ impl Sessions {
             let settings = settings_of(about);
             let new = NewSource {
                 name: &about.scan.volume,
-                kind: SourceKind::Gluster,
+                kind: DESCRIPTION.kind,
                 settings: &settings,
                 rule: Rule::WRITES,
                 added_at: now,
@@ -402,7 +402,7 @@ mod tests {
         let settings = settings_of(&about(name));
         let new = NewSource {
             name: "gv0",
-            kind: SourceKind::Gluster,
+            kind: DESCRIPTION.kind,
             settings: &settings,
             rule: Rule::WRITES,
             added_at: Time(7),

@@ -6,8 +6,8 @@ use super::{given, second};
 use crate::cli::World;
 use crate::cli::args::{ConsistencyArg, GuestArgs, NEW_SOURCE, YesNo};
 use crate::cli::report::{Failure, Outcome};
-use crate::model::{Consistency, Rule, SourceKind};
-use crate::source::block::{Domain, Settings, image};
+use crate::model::{Consistency, Rule};
+use crate::source::block::{DESCRIPTION, Domain, Settings, image};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -128,7 +128,7 @@ pub(super) fn add(args: &BlockArgs, world: &World) -> Result<Outcome, Failure> {
     given::apply_hooks(&args.pre, &args.post, (&mut settings.pre, &mut settings.post))?;
     apply(&args.how, &mut settings)?;
     settings.check()?;
-    let how = (SourceKind::Block, &*settings.to_json()?, Rule::WRITES);
+    let how = (DESCRIPTION.kind, &*settings.to_json()?, Rule::WRITES);
     let second = args.second.place(world)?;
     let mut writer = given::writer(&args.name, world)?;
     let id = given::add(&mut writer, &args.name, how, world)?;

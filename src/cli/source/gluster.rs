@@ -6,8 +6,8 @@ use super::{given, second};
 use crate::cli::World;
 use crate::cli::args::{HOST, NEW_SOURCE, ProgramArgs, RescanArgs, VOLUME, YesNo};
 use crate::cli::report::{Failure, Outcome};
-use crate::model::{Rule, SourceKind};
-use crate::source::gluster::Settings;
+use crate::model::Rule;
+use crate::source::gluster::{DESCRIPTION, Settings};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -91,7 +91,7 @@ fn add_lists(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure> {
 }
 
 fn add_as(args: &GlusterArgs, settings: &Settings, world: &World) -> Result<(), Failure> {
-    let how = (SourceKind::Gluster, &*settings.to_json()?, Rule::WRITES);
+    let how = (DESCRIPTION.kind, &*settings.to_json()?, Rule::WRITES);
     let second = args.second.place(world)?;
     let mut writer = given::writer(&args.name, world)?;
     let id = given::add(&mut writer, &args.name, how, world)?;

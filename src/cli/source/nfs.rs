@@ -7,8 +7,8 @@ use crate::cli::World;
 use crate::cli::args::{COPIES, NEW_SOURCE, YesNo, duration};
 use crate::cli::report::{Failure, Outcome};
 use crate::model::SourceKind;
-use crate::source::gluster;
-use crate::source::nfs::{IdentityRule, InstantFrom, Settings};
+use crate::source;
+use crate::source::nfs::{DESCRIPTION, IdentityRule, InstantFrom, Settings};
 use clap::{Args, ValueEnum};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -74,7 +74,7 @@ pub(super) fn add(args: &NfsArgs, world: &World) -> Result<Outcome, Failure> {
     let second = args.second.place(world)?;
     let mut writer = given::writer(&args.name, world)?;
     check_apart(&args.name, &settings, world)?;
-    let how = (SourceKind::Nfs, &*settings.to_json()?, settings.rule());
+    let how = (DESCRIPTION.kind, &*settings.to_json()?, settings.rule());
     let id = given::add(&mut writer, &args.name, how, world)?;
     second::keep(&mut writer, id, "{}", second)?;
     eprintln!("added source \"{}\": one copy per directory in {:?}", args.name, settings.copies);
@@ -87,20 +87,11 @@ pub(super) fn add(args: &NfsArgs, world: &World) -> Result<Outcome, Failure> {
 pub(super) fn check_apart(name: &str, settings: &Settings, world: &World) -> Result<(), Failure> {
     for other in world.reader()?.sources()?.iter().filter(|other| other.name != name) {
         // Settings that cannot be read name no folder; who indexes that source is told.
-        let (theirs, is_apart) = match SourceKind::from_word(&other.kind) {
-            Some(SourceKind::Nfs) => {
-                let Ok(theirs) = Settings::from_json(&other.settings) else { continue };
-                let is_apart =
-                    is_same_folder(&settings.copies, &theirs.copies) && settings.has_other_names_than(&theirs);
-                (theirs.copies, is_apart)
-            }
-            // Its copies hold only what changed: they are no full trees.
-            Some(SourceKind::Gluster) => {
-                let Ok(theirs) = gluster::Settings::from_json(&other.settings) else { continue };
-                (theirs.store.join(&other.name), theirs.lists_only)
-            }
-            Some(SourceKind::Block) | None => continue,
-        };
+        let Some(kind) = SourceKind::from_word(&other.kind) else { continue };
+        let Ok(Some(theirs)) = (source::description(kind).trees)(&other.settings, &other.name) else { continue };
+        let is_apart = kind == DESCRIPTION.kind
+            && is_same_folder(&settings.copies, &theirs)
+            && Settings::from_json(&other.settings).is_ok_and(|theirs| settings.has_other_names_than(&theirs));
         if !is_apart && (lies_in(&settings.copies, &theirs) || lies_in(&theirs, &settings.copies)) {
             return Err(Failure::new(format!(
                 "the folder of copies {:?} and that of source {:?}, {theirs:?}, overlap",

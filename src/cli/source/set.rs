@@ -10,6 +10,7 @@ use super::{block, given, gluster, nfs, second};
 use crate::catalog::{SourceRow, Writer};
 use crate::cli::args::{COPIES, HOST, ProgramArgs, SOURCE};
 use crate::cli::report::{Failure, Outcome};
+use crate::cli::target::unknown_kind;
 use crate::cli::{SourceRun, World};
 use crate::model::SourceKind;
 use crate::source;
@@ -43,16 +44,23 @@ pub(in crate::cli) struct SetArgs {
 pub(super) fn run(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
     let SourceRun { lock: _lock, source, mut writer } = world.source_run("source set", &args.name)?;
     let second = args.second.place(world)?;
-    if source.kind == SourceKind::Gluster.word() {
-        set_gluster(args, &source, &mut writer)?;
-    } else if source.kind == SourceKind::Block.word() {
-        set_block(args, &source, &mut writer, world)?;
-    } else {
-        set_nfs(args, &source, &mut writer, world)?;
-    }
+    let kind = SourceKind::from_word(&source.kind).ok_or_else(|| unknown_kind(&source))?;
+    changing(kind)(args, &source, &mut writer, world)?;
     second::keep(&mut writer, source.id, &source.policy, second)?;
     eprintln!("changed source \"{}\"", source.name);
     Ok(Outcome::Done)
+}
+
+/// Changes the settings of a source.
+type Change = fn(&SetArgs, &SourceRow, &mut Writer, &World) -> Result<(), Failure>;
+
+/// The list of kinds for the command line: returns what changes the settings of one.
+fn changing(kind: SourceKind) -> Change {
+    match kind {
+        SourceKind::Nfs => set_nfs,
+        SourceKind::Gluster => set_gluster,
+        SourceKind::Block => set_block,
+    }
 }
 
 fn set_nfs(args: &SetArgs, source: &SourceRow, writer: &mut Writer, world: &World) -> Result<(), Failure> {
@@ -89,7 +97,7 @@ fn set_nfs(args: &SetArgs, source: &SourceRow, writer: &mut Writer, world: &Worl
     Ok(())
 }
 
-fn set_gluster(args: &SetArgs, source: &SourceRow, writer: &mut Writer) -> Result<(), Failure> {
+fn set_gluster(args: &SetArgs, source: &SourceRow, writer: &mut Writer, _world: &World) -> Result<(), Failure> {
     let how = &args.how;
     if has_shares(args) || !how.name_pattern.is_empty() || how.zone.is_some() {
         return Err(wrong_kind(source, "--copies and how they are named and compared are for sources of kind nfs"));

@@ -11,7 +11,7 @@ use crate::catalog::{DiskRecord, KnownCopy, Writer};
 use crate::index::Done;
 use crate::jobs::look::Root;
 use crate::model::{Consistency, CopyState, Fold, Time, chain, nameable_instant, parse_instant};
-use crate::source::block::{Location, Settings, image};
+use crate::source::block::{Location, Settings, discover, image};
 use crate::store::is_manifest_name;
 use crate::take::acquire::about;
 use crate::take::disk::{NewImage, index_image};
@@ -33,7 +33,9 @@ struct Wanted {
     again: Option<DiskRecord>,
 }
 
-pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
+pub(in crate::jobs) fn run(work: &mut Work<'_>) -> Result<(), Error> {
+    work.open()?;
+    work.check_asked_again()?;
     let settings = Settings::from_json(&work.source.settings)?;
     let_go_left(work, &settings);
     let (known, seen) = work.look_at_fixed(&[&settings.images], state_of, is_pruned)?;
@@ -102,36 +104,20 @@ struct Disk<'d, 'w> {
 impl Disk<'_, '_> {
     /// Returns the images in the source's folders that are not indexed, oldest first.
     fn discover(&mut self) -> Result<Vec<Wanted>, Error> {
-        let mut paths = Vec::new();
-        for folder in self.settings.folders() {
-            let fail = |source| Error::Io { doing: "listing the images in", path: folder.clone(), source };
-            for entry in std::fs::read_dir(&folder).map_err(fail)? {
-                let entry = entry.map_err(fail)?;
-                let name = entry.file_name();
-                // What asof take is writing, or a run of it that was killed, ends in .part.
-                let name = name.as_encoded_bytes();
-                let is_none = name.starts_with(b".") || name.ends_with(b".part") || is_manifest_name(name);
-                let kind = entry.file_type().map_err(fail)?;
-                if kind.is_symlink() && !is_none {
-                    let path = entry.path();
-                    let text = format!("left aside {path:?}: it is a link, and only files in the folder are opened");
-                    self.work.emit(Event::Note { text });
-                }
-                if kind.is_file() && !is_none {
-                    paths.push(entry.path());
-                }
-            }
+        let found = discover::files(&self.settings.folders(), is_manifest_name)?;
+        for path in found.links {
+            let text = format!("left aside {path:?}: it is a link, and only files in the folder are opened");
+            self.work.emit(Event::Note { text });
         }
-        paths.sort();
         let mut wanted = Vec::new();
-        for path in paths {
+        for path in found.files {
             if self.known(&path)?.is_some() || self.forgotten.contains_key(&path) {
                 continue;
             }
             match self.settings.open(&path, &self.folders) {
                 // Every file is a raw image, if one says so: notes and checksums beside images are none.
-                Ok(image) if image.kind == image::Kind::Raw && !is_named_raw(&path) => {
-                    if is_named_image(&path) {
+                Ok(image) if image.kind == image::Kind::Raw && !discover::is_named_raw(&path) => {
+                    if discover::is_named_image(&path) {
                         let why = "by its name it is an image, and it does not begin as one".to_owned();
                         self.work.emit(Event::LeftAside { path, why });
                     }
@@ -306,18 +292,6 @@ impl Disk<'_, '_> {
         };
         self.work.emit(Event::Indexed(indexed));
     }
-}
-
-/// Tells whether a file that begins as no image does is one: by its name.
-fn is_named_raw(path: &Path) -> bool {
-    let raw = ["raw", "img", "bin", "dd"];
-    path.extension().is_some_and(|extension| raw.iter().any(|name| extension.eq_ignore_ascii_case(name)))
-}
-
-/// Tells whether a file is an image of another format than raw, by its name.
-fn is_named_image(path: &Path) -> bool {
-    let images = ["qcow", "qcow2"];
-    path.extension().is_some_and(|extension| images.iter().any(|name| extension.eq_ignore_ascii_case(name)))
 }
 
 fn canonical(path: &Path) -> Result<PathBuf, Error> {

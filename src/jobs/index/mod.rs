@@ -8,26 +8,26 @@
 //! sources: after a failure what it left is removed before anything else is written. A full disk ends the run. What is
 //! gone, and why that is a finding or not, is in the report. Never writes to a copy.
 
-mod disk;
+pub(super) mod disk;
 mod error;
 mod gone;
 mod recognise;
-mod replay;
+pub(super) mod replay;
 mod report;
 mod seen;
-mod share;
+pub(super) mod share;
 mod wish;
 mod work;
 
 pub use error::Error;
 pub use report::{Event, Gone, Indexed, OneCopy, Outcome, Report, SourceReport};
 pub use wish::{DiskWish, Which, Wish};
+pub(super) use work::Work;
 pub use work::{Inputs, Locked};
 
+use super::kinds::jobs_of;
 use crate::catalog::{self, Reader};
-use crate::model::SourceKind;
 use std::time::Duration;
-use work::Work;
 
 /// How long a store may be silent before it counts as one that cannot be reached.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -43,11 +43,8 @@ pub fn index_all(inputs: &Inputs<'_>, wish: &Wish, each: &mut dyn FnMut(&str, &E
         let (one, is_full) = match (inputs.lock)(&source.name) {
             Ok((source, _lock)) => {
                 let mut work = Work::new(inputs, wish, &source, each);
-                let done = match SourceKind::from_word(&source.kind) {
-                    // It has no copies of others; its own are looked at.
-                    Some(SourceKind::Gluster) => work.look_only(),
-                    _ => work.run(),
-                };
+                work.is_one_of_all = true;
+                let done = run(&mut work);
                 work.end(done)
             }
             // It was removed meanwhile.
@@ -74,29 +71,10 @@ pub fn index_source(
 ) -> Result<Report, Error> {
     let (source, _lock) = (inputs.lock)(name)?;
     let mut work = Work::new(inputs, wish, &source, each);
-    work.run()?;
+    run(&mut work)?;
     Ok(Report { sources: vec![work.finish()] })
 }
 
-impl Work<'_> {
-    fn run(&mut self) -> Result<(), Error> {
-        let kind = SourceKind::from_word(&self.source.kind).ok_or_else(|| self.unknown_kind())?;
-        match (kind, &self.wish.which) {
-            (SourceKind::Gluster, Which::Generation(_)) | (SourceKind::Nfs | SourceKind::Block, _) => self.open()?,
-            (SourceKind::Gluster, _) => return Err(Error::IsTaken { name: self.source.name.clone() }),
-        }
-        match (kind, &self.wish.which) {
-            (SourceKind::Nfs, _) => share::run(self),
-            (SourceKind::Gluster | SourceKind::Block, Which::Generation(at)) if !self.wish.again => {
-                Err(Error::IndexedAlready { name: self.source.name.clone(), at: *at })
-            }
-            (SourceKind::Block, _) => disk::run(self),
-            (SourceKind::Gluster, Which::Generation(at)) => replay::run(self, *at),
-            (SourceKind::Gluster, _) => self.look_only(),
-        }
-    }
-
-    fn unknown_kind(&self) -> Error {
-        Error::UnknownKind { name: self.source.name.clone(), kind: self.source.kind.clone() }
-    }
+fn run(work: &mut Work<'_>) -> Result<(), Error> {
+    (jobs_of(work.kind()?).index)(work)
 }

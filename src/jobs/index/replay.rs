@@ -8,6 +8,7 @@
 use super::super::apply::{Applying, Holder, Part, Trouble, copy_of};
 use super::super::manifests::places;
 use super::super::report::When;
+use super::wish::Which;
 use super::work::Work;
 use super::{Error, Event, Indexed, OneCopy};
 use crate::catalog::{NewGeneration, Published};
@@ -29,7 +30,15 @@ struct Whole {
     puts: HashSet<NodeId>,
 }
 
-pub(super) fn run(work: &mut Work<'_>, at: Time) -> Result<(), Error> {
+pub(in crate::jobs) fn run(work: &mut Work<'_>) -> Result<(), Error> {
+    let at = match work.wish.which {
+        Which::Generation(at) => at,
+        // It has no copies of others; its own are looked at.
+        Which::All if work.is_one_of_all => return work.look_only(),
+        Which::All | Which::Named(..) => return Err(Error::IsTaken { name: work.source.name.clone() }),
+    };
+    work.open()?;
+    work.check_asked_again()?;
     work.look_at_own()?;
     let name = work.source.name.clone();
     let source = work.source;

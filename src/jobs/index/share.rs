@@ -13,7 +13,7 @@ use super::wish::Which;
 use super::work::{Work, still_there};
 use super::{Error, Event, OneCopy};
 use crate::catalog::{KnownCopy, Reader};
-use crate::model::{CopyState, Kind, SourceKind, Time};
+use crate::model::{CopyState, Kind, Time};
 use crate::source::nfs::{SETTLE_S, Settings};
 use crate::source::{self, Discovered, Found, LeftAside, NoCopy, Source};
 use places::{Places, left, series_of, store_of};
@@ -22,9 +22,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
+pub(in crate::jobs) fn run(work: &mut Work<'_>) -> Result<(), Error> {
+    work.open()?;
     let settings = Settings::from_json(&work.source.settings)?;
-    let copies = source::open(SourceKind::Nfs, &work.source.settings, work.inputs.zone)?;
+    let copies = source::open(work.kind()?, &work.source.settings, work.inputs.zone)?;
     let named = named(&work.wish.which)?;
     let stores: Vec<PathBuf> = named.iter().map(|path| store_of(path, &settings.copies)).collect();
     let folders: Vec<&Path> = std::iter::once(&settings.copies).chain(&stores).map(PathBuf::as_path).collect();

@@ -7,13 +7,13 @@ use super::Error;
 use super::recognise::Sight;
 use super::report::{Event, Gone, Indexed, OneCopy, Outcome, SourceReport};
 use super::seen::{Seen, see};
-use super::wish::Wish;
+use super::wish::{Which, Wish};
 use crate::catalog::{self, KnownCopy, Looked, Reader, SourceLock, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::index::Done;
 use crate::jobs::look;
 use crate::jobs::report::When;
-use crate::model::{CopyState, Reach, Time};
+use crate::model::{CopyState, Reach, SourceKind, Time};
 use crate::monitor::Monitor;
 use jiff::tz::TimeZone;
 use std::path::Path;
@@ -42,10 +42,12 @@ pub struct Inputs<'a> {
 }
 
 /// The work on one source.
-pub(super) struct Work<'w> {
+pub(in crate::jobs) struct Work<'w> {
     pub(super) inputs: &'w Inputs<'w>,
     pub(super) wish: &'w Wish,
     pub(super) source: &'w SourceRow,
+    /// Nobody named the source: all are indexed.
+    pub(super) is_one_of_all: bool,
     each: &'w mut dyn FnMut(&str, &Event),
     /// None after a failure, until the next one is opened.
     pub(super) writer: Option<Writer>,
@@ -63,7 +65,33 @@ impl<'w> Work<'w> {
         source: &'w SourceRow,
         each: &'w mut dyn FnMut(&str, &Event),
     ) -> Self {
-        Self { inputs, wish, source, each, writer: None, events: Vec::new(), known: 0, forgotten: 0, is_full: false }
+        Self {
+            inputs,
+            wish,
+            source,
+            is_one_of_all: false,
+            each,
+            writer: None,
+            events: Vec::new(),
+            known: 0,
+            forgotten: 0,
+            is_full: false,
+        }
+    }
+
+    pub(super) fn kind(&self) -> Result<SourceKind, Error> {
+        let unknown = || Error::UnknownKind { name: self.source.name.clone(), kind: self.source.kind.clone() };
+        SourceKind::from_word(&self.source.kind).ok_or_else(unknown)
+    }
+
+    /// Refuses a generation that is named, where it is not said that it is to be indexed again.
+    pub(super) fn check_asked_again(&self) -> Result<(), Error> {
+        match self.wish.which {
+            Which::Generation(at) if !self.wish.again => {
+                Err(Error::IndexedAlready { name: self.source.name.clone(), at })
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn emit(&mut self, event: Event) {

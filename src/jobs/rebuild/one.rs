@@ -11,8 +11,9 @@ use crate::jobs::apply::{Applying, Holder, Part, Trouble, copy_of};
 use crate::jobs::manifests::Manifests;
 use crate::jobs::report::When;
 use crate::model::manifest::{self, Reader, Tombstone};
-use crate::model::{ObjectId, SourceKind, Time};
+use crate::model::{ObjectId, Time};
 use crate::monitor::Monitor;
+use crate::source;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::path::PathBuf;
@@ -298,7 +299,7 @@ impl<'o, 't> One<'o, 't> {
         if self.restored.is_none() {
             return Some(Why::NumbersTaken);
         }
-        if header.format == 1 && header.source.kind == SourceKind::Block {
+        if header.format == 1 && source::description(header.source.kind).has_extents {
             return Some(Why::NoExtents);
         }
         if let Some(base) = header.base {

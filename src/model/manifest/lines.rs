@@ -132,7 +132,7 @@ impl<R: Read> Lines<R> {
         let (Some(level), Some(root)) = (Level::from_word(&first.level), checked(first.root)) else {
             return Err(what_cannot_be);
         };
-        let kind = if first.disk.is_some() { SourceKind::Block } else { SourceKind::Gluster };
+        let kind = SourceKind::of_first_format(first.disk.is_some());
         if let Some(disk) = first.disk {
             let Some(files) = disk.files.iter().map(|file| unescape_bytes(file)).collect::<Option<Vec<_>>>() else {
                 return Err(what_cannot_be);

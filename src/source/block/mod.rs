@@ -6,6 +6,8 @@
 //! writing. A file system is read for its nodes and where their bytes lie; what the bytes are is nobody's business here.
 
 mod bytes;
+mod describe;
+pub mod discover;
 pub mod ext4;
 pub mod image;
 mod location;
@@ -14,6 +16,7 @@ mod settings;
 pub mod volumes;
 pub mod xfs;
 
+pub use describe::DESCRIPTION;
 pub use location::{BadLocation, Location};
 pub use settings::{Domain, Method, Settings};
 

@@ -20,6 +20,7 @@ pub mod brick;
 pub mod changelog;
 pub mod client;
 pub mod collect;
+mod describe;
 pub mod exec;
 mod gfid;
 pub mod history;
@@ -35,6 +36,7 @@ mod settings;
 mod state;
 pub mod volume;
 
+pub use describe::DESCRIPTION;
 pub use gfid::{Gfid, GfidError};
 pub use settings::{RESCAN_EVERY_S, Settings};
 pub use state::State;

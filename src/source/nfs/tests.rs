@@ -6,11 +6,14 @@ use super::directory::{Copy, Mark, Reader};
 use super::*;
 use crate::model::{Attrs, FindingKind, Kind, ListedEntry, RelPath, SourceKind, Timestamp, escape_bytes};
 use crate::sys::walk::{self as sys, fixture};
+use jiff::tz::TimeZone;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::fs::{File, FileTimes, Permissions};
+use std::fs::{self, File, FileTimes, Permissions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 

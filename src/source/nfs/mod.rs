@@ -1,0 +1,56 @@
+//! A share whose copies are directories: one full tree per generation.
+//!
+//! Fits plain `rsync -a` trees, `rsync --link-dest` farms, snapshots, and layouts of one directory per backup
+//! id. Promises: copies are the directories directly inside one folder; links, files and names that begin
+//! with a dot are none; the instant of a copy comes from its name or its time of last change, as the settings
+//! say; a directory without one, and a link that may stand for a copy, are left aside with the reason. Never guesses a
+//! date, never follows a link, never leaves the file system of a copy.
+
+mod bytes;
+mod describe;
+mod directory;
+mod discover;
+mod read;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use describe::DESCRIPTION;
+pub use discover::Nfs;
+pub use settings::{IdentityRule, InstantFrom, SETTLE_S, Settings};
+
+use super::{Discovered, Error, Found, NoCopy, ScanStats, Source};
+use crate::model::{Listing, RelPath, Time, Walked};
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// Tells every directory of the tree at `path` once, breadth first, as [`Source::scan`] does of a copy.
+///
+/// # Errors
+/// [`Error::Copy`] if it cannot be opened as a directory.
+pub fn scan_tree(path: &Path, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<ScanStats, Error> {
+    read::scan(path, &mut |walked| match walked {
+        Walked::Listing(listing) => each(*listing),
+        Walked::Waiting => ControlFlow::Continue(()),
+    })
+}
+
+impl Source for Nfs {
+    fn generations(&self) -> Result<Discovered, Error> {
+        self.discover()
+    }
+
+    fn scan(&self, found: &Found, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, Error> {
+        read::scan(&found.path, each)
+    }
+
+    fn digest(&self, copy: &Path, path: &RelPath) -> io::Result<[u8; 32]> {
+        bytes::digest(copy, path)
+    }
+
+    fn instant_of(&self, path: &Path) -> Result<Time, Error> {
+        let told = self.instant(path).unwrap_or_else(|e| Err(NoCopy::Unreadable(e.to_string())));
+        told.map_err(|why| Error::NoInstant { path: path.to_owned(), why: why.to_string() })
+    }
+}
