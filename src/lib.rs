@@ -15,7 +15,7 @@
 //! ```text
 //!  5  cli ── main
 //!  4  daemon (the only tokio)
-//!  3  fuse (the only fuser)   jobs   take
+//!  3  fuse (the only fuser)   jobs
 //!  2  view   index
 //!  1  catalog (the only rusqlite)   store (the only reader of backup bytes)   source      blind to each other
 //!  0  model   sys (the only unsafe)   monitor   clock
@@ -28,7 +28,7 @@
 //!    [`source`] walks a copy and hands over one [`model::Listing`] per directory; [`index`] merges it
 //!    with the directory as of the previous generation; [`catalog::GenerationWriter`] writes what
 //!    changed and publishes it in one small transaction.
-//!    [`take`] does the same for a source that is no copy: its bytes go into a copy of their own meanwhile.
+//!    [`jobs::take`] does the same for a source that is no copy: its bytes go into a copy of their own meanwhile.
 //! 2. **`readdirplus` of `/backups/@date/src/dir`.** [`fuse`] turns inode number and offset into a
 //!    call of [`view`]; `view` decodes the number to (view, node) without a query and asks
 //!    [`catalog`] one range query; the entries carry their attributes, so no look-up follows.
@@ -49,5 +49,4 @@ pub mod source;
 pub mod store;
 #[allow(unsafe_code)]
 pub mod sys;
-pub mod take;
 pub mod view;

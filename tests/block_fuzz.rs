@@ -13,12 +13,12 @@ mod disk;
 
 use asof::catalog::{NewSource, Reader, Writer};
 use asof::clock::Fixed;
+use asof::jobs::take::block::disk::{NewImage, index_image};
 use asof::model::{Kind, Rule, SourceKind, Time};
 use asof::monitor::Collect;
 use asof::source::block::nbd::{Chunk, Client, Options, Uri};
 use asof::source::block::volumes::{self, VolumeDevice};
 use asof::source::block::{Content, Device, FileSystem, Settings, ext4, image, xfs};
-use asof::take::disk::{NewImage, index_image};
 use asof::view::{Ino, Tree};
 use common::dice::Dice;
 use common::{NOW, Picture, ino_of, joined};

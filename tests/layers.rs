@@ -43,21 +43,17 @@ const ROOMS: &[Room] = &[
     room("view", 2, &["model", "clock", "catalog", "store"]),
     room("index", 2, &["model", "monitor", "clock", "catalog", "source"]),
     room("fuse", 3, &["model", "sys", "monitor", "store", "view"]),
-    room("take", 3, &["model", "sys", "monitor", "clock", "catalog", "store", "source", "index"]),
-    room("jobs", 3, &["model", "sys", "monitor", "clock", "catalog", "store", "source", "index", "take"]),
+    room("jobs", 3, &["model", "sys", "monitor", "clock", "catalog", "store", "source", "index"]),
     room("daemon", 4, &["model", "sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse"]),
     room(
         "cli",
         5,
-        &[
-            "model", "sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse", "take", "jobs",
-            "daemon",
-        ],
+        &["model", "sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse", "jobs", "daemon"],
     ),
 ];
 
-/// The only neighbours on one floor that may see each other: who may name whom. Jobs put images together as `take` does.
-const SAME_FLOOR: &[(&str, &str)] = &[("monitor", "model"), ("clock", "model"), ("sys", "model"), ("jobs", "take")];
+/// The only neighbours on one floor that may see each other: who may name whom.
+const SAME_FLOOR: &[(&str, &str)] = &[("monitor", "model"), ("clock", "model"), ("sys", "model")];
 
 /// The binary. It names the library as `asof`, and of it only this room.
 const MAIN_MAY_NAME: &str = "cli";
@@ -73,8 +69,7 @@ const fn word(path: &'static [&'static str], rooms: &'static [&'static str]) -> 
 }
 
 const ALL_BUT_MODEL: &[&str] = &[
-    "sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse", "take", "jobs", "daemon", "cli",
-    "main",
+    "sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse", "jobs", "daemon", "cli", "main",
 ];
 
 /// Where the world outside comes in: the environment and the wall clock.
@@ -122,7 +117,6 @@ const KIND_LISTS: &[&str] = &[
     "src/cli/source/set.rs",
     // To be moved: how each kind is taken.
     "src/cli/take.rs",
-    "src/take/session.rs",
 ];
 
 /// How many `//!` lines a file opens with at least.
@@ -459,7 +453,7 @@ fn a_kind_that_is_told_apart_outside_of_the_lists_is_found() {
                 "use crate::source::nfs::{DESCRIPTION, Nfs};\nuse crate::source::block::DESCRIPTION as B;\n"
             ),
             (
-                "src/take/mod.rs",
+                "src/jobs/take/mod.rs",
                 "#[cfg(test)]\nmod tests { use crate::model::SourceKind::Nfs; }\nuse crate::source::gluster;\n\
                  fn f() { gluster::DESCRIPTION }\n"
             ),
@@ -470,7 +464,7 @@ fn a_kind_that_is_told_apart_outside_of_the_lists_is_found() {
              src/jobs/forget.rs:6: names SourceKind::*, only src/source/KIND/ and {lists} may\n\
              src/source/nfs/describe.rs:3: names SourceKind::Block, only src/source/KIND/ and {lists} may\n\
              src/cli/source/nfs.rs:4: names the description of block, only files of that kind may\n\
-             src/take/mod.rs:6: names the description of gluster, only files of that kind may\n"
+             src/jobs/take/mod.rs:6: names the description of gluster, only files of that kind may\n"
         )
     );
 }

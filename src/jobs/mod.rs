@@ -5,11 +5,14 @@
 
 mod apply;
 pub mod forget;
+pub mod gluster;
+pub mod hooks;
 pub mod index;
 mod kinds;
 mod look;
 pub mod manifests;
 pub mod rebuild;
 mod report;
+pub mod take;
 
 pub use report::{MovedCopy, When};

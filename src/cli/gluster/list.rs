@@ -4,9 +4,9 @@
 //! written.
 
 use crate::cli::report::Failure;
+use crate::jobs::gluster::list_file::ListFile;
 use crate::model::{Kind, chain};
 use crate::source::gluster::list::{Change, Form, Format};
-use crate::take::list_file::ListFile;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::io::{BufWriter, StdoutLock, Write};

@@ -10,11 +10,11 @@ use crate::cli::World;
 use crate::cli::progress::Terminal;
 use crate::cli::report::{Failure, Outcome};
 use crate::clock::Clock;
+use crate::jobs::gluster::lists::list_volume;
+use crate::jobs::gluster::window::list_window;
 use crate::model::{AsOf, Finding, Fold, Time, parse_date, parse_instant};
 use crate::monitor::Monitor;
 use crate::source::gluster::Settings;
-use crate::take::lists::list_volume;
-use crate::take::window::list_window;
 use clap::Args;
 use std::path::{Path, PathBuf};
 

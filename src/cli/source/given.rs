@@ -6,9 +6,9 @@ use crate::catalog::{NewSource, SourceRow, Writer};
 use crate::cli::World;
 use crate::cli::report::Failure;
 use crate::clock::Clock;
+use crate::jobs::hooks;
 use crate::model::{Rule, SourceId, SourceKind, chain};
 use crate::sys::mount;
-use crate::take::hooks;
 use std::path::{Path, PathBuf};
 
 /// The type under which a mount of asof is listed.

@@ -1,9 +1,10 @@
 //! Why an index run, or a part of it, did nothing.
 //! What to do about it stands beside it, where it is not said by the room below.
 
+use crate::jobs::take::block::disk;
 use crate::model::{Hinted, Time, manifest};
 use crate::source::block::image;
-use crate::{catalog, index, source, store, take};
+use crate::{catalog, index, source, store};
 use std::path::PathBuf;
 
 /// Why nothing was done.
@@ -23,7 +24,7 @@ pub enum Error {
     Image(#[from] image::Error),
     /// What an image is on top of.
     #[error(transparent)]
-    Disk(#[from] take::disk::Error),
+    Disk(#[from] disk::Error),
     /// The directory of a copy is another one than when the run began.
     #[error("{path:?} is another directory than when this run began, or has another date; nothing of it was indexed")]
     Exchanged {
@@ -217,7 +218,7 @@ impl Error {
     pub fn is_full(&self) -> bool {
         let catalog = match self {
             Self::Catalog(e) | Self::Index(index::Error::Catalog(e)) => e,
-            Self::Disk(take::disk::Error::Catalog(e) | take::disk::Error::Index(index::Error::Catalog(e))) => e,
+            Self::Disk(disk::Error::Catalog(e) | disk::Error::Index(index::Error::Catalog(e))) => e,
             _ => return false,
         };
         match catalog {

@@ -10,8 +10,8 @@
 //! folder of images would be root then. It is the one of the source's settings.
 
 use super::durable::{sync_folder, write_durably};
-use super::hooks::{self, About, Limit};
 use super::libvirt;
+use crate::jobs::hooks::{self, About, Limit};
 use crate::source::block::{Domain, Settings};
 use serde_json::json;
 use std::fs;

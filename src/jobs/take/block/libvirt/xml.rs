@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// What the bitmap of a pull backup is called on its export: `qemu:dirty-bitmap:` and this.
-pub(in crate::take) const EXPORTED_BITMAP: &str = "dirty";
+pub(in crate::jobs::take) const EXPORTED_BITMAP: &str = "dirty";
 
 /// A disk of a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]

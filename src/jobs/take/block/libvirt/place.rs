@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 
 /// Where QEMU puts what a backup needs.
 #[derive(Clone, Debug)]
-pub(in crate::take) struct Place {
+pub(in crate::jobs::take) struct Place {
     /// The socket of the server.
-    pub(in crate::take) socket: PathBuf,
+    pub(in crate::jobs::take) socket: PathBuf,
     /// What the guest overwrites meanwhile.
-    pub(in crate::take) scratch: PathBuf,
+    pub(in crate::jobs::take) scratch: PathBuf,
     /// The file that is written.
-    pub(in crate::take) target: PathBuf,
+    pub(in crate::jobs::take) target: PathBuf,
 }
 
 impl Place {
     /// Returns what tells our backup from others.
-    pub(in crate::take) fn mark(&self, method: Method) -> &Path {
+    pub(in crate::jobs::take) fn mark(&self, method: Method) -> &Path {
         match method {
             Method::Pull => &self.socket,
             Method::Push => &self.target,

@@ -4,24 +4,5 @@
 //! goes on, in one transaction; a run that ends before that leaves the catalog as it was, and the next one goes on
 //! with what it had copied. Nothing of the source is changed. Never decides when: whoever calls does.
 
-pub mod acquire;
-mod bare;
-mod bytes;
-pub mod disk;
-mod durable;
-mod error;
-pub mod hooks;
-pub mod libvirt;
-pub mod list_file;
-pub mod lists;
-pub mod pull;
-mod run;
-pub mod session;
-pub mod still;
-pub mod stop;
-mod volume;
-pub mod window;
-
-pub use error::Error;
-pub use run::{Extent, Report, Wish};
-pub use volume::take_volume;
+pub mod block;
+pub mod gluster;

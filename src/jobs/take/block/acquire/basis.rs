@@ -5,8 +5,8 @@
 use super::error::Error;
 use super::job::{Basis, DiskJob, Unsettled};
 use crate::catalog::Writer;
+use crate::jobs::take::block::pull::Since;
 use crate::model::Time;
-use crate::take::pull::Since;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 

@@ -12,12 +12,11 @@
 //! goes or changes); `unregister` and `register` begin anew. A mount of a session's catalog shows trees without
 //! bytes. The folder of a session can be taken elsewhere: nothing in it depends on where it lies.
 
-use super::hooks;
 use super::lists::Window;
-use super::run::{Report, Wish};
-use super::volume::{load_started, take_bare};
 use crate::catalog::{self, LockWait, NewSource, Reader, SourceRow, Writer};
 use crate::clock::Clock;
+use crate::jobs::hooks;
+use crate::jobs::take::gluster::{self as take, Report, Wish, load_started, take_bare};
 use crate::model::{Hinted, Rule, Time};
 use crate::monitor::Monitor;
 use crate::source;
@@ -88,7 +87,7 @@ pub enum Error {
     Catalog(#[from] catalog::Error),
     /// The run.
     #[error(transparent)]
-    Take(#[from] super::Error),
+    Take(#[from] take::Error),
 }
 
 impl Hinted for Error {

@@ -7,8 +7,8 @@ use super::error::Error;
 use super::job::{DiskJob, Origin, Unsettled};
 use super::note::Note;
 use crate::catalog::Writer;
+use crate::jobs::take::block::pull;
 use crate::model::{Consistency, Time, chain};
-use crate::take::pull;
 use std::{fs, io};
 
 impl DiskJob<'_> {

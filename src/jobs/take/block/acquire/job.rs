@@ -4,15 +4,15 @@
 use crate::catalog::SourceRow;
 use crate::clock::Clock;
 use crate::index::Done;
+use crate::jobs::hooks::About;
+use crate::jobs::take::block::libvirt::{Backup, Guest};
+use crate::jobs::take::block::pull::{Pulled, Since};
+use crate::jobs::take::block::still::{self, Still};
+use crate::jobs::take::block::stop::Stop;
 use crate::model::{Consistency, Level, Time};
 use crate::monitor::Monitor;
 use crate::source::block::image::Moment;
 use crate::source::block::{Domain, Location, Settings, nbd};
-use crate::take::hooks::About;
-use crate::take::libvirt::{Backup, Guest};
-use crate::take::pull::{Pulled, Since};
-use crate::take::still::{self, Still};
-use crate::take::stop::Stop;
 use std::path::PathBuf;
 
 /// What is asked of a run; what is none is as the settings say.

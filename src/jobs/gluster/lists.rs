@@ -24,9 +24,9 @@
 //! carried out on a copy line by line. What goes round in a circle (two names that were swapped) cannot: both
 //! lines are there, in any order. Below a directory that is gone it is the path that it had.
 
-use super::volume::{AGENT_DEADLINE, load_started, remove_if_there};
 use crate::catalog::{self, NodeRow, Reader, SourceRow};
 use crate::clock::Clock;
+use crate::jobs::take::gluster::{AGENT_DEADLINE, Error, load_started, remove_if_there};
 use crate::model::{EntryName, Finding, Kind, NodeId, Time};
 use crate::monitor::Monitor;
 use crate::source::gluster::Settings;
@@ -76,8 +76,8 @@ pub fn list<E: From<catalog::Error>>(
 /// No catalog: the answers are merged as they are read. Memory: one directory and the directories not yet listed.
 ///
 /// # Errors
-/// Those of the run ([`super::Error`]) and of `each`.
-pub fn list_volume<E: From<super::Error>>(
+/// Those of the run ([`Error`]) and of `each`.
+pub fn list_volume<E: From<Error>>(
     settings: &Settings,
     program: &Path,
     folder: &Path,
@@ -88,19 +88,19 @@ pub fn list_volume<E: From<super::Error>>(
     let volume = load_started(settings)?;
     with_asking(settings, program, folder, |asking| {
         let why = Some("a full list was asked for".to_owned());
-        let collected = collect(&volume, None, why, asking, clock, monitor).map_err(super::Error::from)?;
+        let collected = collect(&volume, None, why, asking, clock, monitor).map_err(Error::from)?;
         list_collected(&collected, monitor, each)
     })
 }
 
 /// Calls `ask` with a new folder for answers, and removes that again.
-pub(super) fn with_asking<T, E: From<super::Error>>(
+pub(super) fn with_asking<T, E: From<Error>>(
     settings: &Settings,
     program: &Path,
     folder: &Path,
     ask: impl FnOnce(&Asking<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
-    let io = |source| super::Error::from(store::Error::CannotWrite { path: folder.to_owned(), source });
+    let io = |source| Error::from(store::Error::CannotWrite { path: folder.to_owned(), source });
     // It must be one of our own: this is done in a place where everybody may write.
     std::fs::DirBuilder::new().mode(0o700).create(folder).map_err(io)?;
     let asked = ask(&Asking {
@@ -113,7 +113,7 @@ pub(super) fn with_asking<T, E: From<super::Error>>(
     asked
 }
 
-fn list_collected<E: From<super::Error>>(
+fn list_collected<E: From<Error>>(
     collected: &Collected,
     monitor: &dyn Monitor,
     each: &mut Each<'_, E>,
@@ -129,7 +129,7 @@ fn list_collected<E: From<super::Error>>(
             .try_for_each(|entry| each(Change::New(join(listing.path.as_bytes(), &entry.name)), entry.attrs.kind()));
         if ended.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    walked.map_err(super::Error::from)?;
+    walked.map_err(Error::from)?;
     ended.map(|()| findings)
 }
 

@@ -5,10 +5,10 @@
 use super::error::Error;
 use super::job::{Acquired, DiskJob};
 use crate::catalog::Writer;
+use crate::jobs::hooks::{self, About, Limit};
+use crate::jobs::take::block::durable::{create_anew, sync_folder};
+use crate::jobs::take::block::pull;
 use crate::model::{Consistency, Time};
-use crate::take::durable::{create_anew, sync_folder};
-use crate::take::hooks::{self, About, Limit};
-use crate::take::pull;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};

@@ -11,8 +11,8 @@
 //! told. Lines, their order and the paths of old names are those of [`super::lists`].
 
 use super::lists::{Each, Lines, TOP, join, pair, with_asking};
-use super::volume::load_started;
 use crate::clock::Clock;
+use crate::jobs::take::gluster::{Error, load_started};
 use crate::model::{EntryName, FileKey, Finding, FindingKind, Kind, NodeState, RelPath, Time};
 use crate::monitor::Monitor;
 use crate::source::gluster::collect::{Windowed, collect_window};
@@ -31,8 +31,8 @@ const DEPTH_MAX: usize = 65_536;
 /// Costs what the changelogs of the span and the nodes that they name cost; memory likewise.
 ///
 /// # Errors
-/// Those of the run ([`super::Error`]) and of `each`.
-pub fn list_window<E: From<super::Error>>(
+/// Those of the run ([`Error`]) and of `each`.
+pub fn list_window<E: From<Error>>(
     settings: &Settings,
     program: &Path,
     folder: &Path,
@@ -43,7 +43,7 @@ pub fn list_window<E: From<super::Error>>(
     let volume = load_started(settings)?;
     let span = (u64::try_from(from.0).unwrap_or(0), u64::try_from(until.0).unwrap_or(0));
     with_asking(settings, program, folder, |asking| {
-        let told = collect_window(&volume, span, asking, clock, monitor).map_err(super::Error::from)?;
+        let told = collect_window(&volume, span, asking, clock, monitor).map_err(Error::from)?;
         let (lines, findings) = lines_of(told);
         findings.iter().for_each(|finding| monitor.finding(finding));
         lines.tell(each)?;

@@ -5,7 +5,7 @@
 
 use super::error::Error;
 use super::job::DiskJob;
-use crate::take::durable::write_durably;
+use crate::jobs::take::block::durable::write_durably;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::PathBuf;

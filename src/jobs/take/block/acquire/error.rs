@@ -2,11 +2,12 @@
 //! A hint says what to do about it, and what became of the generation.
 
 use crate::catalog;
+use crate::jobs::hooks;
+use crate::jobs::take::block::disk;
+use crate::jobs::take::block::libvirt;
+use crate::jobs::take::block::pull;
 use crate::model::{Hinted, Time};
 use crate::source::block::{image, nbd};
-use crate::take::libvirt;
-use crate::take::pull;
-use crate::take::{disk, hooks};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;

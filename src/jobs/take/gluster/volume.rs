@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What an agent may take: a walk of 10,000,000 files from cold disks is done in a few hours.
-pub(super) const AGENT_DEADLINE: Duration = Duration::from_secs(12 * 3600);
+pub(in crate::jobs) const AGENT_DEADLINE: Duration = Duration::from_secs(12 * 3600);
 /// How far the newest generation may lie ahead of the clock to be waited for, in seconds.
 const AHEAD_S_MAX: i64 = 5;
 
@@ -70,7 +70,7 @@ pub fn take_volume(
 ///
 /// # Errors
 /// [`Error`]; then the catalog is as before.
-pub(super) fn take_bare(
+pub(in crate::jobs) fn take_bare(
     writer: &mut Writer,
     source: &SourceRow,
     settings: &Settings,
@@ -83,7 +83,7 @@ pub(super) fn take_bare(
 }
 
 /// Returns what the volume is made of.
-pub(super) fn load_started(settings: &Settings) -> Result<Volume, Error> {
+pub(in crate::jobs) fn load_started(settings: &Settings) -> Result<Volume, Error> {
     let volume = volume::load(&settings.gluster, settings.remote_host(), &settings.volume)?;
     if volume.started { Ok(volume) } else { Err(Error::NotStarted(volume.name)) }
 }
@@ -321,7 +321,7 @@ impl Job<'_> {
     }
 }
 
-pub(super) fn remove_if_there(path: &Path) -> std::io::Result<()> {
+pub(in crate::jobs) fn remove_if_there(path: &Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),

@@ -5,9 +5,9 @@ use super::error::Error;
 use super::job::DiskJob;
 use crate::catalog::Writer;
 use crate::index::Done;
+use crate::jobs::take::block::disk::{NewImage, index_image};
 use crate::model::{Consistency, Time};
 use crate::source::block::{Location, image};
-use crate::take::disk::{NewImage, index_image};
 use std::path::Path;
 
 impl DiskJob<'_> {

@@ -1,0 +1,12 @@
+//! A generation of a disk is taken, or made of an image that is there.
+//!
+//! [`acquire`] has the run: the guest is held still, the moment is made, its bytes come ([`pull`] from an NBD export, [`libvirt`] by a
+//! guest, or a command), the guest goes on ([`still`]); [`disk`] makes a generation of what came.
+
+pub mod acquire;
+pub mod disk;
+mod durable;
+pub mod libvirt;
+pub mod pull;
+pub mod still;
+pub mod stop;
