@@ -110,14 +110,8 @@ const WORDS: &[Word] = &[
 /// The lists of kinds, one a floor that needs one: what differs between kinds is an entry there, and whoever needs it asks the
 /// entry. A kind is named by its variant of `SourceKind` elsewhere only in `src/source/KIND/`, and by its `DESCRIPTION` only in files
 /// that have the name of the kind in their path.
-const KIND_LISTS: &[&str] = &[
-    "src/model/generation.rs",
-    "src/source/kinds.rs",
-    "src/jobs/kinds.rs",
-    "src/cli/source/set.rs",
-    // To be moved: how each kind is taken.
-    "src/cli/take.rs",
-];
+const KIND_LISTS: &[&str] =
+    &["src/model/generation.rs", "src/source/kinds.rs", "src/jobs/kinds.rs", "src/cli/source/set.rs"];
 
 /// How many `//!` lines a file opens with at least.
 const DOC_LINES_MIN: usize = 2;

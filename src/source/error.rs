@@ -74,6 +74,9 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// Something is said of a guest, and no guest is named.
+    #[error("{0} are for guests of libvirt")]
+    NoDomain(&'static str),
     /// The root of a copy cannot be listed.
     #[error("cannot open the copy {path:?}")]
     Copy {
@@ -98,6 +101,7 @@ impl Hinted for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoInstant { .. } => Some("asof index NAME PATH --at DATE gives it one".to_owned()),
+            Self::NoDomain(_) => Some("--domain NAME names the guest".to_owned()),
             Self::Settings(_)
             | Self::NotAbsolute(_)
             | Self::NotADirectory(_)

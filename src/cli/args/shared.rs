@@ -3,7 +3,7 @@
 //! Names no verb.
 
 use crate::model::Consistency;
-use crate::source::block::Method;
+use crate::source::block::{AskedGuest, Method};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -101,6 +101,11 @@ impl GuestArgs {
     /// Tells whether anything is said of a guest.
     pub(in crate::cli) fn is_given(&self) -> bool {
         self.domain.is_some() || self.disk.is_some() || self.method.is_some()
+    }
+
+    /// Returns what is said of a guest.
+    pub(in crate::cli) fn asked(&self) -> AskedGuest {
+        AskedGuest { domain: self.domain.clone(), disk: self.disk.clone(), method: self.method.map(Method::from) }
     }
 }
 

@@ -7,7 +7,8 @@ use crate::cli::World;
 use crate::cli::args::{ConsistencyArg, GuestArgs, NEW_SOURCE, YesNo};
 use crate::cli::report::{Failure, Outcome};
 use crate::model::{Consistency, Rule};
-use crate::source::block::{DESCRIPTION, Domain, Settings, image};
+use crate::source::Error;
+use crate::source::block::{DESCRIPTION, Settings, image};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -163,11 +164,11 @@ pub(super) fn apply(how: &DiskHowArgs, settings: &mut Settings) -> Result<(), Fa
     if how.guest.domain.as_deref() == Some("") {
         settings.domain = None;
     }
-    settings.domain = domain(&how.guest, settings.domain.take())?;
+    settings.domain = how.guest.asked().of(settings.domain.take())?;
     let rest = how.connect.is_some() || how.freeze.is_some() || how.scratch.is_some();
     let Some(domain) = &mut settings.domain else {
         if rest {
-            return Err(no_domain("--connect, --freeze and --scratch"));
+            return Err(Error::NoDomain("--connect, --freeze and --scratch").into());
         }
         return Ok(());
     };
@@ -179,30 +180,4 @@ pub(super) fn apply(how: &DiskHowArgs, settings: &mut Settings) -> Result<(), Fa
         domain.scratch = Some(given::folder(scratch, "scratch files")?);
     }
     Ok(())
-}
-
-/// Returns the guest that is meant: the one that is named, else that of the settings, taken as is asked.
-pub(in crate::cli) fn domain(given: &GuestArgs, kept: Option<Domain>) -> Result<Option<Domain>, Failure> {
-    let name = given.domain.clone().filter(|name| !name.is_empty());
-    let mut domain = match (name, kept) {
-        (Some(name), Some(kept)) if kept.name == name => kept,
-        // What was said of another guest holds for libvirt, not for its disks; and only a guest that the source names is frozen: who lets
-        // it go after a kill knows no other.
-        (Some(name), Some(kept)) => Domain { name, disk: None, freeze: false, ..kept },
-        (Some(name), None) => Domain { name, ..Domain::default() },
-        (None, Some(kept)) => kept,
-        (None, None) if given.disk.is_some() || given.method.is_some() => {
-            return Err(no_domain("--disk and --method"));
-        }
-        (None, None) => return Ok(None),
-    };
-    given::apply_text(&given.disk, &mut domain.disk);
-    if let Some(method) = given.method {
-        domain.method = method.into();
-    }
-    Ok(Some(domain))
-}
-
-fn no_domain(what: &str) -> Failure {
-    Failure::new(format!("{what} are for guests of libvirt")).hint("--domain NAME names the guest")
 }

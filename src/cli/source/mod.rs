@@ -15,7 +15,6 @@ use super::report::{Failure, Outcome};
 use super::{SourceRun, World, show};
 use crate::catalog::GenerationRow;
 use block::BlockArgs;
-pub(super) use block::domain;
 use clap::{Args, Subcommand};
 use gluster::GlusterArgs;
 use nfs::NfsArgs;

@@ -5,4 +5,28 @@
 //! with what it had copied. Nothing of the source is changed. Never decides when: whoever calls does.
 
 pub mod block;
+mod error;
 pub mod gluster;
+mod inputs;
+mod report;
+
+pub use error::Error;
+pub(in crate::jobs) use inputs::Run;
+pub use inputs::{Inputs, Wish};
+pub use report::{Report, Taken, TakenDisk, TakenVolume, Trouble};
+
+use super::kinds::jobs_of;
+use crate::catalog::{SourceRow, Writer};
+use crate::model::SourceKind;
+
+/// Takes a generation of `source`, which the caller has locked.
+///
+/// # Errors
+/// [`Error`]; then the catalog is as before, and what was held still was let go if that was possible.
+pub fn take(writer: &mut Writer, source: &SourceRow, wish: &Wish, inputs: &Inputs<'_>) -> Result<Report, Error> {
+    let name = || source.name.clone();
+    let unknown = || Error::UnknownKind { name: name(), kind: source.kind.clone() };
+    let kind = SourceKind::from_word(&source.kind).ok_or_else(unknown)?;
+    let take = jobs_of(kind).take.ok_or_else(|| Error::NotTaken { name: name(), kind })?;
+    take(&mut Run { writer, source, wish, inputs })
+}

@@ -18,7 +18,7 @@ pub mod xfs;
 
 pub use describe::DESCRIPTION;
 pub use location::{BadLocation, Location};
-pub use settings::{Domain, Method, Settings};
+pub use settings::{AskedGuest, Domain, Method, Settings};
 
 use crate::model::{Attrs, EntryName, FileMap};
 use crate::sys::read;

@@ -96,6 +96,46 @@ pub enum Method {
     Push,
 }
 
+/// Which guest is asked for, and how its disk is to be taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AskedGuest {
+    /// What libvirt calls it; none, or "": the one of the settings.
+    pub domain: Option<String>,
+    /// The disk; none: as the settings say; "": the only one.
+    pub disk: Option<String>,
+    /// Who moves the bytes.
+    pub method: Option<Method>,
+}
+
+impl AskedGuest {
+    /// Returns the guest that is meant: the one that is named, else that of the settings, taken as is asked.
+    ///
+    /// # Errors
+    /// [`Error::NoDomain`] if something is asked of a guest, and none is named.
+    pub fn of(&self, kept: Option<Domain>) -> Result<Option<Domain>, Error> {
+        let name = self.domain.clone().filter(|name| !name.is_empty());
+        let mut domain = match (name, kept) {
+            (Some(name), Some(kept)) if kept.name == name => kept,
+            // What was said of another guest holds for libvirt, not for its disks; and only a guest that the source names is frozen: who lets
+            // it go after a kill knows no other.
+            (Some(name), Some(kept)) => Domain { name, disk: None, freeze: false, ..kept },
+            (Some(name), None) => Domain { name, ..Domain::default() },
+            (None, Some(kept)) => kept,
+            (None, None) if self.disk.is_some() || self.method.is_some() => {
+                return Err(Error::NoDomain("--disk and --method"));
+            }
+            (None, None) => return Ok(None),
+        };
+        if let Some(disk) = &self.disk {
+            domain.disk = Some(disk.clone()).filter(|disk| !disk.is_empty());
+        }
+        if let Some(method) = self.method {
+            domain.method = method;
+        }
+        Ok(Some(domain))
+    }
+}
+
 impl Domain {
     /// Checks that libvirt is on this machine: files and sockets are named to it.
     fn check(&self) -> Result<(), Error> {

@@ -6,7 +6,11 @@
 pub mod acquire;
 pub mod disk;
 mod durable;
+mod ending;
+pub(in crate::jobs) mod job;
 pub mod libvirt;
 pub mod pull;
 pub mod still;
 pub mod stop;
+
+pub use ending::Ending;

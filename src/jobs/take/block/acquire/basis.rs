@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt;
 impl DiskJob<'_> {
     /// Tells what is taken with this bitmap, and why.
     pub(super) fn basis(&self, writer: &Writer, bitmap: &str, unsettled: Option<Unsettled>) -> Result<Basis, Error> {
-        if self.wish.full {
+        if self.full {
             return Ok(Basis::All(None));
         }
         let Some(newest) = writer.instants(self.source.id)?.pop() else { return Ok(Basis::All(None)) };

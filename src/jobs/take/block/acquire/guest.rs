@@ -168,7 +168,7 @@ impl DiskJob<'_> {
     /// checkpoint counted that was deleted meanwhile, its parent counts since.
     pub(super) fn basis_of_guest(&self, writer: &Writer, guest: &Guest) -> Result<Basis, Error> {
         let generations = self.checkpoints_of_generations(writer)?;
-        if self.wish.full || writer.instants(self.source.id)?.is_empty() {
+        if self.full || writer.instants(self.source.id)?.is_empty() {
             return Ok(Basis::All(None));
         }
         if !guest.can_count() {

@@ -12,11 +12,11 @@ use crate::jobs::take::block::stop::Stop;
 use crate::model::{Consistency, Level, Time};
 use crate::monitor::Monitor;
 use crate::source::block::image::Moment;
-use crate::source::block::{Domain, Location, Settings, nbd};
+use crate::source::block::{AskedGuest, Domain, Location, Settings, nbd};
 use std::path::PathBuf;
 
 /// What is asked of a run; what is none is as the settings say.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiskWish {
     /// The address of the export.
     pub nbd: Option<String>,
@@ -27,13 +27,11 @@ pub struct DiskWish {
     /// The mark that the bitmap counts from.
     pub since: Option<String>,
     /// The guest.
-    pub domain: Option<Domain>,
+    pub guest: AskedGuest,
     /// How much the data is at rest.
     pub consistency: Option<Consistency>,
     /// Where the bytes come from, as others shall know it.
     pub location: Option<Location>,
-    /// Read everything.
-    pub full: bool,
 }
 
 /// What a run did.
@@ -96,6 +94,10 @@ pub struct DiskJob<'a> {
     pub settings: &'a Settings,
     /// What is asked.
     pub wish: &'a DiskWish,
+    /// The guest that is asked for.
+    pub domain: Option<Domain>,
+    /// Read everything.
+    pub full: bool,
     /// How the guest is let go.
     pub still: &'a Still,
     /// What libvirt runs for this run.

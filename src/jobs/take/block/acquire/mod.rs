@@ -107,11 +107,11 @@ impl DiskJob<'_> {
     /// Tells where the bytes come from: as is asked, else as the settings say.
     fn origin(&self) -> Result<Origin, Error> {
         let (wish, settings) = (self.wish, self.settings);
-        let nbd = wish.nbd.as_ref().or(settings.nbd.as_ref().filter(|_| wish.domain.is_none()));
+        let nbd = wish.nbd.as_ref().or(settings.nbd.as_ref().filter(|_| self.domain.is_none()));
         if let Some(text) = nbd {
             return Ok(Origin::Export { text: text.clone(), uri: settings.uri(text).map_err(Error::Uri)? });
         }
-        if let Some(domain) = wish.domain.as_ref().or(settings.domain.as_ref()) {
+        if let Some(domain) = self.domain.as_ref().or(settings.domain.as_ref()) {
             return Ok(Origin::Guest { guest: Guest::find(domain)?, domain: domain.clone() });
         }
         let command = settings.snapshot.clone().map(Origin::Command);
