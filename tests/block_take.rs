@@ -11,7 +11,7 @@ mod site;
 use asof::model::manifest::{BytesAt, Edit, Put, Reader};
 use asof::model::{Extent, FileMap};
 use serde_json::{Value, json};
-use site::{Site, await_view, difference, said, sh, wait_until};
+use site::{Site, assert_documented, await_view, difference, said, sh, wait_until};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
@@ -74,7 +74,9 @@ fn add(site: &Site, more: &[&str]) {
 fn take(site: &Site, more: &[&str]) -> Value {
     let mut args = vec!["take", "vda", "--json"];
     args.extend(more);
-    serde_json::from_str(&site.ok(&args)).expect("JSON")
+    let report = serde_json::from_str(&site.ok(&args)).expect("JSON");
+    assert_documented("asof take", &report);
+    report
 }
 
 /// Runs `asof take`, which must not take anything, and returns what it says.
@@ -86,6 +88,9 @@ fn refused(site: &Site, more: &[&str]) -> String {
 
 fn generations(site: &Site) -> usize {
     let listed: Value = serde_json::from_str(&site.ok(&["generations", "vda", "--json"])).expect("JSON");
+    if listed.as_array().is_some_and(|listed| !listed.is_empty()) {
+        assert_documented("asof generations", &listed);
+    }
     listed.as_array().expect("a list").len()
 }
 

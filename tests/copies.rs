@@ -11,7 +11,7 @@ use asof::clock::Fixed;
 use asof::jobs::index::{Event, Inputs, Outcome, Wish, index_source};
 use asof::model::Time;
 use asof::monitor::Void;
-use site::{Site, as_nobody, await_view, said, sh, shell, wait_until};
+use site::{Site, as_nobody, assert_documented, await_view, said, sh, shell, wait_until};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -138,6 +138,8 @@ fn a_new_copy_of_a_link_farm_does_not_have_the_older_ones_walked() {
     assert!(!told.contains("again"), "{told}");
     let report = said(&site.run(&["index", "homes", "--json"], 0));
     assert!(!report.contains("\"same\""), "no copy was walked: {report}");
+    let printed = site.ok(&["index", "homes@2024-11-19", "--again", "--json"]);
+    assert_documented("asof index", &serde_json::from_str(&printed).expect("JSON"));
 }
 
 #[test]
@@ -526,7 +528,8 @@ fn a_copy_that_is_gone_from_the_middle_is_told_until_it_is_back_or_forgotten() {
 
     sh(&site.path(""), "rm -r copies/2024-11-20");
     index(&site, &["homes"], 1);
-    site.ok(&["forget", "homes@2024-11-20"]);
+    let forgotten = site.ok(&["forget", "homes@2024-11-20", "--json"]);
+    assert_documented("asof forget", &serde_json::from_str(&forgotten).expect("JSON"));
     index(&site, &["homes"], 0);
     assert_eq!(statuses(&site), ["2024-11-18 available", "2024-11-19 available"]);
     assert_eq!(states(&site).len(), 2, "what stood for the forgotten copy went with it");

@@ -21,7 +21,7 @@ use brick::{
 };
 use catalogs::{asked, differences};
 use common::PlainTree;
-use site::{Site, wait_until};
+use site::{Site, assert_documented, wait_until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -413,6 +413,7 @@ impl Recorded {
         });
         let words: Vec<&str> = ["take", self.name, "--json"].into_iter().chain(options.iter().copied()).collect();
         let told: serde_json::Value = serde_json::from_str(&self.site.ok(&words)).unwrap();
+        assert_documented("asof take", &told);
         told["taken_at"].as_str().unwrap().to_owned()
     }
 

@@ -25,7 +25,7 @@ use asof::source::nfs::scan_tree;
 use asof::view::Tree;
 use brick::{TruthEntry, compare, lay_out, load_truth, round_dir, volume};
 use common::{PlainTree, Shown, ino_of, picture_of_copy, picture_of_view};
-use site::{Site, said, sh};
+use site::{Site, assert_documented, said, sh};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
@@ -775,4 +775,22 @@ fn a_source_of_lists_is_not_taken_and_a_share_needs_no_list() {
         "asof: source \"homes\" is of kind nfs: its copies need no list\n\
          hint: asof index homes PATH --at DATE indexes a full copy"
     );
+}
+
+#[test]
+fn what_is_indexed_from_a_list_is_printed_as_json_and_its_copy_is_not_ours() {
+    let site = site();
+    copied(&site, "first", "").file(b"a", b"1");
+    let (data, at) = (site.path("copies/first"), "2026-11-01T00:00:00Z");
+    let args = ["index", "gv0", "--list", "out/first", "--data", "copies/first", "--at", at, "--empty", "--json"];
+    let printed = serde_json::from_str(&site.ok(&args)).expect("JSON");
+    assert_documented("asof index NAME --list", &printed);
+    assert_eq!((&printed[0]["taken_at"], &printed[0]["entries"]), (&at.into(), &1.into()));
+    let output = site.run(&["forget", &format!("gv0@{at}"), "--json"], 0);
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_documented("asof forget", &printed);
+    assert_eq!((&printed["own"], &printed["indexed_by_path"]), (&false.into(), &false.into()));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stays = format!("its copy stays in {data:?}, and is not indexed again by itself\n");
+    assert_eq!(said, format!("forgot {at} of \"gv0\"\n{stays}"));
 }

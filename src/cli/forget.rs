@@ -32,11 +32,11 @@ pub(super) fn run(args: &ForgetArgs, world: &World) -> Result<Outcome, Failure> 
             false => eprintln!("its copy stays in {path:?}, and is not indexed again by itself"),
         }
     }
-    if let (Some(path), false) = (report.copies.first(), report.own) {
+    if let (Some(path), true) = (report.copies.first(), report.indexed_by_path) {
         eprintln!("hint: asof index {} {path:?} --at DATE takes it back", report.source);
     }
     if args.json {
-        output::json(&serde_json::to_value(&report).map_err(|e| Failure::because("writing the answer", &e))?)?;
+        output::report(&report)?;
     }
     Ok(Outcome::Done)
 }

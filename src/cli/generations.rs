@@ -5,9 +5,8 @@ use super::World;
 use super::args::PRINT_JSON;
 use super::output::{self, grouped, human_bytes};
 use super::report::{Failure, Outcome};
-use crate::catalog::GenerationRow;
+use crate::jobs::generations::generations;
 use clap::Args;
-use serde_json::json;
 
 #[derive(Debug, Args)]
 pub(super) struct GenerationsArgs {
@@ -18,64 +17,39 @@ pub(super) struct GenerationsArgs {
 }
 
 pub(super) fn run(args: &GenerationsArgs, world: &World) -> Result<Outcome, Failure> {
-    let reader = world.reader()?;
-    let sources = match &args.name {
-        Some(name) => vec![reader.source(name)?],
-        None => reader.sources()?,
-    };
-    let (mut rows, mut values) = (Vec::new(), Vec::new());
-    for source in sources {
-        for g in reader.generations(source.id)? {
-            rows.push(vec![
-                source.name.clone(),
-                g.taken_at.to_string(),
-                g.level.clone(),
-                grouped(g.entries),
-                human_bytes(g.size_bytes),
-                grouped(g.changed_nodes),
-                notes(&g),
-            ]);
-            values.push(json!({
-                "source": source.name,
-                "taken_at": g.taken_at.to_string(),
-                "taken_at_unix": g.taken_at.0,
-                "level": g.level,
-                "status": g.status,
-                "looked_at": g.looked_at,
-                "partial": g.losses > 0,
-                "entries": g.entries,
-                "size_bytes": g.size_bytes,
-                "changed": g.changed_nodes,
-                "losses": g.losses,
-                "notices": g.notices,
-                "indexed_at": g.indexed_at.to_string(),
-                "index_ms": g.index_ms,
-            }));
-        }
+    let all = generations(&world.reader()?, args.name.as_deref())?;
+    if args.json {
+        output::report(&all)?;
+        return Ok(Outcome::Done);
     }
-    match args.json {
-        true => output::json(&values.into())?,
-        false => output::table(
-            &["source", "taken_at", "level", "entries", "size", "changed", "notes"],
-            &[false, false, false, true, true, true, false],
-            &rows,
-        )?,
-    }
+    let rows: Vec<Vec<String>> = all
+        .into_iter()
+        .map(|g| {
+            let notes = notes(&g.status, g.losses, g.notices);
+            let (entries, changed) = (grouped(g.entries), grouped(g.changed));
+            vec![g.source, g.when.0.to_string(), g.level, entries, human_bytes(g.size_bytes), changed, notes]
+        })
+        .collect();
+    output::table(
+        &["source", "taken_at", "level", "entries", "size", "changed", "notes"],
+        &[false, false, false, true, true, true, false],
+        &rows,
+    )?;
     Ok(Outcome::Done)
 }
 
 /// Returns what is not as it should be about a generation, in a few words: what was last seen of its copies, and what was found
 /// when it was indexed.
-pub(super) fn notes(g: &GenerationRow) -> String {
+pub(super) fn notes(status: &str, losses: i64, notices: i64) -> String {
     let mut notes = Vec::new();
-    if g.status != "available" {
-        notes.push(g.status.clone());
+    if status != "available" {
+        notes.push(status.to_owned());
     }
-    if g.losses > 0 {
-        notes.push(format!("partial: {} unreadable", g.losses));
+    if losses > 0 {
+        notes.push(format!("partial: {losses} unreadable"));
     }
-    if g.notices > 0 {
-        notes.push(format!("{} notices", g.notices));
+    if notices > 0 {
+        notes.push(format!("{notices} notices"));
     }
     if notes.is_empty() { "-".to_owned() } else { notes.join(", ") }
 }

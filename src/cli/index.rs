@@ -9,7 +9,7 @@ use super::output::{self, grouped, human_bytes};
 use super::progress::Terminal;
 use super::report::{Failure, Outcome};
 use super::target::{Target, generation_of};
-use super::{SourceRun, World, report};
+use super::{World, report};
 use crate::catalog::SourceRow;
 use crate::clock::Clock;
 use crate::jobs::MovedCopy;
@@ -25,7 +25,10 @@ use std::ffi::OsStr;
 pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {
     let target = args.target.as_deref().map(|target| Target::parse(OsStr::new(target))).transpose()?;
     if let Some(list) = &args.foreign.list {
-        return foreign(list, target, args, world);
+        let Some(Target::Source(name)) = target else {
+            return Err(Failure::new("--list is for one source, by its name"));
+        };
+        return foreign::run(&name, list, args, world);
     }
     world.bring_up_to_date("index")?;
     let wish = wish(target.as_ref(), args, world)?;
@@ -50,7 +53,7 @@ pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {
         }
     };
     if args.json {
-        output::json(&serde_json::to_value(&report).map_err(|e| Failure::because("writing the answer", &e))?)?;
+        output::report(&report)?;
     }
     print_quiet(&report);
     Ok(match report.outcome() {
@@ -58,25 +61,6 @@ pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {
         index::Outcome::Findings => Outcome::WithFindings,
         index::Outcome::Failed => Outcome::NotDone,
     })
-}
-
-/// Indexes what a list of another tool names.
-fn foreign(
-    list: &std::path::Path,
-    target: Option<Target>,
-    args: &IndexArgs,
-    world: &World,
-) -> Result<Outcome, Failure> {
-    let Some(Target::Source(name)) = target else {
-        return Err(Failure::new("--list is for one source, by its name"));
-    };
-    let SourceRun { lock: _lock, source, mut writer } = world.source_run("index", &name)?;
-    let kind = SourceKind::from_word(&source.kind).ok_or_else(|| super::target::unknown_kind(&source))?;
-    let Some(what) = source::description(kind).at_path else {
-        return foreign::run(&mut writer, &source, list, args, world);
-    };
-    Err(Failure::new(format!("source {:?} is of kind {kind}: its copies need no list", source.name))
-        .hint(format!("asof index {} PATH --at DATE indexes {what}", source.name)))
 }
 
 /// Returns what is asked for.

@@ -6,6 +6,7 @@
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
+use serde::Serialize;
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
 
@@ -44,6 +45,11 @@ pub(super) fn table(header: &[&str], right: &[bool], rows: &[Vec<String>]) -> st
 /// Prints one JSON value, indented.
 pub(super) fn json(value: &Value) -> std::io::Result<()> {
     writeln!(std::io::stdout().lock(), "{value:#}")
+}
+
+/// Prints the report of a job as JSON.
+pub(super) fn report(report: &impl Serialize) -> std::io::Result<()> {
+    json(&serde_json::to_value(report)?)
 }
 
 /// Prints `key  value` lines.

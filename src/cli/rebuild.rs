@@ -43,7 +43,7 @@ pub(super) fn run(args: &RebuildArgs, world: &World) -> Result<Outcome, Failure>
     let report = rebuild(&wish, &Terminal::new()).map_err(|e| failure(e).about("cannot make the catalog again"))?;
     tell(into, &report);
     if args.json {
-        output::json(&serde_json::to_value(&report).map_err(|e| Failure::because("writing the answer", &e))?)?;
+        output::report(&report)?;
     }
     Ok(if report.is_lacking() { Outcome::WithFindings } else { Outcome::Done })
 }

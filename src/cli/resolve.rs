@@ -34,7 +34,7 @@ pub(super) fn run(args: &ResolveArgs, world: &World) -> Result<Outcome, Failure>
         let generations = reader.generations(source.id)?;
         let picked = pick(&generations, as_of, now);
         let (shown, why) = match (picked, generations.first()) {
-            (Some(g), _) => (g.taken_at.to_string(), super::generations::notes(g)),
+            (Some(g), _) => (g.taken_at.to_string(), super::generations::notes(&g.status, g.losses, g.notices)),
             (None, Some(first)) => ("absent".to_owned(), format!("its first generation is of {}", first.taken_at)),
             (None, None) => ("absent".to_owned(), "it has no generation yet".to_owned()),
         };

@@ -80,7 +80,7 @@ fn generation(name: &str, date: Option<&str>, as_json: bool, world: &World) -> R
             ("level", g.level.clone()),
             ("status", g.status.clone()),
             ("looked at", g.looked_at.clone().unwrap_or_else(|| "-".to_owned())),
-            ("notes", super::generations::notes(&g)),
+            ("notes", super::generations::notes(&g.status, g.losses, g.notices)),
             ("entries", grouped(g.entries)),
             ("size", human_bytes(g.size_bytes)),
             ("changed", grouped(g.changed_nodes)),

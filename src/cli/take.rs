@@ -32,7 +32,7 @@ pub(super) fn run(args: &TakeArgs, world: &World) -> Result<Outcome, Failure> {
     let taken = take(&mut writer, &source, &wish, &inputs)?;
     tell(&taken);
     if args.json {
-        output::json(&serde_json::to_value(&taken).map_err(|e| Failure::because("writing the answer", &e))?)?;
+        output::report(&taken)?;
     }
     Ok(if taken.has_findings() { Outcome::WithFindings } else { Outcome::Done })
 }

@@ -2,10 +2,10 @@
 //!
 //! Its copy stays known for as long as it is there, so that the next run does not index it again.
 
-use super::report::When;
+use super::report::{When, paths_text};
 use crate::catalog::{self, SourceRow, Writer};
 use crate::model::{SourceKind, Time};
-use crate::source;
+use crate::source::{self, Description};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -20,9 +20,12 @@ pub struct Report {
     /// The number that it had among those of its source.
     pub number: i64,
     /// Where its bytes lie, now as before.
+    #[serde(serialize_with = "paths_text")]
     pub copies: Vec<PathBuf>,
     /// Whether this program made them, and deletes them some day.
     pub own: bool,
+    /// Whether `asof index` takes it back by the path of a copy.
+    pub indexed_by_path: bool,
 }
 
 /// Forgets the generation of `source` at `at`. The source is locked by the caller.
@@ -31,11 +34,15 @@ pub struct Report {
 /// [`catalog::Error::NoSuchGeneration`] and others; then nothing was changed.
 pub fn forget(writer: &mut Writer, source: &SourceRow, at: Time) -> Result<Report, catalog::Error> {
     let forgotten = writer.forget(source, at)?;
+    let described = SourceKind::from_word(&source.kind).map(source::description);
+    // Settings that cannot be read name no folder.
+    let has_own = |kind: &Description| matches!((kind.own_folder)(&source.settings, &source.name), Ok(Some(_)));
     Ok(Report {
         when: When(at),
         number: forgotten.number,
         copies: forgotten.copies.into_iter().map(|copy| copy.path).collect(),
-        own: SourceKind::from_word(&source.kind).is_some_and(|kind| source::description(kind).keeps_bytes),
+        own: described.is_some_and(|kind| kind.keeps_bytes && has_own(kind)),
+        indexed_by_path: described.is_some_and(|kind| kind.at_path.is_some()),
         source: source.name.clone(),
     })
 }

@@ -5,6 +5,7 @@
 
 mod apply;
 pub mod forget;
+pub mod generations;
 pub mod gluster;
 pub mod hooks;
 pub mod index;

@@ -32,6 +32,11 @@ pub struct MovedCopy {
     pub to: PathBuf,
 }
 
+/// Writes paths as text; what is not UTF-8 in them is replaced.
+pub(super) fn paths_text<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
+}
+
 /// Writes a path as text; what is not UTF-8 in it is replaced.
 pub(super) fn path_text<S: Serializer>(path: &std::path::Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())

@@ -166,6 +166,28 @@ pub fn await_view(source: &Path, taken_at: &str) -> PathBuf {
     source.join(name)
 }
 
+/// Checks that every field of what `--json` printed is in the section of `docs/json.md` about `verb`, and that `taken_at` is in it.
+pub fn assert_documented(verb: &str, printed: &serde_json::Value) {
+    fn fields(value: &serde_json::Value, into: &mut std::collections::BTreeSet<String>) {
+        match value {
+            serde_json::Value::Array(values) => values.iter().for_each(|value| fields(value, into)),
+            serde_json::Value::Object(map) => map.iter().for_each(|(name, value)| {
+                into.insert(name.clone());
+                fields(value, into);
+            }),
+            _ => {}
+        }
+    }
+    let docs = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.md")).expect("the page");
+    let section = docs.split("\n## ").find_map(|section| section.strip_prefix(&format!("`{verb}`\n")));
+    let section = section.unwrap_or_else(|| panic!("docs/json.md has no section {verb:?}"));
+    let mut printed_fields = std::collections::BTreeSet::new();
+    fields(printed, &mut printed_fields);
+    assert!(printed_fields.contains("taken_at"), "{verb} printed no generation: {printed}");
+    let missing: Vec<&String> = printed_fields.iter().filter(|name| !section.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/json.md does not say what these are that {verb} prints: {missing:?}");
+}
+
 /// Returns both outputs of a command, for messages.
 pub fn said(output: &Output) -> String {
     format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))

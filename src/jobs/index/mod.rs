@@ -11,6 +11,7 @@
 pub(super) mod disk;
 mod error;
 mod gone;
+mod list;
 mod recognise;
 pub(super) mod replay;
 mod report;
@@ -20,6 +21,7 @@ mod wish;
 mod work;
 
 pub use error::Error;
+pub use list::{ListError, ListReport, ListWish, check_has_lists, index_list};
 pub use report::{Event, Gone, Indexed, OneCopy, Outcome, Report, SourceReport};
 pub use wish::{DiskWish, Which, Wish};
 pub(super) use work::Work;
