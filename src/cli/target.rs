@@ -152,11 +152,6 @@ pub(super) fn node_at(
     Ok(here)
 }
 
-/// Says that `source` is of a kind that another version of this program made.
-pub(super) fn unknown_kind(source: &SourceRow) -> Failure {
-    Failure::new(format!("source {:?} is of kind {:?}, which this asof does not know", source.name, source.kind))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,14 @@ pub enum Error {
     /// The stored settings are not what this version writes.
     #[error("cannot read the settings of the source")]
     Settings(#[source] serde_json::Error),
+    /// A source of a later program.
+    #[error("source {name:?} is of kind {kind:?}, which this asof does not know")]
+    UnknownKind {
+        /// The source.
+        name: String,
+        /// The word of its kind.
+        kind: String,
+    },
     /// The place of the copies is relative.
     #[error("the folder of copies {0:?} is not an absolute path")]
     NotAbsolute(PathBuf),
@@ -102,7 +110,8 @@ impl Hinted for Error {
         match self {
             Self::NoInstant { .. } => Some("asof index NAME PATH --at DATE gives it one".to_owned()),
             Self::NoDomain(_) => Some("--domain NAME names the guest".to_owned()),
-            Self::Settings(_)
+            Self::UnknownKind { .. }
+            | Self::Settings(_)
             | Self::NotAbsolute(_)
             | Self::NotADirectory(_)
             | Self::Copies { .. }

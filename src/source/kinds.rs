@@ -6,6 +6,14 @@ use crate::model::SourceKind;
 use jiff::tz::TimeZone;
 use std::path::PathBuf;
 
+/// Returns the kind that `word` names, which the catalog keeps with the source of this name.
+///
+/// # Errors
+/// [`Error::UnknownKind`].
+pub fn kind_of(name: &str, word: &str) -> Result<SourceKind, Error> {
+    SourceKind::from_word(word).ok_or_else(|| Error::UnknownKind { name: name.to_owned(), kind: word.to_owned() })
+}
+
 /// Returns what there is to know of a kind.
 pub fn description(kind: SourceKind) -> &'static Description {
     match kind {
@@ -60,6 +68,8 @@ mod tests {
             assert_eq!((described.own_folder)(settings, "it").unwrap(), own, "{kind}: {settings}");
             assert_eq!((described.trees)(settings, "it").unwrap(), trees, "{kind}: {settings}");
         }
+        let unknown = kind_of("it", "tape").unwrap_err().to_string();
+        assert_eq!(unknown, "source \"it\" is of kind \"tape\", which this asof does not know");
         let refused = open(SourceKind::Block, disk, &TimeZone::UTC).err().expect("a disk has images");
         assert_eq!(refused.to_string(), "a source of kind block has no copies that another tool made");
     }

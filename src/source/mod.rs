@@ -27,4 +27,4 @@ pub mod nfs;
 pub use copies::{Discovered, Found, LeftAside, NoCopy, ScanStats, Source};
 pub use describe::{Description, FolderOf, OpenCopies};
 pub use error::Error;
-pub use kinds::{description, open, own_folder};
+pub use kinds::{description, kind_of, open, own_folder};

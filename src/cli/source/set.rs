@@ -10,7 +10,6 @@ use super::{block, given, gluster, nfs, second};
 use crate::catalog::{SourceRow, Writer};
 use crate::cli::args::{COPIES, HOST, ProgramArgs, SOURCE};
 use crate::cli::report::{Failure, Outcome};
-use crate::cli::target::unknown_kind;
 use crate::cli::{SourceRun, World};
 use crate::model::SourceKind;
 use crate::source;
@@ -44,7 +43,7 @@ pub(in crate::cli) struct SetArgs {
 pub(super) fn run(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
     let SourceRun { lock: _lock, source, mut writer } = world.source_run("source set", &args.name)?;
     let second = args.second.place(world)?;
-    let kind = SourceKind::from_word(&source.kind).ok_or_else(|| unknown_kind(&source))?;
+    let kind = source::kind_of(&source.name, &source.kind)?;
     changing(kind)(args, &source, &mut writer, world)?;
     second::keep(&mut writer, source.id, &source.policy, second)?;
     eprintln!("changed source \"{}\"", source.name);

@@ -31,14 +31,6 @@ pub enum Error {
         /// The copy.
         path: PathBuf,
     },
-    /// A source of a later program.
-    #[error("source {name:?} is of kind {kind:?}, which this asof does not know")]
-    UnknownKind {
-        /// The source.
-        name: String,
-        /// The word of its kind.
-        kind: String,
-    },
     /// A source whose generations no other tool makes.
     #[error("source {name:?} is a Gluster volume: its generations are taken, or come from lists")]
     IsTaken {
@@ -204,11 +196,7 @@ impl Hinted for Error {
             Self::Manifest { .. } | Self::Contradicts { .. } => "nothing was changed".to_owned(),
             Self::UnknownBase { name, base } => format!("asof index {name} {base:?} first"),
             Self::Exchanged { .. } => "the next run looks at it anew".to_owned(),
-            Self::Image(_)
-            | Self::UnknownKind { .. }
-            | Self::Io { .. }
-            | Self::Store(_)
-            | Self::NotADirectory { .. } => return None,
+            Self::Image(_) | Self::Io { .. } | Self::Store(_) | Self::NotADirectory { .. } => return None,
         })
     }
 }

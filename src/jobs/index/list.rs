@@ -66,14 +66,9 @@ pub enum ListError {
     /// The catalog.
     #[error(transparent)]
     Catalog(#[from] catalog::Error),
-    /// A source of a later program.
-    #[error("source {name:?} is of kind {kind:?}, which this asof does not know")]
-    UnknownKind {
-        /// The source.
-        name: String,
-        /// The word of its kind.
-        kind: String,
-    },
+    /// The source.
+    #[error(transparent)]
+    Source(#[from] source::Error),
     /// A kind of source that has no lists.
     #[error("source {name:?} is of kind {kind}: its copies need no list")]
     NoLists {
@@ -124,12 +119,13 @@ impl Hinted for ListError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Catalog(e) => e.hint(),
+            Self::Source(e) => e.hint(),
             Self::Index { source, .. } => source.hint(),
             Self::NoLists { name, at_path, .. } => Some(format!("asof index {name} PATH --at DATE indexes {at_path}")),
             Self::Known { .. } => {
                 Some("every generation needs a directory of its own, which stays as it is".to_owned())
             }
-            Self::UnknownKind { .. } | Self::Data { .. } | Self::NotADirectory { .. } => None,
+            Self::Data { .. } | Self::NotADirectory { .. } => None,
         }
     }
 }
@@ -137,14 +133,11 @@ impl Hinted for ListError {
 /// Checks that sources of this kind have lists.
 ///
 /// # Errors
-/// [`ListError::NoLists`], [`ListError::UnknownKind`].
+/// [`ListError::NoLists`]; [`source::Error::UnknownKind`].
 pub fn check_has_lists(source: &SourceRow) -> Result<(), ListError> {
-    let (name, word) = (source.name.clone(), &source.kind);
-    let Some(kind) = SourceKind::from_word(word) else {
-        return Err(ListError::UnknownKind { name, kind: word.clone() });
-    };
+    let kind = source::kind_of(&source.name, &source.kind)?;
     match source::description(kind).at_path {
-        Some(at_path) => Err(ListError::NoLists { name, kind, at_path }),
+        Some(at_path) => Err(ListError::NoLists { name: source.name.clone(), kind, at_path }),
         None => Ok(()),
     }
 }

@@ -15,6 +15,7 @@ use crate::jobs::look;
 use crate::jobs::report::When;
 use crate::model::{CopyState, Reach, SourceKind, Time};
 use crate::monitor::Monitor;
+use crate::source::kind_of;
 use jiff::tz::TimeZone;
 use std::path::Path;
 use std::time::Duration;
@@ -80,8 +81,7 @@ impl<'w> Work<'w> {
     }
 
     pub(super) fn kind(&self) -> Result<SourceKind, Error> {
-        let unknown = || Error::UnknownKind { name: self.source.name.clone(), kind: self.source.kind.clone() };
-        SourceKind::from_word(&self.source.kind).ok_or_else(unknown)
+        Ok(kind_of(&self.source.name, &self.source.kind)?)
     }
 
     /// Refuses a generation that is named, where it is not said that it is to be indexed again.

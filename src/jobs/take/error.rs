@@ -10,14 +10,6 @@ use crate::source;
 /// Why no generation was taken.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A source of a later program.
-    #[error("source {name:?} is of kind {kind:?}, which this asof does not know")]
-    UnknownKind {
-        /// The source.
-        name: String,
-        /// The word of its kind.
-        kind: String,
-    },
     /// A source whose copies are made by others.
     #[error("source {name:?} is of kind {kind}: another tool makes its copies")]
     NotTaken {
@@ -87,7 +79,7 @@ impl Hinted for Error {
             Self::Held(_) | Self::NotReleased(_) => Some(NOT_RELEASED.to_owned()),
             Self::Volume { source, .. } => source.hint(),
             Self::Disk { source, .. } => source.hint(),
-            Self::UnknownKind { .. } | Self::NotOfThisKind { .. } | Self::NotEnded(_) | Self::Prepare(_) => None,
+            Self::NotOfThisKind { .. } | Self::NotEnded(_) | Self::Prepare(_) => None,
         }
     }
 }

@@ -17,16 +17,14 @@ pub use report::{Report, Taken, TakenDisk, TakenVolume, Trouble};
 
 use super::kinds::jobs_of;
 use crate::catalog::{SourceRow, Writer};
-use crate::model::SourceKind;
+use crate::source::kind_of;
 
 /// Takes a generation of `source`, which the caller has locked.
 ///
 /// # Errors
 /// [`Error`]; then the catalog is as before, and what was held still was let go if that was possible.
 pub fn take(writer: &mut Writer, source: &SourceRow, wish: &Wish, inputs: &Inputs<'_>) -> Result<Report, Error> {
-    let name = || source.name.clone();
-    let unknown = || Error::UnknownKind { name: name(), kind: source.kind.clone() };
-    let kind = SourceKind::from_word(&source.kind).ok_or_else(unknown)?;
-    let take = jobs_of(kind).take.ok_or_else(|| Error::NotTaken { name: name(), kind })?;
+    let kind = kind_of(&source.name, &source.kind)?;
+    let take = jobs_of(kind).take.ok_or_else(|| Error::NotTaken { name: source.name.clone(), kind })?;
     take(&mut Run { writer, source, wish, inputs })
 }
