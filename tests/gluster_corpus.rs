@@ -537,6 +537,50 @@ fn a_generation_of_a_volume_is_indexed_again_from_its_manifest() {
     assert!(said.contains("manifest 9 of \"gv0\"") && said.contains("is not there"), "{said}");
 }
 
+/// It does not take the generation back; where the run failed as well, that is what the run ends with.
+#[test]
+fn a_last_command_that_fails_is_told_beside_what_became_of_the_generation() {
+    let recorded = Recorded::new("gv0");
+    recorded.rebuild(0);
+    let site = &recorded.site;
+    site.ok(&["source", "set", "gv0", "--post", "sh -c 'exit 3'"]);
+    let post = "the post command \"sh -c 'exit 3'\" ended with exit status: 3";
+    let output = site.run(&["take", "gv0", "--json"], 1);
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_documented("asof take", &printed);
+    assert_eq!((&printed["trouble"], &printed["level"]), (&post.into(), &"full".into()));
+    let said = site::said(&output);
+    assert!(said.contains(&format!("asof: {post}\nhint: the generation is there\n")), "{said}");
+    assert_eq!(site.ok(&["sql", "SELECT count(*) AS n FROM generations"]), "n\n1\n");
+    site.ok(&["source", "set", "gv0", "--gluster", "/no/such/gluster"]);
+    let said = site::said(&site.run(&["take", "gv0"], 2));
+    assert!(said.contains(&format!("{post}\nasof: cannot take a generation of \"gv0\": ")), "{said}");
+}
+
+#[test]
+fn what_is_asked_of_another_kind_of_source_is_refused_before_anything_is_run() {
+    let recorded = Recorded::new("gv0");
+    let site = &recorded.site;
+    site.ok(&["source", "set", "gv0", "--pre", "touch ran"]);
+    for option in [&["--nbd", "nbd://host/x"][..], &["--domain", "vm1"], &["--consistency", "app"]] {
+        let said = site::said(&site.run(&[&["take", "gv0"], option].concat(), 2));
+        let expected = "asof: source \"gv0\" is a Gluster volume: --nbd, --bitmap, --checkpoint, --since, --consistency, \
+                        --location, --domain, --disk and --method are for disks";
+        assert_eq!(said.trim(), expected, "{option:?}");
+    }
+    assert!(!site.path("ran").exists());
+    site.ok(&["source", "add", "block", "disk", "--images", "copies"]);
+    let said = site::said(&site.run(&["take", "disk", "--rescan"], 2));
+    let expected = "asof: source \"disk\" is a disk: --differential and --rescan are for volumes";
+    assert_eq!(said.trim(), expected);
+    site.ok(&["source", "remove", "disk"]);
+    site.ok(&["source", "add", "nfs", "homes", "--copies", "copies"]);
+    let said = site::said(&site.run(&["take", "homes"], 2));
+    let expected = "asof: source \"homes\" is of kind nfs: another tool makes its copies\n\
+                    hint: asof index homes indexes those that are there";
+    assert_eq!(said.trim(), expected);
+}
+
 /// What [`HOW`] tells in the end: the rounds from 0 to 6, and a look at everything.
 const ALL_ROUNDS: &str = "\
 how
