@@ -284,12 +284,18 @@ impl GenerationWriter<'_> {
         Ok(sum)
     }
 
-    /// Turns directories hot whose dead names outnumber the living too much.
+    /// Turns directories of this source hot whose dead names outnumber the living too much. Runs of other sources write to theirs as they
+    /// were when these runs began. `dead` says when to count and no more, for rows decide: nothing takes off it what a run counted that was
+    /// undone, or rows of a generation that was forgotten.
     fn heat_directories(&mut self) -> Result<(), Error> {
+        let source = self.source.0;
         self.write("indexing churning directories", |c| {
-            let mut statement = c.prepare_cached("SELECT dir FROM directory_history WHERE NOT hot AND dead > ?1")?;
+            let mut statement = c.prepare_cached(
+                "SELECT h.dir FROM directory_history h JOIN node_block b ON b.block = h.dir >> 16 \
+                 WHERE NOT h.hot AND h.dead > ?1 AND b.source = ?2",
+            )?;
             let candidates: Vec<i64> =
-                statement.query_map([HOT_MIN], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;
+                statement.query_map([HOT_MIN, source], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?;
             for dir in candidates {
                 let (rows, live): (i64, i64) = c
                     .prepare_cached("SELECT count(*), coalesce(sum(died = ?2), 0) FROM dirent WHERE parent = ?1")?
