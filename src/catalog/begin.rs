@@ -62,6 +62,7 @@ impl Writer {
             (false, true) => return Err(Error::NoSuchGeneration { source_name: new.source.name.clone(), at }),
             _ => {}
         }
+        self.tidy_manifests(source, at)?;
         check_generation(&self.path, self.sql(doing, |c| next_id(c, "generation"))?)?;
         let (previous, next) = self.sql(doing, |c| neighbours(c, source, at))?;
         let subject = self.subject(source)?;

@@ -30,6 +30,7 @@ impl Writer {
         if !known {
             return Err(Error::NoSuchGeneration { source_name: source.name.clone(), at });
         }
+        self.tidy_manifests(source.id, at)?;
         let subject = self.subject(source.id)?;
         let manifest = self.manifest_header(source, at)?;
         self.sql(doing, |c| c.execute_batch("PRAGMA synchronous = FULL"))?;

@@ -46,6 +46,24 @@ impl Writer {
         self.recorder = None;
     }
 
+    /// Has removed what a run left that was killed right before its last commit: the manifest of a generation that was not published, and the
+    /// tombstone of one that was not forgotten. Before a sequence is given out: the last one tells which manifest that is.
+    pub(super) fn tidy_manifests(&mut self, source: SourceId, at: Time) -> Result<(), Error> {
+        let Some(mut recorder) = self.recorder.take() else { return Ok(()) };
+        let known = self.sql("looking for what a killed run left", |c| {
+            let last: i64 = c.query_row("SELECT last_sequence FROM source WHERE id = ?1", [source.0], |r| r.get(0))?;
+            let mut statement =
+                c.prepare("SELECT sequence FROM generation WHERE source = ?1 AND status = 'published'")?;
+            let published = statement.query_map([source.0], |r| r.get::<_, i64>(0).map(|sequence| sequence as u64))?;
+            Ok((facts(c, source)?, last as u64, published.collect::<rusqlite::Result<_>>()?))
+        });
+        let tidied = known.and_then(|(source, last, published)| {
+            recorder.tidy(&source, last, &published).map_err(|cause| Error::Manifest { at, cause })
+        });
+        self.recorder = Some(recorder);
+        tidied
+    }
+
     /// Returns what the manifest of a generation says first, if it is there and has a copy.
     ///
     /// # Errors
@@ -78,7 +96,6 @@ impl Writer {
 impl GenerationWriter<'_> {
     /// Begins the manifest.
     pub(super) fn begin_manifest(&mut self, recorder: &mut (dyn Recorder + Send)) -> Result<(), Error> {
-        self.discard_leftover(recorder)?;
         let header = self.sql("reading a generation", |c| {
             let number = match (self.ids, self.again) {
                 (Some(ids), _) => {
@@ -110,20 +127,6 @@ impl GenerationWriter<'_> {
         let recording = recorder.begin(&header).map_err(|e| self.manifest_error(e))?;
         self.tee = Some(Tee { recording, perms: HashMap::new(), failed: None });
         Ok(())
-    }
-
-    /// Removes the manifest that a run left which was killed between that and the publication of its generation.
-    fn discard_leftover(&self, recorder: &mut (dyn Recorder + Send)) -> Result<(), Error> {
-        let last = self.sequence - 1;
-        let leftover = self.sql("looking for what a killed run left", |c| {
-            let sql = "SELECT EXISTS(SELECT 1 FROM generation WHERE source = ?1 AND sequence = ?2)";
-            let is_there: bool = c.query_row(sql, [self.source.0, last], |r| r.get(0))?;
-            if is_there || last == 0 { Ok(None) } else { facts(c, self.source).map(Some) }
-        })?;
-        match leftover {
-            Some(source) => recorder.discard(&source, last as u64).map_err(|e| self.manifest_error(e)),
-            None => Ok(()),
-        }
     }
 
     fn manifest_error(&self, cause: io::Error) -> Error {

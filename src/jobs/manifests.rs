@@ -9,9 +9,10 @@ use crate::model::manifest::{Edit, EditSink, End, Header, Reader, Recorder, Reco
 use crate::model::{Policy, chain};
 use crate::source;
 use crate::store::{
-    ManifestDraft, ManifestFolder, beside_catalog, copy_to_second, has_tombstone, manifests_with, remove_manifest,
-    uuid_text, write_tombstone,
+    ManifestDraft, ManifestFolder, beside_catalog, copy_to_second, has_tombstone, manifests_with, read_tombstone,
+    remove_manifest, tombstones_in, uuid_text, write_tombstone,
 };
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -105,10 +106,23 @@ impl Recorder for Manifests {
         remove_manifest(path);
     }
 
-    fn discard(&mut self, source: &SourceFacts, sequence: u64) -> io::Result<()> {
-        for path in places(&self.catalog, source, sequence).map_err(io::Error::other)? {
-            if !has_tombstone(&path) {
-                remove_manifest(&path);
+    fn tidy(&mut self, source: &SourceFacts, last: u64, published: &BTreeSet<u64>) -> io::Result<()> {
+        if last > 0 && !published.contains(&last) {
+            for path in places(&self.catalog, source, last).map_err(io::Error::other)? {
+                if !has_tombstone(&path) {
+                    remove_manifest(&path);
+                }
+            }
+        }
+        // A second place gets a tombstone when its generation is forgotten for good.
+        let (first, _) = folders(&self.catalog, source);
+        for folder in first {
+            // What is in a folder that cannot be listed now is for the run after this one.
+            let tombstones = tombstones_in(&folder, |sequence| published.contains(&sequence)).unwrap_or_default();
+            for path in tombstones {
+                if read_tombstone(&path).is_ok_and(|tombstone| Some(tombstone.source) == source.uuid) {
+                    std::fs::remove_file(&path)?;
+                }
             }
         }
         Ok(())
@@ -122,13 +136,9 @@ impl Recorder for Manifests {
 /// [`crate::store::Error`] if a folder cannot be listed.
 pub(super) fn places(catalog: &Path, source: &SourceFacts, sequence: u64) -> Result<Vec<PathBuf>, crate::store::Error> {
     let Some(uuid) = source.uuid else { return Ok(Vec::new()) };
-    // Settings that cannot be read name no folder.
-    let own = source::own_folder(source.kind, &source.settings, &source.name).ok().flatten();
-    let second = Policy::parse(&source.policy).manifests();
-    let apart =
-        [Some(beside_catalog(catalog)), second].into_iter().flatten().map(|folder| folder.join(uuid_text(&uuid)));
     let mut found = Vec::new();
-    for folder in own.into_iter().chain(apart) {
+    let (first, second) = folders(catalog, source);
+    for folder in first.into_iter().chain(second) {
         for path in manifests_with(&folder, sequence)? {
             let reader = std::fs::File::open(&path).map_err(drop).and_then(|file| Reader::new(file).map_err(drop));
             let is_it = |header: &Header| header.source.uuid == Some(uuid) && header.sequence == sequence;
@@ -138,6 +148,17 @@ pub(super) fn places(catalog: &Path, source: &SourceFacts, sequence: u64) -> Res
         }
     }
     Ok(found)
+}
+
+/// Returns the folders in which manifests of `source` may lie, beside its copies and beside the catalog, and its second place; none if it
+/// has no UUID.
+fn folders(catalog: &Path, source: &SourceFacts) -> (Vec<PathBuf>, Option<PathBuf>) {
+    let Some(uuid) = source.uuid else { return (Vec::new(), None) };
+    // Settings that cannot be read name no folder.
+    let own = source::own_folder(source.kind, &source.settings, &source.name).ok().flatten();
+    let of_source = |folder: PathBuf| folder.join(uuid_text(&uuid));
+    let first = own.into_iter().chain([of_source(beside_catalog(catalog))]).collect();
+    (first, Policy::parse(&source.policy).manifests().map(of_source))
 }
 
 /// A manifest that is being written.

@@ -219,20 +219,34 @@ pub fn find_manifests(folder: &Path, depth: usize) -> Result<FoundManifests, Err
 /// # Errors
 /// [`Error::Unreadable`].
 pub fn manifests_with(folder: &Path, sequence: u64) -> Result<Vec<PathBuf>, Error> {
+    numbered(folder, ENDING, |found| found == sequence)
+}
+
+/// Returns the tombstones in `folder` whose names have such a sequence; otherwise as [`manifests_with`].
+///
+/// # Errors
+/// [`Error::Unreadable`].
+pub fn tombstones_in(folder: &Path, is_wanted: impl Fn(u64) -> bool) -> Result<Vec<PathBuf>, Error> {
+    numbered(folder, TOMBSTONE, is_wanted)
+}
+
+/// Returns files `SEQUENCE` or `COPY.SEQUENCE` with this ending.
+fn numbered(folder: &Path, ending: &str, is_wanted: impl Fn(u64) -> bool) -> Result<Vec<PathBuf>, Error> {
     let unreadable = |source| Error::Unreadable { path: folder.to_owned(), source };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(unreadable(e)),
     };
-    let (alone, beside) = (format!("{sequence}{ENDING}"), format!(".{sequence}{ENDING}"));
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(unreadable)?;
         let (name, kind) = (entry.file_name(), entry.file_type().map_err(unreadable)?);
         let name = name.as_bytes();
-        let is_it = name == alone.as_bytes() || (name.ends_with(beside.as_bytes()) && !name.starts_with(b"."));
-        if is_it && kind.is_file() {
+        let stem = name.strip_suffix(ending.as_bytes()).filter(|_| !name.starts_with(b"."));
+        let number = stem.and_then(|stem| stem.rsplit(|byte| *byte == b'.').next());
+        let number = number.and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
+        if number.is_some_and(&is_wanted) && kind.is_file() {
             found.push(entry.path());
         }
     }

@@ -41,6 +41,7 @@ use super::{
     Counts, DiskRow, FindingKind, Kind, Level, NodeId, Rule, Scan, SeenCopy, SourceKind, Time, Timestamp, VolumeRow,
     XattrSet,
 };
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -380,12 +381,12 @@ pub trait Recorder {
     /// Removes what [`Recorder::forget`] wrote: the generation was not forgotten.
     fn take_back(&mut self, path: &Path);
 
-    /// Removes the manifest with this sequence, if there is one and nothing says that it was forgotten: its generation was never
-    /// published.
+    /// Removes what a killed run left: the manifest with the sequence `last`, if its generation is not one of `published` and nothing says
+    /// that it was forgotten; and tombstones of `published` ones, which were not forgotten in the end.
     ///
     /// # Errors
-    /// That of reading; one that cannot be removed is told from others when a catalog is made again.
-    fn discard(&mut self, source: &SourceFacts, sequence: u64) -> io::Result<()>;
+    /// That of reading, and of removing a tombstone; a manifest that cannot be removed is told from others when a catalog is made again.
+    fn tidy(&mut self, source: &SourceFacts, last: u64, published: &BTreeSet<u64>) -> io::Result<()>;
 }
 
 /// Why a manifest cannot be read.
