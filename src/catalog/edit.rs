@@ -173,7 +173,9 @@ impl GenerationWriter<'_> {
             return Ok(false);
         }
         self.tee_version(false, node, &row, written)?;
-        self.put_row(node, row, if base.is_some() { ops } else { ChangeOps::default() })?;
+        // What is new is noted with its name. Until it has one, the note of its version is what undoes it.
+        let is_nameless = is_new && self.ledger.half.get(&node) == Some(&Half::Version);
+        self.put_row(node, row, if base.is_some() || is_nameless { ops } else { ChangeOps::default() })?;
         if let Some(digest) = other_digest {
             self.put_digest(node, &digest)?;
         }
@@ -212,7 +214,8 @@ impl GenerationWriter<'_> {
         self.tee_version(true, node, &row, Written::Unknown)?;
         self.ledger.linked.insert(node);
         self.ledger.again.insert(node);
-        self.put_row(node, row, ChangeOps::default())
+        // Nothing may be noted of it so far. What it comes to is worked out in the end; should the run be killed, this note undoes it.
+        self.put_row(node, row, ChangeOps::ATTRIBUTES)
     }
 
     fn put_row(&mut self, node: NodeId, row: NodeRow, ops: ChangeOps) -> Result<(), Error> {
@@ -294,7 +297,9 @@ impl GenerationWriter<'_> {
     /// [`Error::Sqlite`].
     pub fn define(&mut self, dir: NodeId, name: &EntryName, kind: Kind, node: NodeId) -> Result<(), Error> {
         let source = self.source;
-        if self.sql("asking which name defines a file", |c| tables::is_defined(c, source, node))? {
+        let is_defined = self.ledger.defined.contains_key(&node)
+            || self.sql("asking which name defines a file", |c| tables::is_defined(c, source, node))?;
+        if is_defined {
             return Ok(());
         }
         // It never had two names before: what else it has is the first.
@@ -304,7 +309,20 @@ impl GenerationWriter<'_> {
         };
         self.tee(&Edit::Define { dir, name: name.as_bytes(), kind, node })?;
         let key = tables::name_key(Slot { dir: *first_dir, name: first.as_bytes() }, KindNumber(kind));
+        // With a first generation that is undone all identities of its source go.
+        if matches!(self.mode, Mode::Append) && self.previous.is_some() {
+            self.ledger.defined.insert(node, key);
+            return Ok(());
+        }
         self.put_identity(key, tables::NAMED, node)
+    }
+
+    /// Writes which names define nodes.
+    pub(super) fn write_defined(&mut self) -> Result<(), Error> {
+        let (source, defined) = (self.source, std::mem::take(&mut self.ledger.defined));
+        self.write("recording who a node is", |c| {
+            defined.iter().try_for_each(|(node, key)| tables::put_identity(c, source, (*key, tables::NAMED), *node))
+        })
     }
 
     /// Records one thing that was found amiss.

@@ -21,6 +21,9 @@ pub(super) struct Ledger {
     pub(super) parents: HashSet<NodeId>,
     /// Bytes of regular files that there are more than at the base.
     pub(super) size_bytes: i64,
+    /// Nodes of which it has to be known which name defines them, and the keys of these names: written when the generation is published, for
+    /// a run that is killed leaves no note of them.
+    pub(super) defined: HashMap<NodeId, i64>,
     /// Directories that lost a name.
     pub(super) lost: Vec<NodeId>,
     /// What was found amiss.

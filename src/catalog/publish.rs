@@ -58,6 +58,7 @@ impl GenerationWriter<'_> {
                 self.commit_chunk()?;
                 self.sql("publishing a generation", |c| c.execute_batch("PRAGMA synchronous = FULL"))?;
                 self.record_unknown()?;
+                self.write_defined()?;
                 self.correct_notes()?;
             }
             Mode::Aside(draft) => {

@@ -135,7 +135,10 @@ pub(super) fn undo(c: &Connection, subject: &Subject, (id, at): (GenerationId, T
     let forget = Forget { c, subject, at, hot: &hot };
     let (previous, _) = neighbours(c, subject.source, at)?;
     match previous {
-        Some(_) => tidy(c, subject, forget.newest()?)?,
+        Some(_) => {
+            tidy(c, subject, forget.newest()?)?;
+            forget.drop_new_identities()?;
+        }
         None => {
             tidy(c, subject, forget.all()?)?;
             forget.begin_numbers_anew()?;
@@ -217,6 +220,22 @@ impl Forget<'_> {
     fn all(&self) -> rusqlite::Result<Left> {
         tables::delete_versions(self.c, self.subject.source)?;
         Ok(Left::All)
+    }
+
+    /// Removes identities of nodes that never got a row: their numbers are above those of all that are there.
+    fn drop_new_identities(&self) -> rusqlite::Result<()> {
+        let blocks = tables::blocks(self.c, self.subject.source)?;
+        let mut highest = self.subject.root.0;
+        for (first, last) in &blocks {
+            let sql = "SELECT max(node) FROM inode WHERE node BETWEEN ?1 AND ?2";
+            let in_block: Option<i64> = self.c.query_row(sql, [first, last], |r| r.get(0))?;
+            highest = highest.max(in_block.unwrap_or(0));
+        }
+        for (first, last) in blocks {
+            let sql = "DELETE FROM identity INDEXED BY identity_node WHERE node BETWEEN ?1 AND ?2";
+            self.c.execute(sql, [first.max(highest + 1), last])?;
+        }
+        Ok(())
     }
 
     /// Gives the node numbers of a source back: nobody ever saw one of them.
