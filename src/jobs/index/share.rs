@@ -218,6 +218,11 @@ impl Share<'_, '_> {
                     };
                     looked.copies.push((copy.id, state, root(*place)));
                 }
+                // Where it is now is written down before it is walked: should the run end in between, the next one would see it there
+                // untouched.
+                Verdict::Moved { place } if self.has_other_mtime(copy, *place) => {
+                    looked.copies.push((copy.id, CopyState::Changed, None));
+                }
                 Verdict::Moved { .. } => looked.copies.push((copy.id, still_there(copy), None)),
                 Verdict::Replaced { .. } | Verdict::Overwritten => {
                     looked.copies.push((copy.id, CopyState::Changed, None));

@@ -34,13 +34,8 @@ impl Share<'_, '_> {
             let Some(place) = verdict.place().filter(|_| !copy.forgotten) else { continue };
             let may_differ = match verdict {
                 Verdict::Here { touched, .. } => touched || !copy.settled || copy.state == CopyState::Changed,
-                // The ctime of its root moves with it; its mtime does not.
                 Verdict::Moved { .. } => {
-                    let mtime = self.places.all[place].root.mtime;
-                    !copy.settled
-                        || copy.state == CopyState::Changed
-                        || copy.root_mtime_s.is_some_and(|was| was != mtime.seconds)
-                        || copy.root_mtime_ns.is_some_and(|was| was != mtime.nanos)
+                    !copy.settled || copy.state == CopyState::Changed || self.has_other_mtime(copy, place)
                 }
                 _ => true,
             };
@@ -61,6 +56,13 @@ impl Share<'_, '_> {
     fn partial(&self) -> Result<HashSet<Time>, Error> {
         let generations = Reader::open(self.work.inputs.catalog)?.generations(self.work.source.id)?;
         Ok(generations.iter().filter(|one| one.losses > 0).map(|one| one.taken_at).collect())
+    }
+
+    /// Tells whether the root of a copy that moved has another mtime than it had: its ctime moves with it, its mtime does not.
+    pub(super) fn has_other_mtime(&self, copy: &KnownCopy, place: usize) -> bool {
+        let mtime = self.places.all[place].root.mtime;
+        copy.root_mtime_s.is_some_and(|was| was != mtime.seconds)
+            || copy.root_mtime_ns.is_some_and(|was| was != mtime.nanos)
     }
 
     /// Walks a known copy, and indexes it anew if it is not what it was.
