@@ -237,13 +237,13 @@ impl<'o, 't> One<'o, 't> {
         }
         let newest = self.known.generations.iter().map(|known| known.sequence).max().unwrap_or(0);
         let has_tombstone = self.found.tombstones.contains_key(&(self.source.uuid, sequence));
-        if sequence > newest {
-            return has_tombstone && sequence <= self.known.last_sequence;
-        }
         let is_replaced = || {
             let mut headers = self.source.manifests.iter().map(|who| &self.found.whole[who].header);
             headers.any(|header| header.replaces == Some(sequence))
         };
+        if sequence > newest {
+            return sequence <= self.known.last_sequence && (has_tombstone || is_replaced());
+        }
         if self.live.get(&at) != Some(&sequence) && !has_tombstone && !is_replaced() {
             self.leave_out(at, whole.path.clone(), Why::Passed);
         }
