@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What a table says, without ids. `s` is the source of a row, `o` the object that one names.
-const TABLES: [(&str, &str); 24] = [
+const TABLES: [(&str, &str); 26] = [
     ("source", "SELECT uuid, name, kind, settings, policy, rule, by_inode, root, added_at FROM source"),
     // A run that was killed used some of them up, which nobody ever saw.
     ("counters", "SELECT name, next_node, last_number, last_sequence FROM source"),
@@ -46,7 +46,12 @@ const TABLES: [(&str, &str); 24] = [
          CASE WHEN i.place IN (3, 4) THEN (SELECT c.bytes FROM content c WHERE c.id = i.content) END, i.bytes \
          FROM inode i JOIN perm p ON p.id = i.perm",
     ),
-    ("content", "SELECT count(*) FROM content"),
+    ("content", "SELECT count(*) FROM content WHERE id IN (SELECT content FROM inode WHERE place IN (3, 4))"),
+    // What a killed run wrote down for versions that were never put in: nobody sees it, and it stays.
+    (
+        "nameless content",
+        "SELECT count(*) FROM content WHERE id NOT IN (SELECT content FROM inode WHERE place IN (3, 4))",
+    ),
     (
         "xattr_item",
         "SELECT x.digest, x.has_acl, a.name, a.value FROM xattr_set x JOIN xattr_item a ON a.xattr = x.id \
@@ -74,7 +79,9 @@ const TABLES: [(&str, &str); 24] = [
     ("kept", "SELECT parent, name, born, died FROM kept"),
     ("doubt", "SELECT node, born, died, subtree, reason FROM doubt"),
     ("instant_fork", "SELECT at, fork FROM instant_fork"),
-    ("directory_history", "SELECT dir, dead, hot FROM directory_history"),
+    ("directory_history", "SELECT dir FROM directory_history WHERE hot"),
+    // When to count the dead names of a directory, and see whether it is hot by now: nothing that is undone or forgotten is taken off.
+    ("dead", "SELECT dir, dead FROM directory_history"),
     ("odd_name", "SELECT name, text FROM odd_name"),
 ];
 
@@ -123,7 +130,10 @@ pub fn differences(one: &Path, other: &Path) -> Vec<String> {
     let (one, other) = (open(one), open(other));
     let views =
         VIEWS.iter().map(|name| (format!("view {name}"), format!("SELECT {} FROM {name}", columns(&one, name))));
-    tables.chain(views).flat_map(|(name, sql)| compare(&name, &rows(&one, &sql), &rows(&other, &sql))).collect()
+    tables
+        .chain(views)
+        .flat_map(|(name, sql)| compare(&name, &rows(&one, &sql, &[]), &rows(&other, &sql, &[])))
+        .collect()
 }
 
 /// Returns how two catalogs that were made from the same copies in other ways differ in what they tell of them, one line for each row
@@ -133,7 +143,52 @@ pub fn differences(one: &Path, other: &Path) -> Vec<String> {
 /// If one cannot be read.
 pub fn differences_in_history(one: &Path, other: &Path) -> Vec<String> {
     let (one, other) = (open(one), open(other));
-    TOLD.iter().flat_map(|(name, sql)| compare(name, &rows(&one, sql), &rows(&other, sql))).collect()
+    TOLD.iter().flat_map(|(name, sql)| compare(name, &rows(&one, sql, &[]), &rows(&other, sql, &[]))).collect()
+}
+
+/// A catalog that is asked again and again.
+pub struct Asked(Connection);
+
+/// What a catalog tells of the history of one source, as [`differences_in_history`] compares it, without the name of the source.
+#[derive(PartialEq, Eq)]
+pub struct History(Vec<(&'static str, BTreeMap<String, usize>)>);
+
+impl Asked {
+    /// # Panics
+    /// If it cannot be read.
+    pub fn open(path: &Path) -> Self {
+        let connection = open(path);
+        connection.set_prepared_statement_cache_capacity(32);
+        Self(connection)
+    }
+
+    /// Returns what a query gives, as sorted rows of text.
+    ///
+    /// # Panics
+    /// If the catalog cannot be read.
+    pub fn rows(&self, sql: &str) -> Vec<String> {
+        rows(&self.0, sql, &[]).into_iter().flat_map(|(row, count)| vec![row; count]).collect()
+    }
+
+    /// Returns what it tells of the history of a source.
+    ///
+    /// # Panics
+    /// If the catalog cannot be read.
+    pub fn history(&self, source: &str) -> History {
+        let of = |sql: &str| format!("SELECT {} WHERE source = ?1", sql.trim_start_matches("SELECT source, "));
+        // A path that leads into a view has it, too.
+        let unnamed = |row: String| row.replace(&format!("/{source}/"), "/SOURCE/");
+        let told =
+            |sql: &str| rows(&self.0, &of(sql), &[&source]).into_iter().map(|(row, count)| (unnamed(row), count));
+        History(TOLD.iter().map(|(name, sql)| (*name, told(sql).collect())).collect())
+    }
+}
+
+impl History {
+    /// Returns how it differs from another one, one line for each row that only one has.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        self.0.iter().zip(&other.0).flat_map(|((name, one), (_, other))| compare(name, one, other)).collect()
+    }
 }
 
 /// Returns what a query gives, as sorted rows of text.
@@ -141,7 +196,7 @@ pub fn differences_in_history(one: &Path, other: &Path) -> Vec<String> {
 /// # Panics
 /// If the catalog cannot be read.
 pub fn asked(catalog: &Path, sql: &str) -> Vec<String> {
-    rows(&open(catalog), sql).into_iter().flat_map(|(row, count)| vec![row; count]).collect()
+    Asked::open(catalog).rows(sql)
 }
 
 fn open(path: &Path) -> Connection {
@@ -159,10 +214,10 @@ fn columns(connection: &Connection, view: &str) -> String {
 }
 
 /// Rows as text, and how often each is there.
-fn rows(connection: &Connection, sql: &str) -> BTreeMap<String, usize> {
-    let mut statement = connection.prepare(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+fn rows(connection: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -> BTreeMap<String, usize> {
+    let mut statement = connection.prepare_cached(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
     let count = statement.column_count();
-    let mut rows = statement.query([]).unwrap();
+    let mut rows = statement.query(values).unwrap();
     let mut found = BTreeMap::new();
     while let Some(row) = rows.next().unwrap() {
         let values: Vec<String> = (0..count).map(|at| shown(row.get_ref(at).unwrap())).collect();
