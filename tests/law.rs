@@ -53,7 +53,7 @@ const CHECKED_EVERY: usize = 10;
 /// Of so many histories one is made again from its manifests.
 const REBUILT_OF: u64 = 5;
 /// Histories in CI: more than 10,000 steps.
-const HISTORIES: u64 = 212;
+const HISTORIES: u64 = 216;
 
 /// Plays one history.
 fn play(seed: u64, alone: &mut Alone) -> Played {
