@@ -101,7 +101,8 @@ const VIEWS: [&str; 11] = [
 ];
 
 /// What the public views say of a history, however its copies came in: without ids and what belongs to a run. Which of several
-/// names `lives_as` tells is a matter of ids.
+/// names `lives_as` tells is a matter of ids; so is, where a node lost a name and got several or the other way round, which of them
+/// `changes` calls renamed.
 const TOLD: [(&str, &str); 6] = [
     (
         "files",
@@ -112,7 +113,14 @@ const TOLD: [(&str, &str); 6] = [
         "versions",
         "SELECT source, path, name, since, until, kind, size_bytes, mtime_unix, mode, uid, gid, nlink FROM versions",
     ),
-    ("changes", "SELECT source, taken_at, what, path, old_path, name, kind, size_bytes FROM changes"),
+    (
+        "changes",
+        "SELECT source, taken_at, CASE WHEN names > 1 AND what IN ('renamed', 'linked') THEN 'named' ELSE what END, \
+         CASE WHEN names = 1 OR what <> 'unlinked' THEN path END, CASE WHEN names = 1 THEN old_path END, \
+         CASE WHEN names = 1 OR what <> 'unlinked' THEN name END, kind, size_bytes \
+         FROM (SELECT *, max(1, count(*) FILTER (WHERE what IN ('renamed', 'linked', 'unlinked')) \
+         OVER (PARTITION BY source, taken_at, node)) AS names FROM changes)",
+    ),
     (
         "deleted",
         "SELECT source, path, kind, size_bytes, last_seen, deleted_in, restore_path, lives_as IS NULL FROM deleted",
