@@ -241,13 +241,13 @@ fn bytes_come_from_the_views_own_copy_or_from_one_that_holds_the_same_version() 
 fn bytes_come_from_the_directory_that_was_indexed() {
     let site = Site::with_source();
     let copies = site.path("copies");
-    sh(
-        &copies,
-        "mkdir 2026-11-18 2026-11-19; for f in one two; do echo 18 > 2026-11-18/$f; echo 19 > 2026-11-19/$f; done",
-    );
+    let make =
+        "mkdir 2026-11-18 2026-11-19; for f in one two; do echo old > 2026-11-18/$f; echo 19 > 2026-11-19/$f; done";
+    sh(&copies, make);
     site.ok(&["index", "homes"]);
-    sh(&copies, "mv 2026-11-19 ../away; cp -r 2026-11-18 2026-11-19; touch -r ../away/one 2026-11-19/one");
-    sh(&copies, "touch -r ../away/two 2026-11-19/two");
+    // Files of the same sizes and times.
+    sh(&copies, "mv 2026-11-19 ../away; mkdir 2026-11-19; echo 20 | tee 2026-11-19/one > 2026-11-19/two");
+    sh(&copies, "for f in one two; do touch -r ../away/$f 2026-11-19/$f; done");
     let mount = site.mount(&[]);
     for file in ["one", "two"] {
         let refused = shell(&mount, &format!("cat homes/@2026-11-19/{file}"));
