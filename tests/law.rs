@@ -55,6 +55,9 @@ const REBUILT_OF: u64 = 5;
 /// Histories in CI: more than 10,000 steps.
 const HISTORIES: u64 = 216;
 
+/// Histories that once came out otherwise.
+const FOUND: [u64; 2] = [1122, 1266];
+
 /// Plays one history.
 fn play(seed: u64, alone: &mut Alone) -> Played {
     let mut world = World::new(seed, seed.is_multiple_of(4));
@@ -85,7 +88,9 @@ fn play_half(half: u64) {
     let mut played = Played::default();
     let seeds = (first..first + count).filter(|seed| seed % 2 == half);
     let mut alone = Alone::new();
-    for (number, seed) in seeds.enumerate() {
+    let found =
+        FOUND.into_iter().filter(|seed| half == 0 && count == HISTORIES && !(first..first + count).contains(seed));
+    for (number, seed) in seeds.chain(found).enumerate() {
         // It gets slower with its size.
         if number % 10 == 0 {
             alone = Alone::new();

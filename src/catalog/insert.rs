@@ -163,6 +163,10 @@ impl Insertion<'_> {
         if let (None, Some(row)) = (now, drafted) {
             tables::drop_content(c, node, row.place)?;
         }
+        if subject.rule.key == Key::Digest {
+            // The version at `n` may have gone, and one here may not be needed after all.
+            tables::drop_digests(c, node)?;
+        }
         if let Some(previous) = self.previous {
             subject.note(c, node, previous, self.at)?;
         }
