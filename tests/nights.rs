@@ -444,7 +444,7 @@ impl World {
         let mut told = BTreeSet::new();
         for share in &self.shares {
             let published = share.copies.iter().filter(|copy| copy.is_published());
-            told.extend(published.map(|copy| format!("{} | {}", share.name, copy.at)));
+            told.extend(published.map(|copy| format!("{}|{}", share.name, copy.at)));
         }
         let found = catalogs::asked(&self.site.path("catalog.db"), "SELECT source, taken_at_unix FROM generations");
         assert_eq!(found, told.into_iter().collect::<Vec<_>>(), "{}", self.story());

@@ -103,7 +103,7 @@ fn left(share: &Share) -> String {
 /// Returns what the rows of a catalog say, whatever the numbers of nodes and runs.
 fn state(asked: &Asked) -> String {
     let ask = |sql: &str| asked.rows(sql);
-    let split = |row: &String| row.split(" | ").map(str::to_owned).collect::<Vec<_>>();
+    let split = |row: &String| row.split("|").map(str::to_owned).collect::<Vec<_>>();
     let names: Vec<Vec<String>> =
         ask("SELECT parent, name, born, died, node, kind FROM dirent").iter().map(split).collect();
     let root = ask("SELECT root FROM source").remove(0);

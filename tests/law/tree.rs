@@ -297,7 +297,7 @@ pub(crate) struct Name {
 impl Name {
     /// Returns what `files` tells of it after its path.
     pub(crate) fn told(&self) -> String {
-        format!("{} | {}", i32::from(self.is_kept), self.is)
+        format!("{}|{}", i32::from(self.is_kept), self.is)
     }
 }
 
@@ -372,7 +372,7 @@ impl Plain {
         let target = String::from_utf8(attrs.target).expect("a plain target");
         let digest: String = digest_of(content).iter().map(|b| format!("{b:02X}")).collect();
         format!(
-            "{word} | {} | {} | {:04o} | {nlink} | {} | {} | {}",
+            "{word}|{}|{}|{:04o}|{nlink}|{}|{}|{}",
             attrs.size_bytes,
             attrs.mtime.seconds,
             attrs.mode & 0o7777,

@@ -583,7 +583,7 @@ impl Looking {
         for (copy, plain) in share.copies.iter().enumerate().filter(|(copy, _)| share.is_there[*copy]) {
             state = State::of(plain, copy, rule, &state);
             let at = instant(copy).0;
-            let row = |slot, name: &Name| format!("{at} | {} | {}", state.path(slot), name.told());
+            let row = |slot, name: &Name| format!("{at}|{}|{}", state.path(slot), name.told());
             expected.extend(state.names.iter().map(|(slot, name)| row(slot, name)));
         }
         expected.sort();
