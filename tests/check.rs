@@ -181,8 +181,14 @@ impl Site {
         let row = Reader::open(&self.catalog()).unwrap().source(source).unwrap();
         let store = self.dir.path().join("copies");
         let found = Found { taken_at: at(day), path: store.join(source).join(day.to_string()) };
-        let copy =
-            NewCopy { source: &row, found: &found, store: &store, again: false, settle: std::time::Duration::ZERO };
+        let copy = NewCopy {
+            source: &row,
+            found: &found,
+            store: &store,
+            again: false,
+            settle: std::time::Duration::ZERO,
+            root: None,
+        };
         index_copy(&mut self.writer(), &copy, &Told(tree.listings()), &Fixed(at(100)), &Void).unwrap();
     }
 

@@ -397,7 +397,8 @@ fn names_that_rotate_while_a_run_is_at_it_give_no_generation_another_nights_tree
     sh(&site.path(""), &format!("kill -CONT {}", run.id()));
     let output = run.wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    // Whether the first one was opened before the names rotated or was refused, too, is for chance.
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{told}");
     assert!(told.contains("daily.0\" is another directory than when this run began, or has another date"), "{told}");
     index(&site, &["homes", "--settle", "0"], 0);
     let mnt = site.mount(&[]);

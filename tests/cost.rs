@@ -44,6 +44,7 @@ fn tree(dir: &Path) -> Tree {
         store: &dir.join("copies"),
         again: false,
         settle: std::time::Duration::ZERO,
+        root: None,
     };
     index_copy(&mut writer, &new, &*copies, &System, &Void).unwrap();
     Tree::over(&catalog, 64, Arc::new(Fixed(Time(AT.0 + 60))), jiff::tz::TimeZone::UTC).unwrap()

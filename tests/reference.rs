@@ -566,6 +566,7 @@ impl Bench {
             store: Path::new("/copies"),
             again: false,
             settle: std::time::Duration::ZERO,
+            root: None,
         };
         index_copy(&mut self.writer, &copy, &self.script, &Fixed(NOW), &Void).expect("it can be indexed").changed_nodes
     }
@@ -1299,6 +1300,7 @@ fn two_files_with_one_inode_number_on_two_devices_stay_two_files() {
         store: Path::new("/copies"),
         again: false,
         settle: std::time::Duration::ZERO,
+        root: None,
     };
     index_copy(&mut bench.writer, &copy, &TwoDevices(recipe), &Fixed(NOW), &Void).expect("it can be indexed");
     let tree = bench.tree();

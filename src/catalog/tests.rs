@@ -79,6 +79,7 @@ impl World {
             store: Path::new("/copies"),
             again: false,
             settle: std::time::Duration::ZERO,
+            root: None,
         };
         index_copy(&mut self.writer(), &copy, told, &Fixed(at(0)), &Void).unwrap();
     }

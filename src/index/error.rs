@@ -22,6 +22,12 @@ pub enum Error {
         /// What was given.
         path: PathBuf,
     },
+    /// What was walked is not the directory that was found.
+    #[error("{path:?} is another directory than when this run began, or has another date; nothing of it was indexed")]
+    Exchanged {
+        /// The copy.
+        path: PathBuf,
+    },
     /// Nothing more can be taken into the copy.
     #[error("cannot take files into the copy")]
     Keep(#[source] KeepError),
@@ -109,6 +115,7 @@ impl Hinted for Error {
             Self::Empty { .. } => "glusterfind leaves an empty list when it fails; --empty, if it is so",
             Self::NotNewer { .. } => "give it a later --at; asof source remove forgets a source, to index it anew",
             Self::State { .. } => "asof take --full begins anew",
+            Self::Exchanged { .. } => "the next run looks at it anew",
             Self::NotACopy { .. }
             | Self::Keep(_)
             | Self::UntoldDirectory { .. }

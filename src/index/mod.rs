@@ -22,3 +22,4 @@ pub use error::Error;
 pub use foreign::{Listed, NewList, index_list};
 pub use keep::{FileToKeep, Keep, KeepError, Kept, UNKNOWN_ORIGIN};
 pub use run::{Done, NewCopy, Taken, Told, Walk, index_copy, index_taken};
+pub use watch::ExpectedRoot;

@@ -7,7 +7,7 @@ use super::Error;
 use super::changes::Apply;
 use super::keep::{FileToKeep, Keep, UNKNOWN_ORIGIN};
 use super::merge::{Digests, Merge};
-use super::watch::Watch;
+use super::watch::{ExpectedRoot, Watch};
 use crate::catalog::{Counts, GenerationWriter, NewGeneration, NodeRow, Place, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::model::{Changes, FileKey, Level, Listing, RelPath, Scan, Time, Timestamp, Walked};
@@ -33,6 +33,8 @@ pub struct NewCopy<'a> {
     pub again: bool,
     /// How long nothing in it must have changed for it to be whole.
     pub settle: Duration,
+    /// The directory that it was found to be; none: whatever is at its path.
+    pub root: Option<ExpectedRoot>,
 }
 
 /// What a run did.
@@ -96,6 +98,9 @@ pub fn index_copy(
         Err(e) => (Err(e), ScanStats::default()),
     };
     let (unstable, seen) = (stats.changed, watch.seen(began, copy.settle, &stats));
+    let is_another = copy.root.is_some_and(|root| watch.is_other_than(&root, &stats));
+    let walked =
+        walked.and_then(|walked| if is_another { Err(Error::Exchanged { path: path.clone() }) } else { Ok(walked) });
     if let Some(seen) = seen {
         generation.walked(seen);
     }

@@ -10,10 +10,22 @@ use crate::model::{Attrs, FileKey, Kind, Listing, Time, Timestamp};
 use crate::source::ScanStats;
 use std::time::Duration;
 
+/// The top directory of a copy, as it was when it was found: names may rotate between that and the walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpectedRoot {
+    /// Its inode number; of a subvolume of btrfs the number of that.
+    pub inode: u64,
+    /// Its birth time, ns since the epoch; 0 where unknown.
+    pub born_ns: i64,
+    /// Its mtime in whole seconds, where that is the date of the copy.
+    pub mtime_s: Option<i64>,
+}
+
 /// Takes note of the listings of one walk.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Watch {
-    root: Option<(FileKey, Timestamp)>,
+    /// Key, ctime and mtime of the top directory.
+    root: Option<(FileKey, Timestamp, Timestamp)>,
     newest: Timestamp,
 }
 
@@ -21,7 +33,7 @@ impl Watch {
     /// Takes note of a listing.
     pub(super) fn see(&mut self, listing: &Listing) {
         if let Some((key, attrs)) = &listing.root {
-            self.root = Some((*key, attrs.ctime));
+            self.root = Some((*key, attrs.ctime, attrs.mtime));
             self.newest = attrs.ctime;
         }
         let counts = |attrs: &Attrs| match attrs.kind() {
@@ -33,10 +45,18 @@ impl Watch {
         }
     }
 
+    /// Tells whether the top directory is not the one that was expected.
+    pub(super) fn is_other_than(&self, expected: &ExpectedRoot, stats: &ScanStats) -> bool {
+        self.root.is_some_and(|(key, _, mtime)| {
+            (stats.subvolume.unwrap_or(key.inode), key.born_ns) != (expected.inode, expected.born_ns)
+                || expected.mtime_s.is_some_and(|seconds| seconds != mtime.seconds)
+        })
+    }
+
     /// Returns what was seen by a walk as of `now`; none if it did not get to the root. A copy that changed meanwhile is not
     /// settled, nor is one whose ctimes lie in the future. The top directory of a subvolume is known by the number of that.
     pub(super) fn seen(&self, now: Time, settle: Duration, stats: &ScanStats) -> Option<SeenCopy> {
-        let (key, ctime) = self.root?;
+        let (key, ctime, _) = self.root?;
         let ns = |stamp: Timestamp| stamp.ns_since(Timestamp::default());
         // In whole seconds, as the time now is: else what changed in this second would lie in the future.
         let settle_s = i64::try_from(settle.as_secs()).unwrap_or(i64::MAX);

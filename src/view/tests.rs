@@ -82,6 +82,7 @@ impl World {
             store: &self.copies(source),
             again: false,
             settle: std::time::Duration::ZERO,
+            root: None,
         };
         index_copy(&mut self.writer(), &copy, reader, &Fixed(NOW), &Void).unwrap();
     }

@@ -408,8 +408,14 @@ impl World {
         let path = copies.join(name);
         let found = Found { taken_at: reader.instant_of(&path).expect("the name tells a date"), path };
         let source = self.source();
-        let copy =
-            NewCopy { source: &source, found: &found, store: &copies, again: false, settle: std::time::Duration::ZERO };
+        let copy = NewCopy {
+            source: &source,
+            found: &found,
+            store: &copies,
+            again: false,
+            settle: std::time::Duration::ZERO,
+            root: None,
+        };
         index_copy(&mut self.writer(), &copy, &reader, &Fixed(NOW), monitor)
     }
 

@@ -367,7 +367,7 @@ fn play(writer: &mut Writer, source: &SourceRow, step: &Step, how: &How<'_>) -> 
     }
     let found = Found { taken_at: at, path: PathBuf::from(format!("/copies/{}", step.copy)) };
     let again = step.act == Act::Again;
-    let new = NewCopy { source, found: &found, store: Path::new("/copies"), again, settle: Duration::ZERO };
+    let new = NewCopy { source, found: &found, store: Path::new("/copies"), again, settle: Duration::ZERO, root: None };
     let before = |listing: usize| {
         how.kill.pass();
         (how.between)(listing);

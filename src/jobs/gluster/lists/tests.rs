@@ -77,8 +77,14 @@ impl World {
         let (reader, source) = self.tree();
         drop(reader);
         let found = Found { taken_at: Time(at), path: tree.clone() };
-        let copy =
-            NewCopy { source: &source, found: &found, store: &tree, again: false, settle: std::time::Duration::ZERO };
+        let copy = NewCopy {
+            source: &source,
+            found: &found,
+            store: &tree,
+            again: false,
+            settle: std::time::Duration::ZERO,
+            root: None,
+        };
         let mut writer = Writer::open(&self.dir.path().join("catalog.db")).unwrap();
         index_copy(&mut writer, &copy, &nfs, &Fixed(Time(at)), &Void).unwrap();
         self

@@ -6,13 +6,13 @@
 use super::Share;
 use super::places::store_of;
 use crate::catalog::{KnownCopy, Reader};
-use crate::index::{self, Compared, Known, NewCopy, compare_copy, index_copy};
+use crate::index::{self, Compared, ExpectedRoot, Known, NewCopy, compare_copy, index_copy};
 use crate::jobs::index::recognise::{Sight, Verdict};
 use crate::jobs::index::wish::Which;
 use crate::jobs::index::{Error, Event, Indexed, OneCopy};
 use crate::jobs::look::root_at;
 use crate::jobs::report::{MovedCopy, When};
-use crate::model::{CopyState, Time, chain};
+use crate::model::{CopyState, SeenRoot, Time, chain};
 use crate::source::Found;
 use std::collections::HashSet;
 
@@ -77,6 +77,9 @@ impl Share<'_, '_> {
             "it was asked for".to_owned()
         } else {
             match self.compare(copy, &found) {
+                Ok(Compared::Same(seen)) if self.is_another(&found, seen.root) => {
+                    return self.work.fail_copy(one, Error::Exchanged { path: found.path });
+                }
                 Ok(Compared::Same(seen)) => {
                     if let Verdict::Copied { place } = verdict {
                         self.relocate(copy, place)?;
@@ -143,6 +146,19 @@ impl Share<'_, '_> {
         if is_same { Ok(()) } else { Err(Error::Exchanged { path: found.path.clone() }) }
     }
 
+    /// Returns what the directory of a copy must be when it is walked.
+    fn expected_root(&self, found: &Found) -> Option<ExpectedRoot> {
+        let place = &self.places.all[self.places.at(&found.path)?];
+        let (root, mtime_s) = (place.root.seen, place.root.mtime.seconds);
+        let is_dated_by_mtime = place.date.is_some_and(|date| date.0 == mtime_s);
+        Some(ExpectedRoot { inode: root.inode, born_ns: root.born_ns, mtime_s: is_dated_by_mtime.then_some(mtime_s) })
+    }
+
+    /// Tells whether what was walked is not the directory that was found.
+    fn is_another(&self, found: &Found, walked: SeenRoot) -> bool {
+        self.expected_root(found).is_some_and(|root| (root.inode, root.born_ns) != (walked.inode, walked.born_ns))
+    }
+
     pub(super) fn index_new(&mut self, new: &[Found]) -> Result<(), Error> {
         for found in new {
             if self.work.is_full {
@@ -167,7 +183,8 @@ impl Share<'_, '_> {
         }
         let (inputs, source, settle, copies) = (self.work.inputs, self.work.source, self.settle, self.copies);
         let store = store_of(&found.path, &self.folder);
-        let copy = NewCopy { source, found, store: &store, again: again.is_some(), settle };
+        let root = self.expected_root(found);
+        let copy = NewCopy { source, found, store: &store, again: again.is_some(), settle, root };
         inputs.monitor.begin(&format!("{} {}", source.name, found.taken_at), self.entries_before);
         let done = index_copy(self.work.writer(), &copy, copies, inputs.clock, inputs.monitor);
         inputs.monitor.end();
