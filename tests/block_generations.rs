@@ -423,6 +423,14 @@ fn increments_without_links_rest_on_each_other_in_the_order_in_which_they_are_na
         for (k, truth) in truths.iter().enumerate() {
             assert_same(&shown(&fresh, &format!("disk/@{}/fs", at(k))), truth, &k);
         }
+        let mount = fresh.mount(&[]);
+        let evidence = |k: usize| {
+            let all = "find . -type f -exec getfattr -n user.asof.evidence {} + | grep -o '\"[a-z ]*' | sort -u | tr -d '\"\n'";
+            sh(&mount.join(format!("@{}/disk/fs", at(k))), all)
+        };
+        assert_eq!(evidence(0), "read from a full disk");
+        assert_eq!(evidence(2), "in no increment since read from an increment");
+        fresh.umount();
         fresh
     };
     assert_eq!(count(&site, "SELECT count(*) FROM generations"), 3);

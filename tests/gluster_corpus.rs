@@ -424,6 +424,24 @@ impl Recorded {
         lines.into_iter().map(|line| format!("{round} {line}")).collect()
     }
 
+    /// What `user.asof.evidence` says of the entries of a generation is how that found out what changed.
+    fn assert_evidence(&self, mount: &Path, at: &str) {
+        let scan = self.site.ok(&["sql", &format!("SELECT scan FROM generations WHERE taken_at = '{at}'")]);
+        let said = site::sh(
+            &mount.join(format!("@{at}")).join(self.name),
+            "find . -mindepth 1 '(' -type f -o -type d ')' -exec getfattr -n user.asof.evidence {} + 2>/dev/null | grep evidence= | cut -c1-45 | sort | uniq -c",
+        );
+        let lines: Vec<&str> = said.lines().map(|line| line.trim().split_once(' ').expect("a count").1).collect();
+        if scan.contains("walk") {
+            assert_eq!(lines, ["user.asof.evidence=\"seen by a walk\""], "{at}");
+        } else {
+            assert!(scan.contains("changelog"), "{scan}");
+            let forms =
+                ["user.asof.evidence=\"named by a changelog\"", "user.asof.evidence=\"named by no changelog sin"];
+            assert_eq!(lines, forms, "{at}");
+        }
+    }
+
     /// Takes every round, then looks at everything once more. Returns how generations were found out, and the differences.
     fn take_all(&self) -> (String, Vec<String>) {
         let mut taken = Vec::new();
@@ -439,6 +457,9 @@ impl Recorded {
                 .extend(self.differences(&mount, at, round, &|entry, field| round >= 2 && is_unrecorded(entry, field)));
         }
         found.extend(self.differences(&mount, &rescanned, LAST_ROUND, &|_, _| false));
+        for at in taken.iter().chain([&rescanned]) {
+            self.assert_evidence(&mount, at);
+        }
         self.site.umount();
         (self.site.ok(&["sql", HOW]), found)
     }

@@ -3,7 +3,9 @@
 //! Promises: an object outlives its generation; nothing here removes one that something needs, but where another takes its place.
 
 use super::rows::read_root;
-use crate::model::{CopyId, ImageFile, NodeId, ObjectId, RelPath, SeenRoot, SourceId, StoreId, Time, Timestamp};
+use crate::model::{
+    CopyId, CopyState, ImageFile, NodeId, ObjectId, RelPath, SeenRoot, SourceId, StoreId, Time, Timestamp,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -24,6 +26,8 @@ pub struct CopyRow {
     pub path: PathBuf,
     /// Its root as it was when the copy was indexed; none: nobody has looked at it.
     pub root: Option<SeenRoot>,
+    /// What was last seen of it.
+    pub state: CopyState,
 }
 
 /// What holds bytes.
@@ -40,7 +44,7 @@ pub struct ObjectRow {
 /// Returns the copies of the generation of `source` at `at`, in the order in which they were added.
 pub(super) fn copies(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Vec<CopyRow>> {
     let mut statement = c.prepare_cached(
-        "SELECT c.id, c.object, c.store, t.path, c.path, c.root_ino, c.root_btime, c.root_ctime \
+        "SELECT c.id, c.object, c.store, t.path, c.path, c.root_ino, c.root_btime, c.root_ctime, c.state \
          FROM generation g JOIN object o ON o.generation = g.id JOIN copy c ON c.object = o.id JOIN store t ON t.id = c.store \
          WHERE g.source = ?1 AND g.taken_at = ?2 ORDER BY c.id",
     )?;
@@ -50,7 +54,7 @@ pub(super) fn copies(c: &Connection, source: SourceId, at: Time) -> rusqlite::Re
 /// Returns the places where `object` lies, in the order in which they were added.
 pub(super) fn copies_of(c: &Connection, object: ObjectId) -> rusqlite::Result<Vec<CopyRow>> {
     let mut statement = c.prepare_cached(
-        "SELECT c.id, c.object, c.store, t.path, c.path, c.root_ino, c.root_btime, c.root_ctime \
+        "SELECT c.id, c.object, c.store, t.path, c.path, c.root_ino, c.root_btime, c.root_ctime, c.state \
          FROM copy c JOIN store t ON t.id = c.store WHERE c.object = ?1 ORDER BY c.id",
     )?;
     statement.query_map([object.0], copy)?.collect()
@@ -68,6 +72,7 @@ fn copy(row: &rusqlite::Row<'_>) -> rusqlite::Result<CopyRow> {
         store_path,
         path,
         root: read_root(row, 5)?,
+        state: CopyState::from_word(&row.get::<_, String>(8)?).ok_or(rusqlite::Error::InvalidQuery)?,
     })
 }
 

@@ -6,7 +6,7 @@
 use super::objects::ObjectRow;
 use super::paths::DEPTH_MAX;
 use super::{Error, Reader, kept};
-use crate::model::{EntryName, NodeId, ObjectId, RelPath, SourceId, Time};
+use crate::model::{EntryName, Level, NodeId, ObjectId, RelPath, Scan, SourceId, Time};
 use rusqlite::OptionalExtension;
 
 impl Reader {
@@ -76,6 +76,26 @@ impl Reader {
             )?;
             let seen = statement.query_row([source.0, node.0, at.0], |r| r.get(0).map(Time)).optional()?;
             Ok(seen.unwrap_or(at))
+        })
+    }
+
+    /// Returns how the generation of `source` at `at` found out what it holds: its level, and the scan; no scan: a whole copy was walked, or a
+    /// disk read. None if there is no such generation.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn how_seen(&self, source: SourceId, at: Time) -> Result<Option<(Level, Option<Scan>)>, Error> {
+        self.run("asking how a generation was made", |connection| {
+            let sql = "SELECT level, scan FROM generation WHERE source = ?1 AND taken_at = ?2 AND status = 'published'";
+            connection
+                .prepare_cached(sql)?
+                .query_row([source.0, at.0], |row| {
+                    let (level, scan): (String, Option<String>) = (row.get(0)?, row.get(1)?);
+                    let unknown = || rusqlite::Error::InvalidQuery;
+                    let scan = scan.map(|word| Scan::from_word(&word).ok_or_else(unknown)).transpose()?;
+                    Ok((Level::from_word(&level).ok_or_else(unknown)?, scan))
+                })
+                .optional()
         })
     }
 

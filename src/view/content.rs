@@ -10,7 +10,7 @@ use super::lock::lock;
 use super::place::{Place, Spot};
 use super::{Content, Error, Ino, Tree, notes};
 use crate::catalog::{self, CopyRow, NodeRow, ObjectRow, Reader};
-use crate::model::{Kind, NodeId, ObjectId, RelPath, Time, chain};
+use crate::model::{CopyState, Key, Kind, NodeId, ObjectId, RelPath, Time, chain};
 use crate::store::{self, Identity, OpenFile, Origin, Owner, Runs};
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -111,9 +111,14 @@ impl Tree {
                 continue;
             }
             if let Some(file) = self.open_at(place, at, &row, bad, tried)? {
+                // By size and mtime the bytes are taken for the same; only another rule has compared them, or was told.
+                let name = self.name_of(place);
+                let is_by_stamp =
+                    self.readers.with(|reader| reader.source(&name)).is_ok_and(|s| s.rule.key == Key::Stamp);
                 tracing::warn!(
-                    "{} is read from the copy of {at}, which has the same version: {}",
+                    "{} is read from the copy of {at}, which has {}: {}",
                     self.describe_place(place),
+                    if is_by_stamp { "the same size and mtime, bytes not compared" } else { "the same version" },
                     tried.texts.join("; ")
                 );
                 return Ok(Some(file));
@@ -403,23 +408,28 @@ impl Tree {
         })
     }
 
-    /// Returns the path of the file or directory in the first copy of its generation.
+    /// Returns the path of the file or directory in a copy that was there when it was last looked at: in one of its own generation if there
+    /// is one, else in the nearest that holds the same version. Asks no store.
     pub(super) fn restore_source(&self, place: &Place) -> Result<Option<Vec<u8>>, Error> {
         let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
         if row.place.is_on_a_disk() {
             // It is no file by itself.
             return Ok(None);
         }
-        let holder = self.holder(place, &row)?;
-        let copies = self.copies_of(holder)?;
-        let path = self.readers.with(|reader| match holder {
-            Holder::Generation(_, at) => reader.path_of(place.root, place.node, at),
-            Holder::Object(object) => reader.path_in(object, place.root, place.node),
-        })?;
-        Ok(copies
-            .first()
-            .zip(path)
-            .map(|(copy, path)| copy.path.join(OsStr::from_bytes(path.as_bytes())).into_os_string().into_vec()))
+        let others = self.same_version(place, &row)?;
+        let others = others.into_iter().map(|at| Holder::Generation(place.source, at));
+        for holder in std::iter::once(self.holder(place, &row)?).chain(others) {
+            let copies = self.copies_of(holder)?;
+            let Some(copy) = copies.iter().find(|copy| copy.state == CopyState::Present) else { continue };
+            let path = self.readers.with(|reader| match holder {
+                Holder::Generation(_, at) => reader.path_of(place.root, place.node, at),
+                Holder::Object(object) => reader.path_in(object, place.root, place.node),
+            })?;
+            if let Some(path) = path {
+                return Ok(Some(copy.path.join(OsStr::from_bytes(path.as_bytes())).into_os_string().into_vec()));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -10,7 +10,7 @@ use super::place::{Place, Spot};
 use super::xattr_cache::{BLOCK_BITS, read_bits};
 use super::{Error, Ino, Tree};
 use crate::catalog::{self, Perm};
-use crate::model::{NodeId, XattrSet};
+use crate::model::{Level, NodeId, Scan, Time, XattrSet};
 use std::sync::Arc;
 
 const PREFIX: &[u8] = b"user.asof.";
@@ -102,6 +102,27 @@ impl Tree {
         Ok(bits.has(node))
     }
 
+    /// Tells in words how what is seen at this place was found out.
+    fn how_seen(&self, place: &Place) -> Result<Option<String>, Error> {
+        let (row, how) = self.readers.with(|reader| {
+            let row = reader.known_node(place.node, place.at)?;
+            Ok::<_, catalog::Error>((row, reader.how_seen(place.source, place.at)?))
+        })?;
+        let since = Time(row.born);
+        let is_new = row.born == place.at.0;
+        Ok(how.map(|(level, scan)| match (scan, level) {
+            (Some(Scan::Walk), _) => "seen by a walk".to_owned(),
+            (Some(Scan::Changelog), _) if is_new => "named by a changelog".to_owned(),
+            (Some(Scan::Changelog), _) => format!("named by no changelog since {since}"),
+            (Some(Scan::List), _) if is_new => "named by a list".to_owned(),
+            (Some(Scan::List), _) => format!("named by no list since {since}"),
+            (None, Level::Full) if row.place.is_on_a_disk() => "read from a full disk".to_owned(),
+            (None, Level::Full) => "seen in a full copy".to_owned(),
+            (None, Level::Incremental) if is_new => "read from an increment".to_owned(),
+            (None, Level::Incremental) => format!("in no increment since {since}"),
+        }))
+    }
+
     /// Answers `user.asof.QUESTION`: where what is seen at this place comes from.
     fn evidence(&self, place: &Place, question: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let text = match question {
@@ -113,10 +134,10 @@ impl Tree {
             {
                 Some(b"unknown".to_vec())
             }
-            b"evidence" => Some(b"seen in a full copy".to_vec()),
+            b"evidence" => self.how_seen(place)?.map(String::into_bytes),
             b"version_since" => {
                 let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
-                Some(crate::model::Time(row.born).to_string().into_bytes())
+                Some(Time(row.born).to_string().into_bytes())
             }
             b"restore_source" => self.restore_source(place)?,
             _ => None,

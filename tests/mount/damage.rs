@@ -53,7 +53,7 @@ fn a_damaged_file_is_an_error_or_comes_from_another_copy_and_the_log_says_which(
         let log = site.log();
         let from = format!(
             "\"homes/{dir}/both\" as of 2026-11-19T00:00:00Z is read from the copy of 2026-11-18T00:00:00Z, \
-             which has the same version: "
+             which has the same size and mtime, bytes not compared: "
         );
         let line = log.lines().find(|line| line.contains(&from)).unwrap_or_else(|| panic!("no \"{from}\" in\n{log}"));
         assert!(line.contains(" WARN ") && line.contains(found), "{line}");
@@ -220,4 +220,30 @@ fn a_directory_that_became_unreadable_keeps_its_listing_and_its_files_are_errors
 fn assert_input_output_error(dir: &Path, script: &str) {
     let output = shell(dir, script);
     assert!(!output.status.success() && said(&output).contains("Input/output error"), "{script}: {}", said(&output));
+}
+
+/// Whoever restores by hand is sent to a file that is there, as far as `asof index` has seen.
+#[test]
+fn the_restore_source_of_a_file_is_in_a_copy_that_is_there() {
+    let site = Site::with_source();
+    sh(&site.path("live"), "printf same > f");
+    site.copy("2026-11-18");
+    site.copy("2026-11-19");
+    sh(&site.path("live"), "printf new > g");
+    site.copy("2026-11-20");
+    site.ok(&["index", "homes"]);
+    let source = |mount: &Path, path: &str| {
+        let asked = "getfattr --only-values --absolute-names -n user.asof.restore_source";
+        sh(mount, &format!("{asked} homes/{path} | xargs -0 realpath --relative-to=../copies")).trim().to_owned()
+    };
+    let mount = site.mount(&[]);
+    assert_eq!(source(&mount, "@2026-11-19/f"), "2026-11-19/f");
+    sh(&site.path("copies"), "rm -r 2026-11-19 2026-11-20; mkdir 2026-11-21; printf other > 2026-11-21/f");
+    site.run(&["index", "homes"], 1);
+    assert_eq!(source(&mount, "@2026-11-19/f"), "2026-11-18/f");
+    assert_eq!(source(&mount, "@2026-11-20/f"), "2026-11-18/f");
+    assert_eq!(source(&mount, "@2026-11-21/f"), "2026-11-21/f");
+    let none = said(&shell(&mount, "getfattr -n user.asof.restore_source homes/@2026-11-20/g"));
+    assert!(none.contains("No such attribute"), "{none}");
+    site.umount();
 }
