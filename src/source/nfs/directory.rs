@@ -41,16 +41,25 @@ const INODE_OF_NESTED_SUBVOLUME: u64 = 2;
 ///
 /// Kept for every directory that waits to be read, so it is small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark(u64);
+pub(super) struct Mark {
+    /// Which directory it is; 0: the root of another mount.
+    identity: u64,
+    /// How it was.
+    state: u64,
+}
 
 impl Mark {
     /// A directory that is the root of another mount; nothing is read there.
-    pub(super) const BOUNDARY: Self = Self(0);
+    pub(super) const BOUNDARY: Self = Self { identity: 0, state: 0 };
 
     fn of(stat: &Stat) -> Self {
-        let mut hasher = DefaultHasher::new();
-        (stat.device, stat.inode, stat.mtime, stat.ctime).hash(&mut hasher);
-        Self(hasher.finish() | 1)
+        let hash = |what: &dyn Fn(&mut DefaultHasher)| {
+            let mut hasher = DefaultHasher::new();
+            what(&mut hasher);
+            hasher.finish()
+        };
+        let identity = hash(&|hasher| (stat.device, stat.inode).hash(hasher)) | 1;
+        Self { identity, state: hash(&|hasher| (stat.mtime, stat.ctime).hash(hasher)) }
     }
 }
 
@@ -146,7 +155,14 @@ impl<'c> Reader<'c> {
         }
         if mark != Mark::BOUNDARY {
             match self.open(&out.listing.path) {
-                Ok(dir) => self.read_names(dir.as_fd(), mark, &mut out),
+                Ok(dir) => match sys::stat_fd(dir.as_fd()) {
+                    Ok(stat) if Mark::of(&stat).identity == mark.identity => {
+                        self.read_names(dir.as_fd(), mark, &mut out);
+                    }
+                    // Its names would be shown with the owner and rights of the one that was named.
+                    Ok(_) => out.exchanged(),
+                    Err(error) => out.not_opened(&error),
+                },
                 Err(error) => out.not_opened(&error),
             }
         } else {
@@ -305,6 +321,14 @@ struct Out {
 }
 
 impl Out {
+    /// Takes note that another directory is there than was named.
+    fn exchanged(&mut self) {
+        self.listing.complete = false;
+        self.changed = true;
+        let text = "another directory was put in its place while the copy was walked".to_owned();
+        self.find(None, FindingKind::Unreadable, text);
+    }
+
     fn new(number: u64, path: RelPath) -> Self {
         let listing = Listing { number, path, root: None, entries: Vec::new(), complete: true, findings: Vec::new() };
         Self { listing, directories: Vec::new(), changed: false }
