@@ -401,3 +401,29 @@ fn a_user_who_may_not_read_the_catalog_is_told_so() {
          hint: copy it, and its log if there is one, to where files can be made; --catalog FILE names the copy"
     );
 }
+
+/// SQLite waits for a fifo, and gives what it finds to the owner of the catalog.
+#[test]
+fn what_has_the_name_of_a_log_and_is_none_is_refused_and_stays_whose_it_is() {
+    let site = Site::with_source();
+    sh(&site.path(""), "mkfifo catalog.db-journal");
+    let told = said(&site.run(&["generations"], 2));
+    assert!(told.contains("catalog.db-journal\" is a fifo; move it away"), "{told}");
+    sh(
+        &site.path(""),
+        "rm catalog.db-journal; printf secret > letter; chmod 600 letter; chown 65534 catalog.db; mv letter catalog.db-wal",
+    );
+    for verb in [&["generations"][..], &["index"], &["mount", "mnt"]] {
+        let told = said(&site.run(verb, 2));
+        assert!(told.contains("catalog.db-wal\" belongs to user 0, and the catalog to user 65534"), "{told}");
+    }
+    assert_eq!(sh(&site.path(""), "stat -c '%u %s' catalog.db-wal"), "0 6\n");
+    // A lock that root had there before is not given away either.
+    sh(
+        &site.path(""),
+        "rm -r catalog.db-wal catalog.db.lock catalog.db-locks 2> /dev/null || true; printf secret > catalog.db.lock",
+    );
+    let told = said(&site.run(&["index"], 2));
+    assert!(told.contains("belongs to user 0, and not to user 65534, whose catalog it is"), "{told}");
+    assert_eq!(sh(&site.path(""), "stat -c %u catalog.db.lock; cat catalog.db.lock"), "0\nsecret");
+}

@@ -17,6 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -211,11 +212,36 @@ pub(super) fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
 /// Refuses what cannot be a database, in words that SQLite has not.
 fn check_file(path: &Path) -> Result<(), Error> {
     match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => filesystem::may_read(path).map_err(|e| OPENING.io(path, e)),
+        Ok(metadata) if metadata.is_file() => {
+            check_side_files(path, metadata.uid())?;
+            filesystem::may_read(path).map_err(|e| OPENING.io(path, e))
+        }
         Ok(metadata) => Err(not_a_catalog(path, lock::kind_of(metadata.file_type()))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::Missing { path: path.to_owned() }),
         Err(e) => Err(OPENING.io(path, e)),
     }
+}
+
+/// Refuses what has the name of a file that SQLite keeps beside a database and cannot be one: SQLite would wait for a fifo, and gives a
+/// file to the owner of the database, whosever it is.
+fn check_side_files(path: &Path, owner: u32) -> Result<(), Error> {
+    let real = fs::canonicalize(path).map_err(|e| OPENING.io(path, e))?;
+    for file in SIDE_FILES.map(|ending| beside(&real, ending)) {
+        let why = match fs::symlink_metadata(&file) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(OPENING.io(path, e)),
+            Ok(metadata) if !metadata.is_file() => format!("is {}", lock::kind_of(metadata.file_type())),
+            Ok(metadata) if metadata.nlink() > 1 => "has another name".to_owned(),
+            Ok(metadata) if metadata.uid() != owner => {
+                format!("belongs to user {}, and the catalog to user {owner}", metadata.uid())
+            }
+            Ok(_) => continue,
+        };
+        return Err(
+            OPENING.io(path, io::Error::other(format!("{file:?} {why}; move it away if it is not the catalog's")))
+        );
+    }
+    Ok(())
 }
 
 fn not_a_catalog(path: &Path, found: &str) -> Error {

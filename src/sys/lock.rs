@@ -21,13 +21,19 @@ pub fn open_private_file(path: &Path, owner: u32) -> io::Result<File> {
     // O_NONBLOCK: a fifo would be waited for. `std` adds O_CLOEXEC.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
-    let file = options.open(path)?;
+    options.read(true).write(true).truncate(false).mode(0o600).custom_flags(flags);
+    let (file, is_ours) = match options.create_new(true).open(path) {
+        Ok(file) => (file, true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            (options.create_new(false).create(true).open(path)?, false)
+        }
+        Err(e) => return Err(e),
+    };
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other(format!("{path:?} is {}", kind_of(metadata.file_type()))));
     }
-    if is_to_be_given(path, &metadata, owner)? {
+    if is_to_be_given(path, &metadata, owner, is_ours)? {
         fchown(&file, Some(owner), None)?;
     }
     if metadata.mode() & 0o7777 != 0o600 {
@@ -59,15 +65,15 @@ pub fn open_to_append(path: &Path) -> io::Result<File> {
 /// As `mkdir(2)` and `chmod(2)`; `ENOTDIR` if it is something else, a symbolic link among them; if it belongs to neither `owner`
 /// nor us.
 pub fn make_private_folder(path: &Path, owner: u32) -> io::Result<()> {
-    match fs::DirBuilder::new().mode(0o700).create(path) {
+    let is_ours = match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-        _ => {}
-    }
+        made => made.is_ok(),
+    };
     let metadata = fs::symlink_metadata(path)?;
     if !metadata.is_dir() {
         return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
     }
-    if is_to_be_given(path, &metadata, owner)? {
+    if is_to_be_given(path, &metadata, owner, is_ours)? {
         lchown(path, Some(owner), None)?;
     }
     if metadata.mode() & 0o7777 != 0o700 {
@@ -76,12 +82,16 @@ pub fn make_private_folder(path: &Path, owner: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Tells whether root made `path` in place of `owner`; refuses what neither he nor we made.
-fn is_to_be_given(path: &Path, metadata: &fs::Metadata, owner: u32) -> io::Result<bool> {
+/// Tells whether root made `path` a moment ago in place of `owner`. Refuses what neither he nor we made, and what root has that was there
+/// before: `owner` may have given it this name to get it.
+fn is_to_be_given(path: &Path, metadata: &fs::Metadata, owner: u32, is_ours: bool) -> io::Result<bool> {
     let (us, has) = (effective_ids().0, metadata.uid());
-    match (has == owner, has == us) {
+    match (has == owner, has == us && is_ours) {
         (true, _) => Ok(false),
         (false, true) => Ok(us == 0),
+        (false, false) if has == us => Err(io::Error::other(format!(
+            "{path:?} belongs to user {has}, and not to user {owner}, whose catalog it is"
+        ))),
         (false, false) => Err(io::Error::other(format!("{path:?} belongs to user {has}, who could hold it"))),
     }
 }
