@@ -599,6 +599,10 @@ const DAMAGES: &[Damage] = &[
         "schema: more than this format has: trigger t",
     ),
     damage(
+        "PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES ('view', 'sqlite_own', 'sqlite_own', 0, 'CREATE VIEW sqlite_own AS SELECT 1')",
+        "schema: more than this format has: view sqlite_own",
+    ),
+    damage(
         "ALTER TABLE kept RENAME TO was; CREATE VIEW kept AS SELECT * FROM was",
         "schema: more than this format has: view kept",
     ),

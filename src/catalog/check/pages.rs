@@ -67,7 +67,8 @@ fn schema(report: &mut Report<'_>, c: &Connection) -> rusqlite::Result<()> {
 fn parts(c: &Connection) -> rusqlite::Result<BTreeMap<(String, String), (String, String)>> {
     // Tables of SQLite's own, and indexes that it made, have no text of ours.
     let mut statement = c.prepare(
-        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'",
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL \
+         AND NOT (type = 'table' AND name IN ('sqlite_sequence', 'sqlite_stat1', 'sqlite_stat4'))",
     )?;
     let rows = statement
         .query_map([], |r| Ok(((r.get(0)?, r.get(1)?), (r.get(2)?, without_comments(&r.get::<_, String>(3)?)))))?;
