@@ -97,7 +97,7 @@ impl Writer {
         })
     }
 
-    /// Removes what killed runs left of a source, whose lock is held.
+    /// Removes what killed runs left of a source, whose lock is held: in the catalog, and of its manifests where these are kept.
     ///
     /// # Errors
     /// [`Error::Full`] or [`Error::Sqlite`].
@@ -116,6 +116,8 @@ impl Writer {
             self.change(doing, |c| take_out::undo(c, &subject, ids))?;
             self.cleaned.push((name, Time(at)));
         }
+        // What cannot be removed now is told to whoever begins a generation, or forgets one.
+        let _ = self.tidy_manifests(source, Time(0));
         Ok(())
     }
 

@@ -107,9 +107,8 @@ impl<'o, 't> One<'o, 't> {
             monitor.advance(1);
         }
         self.target.writer().keep_no_manifests();
-        if !self.told.is_empty() {
-            self.end()?;
-        }
+        // Also where nothing was told: a run that was killed may have told all and not come this far.
+        self.end()?;
         self.rebuilt.missing = self.missing();
         self.rebuilt.older = self.older();
         self.rebuilt.generations =
