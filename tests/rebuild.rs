@@ -54,7 +54,8 @@ fn index_all(site: &Site) {
 }
 
 fn rebuild(site: &Site, more: &[&str], code: i32) -> String {
-    said(&site.run(&[&["rebuild", "--into", "new.db"], more].concat(), code))
+    let into: &[&str] = if more.contains(&"--into") { &[] } else { &["--into", "new.db"] };
+    said(&site.run(&[&["rebuild"], into, more].concat(), code))
 }
 
 /// Returns the manifests of a source beside the catalog, in the order of their sequences.
@@ -151,7 +152,7 @@ fn what_was_kept_as_unknown_is_so_in_the_new_catalog() {
     };
     let count = |catalog: &str, what: &str| asked(&site.path(catalog), &format!("SELECT count(*) > 0 FROM {what}"));
     let is_as_it_was = |when: &str| {
-        let _ = std::fs::remove_file(site.path("new.db"));
+        sh(&site.path(""), "rm -f new.db new.db-wal new.db-shm");
         let _ = std::fs::remove_dir_all(site.path("new.db-manifests"));
         let said = rebuild(&site, &[], 0);
         assert_eq!(differences(&site.path("catalog.db"), &site.path("new.db")), Vec::<String>::new(), "{when}: {said}");
@@ -356,6 +357,60 @@ fn a_catalog_from_a_backup_gets_what_came_after_it() {
 }
 
 #[test]
+fn a_source_that_was_removed_stays_so_and_one_of_the_same_name_keeps_it() {
+    let site = Site::new();
+    make_copies(&site);
+    index_all(&site);
+    let uuid = Reader::open(&site.path("catalog.db")).unwrap().source("homes").unwrap().uuid.unwrap();
+    site.ok(&["source", "remove", "homes", "--force"]);
+    site.ok(&["source", "add", "nfs", "homes", "--copies", &site.path("copies-homes").display().to_string()]);
+    site.ok(&["index", "homes", "copies-homes/2026-11-04"]);
+    let told = rebuild(&site, &[], 0);
+    assert!(told.contains("source \"homes\" was removed, and stays so"), "{told}");
+    assert_eq!(
+        asked(&site.path("new.db"), "SELECT source, count(*) FROM generations GROUP BY 1"),
+        ["homes|1", "snaps|4", "sums|4"]
+    );
+    assert_eq!(differences(&site.path("catalog.db"), &site.path("new.db")), Vec::<String>::new());
+    // Into the catalog that is there it does not come back either, until it is asked for.
+    rebuild(&site, &["--into", "catalog.db"], 0);
+    let marker = site.path("catalog.db-manifests").join(asof::store::uuid_text(&uuid)).join("removed");
+    std::fs::remove_file(marker).unwrap();
+    sh(&site.path(""), "rm -r new.db*");
+    assert!(rebuild(&site, &[], 0).contains("a second source \"homes\" is called \"homes-2\""));
+}
+
+#[test]
+fn a_log_of_the_lost_catalog_is_not_mixed_into_the_new_one() {
+    let site = Site::new();
+    make_copies(&site);
+    index_all(&site);
+    sh(&site.path(""), "printf old > new.db-wal");
+    let told = rebuild(&site, &[], 2);
+    assert!(told.contains("new.db-wal\" is still there, of a catalog that was here; move it away"), "{told}");
+    assert!(!site.path("new.db").exists());
+}
+
+#[test]
+fn a_catalog_that_was_put_back_and_goes_on_says_that_it_does_not_know_a_manifest() {
+    let site = Site::new();
+    make_copies(&site);
+    index_all(&site);
+    sh(
+        &site.path(""),
+        "sqlite3 catalog.db \".backup before.db\"; cp -a live copies-homes/2026-11-05; cp -a live copies-homes/2026-11-06",
+    );
+    site.ok(&["index", "homes", "copies-homes/2026-11-05"]);
+    sh(
+        &site.path(""),
+        "rm catalog.db*-wal catalog.db*-shm 2>/dev/null || true; mv before.db catalog.db; chmod 600 catalog.db",
+    );
+    let told = said(&site.run(&["index", "homes", "copies-homes/2026-11-06"], 1));
+    assert!(told.contains("was it put back from an older copy?") && told.contains("5.manifest"), "{told}");
+    site.ok(&["check", "--deep"]);
+}
+
+#[test]
 fn a_run_that_was_killed_is_gone_on_with() {
     let site = Site::new();
     make_copies(&site);
@@ -452,7 +507,7 @@ fn nothing_is_made_where_there_is_nothing_or_something_already() {
     assert!(there.contains("asof: cannot make the catalog again: "), "{there}");
     assert!(there.contains("hint: move it away, or name another file with --into"), "{there}");
     assert_eq!(std::fs::read(site.path("new.db")).unwrap(), b"notes");
-    std::fs::remove_file(site.path("new.db")).unwrap();
+    sh(&site.path(""), "rm new.db; rm -f new.db-wal new.db-shm");
     // What a run that was killed left is in nobody's way.
     for name in ["new.db.rebuilding", "new.db.rebuilding-wal", "new.db.rebuilding.lock"] {
         std::fs::write(site.path(name), "rubbish").unwrap();

@@ -70,6 +70,10 @@ fn tell(into: &Path, report: &Report) {
     for source in &report.sources {
         tell_source(source);
     }
+    for removed in &report.removed {
+        let (name, marker) = (&removed.name, &removed.marker);
+        eprintln!("source \"{name}\" was removed, and stays so; without {marker:?} it is made again");
+    }
     report.bad.iter().for_each(tell_bad);
     for what in &report.not_copied {
         eprintln!("a manifest was not copied beside the new catalog: {what}");

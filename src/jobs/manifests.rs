@@ -4,9 +4,10 @@
 //! Promises: a manifest is at its first place before its generation is published. A second place that is not there does not stop a
 //! run: it is said, and the next run copies what it lacks.
 
+use crate::catalog::SourceRow;
 use crate::clock::Clock;
 use crate::model::manifest::{Edit, EditSink, End, Header, Reader, Recorder, Recording, SourceFacts, Tombstone};
-use crate::model::{Policy, chain};
+use crate::model::{Policy, Time, chain};
 use crate::source;
 use crate::store::{
     ManifestDraft, ManifestFolder, beside_catalog, copy_to_second, has_tombstone, manifests_with, read_tombstone,
@@ -80,6 +81,15 @@ fn copy_path(header: &Header) -> PathBuf {
 impl Recorder for Manifests {
     fn begin(&mut self, header: &Header) -> io::Result<Box<dyn Recording>> {
         let path = self.path_of(header)?;
+        // What a killed run left is gone by now.
+        if path.try_exists()? {
+            let (name, sequence) = (&header.source.name, header.sequence);
+            (self.warn)(&format!(
+                "the catalog does not know the manifest {path:?}, and gives its number {sequence} of \"{name}\" out again: was it put \
+                 back from an older copy? That manifest is moved aside (.old-1); with the older copy once more, asof rebuild adds what \
+                 it lacks, before anything is indexed"
+            ));
+        }
         let draft = ManifestDraft::begin(&path, header).map_err(io::Error::other)?;
         Ok(Box::new(Kept { draft: Some(draft), path: None, second: self.second(header) }))
     }
@@ -148,6 +158,22 @@ pub(super) fn places(catalog: &Path, source: &SourceFacts, sequence: u64) -> Res
         }
     }
     Ok(found)
+}
+
+/// Notes beside the manifests of a source that it was removed: a catalog that is made again from them is without it. Where its second place
+/// is not there, this one alone says so.
+///
+/// # Errors
+/// [`crate::store::Error`]; the source is removed all the same.
+pub fn mark_removed(catalog: &Path, source: &SourceRow, now: Time) -> Result<(), crate::store::Error> {
+    let Some(uuid) = source.uuid else { return Ok(()) };
+    let text =
+        format!("source {:?} was removed at {now}; without this file asof rebuild makes it again\n", source.name);
+    let second = Policy::parse(&source.policy).manifests().map(|folder| folder.join(uuid_text(&uuid)));
+    for folder in second.into_iter().filter(|folder| folder.is_dir()) {
+        crate::store::mark_removed(&folder, &text)?;
+    }
+    crate::store::mark_removed(&beside_catalog(catalog).join(uuid_text(&uuid)), &text).map(drop)
 }
 
 /// Returns the folders in which manifests of `source` may lie, beside its copies and beside the catalog, and its second place; none if it

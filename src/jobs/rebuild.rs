@@ -8,6 +8,8 @@
 //! A catalog that is there gets what it lacks: sources that it has not, and of those that it has what was written after all that it
 //! knows. Nothing that it has is taken away but by a tombstone that is newer than it.
 //!
+//! A source that was removed stays so, as long as the file is there that says so.
+//!
 //! Promises: sources keep their UUIDs, settings and node numbers; generations keep their numbers and sequences. A source whose node
 //! numbers another one has comes in as another source, with manifests of its own. Every manifest is read to its end before anything is
 //! written. A new catalog gets its name when it is whole; one that is there has whole generations at any moment, and a run that was killed
@@ -18,11 +20,11 @@ mod one;
 mod report;
 mod target;
 
-pub use report::{Bad, Error, LeftOut, Missing, Rebuilt, Report, Unlike, Why, Wish};
+pub use report::{Bad, Error, LeftOut, Missing, Rebuilt, Removed, Report, Unlike, Why, Wish};
 
 use crate::catalog::{SourceRow, Writer};
 use crate::monitor::Monitor;
-use crate::store::{beside_catalog, copy_manifest, uuid_text};
+use crate::store::{beside_catalog, copy_manifest, removed_marker, uuid_text};
 use find::{Found, ToTell, Who, find, group, newest};
 use one::One;
 use report::io_error;
@@ -41,8 +43,12 @@ use target::Target;
 /// [`Error`]; then there is no new file. One that was there may have got whole generations.
 pub fn rebuild(wish: &Wish<'_>, monitor: &dyn Monitor) -> Result<Report, Error> {
     let was_there = wish.into.try_exists().map_err(io_error("looking for", wish.into))?;
+    if !was_there {
+        refuse_old_log(wish.into)?;
+    }
     let mut found = find(wish, monitor)?;
-    if found.whole.is_empty() {
+    let removed = take_removed(&mut found);
+    if found.whole.is_empty() && removed.is_empty() {
         let looked_in = found.looked_in.into_iter().collect();
         return Err(Error::Nothing { looked_in, bad: found.bad });
     }
@@ -57,7 +63,45 @@ pub fn rebuild(wish: &Wish<'_>, monitor: &dyn Monitor) -> Result<Report, Error> 
     report.sources = made.into_iter().map(|(_, one)| one).collect();
     report.looked_in = found.looked_in.into_iter().collect();
     report.bad = found.bad;
+    report.removed = removed;
     Ok(report)
+}
+
+/// Refuses to make a catalog beside the log of one that was here: SQLite would take that for its own.
+fn refuse_old_log(into: &Path) -> Result<(), Error> {
+    let mut log = into.as_os_str().to_owned();
+    log.push("-wal");
+    let log = PathBuf::from(log);
+    match fs::symlink_metadata(&log) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(io_error("looking for", &log)(e)),
+        Ok(_) => {
+            let why = format!("{log:?} is still there, of a catalog that was here; move it away");
+            Err(io_error("making", into)(io::Error::other(why)))
+        }
+    }
+}
+
+/// Takes out what is of sources that were removed, and returns these.
+fn take_removed(found: &mut Found) -> Vec<Removed> {
+    let uuid_of = |who: &Who| match who {
+        Who::Sequence(uuid, _) => Some(*uuid),
+        Who::Instant(..) => None,
+    };
+    let uuids: BTreeSet<[u8; 16]> = found.whole.keys().filter_map(uuid_of).collect();
+    let mut removed = Vec::new();
+    for uuid in uuids {
+        let name = uuid_text(&uuid);
+        let folders = found.looked_in.iter().flat_map(|folder| [folder.join(&name), folder.clone()]);
+        let marker = folders.filter(|folder| folder.ends_with(&name)).find_map(|folder| removed_marker(&folder));
+        let Some(marker) = marker else { continue };
+        let of_it = found.whole.iter().filter(|(who, _)| uuid_of(who) == Some(uuid)).map(|(_, whole)| &whole.header);
+        let newest = of_it.max_by_key(|header| header.sequence).expect("there is one");
+        removed.push(Removed { name: newest.source.name.clone(), marker });
+        found.whole.retain(|who, _| uuid_of(who) != Some(uuid));
+        found.tombstones.retain(|(of, _), _| *of != uuid);
+    }
+    removed
 }
 
 /// Makes a new catalog, under another name until it is whole.

@@ -23,6 +23,8 @@ const ENDING: &str = ".manifest";
 const ENDING_1: &str = ".manifest.zst";
 /// Those of tombstones.
 const TOMBSTONE: &str = ".tombstone";
+/// Says of a folder of manifests that its source was removed.
+const REMOVED: &str = "removed";
 /// That of a file that is being written.
 const DRAFT: &str = ".draft";
 /// A tombstone has some 250 bytes.
@@ -252,6 +254,31 @@ fn numbered(folder: &Path, ending: &str, is_wanted: impl Fn(u64) -> bool) -> Res
     }
     found.sort();
     Ok(found)
+}
+
+/// Notes in the folder of manifests of a source that it was removed, `text` saying which it was; returns the file.
+///
+/// # Errors
+/// [`Error::CannotWrite`].
+pub fn mark_removed(folder: &Path, text: &str) -> Result<PathBuf, Error> {
+    let (marker, draft) = (folder.join(REMOVED), draft_of(&folder.join(REMOVED)));
+    make_folder(folder).map_err(cannot_write(folder))?;
+    let write = || {
+        let mut file = create_anew(&draft)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        name_durably(&draft, &marker)
+    };
+    write().map_err(|e| {
+        let _ = fs::remove_file(&draft);
+        cannot_write(&marker)(e)
+    })?;
+    Ok(marker)
+}
+
+/// Returns the file that says that the source of this folder of manifests was removed, if there is one.
+pub fn removed_marker(folder: &Path) -> Option<PathBuf> {
+    Some(folder.join(REMOVED)).filter(|marker| marker.is_file())
 }
 
 /// Tells whether a tombstone lies beside a manifest.

@@ -27,8 +27,8 @@ pub use disk_file::Runs;
 pub use error::Error;
 pub use manifest::{
     FoundManifests, ManifestDraft, ManifestFolder, beside_catalog, copy_manifest, copy_to_second, find_manifests,
-    has_tombstone, is_manifest_name, manifests_with, read_tombstone, remove_manifest, tombstones_in, uuid_text,
-    write_tombstone,
+    has_tombstone, is_manifest_name, manifests_with, mark_removed, read_tombstone, remove_manifest, removed_marker,
+    tombstones_in, uuid_text, write_tombstone,
 };
 pub use open::Store;
 pub use open_file::{OpenFile, Origin};

@@ -14,6 +14,9 @@ use super::output::{self, grouped};
 use super::report::{Failure, Outcome};
 use super::{SourceRun, World, show};
 use crate::catalog::GenerationRow;
+use crate::clock::Clock;
+use crate::jobs::manifests;
+use crate::model::chain;
 use block::BlockArgs;
 use clap::{Args, Subcommand};
 use gluster::GlusterArgs;
@@ -113,5 +116,9 @@ fn remove(args: &RemoveArgs, world: &World) -> Result<Outcome, Failure> {
     drop(writer);
     lock.remove();
     eprintln!("forgot source \"{}\" and {generations} generations; no copy was touched", source.name);
+    if let Err(e) = manifests::mark_removed(&world.catalog, &source, world.clock.now()) {
+        eprintln!("asof: a catalog that is made again with asof rebuild will have it again: {}", chain(&e));
+        return Ok(Outcome::WithFindings);
+    }
     Ok(Outcome::Done)
 }

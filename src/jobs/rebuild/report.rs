@@ -83,8 +83,21 @@ pub struct Report {
     pub sources: Vec<Rebuilt>,
     /// Files that cannot be read.
     pub bad: Vec<Bad>,
+    /// Sources that were removed, and stay so.
+    pub removed: Vec<Removed>,
     /// Why manifests could not be copied beside the new catalog.
     pub not_copied: Vec<String>,
+}
+
+/// A source that was removed.
+#[derive(Debug, Serialize)]
+pub struct Removed {
+    /// Its name.
+    #[serde(rename = "source")]
+    pub name: String,
+    /// The file that says so; without it the source is made again.
+    #[serde(serialize_with = "path_text")]
+    pub marker: PathBuf,
 }
 
 impl Report {
