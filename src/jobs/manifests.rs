@@ -68,6 +68,12 @@ impl Manifests {
     }
 }
 
+/// Tells whether there is a manifest at `path`, and of this source.
+fn is_of(path: &Path, uuid: Option<[u8; 16]>) -> bool {
+    let reader = std::fs::File::open(path).map_err(drop).and_then(|file| Reader::new(file).map_err(drop));
+    reader.is_ok_and(|reader| reader.header().source.uuid == uuid)
+}
+
 /// Returns where the copy of a generation lies.
 fn copy_path(header: &Header) -> PathBuf {
     let Some(copy) = &header.copy else { return PathBuf::new() };
@@ -81,8 +87,8 @@ fn copy_path(header: &Header) -> PathBuf {
 impl Recorder for Manifests {
     fn begin(&mut self, header: &Header) -> io::Result<Box<dyn Recording>> {
         let path = self.path_of(header)?;
-        // What a killed run left is gone by now.
-        if path.try_exists()? {
+        // What a killed run left is gone by now; another catalog may have indexed the same images.
+        if is_of(&path, header.source.uuid) {
             let (name, sequence) = (&header.source.name, header.sequence);
             (self.warn)(&format!(
                 "the catalog does not know the manifest {path:?}, and gives its number {sequence} of \"{name}\" out again: was it put \

@@ -531,7 +531,8 @@ impl Catalog {
             let found: Vec<String> = differences(&path, into).into_iter().filter(but).collect();
             assert!(found.is_empty(), "{what}: {into:?}\n{}", found.join("\n"));
         }
-        for name in ["made/new.db", "made/new.db-manifests"].map(|name| self.place.path(name)) {
+        let made = ["made/new.db", "made/new.db-wal", "made/new.db-shm", "made/new.db-manifests"];
+        for name in made.map(|name| self.place.path(name)) {
             let _ = std::fs::remove_file(&name).or_else(|_| std::fs::remove_dir_all(&name));
         }
     }
