@@ -179,7 +179,7 @@ pub fn mark_removed(catalog: &Path, source: &SourceRow, now: Time) -> Result<(),
     for folder in second.into_iter().filter(|folder| folder.is_dir()) {
         crate::store::mark_removed(&folder, &text)?;
     }
-    crate::store::mark_removed(&beside_catalog(catalog).join(uuid_text(&uuid)), &text).map(drop)
+    crate::store::mark_removed(&beside_catalog(catalog).join(uuid_text(&uuid)), &text)
 }
 
 /// Returns the folders in which manifests of `source` may lie, beside its copies and beside the catalog, and its second place; none if it

@@ -12,7 +12,7 @@ use super::Error;
 use crate::model::manifest::{Edit, EditSink, End, Header, Tombstone, Writer};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -150,18 +150,9 @@ impl Drop for ManifestDraft {
 /// [`Error::CannotWrite`].
 pub fn write_tombstone(path: &Path, tombstone: &Tombstone) -> Result<PathBuf, Error> {
     let tomb = tombstone_of(path);
-    let (draft, folder) = (draft_of(&tomb), path.parent().unwrap_or(Path::new(".")));
+    let folder = path.parent().unwrap_or(Path::new("."));
     make_folder(folder).map_err(cannot_write(folder))?;
-    let write = || {
-        let mut file = create_anew(&draft)?;
-        file.write_all(&tombstone.encode())?;
-        file.sync_all()?;
-        name_durably(&draft, &tomb)
-    };
-    write().map_err(|e| {
-        let _ = fs::remove_file(&draft);
-        cannot_write(&tomb)(e)
-    })?;
+    write_durably(&tomb, &mut tombstone.encode().as_slice()).map_err(cannot_write(&tomb))?;
     Ok(tomb)
 }
 
@@ -256,24 +247,14 @@ fn numbered(folder: &Path, ending: &str, is_wanted: impl Fn(u64) -> bool) -> Res
     Ok(found)
 }
 
-/// Notes in the folder of manifests of a source that it was removed, `text` saying which it was; returns the file.
+/// Notes in the folder of manifests of a source that it was removed, `text` saying which it was.
 ///
 /// # Errors
 /// [`Error::CannotWrite`].
-pub fn mark_removed(folder: &Path, text: &str) -> Result<PathBuf, Error> {
-    let (marker, draft) = (folder.join(REMOVED), draft_of(&folder.join(REMOVED)));
+pub fn mark_removed(folder: &Path, text: &str) -> Result<(), Error> {
+    let marker = folder.join(REMOVED);
     make_folder(folder).map_err(cannot_write(folder))?;
-    let write = || {
-        let mut file = create_anew(&draft)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        name_durably(&draft, &marker)
-    };
-    write().map_err(|e| {
-        let _ = fs::remove_file(&draft);
-        cannot_write(&marker)(e)
-    })?;
-    Ok(marker)
+    write_durably(&marker, &mut text.as_bytes()).map_err(cannot_write(&marker))
 }
 
 /// Returns the file that says that the source of this folder of manifests was removed, if there is one.
@@ -325,7 +306,7 @@ pub fn copy_manifest(path: &Path, folder: &Path) -> Result<bool, Error> {
         return Ok(false);
     }
     make_folder(folder).map_err(cannot_write(folder))?;
-    copy_durably(path, &target).map_err(cannot_write(&target))?;
+    File::open(path).and_then(|mut file| write_durably(&target, &mut file)).map_err(cannot_write(&target))?;
     Ok(true)
 }
 
@@ -335,10 +316,11 @@ pub fn remove_manifest(path: &Path) {
     let _ = fs::remove_file(path);
 }
 
-fn copy_durably(from: &Path, to: &Path) -> io::Result<()> {
+/// Writes a file that is whole and on the disk when it has its name.
+fn write_durably(to: &Path, bytes: &mut dyn Read) -> io::Result<()> {
     let draft = draft_of(to);
     let mut out = create_anew(&draft)?;
-    let copied = io::copy(&mut File::open(from)?, &mut out).and_then(|_| out.sync_all());
+    let copied = io::copy(bytes, &mut out).and_then(|_| out.sync_all());
     match copied.and_then(|()| name_durably(&draft, to)) {
         Ok(()) => Ok(()),
         Err(e) => {
