@@ -69,12 +69,7 @@ pub(super) fn open_any_writing(path: &Path) -> Result<(Connection, i64), Error> 
 pub(super) fn create(path: &Path) -> Result<(), Error> {
     let io = |e| CREATING.io(path, e);
     refuse_taken(path)?;
-    // SQLite would take the log of a catalog that was here for that of the new one. It may hold the last generations
-    // of it, so it is for the admin to move away.
-    let log = beside(path, "-wal");
-    if is_there(&log).map_err(io)? {
-        return Err(io(io::Error::other(format!("{log:?} is still there, of a catalog that was here; move it away"))));
-    }
+    refuse_old_log(path)?;
     if let Some(filesystem) = filesystem::network_filesystem(folder_of(path)).map_err(io)? {
         return Err(Error::NetworkFilesystem { path: path.to_owned(), filesystem });
     }
@@ -88,6 +83,19 @@ pub(super) fn create(path: &Path) -> Result<(), Error> {
         let _ = remove_with_side_files(&draft);
     }
     made
+}
+
+/// Refuses to make a catalog beside the log of one that was here: SQLite would take that for its own. It may hold the last generations
+/// of the other one, so it is for the admin to move away.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn refuse_old_log(path: &Path) -> Result<(), Error> {
+    let (io, log) = (|e| CREATING.io(path, e), beside(path, "-wal"));
+    if is_there(&log).map_err(io)? {
+        return Err(io(io::Error::other(format!("{log:?} is still there, of a catalog that was here; move it away"))));
+    }
+    Ok(())
 }
 
 /// Refuses a path at which there is something.

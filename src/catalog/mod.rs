@@ -68,6 +68,7 @@ pub use crate::model::manifest::Written;
 pub use crate::model::{Counts, DiskRow, SeenCopy, SeenRoot, VolumeRow};
 pub use begin::NewGeneration;
 pub use check::{Checked, Checking, TOLD_MAX, Violation};
+pub use connect::refuse_old_log;
 pub use copies::{KnownCopy, KnownStore, Looked};
 pub use disks::{DiskRecord, PreviousVolume};
 pub use error::{Error, Words};

@@ -22,7 +22,7 @@ mod target;
 
 pub use report::{Bad, Error, LeftOut, Missing, Rebuilt, Removed, Report, Unlike, Why, Wish};
 
-use crate::catalog::{SourceRow, Writer};
+use crate::catalog::{SourceRow, Writer, refuse_old_log};
 use crate::monitor::Monitor;
 use crate::store::{beside_catalog, copy_manifest, removed_marker, uuid_text};
 use find::{Found, ToTell, Who, find, group, newest};
@@ -65,21 +65,6 @@ pub fn rebuild(wish: &Wish<'_>, monitor: &dyn Monitor) -> Result<Report, Error> 
     report.bad = found.bad;
     report.removed = removed;
     Ok(report)
-}
-
-/// Refuses to make a catalog beside the log of one that was here: SQLite would take that for its own.
-fn refuse_old_log(into: &Path) -> Result<(), Error> {
-    let mut log = into.as_os_str().to_owned();
-    log.push("-wal");
-    let log = PathBuf::from(log);
-    match fs::symlink_metadata(&log) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(io_error("looking for", &log)(e)),
-        Ok(_) => {
-            let why = format!("{log:?} is still there, of a catalog that was here; move it away");
-            Err(io_error("making", into)(io::Error::other(why)))
-        }
-    }
 }
 
 /// Takes out what is of sources that were removed, and returns these.
