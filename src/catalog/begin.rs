@@ -47,7 +47,7 @@ impl Writer {
     /// is and there is none; [`Error::Spent`] after an error; [`Error::Sqlite`].
     pub fn begin(&mut self, new: &NewGeneration<'_>) -> Result<GenerationWriter<'_>, Error> {
         self.check_unspent()?;
-        self.clean_up(new.source.id)?;
+        self.undo_unfinished(new.source.id)?;
         let doing = "beginning a generation";
         let (source, at) = (new.source.id, new.at);
         let there = self.sql(doing, |c| {

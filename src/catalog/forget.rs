@@ -18,7 +18,7 @@ impl Writer {
     /// nothing of it was done.
     pub fn forget(&mut self, source: &SourceRow, at: Time) -> Result<Forgotten, Error> {
         self.check_unspent()?;
-        self.clean_up(source.id)?;
+        self.undo_unfinished(source.id)?;
         let doing = "forgetting a generation";
         let known = self.sql(doing, |c| {
             c.query_row(

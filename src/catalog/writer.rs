@@ -102,6 +102,14 @@ impl Writer {
     /// # Errors
     /// [`Error::Full`] or [`Error::Sqlite`].
     pub fn clean_up(&mut self, source: SourceId) -> Result<(), Error> {
+        self.undo_unfinished(source)?;
+        // What cannot be removed now is told to whoever begins a generation, or forgets one.
+        let _ = self.tidy_manifests(source, Time(0));
+        Ok(())
+    }
+
+    /// Removes the unfinished generations of a source, whose lock is held.
+    pub(super) fn undo_unfinished(&mut self, source: SourceId) -> Result<(), Error> {
         let doing = "removing an unfinished generation";
         let unfinished: Vec<(i64, i64, String)> = self.sql(doing, |c| {
             let mut statement = c.prepare(
@@ -116,8 +124,6 @@ impl Writer {
             self.change(doing, |c| take_out::undo(c, &subject, ids))?;
             self.cleaned.push((name, Time(at)));
         }
-        // What cannot be removed now is told to whoever begins a generation, or forgets one.
-        let _ = self.tidy_manifests(source, Time(0));
         Ok(())
     }
 
