@@ -9,7 +9,7 @@ use crate::model::{
 };
 use crate::sys::walk::{self as sys, Stat, XattrCalls, errno};
 use std::ffi::CStr;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -53,13 +53,11 @@ impl Mark {
     pub(super) const BOUNDARY: Self = Self { identity: 0, state: 0 };
 
     fn of(stat: &Stat) -> Self {
-        let hash = |what: &dyn Fn(&mut DefaultHasher)| {
-            let mut hasher = DefaultHasher::new();
-            what(&mut hasher);
-            hasher.finish()
-        };
-        let identity = hash(&|hasher| (stat.device, stat.inode).hash(hasher)) | 1;
-        Self { identity, state: hash(&|hasher| (stat.mtime, stat.ctime).hash(hasher)) }
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        Self {
+            identity: hasher.hash_one((stat.device, stat.inode)) | 1,
+            state: hasher.hash_one((stat.mtime, stat.ctime)),
+        }
     }
 }
 
