@@ -21,6 +21,14 @@ pub struct ExpectedRoot {
     pub mtime_s: Option<i64>,
 }
 
+impl ExpectedRoot {
+    /// Tells whether a directory of this number, birth time and mtime is it; an mtime that is not known is not asked.
+    pub fn is(&self, inode: u64, born_ns: i64, mtime_s: Option<i64>) -> bool {
+        (inode, born_ns) == (self.inode, self.born_ns)
+            && self.mtime_s.zip(mtime_s).is_none_or(|(expected, found)| expected == found)
+    }
+}
+
 /// Takes note of the listings of one walk.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Watch {
@@ -48,8 +56,7 @@ impl Watch {
     /// Tells whether the top directory is not the one that was expected.
     pub(super) fn is_other_than(&self, expected: &ExpectedRoot, stats: &ScanStats) -> bool {
         self.root.is_some_and(|(key, _, mtime)| {
-            (stats.subvolume.unwrap_or(key.inode), key.born_ns) != (expected.inode, expected.born_ns)
-                || expected.mtime_s.is_some_and(|seconds| seconds != mtime.seconds)
+            !expected.is(stats.subvolume.unwrap_or(key.inode), key.born_ns, Some(mtime.seconds))
         })
     }
 

@@ -44,6 +44,7 @@ pub(in crate::jobs) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     let sights: Vec<Sight> = seen.copies.iter().map(|copy| copy.sight).collect();
     let places = Places::of(work, &known, &seen.copies, &discovered, &named)?;
     let verdicts = recognise(&known, &sights, &places.all);
+    let generations = Reader::open(work.inputs.catalog)?.generations(work.source.id)?;
     let mut share = Share {
         settle: work.wish.settle.unwrap_or(Duration::from_secs(settings.settle_s.unwrap_or(SETTLE_S))),
         folder: settings.copies,
@@ -53,7 +54,8 @@ pub(in crate::jobs) fn run(work: &mut Work<'_>) -> Result<(), Error> {
         verdicts: &verdicts,
         places: &places,
         named: &named,
-        entries_before: newest_entries(work)?,
+        entries_before: generations.last().map(|newest| newest.entries as u64),
+        partial: generations.iter().filter(|one| one.losses > 0).map(|one| one.taken_at).collect(),
         work,
     };
     // What is asked for that cannot be is said before anything is done.
@@ -81,11 +83,6 @@ fn named(which: &Which) -> Result<Vec<PathBuf>, Error> {
     Ok(named)
 }
 
-fn newest_entries(work: &Work<'_>) -> Result<Option<u64>, Error> {
-    let generations = Reader::open(work.inputs.catalog)?.generations(work.source.id)?;
-    Ok(generations.last().map(|newest| newest.entries as u64))
-}
-
 /// A directory of a second of which there is a copy already.
 struct Second {
     found: Found,
@@ -106,6 +103,8 @@ struct Share<'s, 'w> {
     named: &'s [PathBuf],
     /// Entries of the newest generation, for what to expect of the next one.
     entries_before: Option<u64>,
+    /// Generations of which something could not be read.
+    partial: HashSet<Time>,
 }
 
 impl Share<'_, '_> {

@@ -12,7 +12,7 @@ use crate::jobs::index::wish::Which;
 use crate::jobs::index::{Error, Event, Indexed, OneCopy};
 use crate::jobs::look::root_at;
 use crate::jobs::report::{MovedCopy, When};
-use crate::model::{CopyState, SeenRoot, Time, chain};
+use crate::model::{CopyState, SeenRoot, chain};
 use crate::source::Found;
 use std::collections::HashSet;
 
@@ -28,7 +28,6 @@ impl Share<'_, '_> {
             Which::Generation(at) => (0..self.known.len()).filter(|number| self.known[*number].at == *at).collect(),
         };
         let is_explicit = !matches!(self.work.wish.which, Which::All);
-        let partial = if self.work.wish.again { self.partial()? } else { HashSet::new() };
         for number in (0..self.known.len()).filter(|number| asked.contains(number)) {
             let (copy, verdict) = (&self.known[number], self.verdicts[number]);
             let Some(place) = verdict.place().filter(|_| !copy.forgotten) else { continue };
@@ -39,7 +38,8 @@ impl Share<'_, '_> {
                 }
                 _ => true,
             };
-            if may_differ || (is_explicit && self.work.wish.again) || partial.contains(&copy.at) {
+            let is_asked_again = self.work.wish.again && (is_explicit || self.partial.contains(&copy.at));
+            if may_differ || is_asked_again {
                 self.walk(number, place)?;
             } else if is_explicit {
                 let path = self.places.all[place].path.clone();
@@ -50,12 +50,6 @@ impl Share<'_, '_> {
             }
         }
         Ok(())
-    }
-
-    /// Returns the generations of which something could not be read.
-    fn partial(&self) -> Result<HashSet<Time>, Error> {
-        let generations = Reader::open(self.work.inputs.catalog)?.generations(self.work.source.id)?;
-        Ok(generations.iter().filter(|one| one.losses > 0).map(|one| one.taken_at).collect())
     }
 
     /// Tells whether the root of a copy that moved has another mtime than it had: its ctime moves with it, its mtime does not.
@@ -134,15 +128,10 @@ impl Share<'_, '_> {
 
     /// Refuses a copy whose directory is another one than when the run began, or has another date: names may rotate meanwhile.
     fn check_still_there(&self, found: &Found) -> Result<(), Error> {
-        let Some(place) = self.places.at(&found.path).map(|place| &self.places.all[place]) else { return Ok(()) };
+        let Some(expected) = self.expected_root(found) else { return Ok(()) };
         let looking = |source| Error::Io { doing: "looking at the copy", path: found.path.clone(), source };
         let now = root_at(&found.path).map_err(looking)?;
-        let was = place.root;
-        let is_dated_by_mtime = place.date.is_some_and(|date| date.0 == was.mtime.seconds);
-        let is_same = now.is_some_and(|now| {
-            (now.seen.inode, now.seen.born_ns) == (was.seen.inode, was.seen.born_ns)
-                && (!is_dated_by_mtime || now.mtime.seconds == was.mtime.seconds)
-        });
+        let is_same = now.is_some_and(|now| expected.is(now.seen.inode, now.seen.born_ns, Some(now.mtime.seconds)));
         if is_same { Ok(()) } else { Err(Error::Exchanged { path: found.path.clone() }) }
     }
 
@@ -156,7 +145,7 @@ impl Share<'_, '_> {
 
     /// Tells whether what was walked is not the directory that was found.
     fn is_another(&self, found: &Found, walked: SeenRoot) -> bool {
-        self.expected_root(found).is_some_and(|root| (root.inode, root.born_ns) != (walked.inode, walked.born_ns))
+        self.expected_root(found).is_some_and(|root| !root.is(walked.inode, walked.born_ns, None))
     }
 
     pub(super) fn index_new(&mut self, new: &[Found]) -> Result<(), Error> {
