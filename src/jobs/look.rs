@@ -210,11 +210,7 @@ fn root_below(dir: &File, path: &Path) -> io::Result<Option<Root>> {
     match stat {
         Ok(stat) => Ok(Some(Root {
             kind: Kind::from_mode(stat.mode),
-            seen: SeenRoot {
-                inode: walk::subvolume(dir.as_fd(), &name, &stat)?.unwrap_or(stat.inode),
-                born_ns: stat.born.map_or(0, since_epoch_ns),
-                ctime_ns: since_epoch_ns(stat.ctime),
-            },
+            seen: walk::seen_root(dir.as_fd(), &name, &stat)?,
             size_bytes: stat.size_bytes,
             mtime: stat.mtime,
         })),

@@ -53,16 +53,10 @@ impl CopyRoot {
             if read::is_link(&e) || is_link { Error::LinkedCopy { root: place.root.clone() } } else { no_copy(e) }
         })?;
         let stat = walk::stat_fd(descriptor.as_fd()).map_err(no_copy)?;
-        let subvolume = walk::subvolume(descriptor.as_fd(), c"", &stat).map_err(no_copy)?;
-        let ns = |time: Timestamp| time.ns_since(Timestamp::default());
         Ok(Self {
             is_local: read::is_local(descriptor.as_fd()).map_err(no_copy)?,
             here: Here::of(&stat),
-            seen: SeenRoot {
-                inode: subvolume.unwrap_or(stat.inode),
-                born_ns: stat.born.map_or(0, ns),
-                ctime_ns: ns(stat.ctime),
-            },
+            seen: walk::seen_root(descriptor.as_fd(), c"", &stat).map_err(no_copy)?,
             numbers: read::numbers(descriptor.as_fd()).map_err(no_copy)?,
             descriptor,
         })

@@ -21,7 +21,9 @@ mod xattr;
 
 pub use list::{DirEntries, read_directory};
 pub use open::{open_beneath, open_root};
-pub use stat::{Stat, is_on_btrfs, read_link, stat_at, stat_fd, stat_fd_without_waiting, stat_path, subvolume};
+pub use stat::{
+    Stat, is_on_btrfs, read_link, seen_root, stat_at, stat_fd, stat_fd_without_waiting, stat_path, subvolume,
+};
 pub use time::{real_clock, stamp_clock};
 pub use xattr::{XattrCalls, get_xattr, list_xattrs, probe_xattr_calls};
 

@@ -2,7 +2,7 @@
 //! Never follows a link and never triggers an automount. Source: `statx(2)`, `readlinkat(2)`.
 
 use super::call::{new_fd, retry};
-use crate::model::Timestamp;
+use crate::model::{SeenRoot, Timestamp};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -113,6 +113,20 @@ pub fn subvolume(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<Op
     // SAFETY: `asked` has the 4,096 bytes of the structure and outlives the call.
     retry(|| unsafe { libc::ioctl(opened.as_raw_fd(), INO_LOOKUP, asked.as_mut_ptr()) as isize })?;
     Ok(Some(asked[0]))
+}
+
+/// Returns what the top directory of a copy is known by for life, `name` in `dir`, which `stat` tells of: the number of its subvolume or
+/// its inode number, its birth time (0 where unknown), and its ctime. An empty name stands for `dir`.
+///
+/// # Errors
+/// As [`subvolume`].
+pub fn seen_root(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<SeenRoot> {
+    let ns = |time: Timestamp| time.ns_since(Timestamp::default());
+    Ok(SeenRoot {
+        inode: subvolume(dir, name, stat)?.unwrap_or(stat.inode),
+        born_ns: stat.born.map_or(0, ns),
+        ctime_ns: ns(stat.ctime),
+    })
 }
 
 fn statx(dir: RawFd, name: &CStr, flags: libc::c_int) -> io::Result<Stat> {
