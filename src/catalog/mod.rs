@@ -72,7 +72,7 @@ pub use connect::refuse_old_log;
 pub use copies::{KnownCopy, KnownStore, Looked};
 pub use disks::{DiskRecord, PreviousVolume};
 pub use error::{Error, Words};
-pub use files::remove;
+pub use files::{beside, remove};
 pub use generation::GenerationWriter;
 pub use generation_rows::Published;
 pub use holder::{Busy, Held, Holder, Locked};

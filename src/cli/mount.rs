@@ -6,6 +6,7 @@
 
 use super::World;
 use super::report::{Failure, Outcome};
+use crate::catalog::beside;
 use crate::clock;
 use crate::daemon::{self, Log, MountOptions, Place};
 use crate::fuse::{self, WhenBusy};
@@ -138,12 +139,6 @@ fn fuse_options(options: &[String], catalog: &Path) -> Result<fuse::Options, Fai
 
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|e| Failure::because(format!("finding {path:?}"), &e))
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
 }
 
 /// Waits until the mounts of the catalog show what was written, and names those that do not.

@@ -22,7 +22,7 @@ mod target;
 
 pub use report::{Bad, Error, LeftOut, Missing, Rebuilt, Removed, Report, Unlike, Why, Wish};
 
-use crate::catalog::{SourceRow, Writer, refuse_old_log};
+use crate::catalog::{SourceRow, Writer, beside, refuse_old_log};
 use crate::monitor::Monitor;
 use crate::store::{beside_catalog, copy_manifest, removed_marker, uuid_text};
 use find::{Found, ToTell, Who, find, group, newest};
@@ -184,17 +184,13 @@ fn copy_beside(into: &Path, found: &Found, renumbered: &BTreeSet<[u8; 16]>) -> V
 
 /// Returns the name under which a catalog is made.
 fn draft_of(into: &Path) -> PathBuf {
-    let mut name = into.as_os_str().to_owned();
-    name.push(".rebuilding");
-    name.into()
+    beside(into, ".rebuilding")
 }
 
 /// Removes the draft of a catalog with all that SQLite and its lock left beside it.
 fn remove_files(draft: &Path) {
     for ending in ["", "-wal", "-shm", ".lock", ".new", ".new-wal", ".new-shm"] {
-        let mut name = draft.as_os_str().to_owned();
-        name.push(ending);
-        let _ = fs::remove_file(PathBuf::from(name));
+        let _ = fs::remove_file(beside(draft, ending));
     }
 }
 

@@ -3,7 +3,7 @@
 //! Promises: three `stat(2)` of local files, nothing is opened. SQLite reads on from a file that has lost its name and says nothing; and
 //! what another catalog numbers alike may be something else. A file that is overwritten in place is not noticed.
 
-use std::ffi::OsString;
+use crate::catalog::beside;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,12 +20,8 @@ type Identity = (u64, u64);
 impl CatalogFiles {
     /// Returns the files of the catalog at `path`, before it is opened.
     pub(super) fn before_opening(path: &Path) -> Self {
-        let beside = |ending: &str| {
-            let mut name = OsString::from(path);
-            name.push(ending);
-            (PathBuf::from(name), None)
-        };
-        Self { files: [(path.to_owned(), identity(path)), beside("-wal"), beside("-shm")] }
+        let [log, memory] = ["-wal", "-shm"].map(|ending| (beside(path, ending), None));
+        Self { files: [(path.to_owned(), identity(path)), log, memory] }
     }
 
     /// Takes up what is made beside it when it is first read.
