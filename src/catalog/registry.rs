@@ -4,8 +4,9 @@
 //! with the number of generations, never with the number of files.
 
 use super::numbers::{CatalogId, Vector, check_generation};
+use super::rows::read_rule;
 use super::{Error, Reader};
-use crate::model::{GenerationId, NodeId, SourceId, SourceKind, Time};
+use crate::model::{GenerationId, NodeId, Rule, SourceId, SourceKind, Time};
 use std::collections::HashMap;
 
 /// A source with the instants of its published generations.
@@ -19,6 +20,8 @@ pub struct RegistrySource {
     pub kind: SourceKind,
     /// Its top directory.
     pub root: NodeId,
+    /// When two versions of it are the same bytes.
+    pub rule: Rule,
     /// Published instants, oldest first.
     pub instants: Vec<Time>,
     /// The generation of each of them.
@@ -63,7 +66,7 @@ impl Reader {
                 .prepare_cached("SELECT uuid, incarnation FROM catalog")?
                 .query_row([], |row| Ok(CatalogId { uuid: row.get(0)?, incarnation: row.get(1)? }))?;
             let mut registry = Registry { catalog, ..Registry::default() };
-            let mut statement = connection.prepare_cached("SELECT id, name, kind, root FROM source ORDER BY name")?;
+            let mut statement = connection.prepare_cached("SELECT id, name, kind, root, rule, by_inode FROM source ORDER BY name")?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 let kind: String = row.get(2)?;
@@ -72,6 +75,7 @@ impl Reader {
                     name: row.get(1)?,
                     kind: SourceKind::from_word(&kind).ok_or(rusqlite::Error::InvalidQuery)?,
                     root: NodeId(row.get(3)?),
+                    rule: read_rule(row, 4)?,
                     instants: Vec::new(),
                     generations: Vec::new(),
                     losses: Vec::new(),

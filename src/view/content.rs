@@ -112,9 +112,7 @@ impl Tree {
             }
             if let Some(file) = self.open_at(place, at, &row, bad, tried)? {
                 // By size and mtime the bytes are taken for the same; only another rule has compared them, or was told.
-                let name = self.name_of(place);
-                let is_by_stamp =
-                    self.readers.with(|reader| reader.source(&name)).is_ok_and(|s| s.rule.key == Key::Stamp);
+                let is_by_stamp = self.snapshot().source(place.source).is_some_and(|s| s.rule.key == Key::Stamp);
                 tracing::warn!(
                     "{} is read from the copy of {at}, which has {}: {}",
                     self.describe_place(place),
