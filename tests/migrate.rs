@@ -7,12 +7,15 @@ mod common;
 
 #[path = "common/brick.rs"]
 mod brick;
+#[path = "common/catalogs.rs"]
+mod catalogs;
 #[path = "common/disk.rs"]
 mod disk;
 #[path = "common/site.rs"]
 mod site;
 
 use asof::catalog::FORMAT;
+use catalogs::VIEWS;
 use serde_json::{Value, json};
 use site::{said, sh};
 use std::collections::{BTreeMap, BTreeSet};
@@ -254,19 +257,7 @@ fn what_is_read_back_is_what_the_program_that_wrote_it_said() {
         assert_eq!((0..before.len()).find(differ), None, "{name}: a byte of the copy");
 
         let mut views = 0;
-        for view in [
-            "sources",
-            "generations",
-            "files",
-            "xattrs",
-            "versions",
-            "changes",
-            "deleted",
-            "findings",
-            "disks",
-            "disk_files",
-            "volumes",
-        ] {
+        for view in VIEWS {
             let Some(told) = fixtures.told(name, view) else { continue };
             views += 1;
             let columns: BTreeSet<String> = told.iter().flat_map(|row| row.keys().cloned()).collect();

@@ -86,7 +86,7 @@ const TABLES: [(&str, &str); 26] = [
 ];
 
 /// The public views.
-const VIEWS: [&str; 11] = [
+pub const VIEWS: [&str; 11] = [
     "sources",
     "generations",
     "files",
