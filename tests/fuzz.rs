@@ -232,5 +232,5 @@ fn manifests() {
 
 fn tombstone() -> Vec<u8> {
     let [at, forgotten_at] = [1, 9].map(asof::model::Time);
-    manifest::Tombstone { source: [7; 16], at, sequence: 3, after: 5, forgotten_at }.encode()
+    manifest::Tombstone { source: [7; 16], at, sequence: 3, indexed_at: None, after: 5, forgotten_at }.encode()
 }

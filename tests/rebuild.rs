@@ -254,13 +254,16 @@ fn a_second_place_gives_back_what_the_first_has_lost() {
     site.ok(&["index", "homes", "copies-homes/2026-11-01"]);
     sh(&site.path(""), "mv second away");
     let lacking = said(&site.run(&["index", "homes", "copies-homes/2026-11-02"], 1));
-    assert!(lacking.contains(&format!("the second place {second:?} lacks the manifest")), "{lacking}");
+    assert_eq!(lacking.matches(&format!("the second place {second:?} lacks manifests")).count(), 1, "{lacking}");
     sh(&site.path(""), "mv away second");
+    let name = |path: &PathBuf| path.file_name().unwrap().to_owned();
+    let all = manifests(&site, "homes");
+    let folder = site.path("second").join(all[0].parent().unwrap().file_name().unwrap());
+    let is_all = || manifests(&site, "homes").iter().all(|path| folder.join(name(path)).is_file());
+    assert!(!is_all());
     site.ok(&["index", "homes", "copies-homes/2026-11-03"]);
     let all = manifests(&site, "homes");
-    let name = |path: &PathBuf| path.file_name().unwrap().to_owned();
-    let folder = site.path("second").join(all[0].parent().unwrap().file_name().unwrap());
-    assert!(all.iter().all(|path| folder.join(name(path)).is_file()), "the next run copied what was lacking");
+    assert!(is_all());
     // One is damaged: the other is used. All are lost: the second place is named, or found in the first manifest.
     sh(&site.path(""), &format!("truncate -s 100 {}", all[1].display()));
     let damaged = rebuild(&site, &[], 1);
@@ -391,23 +394,122 @@ fn a_log_of_the_lost_catalog_is_not_mixed_into_the_new_one() {
     assert!(!site.path("new.db").exists());
 }
 
-#[test]
-fn a_catalog_that_was_put_back_and_goes_on_says_that_it_does_not_know_a_manifest() {
+/// Puts the catalog back as it was when `before.db` was made.
+fn put_back(site: &Site) {
+    sh(&site.path(""), "rm -f catalog.db catalog.db-wal catalog.db-shm; cp before.db catalog.db; chmod 600 catalog.db");
+}
+
+/// Makes a copy of one file on a day of November.
+fn one_file(site: &Site, day: u32, name: &str) -> String {
+    let copy = format!("copies-homes/2026-11-{day:02}");
+    sh(&site.path(""), &format!("mkdir -p {copy} && echo {name} > {copy}/{name}"));
+    copy
+}
+
+/// Returns the names of all files of a catalog with the days on which they are there.
+fn names_by_day(site: &Site, catalog: &str) -> Vec<String> {
+    let sql = "SELECT substr(taken_at, 9, 2) || ' ' || group_concat(path) FROM \
+               (SELECT taken_at, path FROM files WHERE kind = 'file' ORDER BY taken_at, path) GROUP BY taken_at";
+    asked(&site.path(catalog), sql)
+}
+
+/// A site with a second place whose catalog was backed up after the first night.
+fn backed_up() -> Site {
     let site = Site::new();
-    make_copies(&site);
-    index_all(&site);
-    sh(
-        &site.path(""),
-        "sqlite3 catalog.db \".backup before.db\"; cp -a live copies-homes/2026-11-05; cp -a live copies-homes/2026-11-06",
-    );
-    site.ok(&["index", "homes", "copies-homes/2026-11-05"]);
-    sh(
-        &site.path(""),
-        "rm catalog.db*-wal catalog.db*-shm 2>/dev/null || true; mv before.db catalog.db; chmod 600 catalog.db",
-    );
-    let told = said(&site.run(&["index", "homes", "copies-homes/2026-11-06"], 1));
-    assert!(told.contains("was it put back from an older copy?") && told.contains("5.manifest"), "{told}");
+    sh(&site.path(""), "mkdir copies-homes second");
+    let [copies, second] = ["copies-homes", "second"].map(|name| site.path(name).display().to_string());
+    site.ok(&["init"]);
+    site.run(&["source", "add", "nfs", "homes", "--copies", &copies, "--manifests", &second], 0);
+    site.ok(&["index", "homes", &one_file(&site, 1, "a")]);
+    sh(&site.path(""), "sqlite3 catalog.db '.backup before.db'");
+    site
+}
+
+#[test]
+fn a_catalog_that_was_put_back_gives_no_number_out_again_and_says_what_it_does_not_know() {
+    let site = backed_up();
+    site.ok(&["index", "homes", &one_file(&site, 2, "old-b")]);
+    sh(&site.path(""), "cp -a copies-homes/2026-11-02 copies-homes/2026-11-03; echo c > copies-homes/2026-11-03/c");
+    site.ok(&["index", "homes", "copies-homes/2026-11-03"]);
+    put_back(&site);
+    sh(&site.path(""), "rm -r copies-homes/2026-11-0[23]");
+    let told = said(&site.run(&["index", "homes", &one_file(&site, 2, "new-b")], 1));
+    assert!(told.contains("does not know manifest 3 of \"homes\"") && told.contains("3.manifest"), "{told}");
+    site.ok(&["index", "homes"]);
     site.ok(&["check", "--deep"]);
+    let folder = manifests(&site, "homes")[0].parent().unwrap().to_owned();
+    for number in [1, 2, 3, 5] {
+        assert!(folder.join(format!("{number}.manifest")).is_file(), "{number}");
+    }
+    // What the other catalog wrote of that night gives way to what was written last, and its next night is what it was.
+    let told = rebuild(&site, &[], 1);
+    assert!(told.contains("2.manifest\": manifest 5, which came later, does not know it"), "{told}");
+    assert_eq!(names_by_day(&site, "new.db"), ["01 a", "02 new-b", "03 c,old-b"]);
+    site.ok(&["--catalog", "new.db", "check", "--deep"]);
+    // Indexed before that, nothing of it is lost.
+    put_back(&site);
+    sh(&site.path(""), &format!("rm -r second; mv {0}/5.manifest kept", folder.display()));
+    let told = said(&site.run(&["rebuild"], 0));
+    assert!(told.contains("1 source, 2 generations"), "{told}");
+    assert_eq!(names_by_day(&site, "catalog.db"), ["01 a", "02 old-b", "03 c,old-b"]);
+}
+
+#[test]
+fn what_a_replaced_catalog_forgot_is_not_forgotten_by_the_one_that_took_its_place() {
+    let site = backed_up();
+    site.ok(&["index", "homes", &one_file(&site, 2, "b")]);
+    site.ok(&["forget", "homes@2026-11-02"]);
+    put_back(&site);
+    site.run(&["index", "homes", "copies-homes/2026-11-02"], 1);
+    for places in [[].as_slice(), &["second"]] {
+        sh(&site.path(""), "rm -rf new.db*");
+        rebuild(&site, places, 0);
+        assert_eq!(names_by_day(&site, "new.db"), ["01 a", "02 b"]);
+    }
+}
+
+#[test]
+fn a_second_place_that_was_away_gets_what_it_lacks_by_a_run_that_indexes_nothing() {
+    let site = backed_up();
+    sh(&site.path(""), "mv second away");
+    site.run(&["index", "homes", &one_file(&site, 2, "b")], 1);
+    sh(&site.path(""), "mv away second");
+    let told = said(&site.run(&["index", "homes", "copies-homes/2026-11-02"], 0));
+    assert!(told.contains("is indexed already"), "{told}");
+    sh(&site.path(""), "diff -r catalog.db-manifests second");
+}
+
+#[test]
+fn manifests_of_two_catalogs_under_one_number_are_not_taken_for_each_other() {
+    let site = backed_up();
+    site.ok(&["index", "homes", &one_file(&site, 2, "old-b")]);
+    sh(&site.path(""), "cp -a copies-homes/2026-11-02 copies-homes/2026-11-03; echo c > copies-homes/2026-11-03/c");
+    site.ok(&["index", "homes", "copies-homes/2026-11-03"]);
+    // Another disk has the catalog now: its manifests are gone, and the second place is not there when it goes on.
+    put_back(&site);
+    // What is indexed in one second is told apart by its state alone, which other node numbers change.
+    sh(&site.path(""), "mv catalog.db-manifests gone; mv second away; rm -r copies-homes/2026-11-0[23]; sleep 1.1");
+    site.run(&["index", "homes", &one_file(&site, 2, "new-bb")], 1);
+    sh(&site.path(""), "mv away second");
+    let told = said(&site.run(&["index", "homes"], 1));
+    assert!(told.contains("does not know manifest 3 of \"homes\""), "{told}");
+    let told = said(&site.run(&["rebuild", "second", "--into", "new.db"], 1));
+    assert!(
+        told.contains("it counts from another generation of 2026-11-02T00:00:00Z than the one that is there"),
+        "{told}"
+    );
+    assert!(names_by_day(&site, "new.db").contains(&"02 new-bb".to_owned()), "{told}");
+    assert!(!names_by_day(&site, "new.db").iter().any(|line| line.starts_with("03")), "{told}");
+    site.ok(&["--catalog", "new.db", "check", "--deep"]);
+    // Beside a source that has its node numbers the state is no help.
+    site.ok(&["--catalog", "other.db", "init"]);
+    sh(&site.path(""), "mkdir -p others/2026-11-01 && echo o > others/2026-11-01/o");
+    let others = site.path("others").display().to_string();
+    site.ok(&["--catalog", "other.db", "source", "add", "nfs", "others", "--copies", &others]);
+    site.ok(&["--catalog", "other.db", "index"]);
+    let told = said(&site.run(&["rebuild", "second", "--into", "other.db"], 1));
+    assert!(told.contains("it counts from another generation of 2026-11-02T00:00:00Z"), "{told}");
+    assert!(!names_by_day(&site, "other.db").iter().any(|line| line.starts_with("03")), "{told}");
 }
 
 #[test]

@@ -47,7 +47,8 @@ impl Writer {
     }
 
     /// Has removed what a run left that was killed right before its last commit: the manifest of a generation that was not published, and the
-    /// tombstone of one that was not forgotten. Before a sequence is given out: the last one tells which manifest that is.
+    /// tombstone of one that was not forgotten. Before a sequence is given out: the last one tells which manifest that is. Sequences that
+    /// manifests have which the catalog does not know are not given out again.
     pub(super) fn tidy_manifests(&mut self, source: SourceId, at: Time) -> Result<(), Error> {
         let Some(mut recorder) = self.recorder.take() else { return Ok(()) };
         let known = self.sql("looking for what a killed run left", |c| {
@@ -57,11 +58,27 @@ impl Writer {
             let published = statement.query_map([source.0], |r| r.get::<_, i64>(0).map(|sequence| sequence as u64))?;
             Ok((facts(c, source)?, last as u64, published.collect::<rusqlite::Result<_>>()?))
         });
-        let tidied = known.and_then(|(source, last, published)| {
-            recorder.tidy(&source, last, &published).map_err(|cause| Error::Manifest { at, cause })
+        let tidied = known.and_then(|(facts, last, published)| {
+            let taken = recorder.tidy(&facts, last, &published).map_err(|cause| Error::Manifest { at, cause })?;
+            if taken <= last {
+                return Ok(());
+            }
+            // The last one that was given out is what a killed run may have left, and these are not.
+            let sql = "UPDATE source SET last_sequence = ?2 + 1 WHERE id = ?1";
+            self.change("numbering generations", |c| c.execute(sql, [source.0, taken as i64]).map(drop))
         });
         self.recorder = Some(recorder);
         tidied
+    }
+
+    /// Has copied to second places what they lack of the manifests of a source.
+    pub(super) fn copy_manifests(&mut self, source: SourceId) -> Result<(), Error> {
+        if self.recorder.is_none() {
+            return Ok(());
+        }
+        let facts = self.sql("reading a source", |c| facts(c, source))?;
+        self.recorder.iter_mut().for_each(|recorder| recorder.catch_up(&facts));
+        Ok(())
     }
 
     /// Returns what the manifest of a generation says first, if it is there and has a copy.
@@ -302,14 +319,15 @@ fn facts(c: &Connection, source: SourceId) -> rusqlite::Result<SourceFacts> {
 
 fn header(c: &Connection, facts: &Facts<'_>) -> rusqlite::Result<Header> {
     let source = self::facts(c, facts.source)?;
-    let sequence_at = |at: Time| {
-        let sql = "SELECT sequence FROM generation WHERE source = ?1 AND taken_at = ?2 AND status = 'published'";
-        c.query_row(sql, [facts.source.0, at.0], |r| r.get::<_, i64>(0).map(|sequence| sequence as u64))
+    let published_at = |at: Time| {
+        let sql = "SELECT sequence, indexed_at, state_hash FROM generation \
+                   WHERE source = ?1 AND taken_at = ?2 AND status = 'published'";
+        c.query_row(sql, [facts.source.0, at.0], |r| {
+            let (sequence, indexed_at) = (r.get::<_, i64>(0)? as u64, Some(Time(r.get(1)?)));
+            Ok(Base { at, sequence, indexed_at, state_hash: r.get(2)? })
+        })
     };
-    let base = match facts.previous {
-        Some(at) => Some(Base { at, sequence: sequence_at(at)? }),
-        None => None,
-    };
+    let base = facts.previous.map(published_at).transpose()?;
     let after: i64 = c.query_row(
         "SELECT coalesce(max(sequence), 0) FROM generation WHERE source = ?1 AND status = 'published'",
         [facts.source.0],
@@ -325,7 +343,7 @@ fn header(c: &Connection, facts: &Facts<'_>) -> rusqlite::Result<Header> {
         sequence: facts.sequence as u64,
         after: after as u64,
         base,
-        replaces: if facts.again { Some(sequence_at(facts.at)?) } else { None },
+        replaces: if facts.again { Some(published_at(facts.at)?.sequence) } else { None },
         indexed_at: facts.indexed_at,
         copy: Some(CopyAt {
             store: c.query_row("SELECT path FROM store WHERE id = ?1", params![store.0], |r| r.get(0))?,

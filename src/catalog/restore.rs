@@ -50,6 +50,8 @@ pub struct KnownGeneration {
     pub number: u64,
     /// The sequence of its manifest.
     pub sequence: u64,
+    /// When it was indexed.
+    pub indexed_at: Time,
     /// What holds its bytes.
     pub object: ObjectId,
 }
@@ -155,12 +157,13 @@ impl Writer {
     pub fn known(&self, source: SourceId) -> Result<Known, Error> {
         self.sql("reading a source", |c| {
             let mut statement = c.prepare(
-                "SELECT g.taken_at, g.number, g.sequence, o.id FROM generation g JOIN object o ON o.generation = g.id \
+                "SELECT g.taken_at, g.number, g.sequence, o.id, g.indexed_at FROM generation g JOIN object o ON o.generation = g.id \
                  WHERE g.source = ?1 AND g.status = 'published' ORDER BY g.taken_at",
             )?;
             let read = |r: &rusqlite::Row<'_>| {
                 let (number, sequence) = (r.get::<_, i64>(1)? as u64, r.get::<_, i64>(2)? as u64);
-                Ok(KnownGeneration { at: Time(r.get(0)?), number, sequence, object: ObjectId(r.get(3)?) })
+                let (object, indexed_at) = (ObjectId(r.get(3)?), Time(r.get(4)?));
+                Ok(KnownGeneration { at: Time(r.get(0)?), number, sequence, indexed_at, object })
             };
             let generations = statement.query_map([source.0], read)?.collect::<rusqlite::Result<_>>()?;
             let mut statement = c.prepare("SELECT block FROM node_block WHERE source = ?1 ORDER BY block")?;

@@ -97,7 +97,8 @@ impl Writer {
         })
     }
 
-    /// Removes what killed runs left of a source, whose lock is held: in the catalog, and of its manifests where these are kept.
+    /// Removes what killed runs left of a source, whose lock is held: in the catalog, and of its manifests where these are kept. Second places
+    /// of manifests get what they lack.
     ///
     /// # Errors
     /// [`Error::Full`] or [`Error::Sqlite`].
@@ -105,7 +106,7 @@ impl Writer {
         self.undo_unfinished(source)?;
         // What cannot be removed now is told to whoever begins a generation, or forgets one.
         let _ = self.tidy_manifests(source, Time(0));
-        Ok(())
+        self.copy_manifests(source)
     }
 
     /// Removes the unfinished generations of a source, whose lock is held.

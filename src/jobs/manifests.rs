@@ -10,15 +10,17 @@ use crate::model::manifest::{Edit, EditSink, End, Header, Reader, Recorder, Reco
 use crate::model::{Policy, Time, chain};
 use crate::source;
 use crate::store::{
-    ManifestDraft, ManifestFolder, beside_catalog, copy_to_second, has_tombstone, manifests_with, read_tombstone,
-    remove_manifest, tombstones_in, uuid_text, write_tombstone,
+    ManifestDraft, ManifestFolder, SecondPlace, beside_catalog, copy_all_to_second, copy_to_second, has_tombstone,
+    is_tombstone, manifests_with, numbered, read_tombstone, remove_manifest, tombstones_in, uuid_text, write_tombstone,
 };
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Says that a second place lacks something.
 type Warn = Arc<dyn Fn(&str) + Send + Sync>;
@@ -28,6 +30,8 @@ pub struct Manifests {
     catalog: PathBuf,
     clock: Box<dyn Clock + Send>,
     warn: Warn,
+    /// Whether it was told that a second place lacks some.
+    was_told: Arc<AtomicBool>,
     /// Even where copies are asof's own.
     always_apart: bool,
 }
@@ -35,7 +39,7 @@ pub struct Manifests {
 impl Manifests {
     /// Returns what keeps those of `catalog`; `warn` is told of second places that lack something.
     pub fn new(catalog: &Path, clock: Box<dyn Clock + Send>, warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self { catalog: catalog.to_owned(), clock, warn: Arc::new(warn), always_apart: false }
+        Self { catalog: catalog.to_owned(), clock, warn: Arc::new(warn), was_told: Arc::default(), always_apart: false }
     }
 
     /// Has all of them kept beside the catalog alone.
@@ -59,19 +63,19 @@ impl Manifests {
         })
     }
 
-    fn second(&self, header: &Header) -> Option<Second> {
+    fn second(&self, source: &SourceFacts) -> Option<Second> {
         if self.always_apart {
             return None;
         }
-        let folder = Policy::parse(&header.source.policy).manifests()?;
-        Some(Second { folder, uuid: header.source.uuid?, warn: Arc::clone(&self.warn) })
+        let folder = Policy::parse(&source.policy).manifests()?;
+        let (warn, was_told) = (Arc::clone(&self.warn), Arc::clone(&self.was_told));
+        Some(Second { folder, uuid: source.uuid?, warn, was_told })
     }
 }
 
-/// Tells whether there is a manifest at `path`, and of this source.
-fn is_of(path: &Path, uuid: Option<[u8; 16]>) -> bool {
-    let reader = std::fs::File::open(path).map_err(drop).and_then(|file| Reader::new(file).map_err(drop));
-    reader.is_ok_and(|reader| reader.header().source.uuid == uuid)
+/// Returns what the manifest at `path` says first, if there is one.
+fn header_of(path: &Path) -> Option<Header> {
+    Some(Reader::new(File::open(path).ok()?).ok()?.header().clone())
 }
 
 /// Returns where the copy of a generation lies.
@@ -87,17 +91,8 @@ fn copy_path(header: &Header) -> PathBuf {
 impl Recorder for Manifests {
     fn begin(&mut self, header: &Header) -> io::Result<Box<dyn Recording>> {
         let path = self.path_of(header)?;
-        // What a killed run left is gone by now; another catalog may have indexed the same images.
-        if is_of(&path, header.source.uuid) {
-            let (name, sequence) = (&header.source.name, header.sequence);
-            (self.warn)(&format!(
-                "the catalog does not know the manifest {path:?}, and gives its number {sequence} of \"{name}\" out again: was it put \
-                 back from an older copy? That manifest is moved aside (.old-1); with the older copy once more, asof rebuild adds what \
-                 it lacks, before anything is indexed"
-            ));
-        }
         let draft = ManifestDraft::begin(&path, header).map_err(io::Error::other)?;
-        Ok(Box::new(Kept { draft: Some(draft), path: None, second: self.second(header) }))
+        Ok(Box::new(Kept { draft: Some(draft), path: None, second: self.second(&header.source) }))
     }
 
     fn forget(&mut self, header: &Header, after: u64) -> io::Result<PathBuf> {
@@ -106,6 +101,7 @@ impl Recorder for Manifests {
             source: header.source.uuid.ok_or(io::ErrorKind::InvalidInput)?,
             at: header.taken_at,
             sequence: header.sequence,
+            indexed_at: Some(header.indexed_at),
             after,
             forgotten_at: self.clock.now(),
         };
@@ -113,7 +109,7 @@ impl Recorder for Manifests {
     }
 
     fn forgot(&mut self, header: &Header, path: &Path) {
-        if let Some(second) = self.second(header) {
+        if let Some(second) = self.second(&header.source) {
             second.copy(path);
         }
     }
@@ -122,7 +118,7 @@ impl Recorder for Manifests {
         remove_manifest(path);
     }
 
-    fn tidy(&mut self, source: &SourceFacts, last: u64, published: &BTreeSet<u64>) -> io::Result<()> {
+    fn tidy(&mut self, source: &SourceFacts, last: u64, published: &BTreeSet<u64>) -> io::Result<u64> {
         if last > 0 && !published.contains(&last) {
             for path in places(&self.catalog, source, last).map_err(io::Error::other)? {
                 if !has_tombstone(&path) {
@@ -131,18 +127,61 @@ impl Recorder for Manifests {
             }
         }
         // A second place gets a tombstone when its generation is forgotten for good.
-        let (first, _) = folders(&self.catalog, source);
-        for folder in first {
+        let (first, second) = folders(&self.catalog, source);
+        for folder in &first {
             // What is in a folder that cannot be listed now is for the run after this one.
-            let tombstones = tombstones_in(&folder, |sequence| published.contains(&sequence)).unwrap_or_default();
+            let tombstones = tombstones_in(folder, |sequence| published.contains(&sequence)).unwrap_or_default();
             for path in tombstones {
                 if read_tombstone(&path).is_ok_and(|tombstone| Some(tombstone.source) == source.uuid) {
-                    std::fs::remove_file(&path)?;
+                    fs::remove_file(&path)?;
                 }
             }
         }
-        Ok(())
+        if self.always_apart {
+            // Numbers are those of the manifests that are applied.
+            return Ok(last);
+        }
+        let (taken, unknown) = taken_after(first.iter().chain(&second), source, last);
+        if let Some(path) = unknown {
+            let name = &source.name;
+            (self.warn)(&format!(
+                "the catalog does not know manifest {taken} of \"{name}\", {path:?}: was it put back from an older copy? Numbers go on \
+                 after that one. With the older copy once more, asof rebuild adds what it lacks, before anything is indexed"
+            ));
+        }
+        Ok(taken)
     }
+
+    fn catch_up(&mut self, source: &SourceFacts) {
+        let (first, _) = folders(&self.catalog, source);
+        let Some(second) = self.second(source) else { return };
+        for folder in first.iter().filter(|folder| folder.is_dir()) {
+            second.copy_all(folder);
+        }
+    }
+}
+
+/// Returns the highest sequence above `last` that a manifest or a tombstone of `source` has, and which that is; `last` if none has. One that
+/// cannot be read counts by its name. What is in a folder that cannot be listed now is not seen.
+fn taken_after<'f>(
+    folders: impl Iterator<Item = &'f PathBuf>,
+    source: &SourceFacts,
+    last: u64,
+) -> (u64, Option<PathBuf>) {
+    let is_next = |sequence: u64| sequence > last && i64::try_from(sequence).is_ok_and(|sequence| sequence < i64::MAX);
+    let mut highest = (last, None);
+    for folder in folders {
+        for (sequence, path) in numbered(folder, is_next).unwrap_or_default() {
+            let of = match is_tombstone(&path) {
+                true => read_tombstone(&path).ok().map(|tombstone| Some(tombstone.source)),
+                false => header_of(&path).map(|header| header.source.uuid),
+            };
+            if sequence > highest.0 && of.is_none_or(|uuid| uuid == source.uuid) {
+                highest = (sequence, Some(path));
+            }
+        }
+    }
+    highest
 }
 
 /// Returns where the manifest of `source` with this sequence is, wherever the source has any: beside its copies, beside the catalog, in
@@ -156,9 +195,8 @@ pub(super) fn places(catalog: &Path, source: &SourceFacts, sequence: u64) -> Res
     let (first, second) = folders(catalog, source);
     for folder in first.into_iter().chain(second) {
         for path in manifests_with(&folder, sequence)? {
-            let reader = std::fs::File::open(&path).map_err(drop).and_then(|file| Reader::new(file).map_err(drop));
-            let is_it = |header: &Header| header.source.uuid == Some(uuid) && header.sequence == sequence;
-            if reader.is_ok_and(|reader| is_it(reader.header())) {
+            let is_it = |header: Header| header.source.uuid == Some(uuid) && header.sequence == sequence;
+            if header_of(&path).is_some_and(is_it) {
                 found.push(path);
             }
         }
@@ -222,7 +260,7 @@ impl Recording for Kept {
         let Some(path) = self.path.take() else { return };
         remove_manifest(&path);
         if let (Some(second), Some(name)) = (&self.second, path.file_name()) {
-            remove_manifest(&second.folder.join(uuid_text(&second.uuid)).join(name));
+            remove_manifest(&second.place().folder().join(name));
         }
     }
 }
@@ -232,17 +270,34 @@ struct Second {
     folder: PathBuf,
     uuid: [u8; 16],
     warn: Warn,
+    was_told: Arc<AtomicBool>,
 }
 
 impl Second {
+    /// Copies this manifest or tombstone, and what else it lacks of the folder in which that lies.
     fn copy(&self, path: &Path) {
-        if let Err(e) = copy_to_second(path, &self.uuid, &self.folder) {
-            let text = format!(
-                "the second place {:?} lacks the manifest {path:?}: {}; the next run copies it",
-                self.folder,
+        let folder = path.parent().unwrap_or(Path::new("."));
+        self.tell(copy_to_second(path, &self.place()).and_then(|()| copy_all_to_second(folder, &self.place())), folder);
+    }
+
+    /// Copies what it lacks of the manifests and tombstones in `folder`.
+    fn copy_all(&self, folder: &Path) {
+        self.tell(copy_all_to_second(folder, &self.place()), folder);
+    }
+
+    fn place(&self) -> SecondPlace<'_> {
+        SecondPlace { top: &self.folder, source: &self.uuid }
+    }
+
+    /// Says what went wrong, once in a run.
+    fn tell(&self, copied: Result<(), crate::store::Error>, folder: &Path) {
+        let Err(e) = copied else { return };
+        if !self.was_told.swap(true, Ordering::Relaxed) {
+            let second = &self.folder;
+            (self.warn)(&format!(
+                "the second place {second:?} lacks manifests that are in {folder:?}: {}; the next run copies them",
                 chain(&e)
-            );
-            (self.warn)(&text);
+            ));
         }
     }
 }

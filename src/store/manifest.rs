@@ -212,7 +212,8 @@ pub fn find_manifests(folder: &Path, depth: usize) -> Result<FoundManifests, Err
 /// # Errors
 /// [`Error::Unreadable`].
 pub fn manifests_with(folder: &Path, sequence: u64) -> Result<Vec<PathBuf>, Error> {
-    numbered(folder, ENDING, |found| found == sequence)
+    let found = numbered(folder, |found| found == sequence)?;
+    Ok(found.into_iter().map(|(_, path)| path).filter(|path| !is_tombstone(path)).collect())
 }
 
 /// Returns the tombstones in `folder` whose names have such a sequence; otherwise as [`manifests_with`].
@@ -220,11 +221,16 @@ pub fn manifests_with(folder: &Path, sequence: u64) -> Result<Vec<PathBuf>, Erro
 /// # Errors
 /// [`Error::Unreadable`].
 pub fn tombstones_in(folder: &Path, is_wanted: impl Fn(u64) -> bool) -> Result<Vec<PathBuf>, Error> {
-    numbered(folder, TOMBSTONE, is_wanted)
+    let found = numbered(folder, is_wanted)?;
+    Ok(found.into_iter().map(|(_, path)| path).filter(|path| is_tombstone(path)).collect())
 }
 
-/// Returns files `SEQUENCE` or `COPY.SEQUENCE` with this ending.
-fn numbered(folder: &Path, ending: &str, is_wanted: impl Fn(u64) -> bool) -> Result<Vec<PathBuf>, Error> {
+/// Returns the manifests and tombstones in `folder` whose names have such a sequence, `SEQUENCE.…` or `COPY.SEQUENCE.…`, in the order of
+/// their paths; none if there is no such folder.
+///
+/// # Errors
+/// [`Error::Unreadable`].
+pub fn numbered(folder: &Path, is_wanted: impl Fn(u64) -> bool) -> Result<Vec<(u64, PathBuf)>, Error> {
     let unreadable = |source| Error::Unreadable { path: folder.to_owned(), source };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -236,15 +242,21 @@ fn numbered(folder: &Path, ending: &str, is_wanted: impl Fn(u64) -> bool) -> Res
         let entry = entry.map_err(unreadable)?;
         let (name, kind) = (entry.file_name(), entry.file_type().map_err(unreadable)?);
         let name = name.as_bytes();
-        let stem = name.strip_suffix(ending.as_bytes()).filter(|_| !name.starts_with(b"."));
+        let stem = [ENDING, TOMBSTONE].iter().find_map(|ending| name.strip_suffix(ending.as_bytes()));
+        let stem = stem.filter(|_| !name.starts_with(b"."));
         let number = stem.and_then(|stem| stem.rsplit(|byte| *byte == b'.').next());
         let number = number.and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
-        if number.is_some_and(&is_wanted) && kind.is_file() {
-            found.push(entry.path());
+        if let Some(number) = number.filter(|number| is_wanted(*number) && kind.is_file()) {
+            found.push((number, entry.path()));
         }
     }
-    found.sort();
+    found.sort_by(|(_, a), (_, b)| a.cmp(b));
     Ok(found)
+}
+
+/// Tells whether this is the name of a tombstone.
+pub fn is_tombstone(path: &Path) -> bool {
+    path.as_os_str().as_bytes().ends_with(TOMBSTONE.as_bytes())
 }
 
 /// Notes in the folder of manifests of a source that it was removed, `text` saying which it was.
@@ -274,26 +286,63 @@ fn tombstone_of(path: &Path) -> PathBuf {
     path.with_file_name(OsStr::from_bytes(&[stem, TOMBSTONE.as_bytes()].concat()))
 }
 
-/// Copies what manifests and tombstones lie beside `path` and not yet in the folder of `uuid` below `second`; returns how many
-/// that were. So a second place that was not there for a while has all of them after the next run.
+/// A second place of manifests, as far as one source goes.
+#[derive(Clone, Copy, Debug)]
+pub struct SecondPlace<'a> {
+    /// The place. If it is not there, it is one whose file system is not mounted.
+    pub top: &'a Path,
+    /// The UUID of the source.
+    pub source: &'a [u8; 16],
+}
+
+impl SecondPlace<'_> {
+    /// Returns the folder of the source.
+    pub fn folder(&self) -> PathBuf {
+        self.top.join(uuid_text(self.source))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        fs::metadata(self.top).map(drop).map_err(cannot_write(self.top))
+    }
+}
+
+/// Copies a manifest or tombstone to a second place. Another file of its name there is one that a catalog wrote which knows nothing of this
+/// one, as when one was put back from a backup: it is moved aside.
 ///
 /// # Errors
 /// [`Error::CannotWrite`] with what could not be copied.
-pub fn copy_to_second(path: &Path, uuid: &[u8; 16], second: &Path) -> Result<u64, Error> {
-    let from = path.parent().unwrap_or(Path::new("."));
-    // A folder that is not there is one whose file system is not mounted.
-    fs::metadata(second).map_err(cannot_write(second))?;
-    let to = second.join(uuid_text(uuid));
-    let mut copied = 0;
-    for entry in fs::read_dir(from).map_err(cannot_write(from))? {
-        let entry = entry.map_err(cannot_write(from))?;
+pub fn copy_to_second(path: &Path, second: &SecondPlace<'_>) -> Result<(), Error> {
+    second.check()?;
+    let target = second.folder().join(path.file_name().unwrap_or(OsStr::new("")));
+    let bytes = |path: &Path| fs::read(path);
+    if target.exists() && bytes(&target).map_err(cannot_write(&target))? != bytes(path).map_err(cannot_write(path))? {
+        move_aside(&target).map_err(cannot_write(&target))?;
+    }
+    copy_manifest(path, &second.folder()).map(drop)
+}
+
+/// Copies the manifests and tombstones in `folder` that a second place lacks: so one that was not there for a while has all of them after the
+/// next run. One that has another length there is another one, as in [`copy_to_second`].
+///
+/// # Errors
+/// [`Error::CannotWrite`] with what could not be copied.
+pub fn copy_all_to_second(folder: &Path, second: &SecondPlace<'_>) -> Result<(), Error> {
+    second.check()?;
+    let to = second.folder();
+    for entry in fs::read_dir(folder).map_err(cannot_write(folder))? {
+        let entry = entry.map_err(cannot_write(folder))?;
         let name = entry.file_name();
         let is_one = is_manifest_name(name.as_bytes()) && !name.as_bytes().starts_with(b".");
-        if is_one && entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            copied += u64::from(copy_manifest(&entry.path(), &to)?);
+        if !is_one || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        let length = entry.metadata().map_err(cannot_write(folder))?.len();
+        match fs::metadata(to.join(&name)) {
+            Ok(there) if there.len() == length => {}
+            _ => copy_to_second(&entry.path(), second)?,
         }
     }
-    Ok(copied)
+    Ok(())
 }
 
 /// Copies a manifest or tombstone into `folder` under its own name, unless there is one; tells whether it did.

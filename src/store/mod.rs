@@ -26,9 +26,9 @@ pub use disk::{Disk, DiskMap};
 pub use disk_file::Runs;
 pub use error::Error;
 pub use manifest::{
-    FoundManifests, ManifestDraft, ManifestFolder, beside_catalog, copy_manifest, copy_to_second, find_manifests,
-    has_tombstone, is_manifest_name, manifests_with, mark_removed, read_tombstone, remove_manifest, removed_marker,
-    tombstones_in, uuid_text, write_tombstone,
+    FoundManifests, ManifestDraft, ManifestFolder, SecondPlace, beside_catalog, copy_all_to_second, copy_manifest,
+    copy_to_second, find_manifests, has_tombstone, is_manifest_name, is_tombstone, manifests_with, mark_removed,
+    numbered, read_tombstone, remove_manifest, removed_marker, tombstones_in, uuid_text, write_tombstone,
 };
 pub use open::Store;
 pub use open_file::{OpenFile, Origin};

@@ -224,9 +224,13 @@ impl Recorder for Watched {
         self.inner.take_back(path);
     }
 
-    fn tidy(&mut self, source: &SourceFacts, last: u64, published: &BTreeSet<u64>) -> io::Result<()> {
+    fn tidy(&mut self, source: &SourceFacts, last: u64, published: &BTreeSet<u64>) -> io::Result<u64> {
         self.kill.pass();
         self.inner.tidy(source, last, published)
+    }
+
+    fn catch_up(&mut self, source: &SourceFacts) {
+        self.inner.catch_up(source);
     }
 }
 

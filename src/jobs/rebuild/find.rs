@@ -10,6 +10,7 @@ use crate::model::{NodeId, Policy, Time, chain};
 use crate::monitor::Monitor;
 use crate::source;
 use crate::store::{FoundManifests, beside_catalog, find_manifests, read_tombstone, uuid_text};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -56,6 +57,14 @@ pub(super) struct Found {
     /// Which of the bad ones are manifests, and who they are, where their headers can be read.
     pub(super) hurt: Vec<(usize, Option<Who>)>,
     pub(super) known_bad: BTreeSet<Who>,
+}
+
+impl Found {
+    /// Returns the tombstone of a manifest of the source with this UUID, if it has one.
+    pub(super) fn tombstone_of(&self, uuid: &[u8; 16], header: &Header) -> Option<&Tombstone> {
+        let (_, tombstone) = self.tombstones.get(&(*uuid, header.sequence))?;
+        Some(tombstone).filter(|tomb| tomb.indexed_at.is_none_or(|at| at == header.indexed_at))
+    }
 }
 
 /// How many levels of folders below one that was named are looked at: a store, the folder of a source.
@@ -141,16 +150,22 @@ fn read_all(files: FoundManifests, found: &mut Found, monitor: &dyn Monitor) -> 
     more
 }
 
-/// Keeps a manifest; of two that say to be the same one and are not, the first.
+/// Keeps a manifest; of two with one number, which a catalog gave out again that was put back from a backup, the one that was written later.
 fn add(whole: Whole, found: &mut Found) {
-    match found.whole.get(&Who::of(&whole.header)) {
-        None => drop(found.whole.insert(Who::of(&whole.header), whole)),
-        Some(known) if known.end == whole.end => {}
-        Some(known) => {
-            let what = "it is another manifest than the one with the same number that was used".to_owned();
-            found.bad.push(Bad { path: whole.path, what, instead: Some(known.path.clone()) });
+    let other = match found.whole.entry(Who::of(&whole.header)) {
+        Entry::Vacant(free) => {
+            free.insert(whole);
+            return;
         }
-    }
+        Entry::Occupied(known) if known.get().end == whole.end => return,
+        Entry::Occupied(mut known) => match known.get().header.indexed_at < whole.header.indexed_at {
+            true => known.insert(whole),
+            false => whole,
+        },
+    };
+    let used = &found.whole[&Who::of(&other.header)];
+    let what = "it is another manifest than the one with the same number that was written last".to_owned();
+    found.bad.push(Bad { path: other.path, what, instead: Some(used.path.clone()) });
 }
 
 /// Reads a manifest to its end; on an error its header is returned too, if that could be read.

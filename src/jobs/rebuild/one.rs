@@ -5,12 +5,12 @@
 use super::find::{Found, ToTell, Who, Whole, newest, uuid_of_name};
 use super::report::{Error, LeftOut, Missing, Rebuilt, Unlike, Why};
 use super::target::Target;
-use crate::catalog::{Known, NewGeneration, Published, RestoredSource, SourceLock, SourceRow};
+use crate::catalog::{Known, KnownGeneration, NewGeneration, Published, RestoredSource, SourceLock, SourceRow};
 use crate::clock::Fixed;
 use crate::jobs::apply::{Applying, Holder, Part, Trouble, copy_of};
 use crate::jobs::manifests::Manifests;
 use crate::jobs::report::When;
-use crate::model::manifest::{self, Reader, Tombstone};
+use crate::model::manifest::{self, Base, Reader, Tombstone};
 use crate::model::{ObjectId, Time};
 use crate::monitor::Monitor;
 use crate::source;
@@ -38,6 +38,20 @@ enum Step<'f> {
     Tombstone(&'f Tombstone),
 }
 
+/// A generation that is there, by its manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Live {
+    sequence: u64,
+    indexed_at: Time,
+}
+
+impl Live {
+    /// Tells whether it is the generation that edits count from, as far as both are known; what is in it is not compared.
+    fn is(&self, base: &Base) -> bool {
+        self.sequence == base.sequence && base.indexed_at.is_none_or(|at| at == self.indexed_at)
+    }
+}
+
 /// One source that is made again.
 pub(super) struct One<'o, 't> {
     target: &'o mut Target<'t>,
@@ -50,8 +64,8 @@ pub(super) struct One<'o, 't> {
     restored: Option<RestoredSource>,
     /// What was there before.
     known: Known,
-    /// What is there at each instant: the sequence of its manifest.
-    live: BTreeMap<Time, u64>,
+    /// What is there at each instant.
+    live: BTreeMap<Time, Live>,
     /// What holds the bytes that each manifest brought.
     objects: HashMap<u64, ObjectId>,
     /// Instants that this run brought.
@@ -85,7 +99,8 @@ impl<'o, 't> One<'o, 't> {
             true => target.writer().resume_renumbered(&row, &blocks, &known),
             false => target.writer().resume_source(&row, &blocks)?,
         };
-        let live = known.generations.iter().map(|known| (known.at, known.sequence)).collect();
+        let live = |known: &KnownGeneration| Live { sequence: known.sequence, indexed_at: known.indexed_at };
+        let live = known.generations.iter().map(|known| (known.at, live(known))).collect();
         let objects = known.generations.iter().map(|known| (known.sequence, known.object)).collect();
         let rebuilt = Rebuilt { renumbered: is_renumbered, ..Rebuilt::default() };
         let told = BTreeSet::new();
@@ -201,7 +216,8 @@ impl<'o, 't> One<'o, 't> {
     }
 
     fn tombstone(&mut self, tomb: &Tombstone) -> Result<(), Error> {
-        let is_it = self.live.get(&tomb.at) == Some(&tomb.sequence);
+        let is_made_then = |live: &Live| tomb.indexed_at.is_none_or(|at| at == live.indexed_at);
+        let is_it = self.live.get(&tomb.at).is_some_and(|live| live.sequence == tomb.sequence && is_made_then(live));
         // What was there is as old as the catalog: one that was forgotten before and is there was indexed by another one.
         let is_later = self.told.contains(&tomb.at) || tomb.after >= self.known.last_sequence;
         if is_it && is_later {
@@ -220,7 +236,7 @@ impl<'o, 't> One<'o, 't> {
 
     /// Forgets what a later manifest does not know.
     fn forget_unknown(&mut self, at: Time, later: u64) -> Result<(), Error> {
-        let sequence = self.live[&at];
+        let sequence = self.live[&at].sequence;
         let of = |who: &&Who| self.found.whole[*who].header.sequence == sequence;
         let path = self.source.manifests.iter().find(of).map(|who| self.found.whole[who].path.clone());
         self.forget(at)?;
@@ -235,7 +251,7 @@ impl<'o, 't> One<'o, 't> {
             return true;
         }
         let newest = self.known.generations.iter().map(|known| known.sequence).max().unwrap_or(0);
-        let has_tombstone = self.found.tombstones.contains_key(&(self.source.uuid, sequence));
+        let has_tombstone = self.found.tombstone_of(&self.source.uuid, &whole.header).is_some();
         let is_replaced = || {
             let mut headers = self.source.manifests.iter().map(|who| &self.found.whole[who].header);
             headers.any(|header| header.replaces == Some(sequence))
@@ -243,7 +259,7 @@ impl<'o, 't> One<'o, 't> {
         if sequence > newest {
             return sequence <= self.known.last_sequence && (has_tombstone || is_replaced());
         }
-        if self.live.get(&at) != Some(&sequence) && !has_tombstone && !is_replaced() {
+        if self.sequence_at(at) != Some(sequence) && !has_tombstone && !is_replaced() {
             self.leave_out(at, whole.path.clone(), Why::Passed);
         }
         true
@@ -255,11 +271,11 @@ impl<'o, 't> One<'o, 't> {
         if self.is_done(whole) {
             return Ok(());
         }
-        if let Some(why) = self.why_not(whole) {
+        if let Some(why) = self.why_not(whole)? {
             self.leave_out(at, whole.path.clone(), why);
             return Ok(());
         }
-        let again = match (self.live.get(&at).copied(), header.replaces) {
+        let again = match (self.sequence_at(at), header.replaces) {
             (Some(there), Some(replaced)) if there == replaced => true,
             (Some(_), _) => {
                 self.forget_unknown(at, header.sequence)?;
@@ -293,29 +309,42 @@ impl<'o, 't> One<'o, 't> {
     }
 
     /// Returns why a manifest cannot be applied to what is there.
-    fn why_not(&self, whole: &Whole) -> Option<Why> {
+    fn why_not(&self, whole: &Whole) -> Result<Option<Why>, Error> {
         let header = &whole.header;
-        if self.restored.is_none() {
-            return Some(Why::NumbersTaken);
-        }
+        let Some(restored) = &self.restored else { return Ok(Some(Why::NumbersTaken)) };
         if header.format == 1 && source::description(header.source.kind).has_extents {
-            return Some(Why::NoExtents);
+            return Ok(Some(Why::NoExtents));
         }
         if let Some(base) = header.base {
-            let there = self.live.get(&base.at).copied();
-            if there.is_none_or(|sequence| header.format != 1 && sequence != base.sequence) {
-                return Some(Why::NoBase(base));
+            let there = self.live.get(&base.at);
+            if there.is_none_or(|there| header.format != 1 && there.sequence != base.sequence) {
+                return Ok(Some(Why::NoBase(base)));
+            }
+            let is_another = there.is_some_and(|there| header.format != 1 && !there.is(&base));
+            if is_another || (restored.keeps_numbers() && self.has_another_state(&base)?) {
+                return Ok(Some(Why::OtherBase(base)));
             }
         }
         // What was there is not taken away.
         let was_there = |at: &Time| self.live.contains_key(at) && !self.told.contains(at);
-        let is_replaced = header.replaces.is_some() && self.live.get(&header.taken_at).copied() == header.replaces;
+        let is_replaced = header.replaces.is_some() && self.sequence_at(header.taken_at) == header.replaces;
         let unknown = self.between(whole).into_iter().find(was_there);
         let same = Some(header.taken_at).filter(|at| was_there(at) && !is_replaced);
         let mut there =
             self.known.generations.iter().filter(|known| was_there(&known.at) && known.at != header.taken_at);
         let numbered = there.find(|known| known.number == header.number).map(|known| known.at);
-        unknown.or(same).or(numbered).map(|at| Why::Diverged { at })
+        Ok(unknown.or(same).or(numbered).map(|at| Why::Diverged { at }))
+    }
+
+    fn sequence_at(&self, at: Time) -> Option<u64> {
+        self.live.get(&at).map(|live| live.sequence)
+    }
+
+    /// Tells whether the state of the generation that is there is known to be another one than edits count from.
+    fn has_another_state(&self, base: &Base) -> Result<bool, Error> {
+        let writer = self.target.writer.as_ref().expect("it is open");
+        let (there, wanted) = (writer.state_of(self.row.id, base.at)?, base.state_hash);
+        Ok(there.zip(wanted).is_some_and(|(there, wanted)| there != wanted))
     }
 
     fn apply(&mut self, whole: &Whole, again: bool) -> Result<Published, Trouble> {
@@ -329,12 +358,16 @@ impl<'o, 't> One<'o, 't> {
         let store = writer.store_at(&store)?;
         let (at, level, now) = (header.taken_at, header.level, header.indexed_at);
         let new = NewGeneration { source: &self.row, at, level, copy: (store, &below), now, again };
-        let generation = writer.begin(&new)?;
+        let mut generation = writer.begin(&new)?;
         let (objects, found, uuid) = (&self.objects, self.found, self.source.uuid);
         let holder = |sequence: u64| {
             let made_for = || found.whole.get(&Who::Sequence(uuid, sequence)).map(|whole| whole.header.taken_at);
             objects.get(&sequence).copied().map(Holder::Object).or_else(|| made_for().map(Holder::MadeFor))
         };
+        // Node numbers go into the state.
+        if let Some(hash) = end.state_hash.filter(|_| restored.keeps_numbers()) {
+            generation.expect_state(hash);
+        }
         let mut applying = Applying::new(generation, restored, &holder);
         if let Err(trouble) = applying.all(&mut reader, Part::All) {
             // The trouble that is told is the first one.
@@ -348,15 +381,11 @@ impl<'o, 't> One<'o, 't> {
     fn applied(&mut self, whole: &Whole, published: &Published) -> Result<(), Error> {
         let (header, end) = (&whole.header, &whole.end);
         let at = header.taken_at;
-        self.live.insert(at, header.sequence);
+        self.live.insert(at, Live { sequence: header.sequence, indexed_at: header.indexed_at });
         self.told.insert(at);
         let object = self.target.writer().copies(self.row.id, at)?.first().map(|copy| copy.object);
         self.objects.extend(object.map(|object| (header.sequence, object)));
-        // Node numbers go into the state.
-        let keeps_numbers = self.restored.as_ref().is_some_and(RestoredSource::keeps_numbers);
-        let hash = end.state_hash.filter(|_| keeps_numbers);
-        let has_another_state = hash.is_some_and(|hash| hash != published.state_hash);
-        if let Some(said) = end.counts.filter(|said| *said != published.counts || has_another_state) {
+        if let Some(said) = end.counts.filter(|said| *said != published.counts) {
             self.rebuilt.unlike.push(Unlike { when: When(at), said, found: published.counts });
         }
         Ok(())

@@ -166,6 +166,8 @@ pub struct LeftOut {
 pub enum Why {
     /// What it counts from is not there.
     NoBase(Base),
+    /// What it counts from is another one than the generation that is there.
+    OtherBase(Base),
     /// A later manifest was written as if it had not been: its run was given up, or it was forgotten and the tombstone is lost.
     Unknown {
         /// The later manifest.
@@ -188,7 +190,7 @@ pub enum Why {
     NumbersTaken,
 }
 
-/// A generation that holds something else than its manifest counted, or whose state hash is another one.
+/// A generation that holds something else than its manifest counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unlike {
     /// Its instant.
@@ -219,12 +221,16 @@ pub struct Bad {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoBase(Base { at, sequence: 0 }) => {
+            Self::NoBase(Base { at, sequence: 0, .. }) => {
                 write!(f, "it counts from the generation of {at}, which is not there")
             }
-            Self::NoBase(Base { at, sequence }) => {
+            Self::NoBase(Base { at, sequence, .. }) => {
                 write!(f, "it counts from the generation of {at}, manifest {sequence}, which is not there")
             }
+            Self::OtherBase(Base { at, .. }) => write!(
+                f,
+                "it counts from another generation of {at} than the one that is there: a catalog wrote it that was replaced by an older copy"
+            ),
             Self::Unknown { later } => write!(
                 f,
                 "manifest {later}, which came later, does not know it: its run was given up, or it was forgotten"

@@ -173,7 +173,7 @@ impl<R: Read> Lines<R> {
             number: 0,
             sequence: 0,
             after: 0,
-            base: first.previous.map(|at| Base { at: Time(at), sequence: 0 }),
+            base: first.previous.map(|at| Base { at: Time(at), sequence: 0, indexed_at: None, state_hash: None }),
             replaces: None,
             indexed_at: taken_at,
             copy: None,

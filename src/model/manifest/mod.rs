@@ -104,6 +104,11 @@ pub struct Base {
     pub at: Time,
     /// Its manifest; 0 in format 1.
     pub sequence: u64,
+    /// When that was indexed. A catalog that was put back from a backup may give a sequence out again: this tells the two apart.
+    pub indexed_at: Option<Time>,
+    /// Its state hash when the edits were written: another one than it was published with, if what was indexed between older ones since
+    /// changed what it keeps.
+    pub state_hash: Option<[u8; 32]>,
 }
 
 /// Where a copy lies.
@@ -334,6 +339,8 @@ pub struct Tombstone {
     pub at: Time,
     /// Its manifest.
     pub sequence: u64,
+    /// When that was indexed, as in [`Base`].
+    pub indexed_at: Option<Time>,
     /// The highest sequence that the source had given out when it was forgotten: later manifests do not know it.
     pub after: u64,
     /// When it was forgotten.
@@ -382,11 +389,15 @@ pub trait Recorder {
     fn take_back(&mut self, path: &Path);
 
     /// Removes what a killed run left: the manifest with the sequence `last`, if its generation is not one of `published` and nothing says
-    /// that it was forgotten; and tombstones of `published` ones, which were not forgotten in the end.
+    /// that it was forgotten; and tombstones of `published` ones, which were not forgotten in the end. Returns the highest sequence that
+    /// is taken: more than `last` where there are manifests that the catalog does not know, since it was put back from a backup.
     ///
     /// # Errors
     /// That of reading, and of removing a tombstone; a manifest that cannot be removed is told from others when a catalog is made again.
-    fn tidy(&mut self, source: &SourceFacts, last: u64, published: &BTreeSet<u64>) -> io::Result<()>;
+    fn tidy(&mut self, source: &SourceFacts, last: u64, published: &BTreeSet<u64>) -> io::Result<u64>;
+
+    /// Copies to second places what they lack.
+    fn catch_up(&mut self, source: &SourceFacts);
 }
 
 /// Why a manifest cannot be read.

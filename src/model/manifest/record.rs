@@ -53,6 +53,8 @@ struct JsonSource {
 struct JsonBase {
     at: i64,
     sequence: u64,
+    indexed_at: Option<i64>,
+    state_hash: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,7 +83,7 @@ impl JsonHeader {
             number: header.number,
             sequence: header.sequence,
             after: header.after,
-            base: header.base.map(|base| JsonBase { at: base.at.0, sequence: base.sequence }),
+            base: header.base.as_ref().map(JsonBase::of),
             replaces: header.replaces,
             indexed_at: header.indexed_at.0,
             copy: header.copy.as_ref().map(|copy| JsonCopy { store: escaped(&copy.store), path: escaped(&copy.path) }),
@@ -112,12 +114,40 @@ impl JsonHeader {
             number: self.number,
             sequence: self.sequence,
             after: self.after,
-            base: self.base.map(|base| Base { at: Time(base.at), sequence: base.sequence }),
+            base: match self.base {
+                Some(base) => Some(base.base()?),
+                None => None,
+            },
             replaces: self.replaces,
             indexed_at: Time(self.indexed_at),
             copy,
         })
     }
+}
+
+impl JsonBase {
+    fn of(base: &Base) -> Self {
+        Self {
+            at: base.at.0,
+            sequence: base.sequence,
+            indexed_at: base.indexed_at.map(|at| at.0),
+            state_hash: base.state_hash.map(|hash| hex(&hash)),
+        }
+    }
+
+    fn base(self) -> Option<Base> {
+        Some(Base {
+            at: Time(self.at),
+            sequence: self.sequence,
+            indexed_at: self.indexed_at.map(Time),
+            state_hash: unhex_hash(self.state_hash)?,
+        })
+    }
+}
+
+/// Returns the state hash that a record has, if it has one; none if that is no hash.
+fn unhex_hash(text: Option<String>) -> Option<Option<[u8; 32]>> {
+    text.map_or(Some(None), |text| unhex(&text).map(Some))
 }
 
 fn node(number: i64) -> Option<NodeId> {
@@ -157,10 +187,7 @@ impl JsonEnd {
         let Self { entries, size_bytes, losses, notices, gaps, index_ms, .. } = self;
         Some(End {
             counts: Some(Counts { entries, size_bytes, losses, notices, gaps, index_ms }),
-            state_hash: match self.state_hash {
-                Some(hash) => Some(unhex(&hash)?),
-                None => None,
-            },
+            state_hash: unhex_hash(self.state_hash)?,
             edits: self.edits,
             checksum: unhex(&self.checksum)?,
         })
@@ -279,13 +306,15 @@ impl JsonVolume {
     }
 }
 
-/// What [`Tombstone::encode`] writes: one line of JSON, and the BLAKE3 of its other fields as `source at sequence after forgotten_at`.
+/// What [`Tombstone::encode`] writes: one line of JSON, and the BLAKE3 of its other fields as `source at sequence after forgotten_at`
+/// and, where it is there, `indexed_at`.
 #[derive(Serialize, Deserialize)]
 struct JsonTombstone {
     tombstone: u32,
     source: String,
     at: i64,
     sequence: u64,
+    indexed_at: Option<i64>,
     after: u64,
     forgotten_at: i64,
     checksum: String,
@@ -299,6 +328,7 @@ impl Tombstone {
             source: hex(&self.source),
             at: self.at.0,
             sequence: self.sequence,
+            indexed_at: self.indexed_at.map(|at| at.0),
             after: self.after,
             forgotten_at: self.forgotten_at.0,
             checksum: self.checksum(),
@@ -318,8 +348,14 @@ impl Tombstone {
             return Err(super::Error::TooNew { found: json.tombstone });
         }
         let source = unhex(&json.source).ok_or(super::Error::NotOne)?;
-        let (at, sequence, after) = (Time(json.at), json.sequence, json.after);
-        let tombstone = Self { source, at, sequence, after, forgotten_at: Time(json.forgotten_at) };
+        let tombstone = Self {
+            source,
+            at: Time(json.at),
+            sequence: json.sequence,
+            indexed_at: json.indexed_at.map(Time),
+            after: json.after,
+            forgotten_at: Time(json.forgotten_at),
+        };
         match tombstone.checksum() == json.checksum {
             true => Ok(tombstone),
             false => Err(super::Error::Damaged { edits: 0, what: "its checksum is another one" }),
@@ -327,8 +363,11 @@ impl Tombstone {
     }
 
     fn checksum(&self) -> String {
-        let Self { source, at, sequence, after, forgotten_at } = self;
-        let text = format!("{} {} {sequence} {after} {}", hex(source), at.0, forgotten_at.0);
+        let Self { source, at, sequence, indexed_at, after, forgotten_at } = self;
+        let mut text = format!("{} {} {sequence} {after} {}", hex(source), at.0, forgotten_at.0);
+        if let Some(at) = indexed_at {
+            text.push_str(&format!(" {}", at.0));
+        }
         hex(blake3::hash(text.as_bytes()).as_bytes())
     }
 }

@@ -176,7 +176,12 @@ fn header() -> Header {
         number: 7,
         sequence: 9,
         after: 8,
-        base: Some(Base { at: Time(1_763_517_600), sequence: 8 }),
+        base: Some(Base {
+            at: Time(1_763_517_600),
+            sequence: 8,
+            indexed_at: Some(Time(1_763_517_601)),
+            state_hash: Some([5; 32]),
+        }),
         replaces: Some(6),
         indexed_at: Time(1_763_604_001),
         copy: Some(CopyAt { store: b"/copies".to_vec(), path: b"2026-11-20\xff".to_vec() }),
@@ -574,13 +579,20 @@ fn a_tree_of_ordinary_files_takes_at_most_15_bytes_an_entry() {
 
 #[test]
 fn a_tombstone_comes_back_and_a_changed_one_does_not() {
-    let tombstone =
-        Tombstone { source: *b"sixteen bytes ab", at: Time(7), sequence: 3, after: 5, forgotten_at: Time(9) };
+    let tombstone = Tombstone {
+        source: *b"sixteen bytes ab",
+        at: Time(7),
+        sequence: 3,
+        indexed_at: Some(Time(8)),
+        after: 5,
+        forgotten_at: Time(9),
+    };
     let bytes = tombstone.encode();
     assert_eq!(Tombstone::decode(&bytes).unwrap(), tombstone);
     let text = String::from_utf8(bytes).unwrap();
     let other = Tombstone::decode(text.replace("\"sequence\":3", "\"sequence\":4").as_bytes());
     assert_eq!(other.unwrap_err().to_string(), "it is damaged after 0 edits: its checksum is another one");
+    assert!(Tombstone::decode(text.replace("\"indexed_at\":8", "\"indexed_at\":9").as_bytes()).is_err());
     assert!(matches!(Tombstone::decode(b"{}"), Err(Error::NotOne)));
     let newer = Tombstone::decode(text.replace("\"tombstone\":1", "\"tombstone\":2").as_bytes());
     assert!(matches!(newer, Err(Error::TooNew { found: 2 })));
@@ -614,7 +626,7 @@ fn a_manifest_of_a_volume_of_format_1_is_read() {
         (header.format, header.source.name.as_str(), header.source.kind, header.source.root, header.level),
         (1, "vol", SourceKind::Gluster, NodeId(131_072), Level::Incremental)
     );
-    assert_eq!(header.base, Some(Base { at: Time(1_796_004_312), sequence: 0 }));
+    assert_eq!(header.base, Some(Base { at: Time(1_796_004_312), sequence: 0, indexed_at: None, state_hash: None }));
     assert!(header.source.settings.starts_with(r#"{"host":"127.111.125.129","volume":"vol","#));
     assert_eq!((end.counts, end.edits), (None, 15));
     assert_eq!(
