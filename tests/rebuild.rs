@@ -469,6 +469,64 @@ fn what_a_replaced_catalog_forgot_is_not_forgotten_by_the_one_that_took_its_plac
 }
 
 #[test]
+fn what_a_user_left_in_a_copy_is_no_manifest() {
+    let site = Site::new();
+    sh(
+        &site.path(""),
+        r#"mkdir -p copies-homes/2026-11-01/eve images theirs && truncate -s 1M img
+        for who in ours theirs; do printf '#!/bin/sh\ncp %s/img "$ASOF_IMAGE"\n' "$PWD" > $who.cmd; done; chmod 755 *.cmd"#,
+    );
+    let path = |name: &str| site.path(name).display().to_string();
+    let disk = |catalog: &str, images: &str, command: &str| {
+        let (images, command) = (path(images), path(command));
+        site.ok(&["--catalog", catalog, "init"]);
+        let add = ["source", "add", "block", "db01", "--images", &images, "--format", "raw", "--snapshot", &command];
+        site.ok(&[&["--catalog", catalog], add.as_slice()].concat());
+        site.run(&["--catalog", catalog, "take", "db01"], 0);
+    };
+    disk("catalog.db", "images", "ours.cmd");
+    site.ok(&["source", "add", "nfs", "homes", "--copies", &path("copies-homes")]);
+    site.ok(&["index", "homes"]);
+    // Who has a home on the share makes a source of the same name, a moment later.
+    sh(&site.path(""), "sleep 1.1");
+    disk("theirs.db", "theirs", "theirs.cmd");
+    let plant = |owner: &str, folder: &str, mode: &str| {
+        let copies = path(&format!("copies-homes/{folder}"));
+        sh(
+            &site.path(""),
+            &format!(
+                "rm -f copies-homes/2026-11-01/*.manifest copies-homes/2026-11-01/eve/*; cp theirs/*.manifest {copies}; chown -R {owner} {copies}/*.manifest; chmod {mode} {copies}/*.manifest"
+            ),
+        );
+    };
+    let snapshot = |catalog: &str| {
+        asked(&site.path(catalog), "SELECT json_extract(settings, '$.snapshot') FROM source WHERE kind = 'block'")
+    };
+    for (owner, folder, mode) in [("4321:4321", "2026-11-01", "600"), ("root:root", "2026-11-01", "666")] {
+        plant(owner, folder, mode);
+        let told = rebuild(&site, &["copies-homes", "images"], 1);
+        assert!(told.contains("it belongs to another user, or everybody can write to it"), "{told}");
+        assert!(told.contains(&format!("asof take db01 will run {:?}", path("ours.cmd"))), "{told}");
+        assert_eq!(snapshot("new.db"), [path("ours.cmd")]);
+        sh(&site.path(""), "rm -r new.db*");
+    }
+    // Below a directory of hers nothing is looked for.
+    sh(&site.path(""), "chown 4321:4321 copies-homes/2026-11-01/eve");
+    plant("root:root", "2026-11-01/eve", "600");
+    let told = rebuild(&site, &["copies-homes", "images"], 0);
+    assert!(!told.contains("theirs.cmd"), "{told}");
+    assert_eq!(snapshot("new.db"), [path("ours.cmd")]);
+    sh(&site.path(""), "rm -r new.db*");
+    // Where a copy does not keep its owners, what it brings is told, and what is known to be ours keeps its name.
+    sh(&site.path(""), "mkdir -p catalog.db-manifests/kept && cp images/*.manifest catalog.db-manifests/kept");
+    plant("root:root", "2026-11-01", "600");
+    let told = rebuild(&site, &["copies-homes", "images"], 0);
+    assert!(told.contains("a second source \"db01\" is called \"db01-2\""), "{told}");
+    assert!(told.contains(&format!("asof take db01-2 will run {:?}", path("theirs.cmd"))), "{told}");
+    assert!(told.contains(&format!("asof take db01 will run {:?}", path("ours.cmd"))), "{told}");
+}
+
+#[test]
 fn a_second_place_that_was_away_gets_what_it_lacks_by_a_run_that_indexes_nothing() {
     let site = backed_up();
     sh(&site.path(""), "mv second away");

@@ -104,6 +104,9 @@ fn tell_source(source: &Rebuilt) {
     if source.renumbered && !source.generations.is_empty() {
         eprintln!("\"{name}\" has other node numbers, which another source had: it is another source from now on");
     }
+    for command in &source.commands {
+        eprintln!("asof take {name} will run {command:?}, as its manifests say: is that yours?");
+    }
     match source.older {
         0 => {}
         1 => eprintln!("generation 1 of \"{name}\" has no manifest: it is older than manifests, or that is lost"),

@@ -129,13 +129,13 @@ fn write(target: &mut Target<'_>, sources: &[ToTell], found: &Found, monitor: &d
     Ok(written)
 }
 
-/// Returns a name for each source: that which it has in the catalog. Of several others that were called the same, the one that was indexed
-/// last keeps it.
+/// Returns a name for each source: that which it has in the catalog. Of several others that were called the same, one of which manifests lie
+/// beside the catalog keeps it, and of several of these the one that was indexed last.
 fn names(sources: &[ToTell], found: &Found, there: &[SourceRow]) -> Vec<String> {
     let mut order: Vec<usize> = (0..sources.len()).collect();
     order.sort_by_key(|at| {
         let header = newest(&sources[*at], found);
-        std::cmp::Reverse((header.indexed_at, header.taken_at))
+        std::cmp::Reverse((found.is_beside(&sources[*at]), header.indexed_at, header.taken_at))
     });
     let mut taken: BTreeSet<String> = there.iter().map(|source| source.name.clone()).collect();
     let known = |source: &ToTell| there.iter().find(|row| one::is_same(row, source));

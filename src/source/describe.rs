@@ -14,6 +14,9 @@ pub type OpenCopies = fn(settings: &str, zone: &TimeZone) -> Result<Box<dyn Sour
 /// Returns a folder that the settings (JSON) of the source of this name tell of, if they do.
 pub type FolderOf = fn(settings: &str, name: &str) -> Result<Option<PathBuf>, Error>;
 
+/// Returns the commands that the settings (JSON) of a source have run by whoever takes it.
+pub type CommandsOf = fn(settings: &str) -> Result<Vec<String>, Error>;
+
 /// A kind of source.
 pub struct Description {
     /// Its name.
@@ -30,10 +33,17 @@ pub struct Description {
     pub trees: FolderOf,
     /// The folder that `asof take` writes copies into.
     pub own_folder: FolderOf,
+    /// The commands that `asof take` runs.
+    pub commands: CommandsOf,
     /// Whether the bytes of its generations stay until this program deletes them; else whoever made them does.
     pub keeps_bytes: bool,
     /// Whether files in it are extents of a disk, which a manifest of format 1 does not tell.
     pub has_extents: bool,
+}
+
+/// For kinds that run none.
+pub(super) fn no_commands(_settings: &str) -> Result<Vec<String>, Error> {
+    Ok(Vec::new())
 }
 
 /// For kinds that have no such folder.

@@ -25,6 +25,6 @@ mod kinds;
 pub mod nfs;
 
 pub use copies::{Discovered, Found, LeftAside, NoCopy, ScanStats, Source};
-pub use describe::{Description, FolderOf, OpenCopies};
+pub use describe::{CommandsOf, Description, FolderOf, OpenCopies};
 pub use error::Error;
 pub use kinds::{description, kind_of, open, own_folder};

@@ -10,11 +10,12 @@
 
 use super::Error;
 use crate::model::manifest::{Edit, EditSink, End, Header, Tombstone, Writer};
+use crate::sys::process;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What the names of manifests end with.
@@ -27,6 +28,8 @@ const TOMBSTONE: &str = ".tombstone";
 const REMOVED: &str = "removed";
 /// That of a file that is being written.
 const DRAFT: &str = ".draft";
+/// In `st_mode`: everybody may write.
+const WRITABLE_BY_ALL: u32 = 0o002;
 /// A tombstone has some 250 bytes.
 const TOMBSTONE_BYTES_MAX: u64 = 64 << 10;
 
@@ -174,15 +177,20 @@ pub struct FoundManifests {
     pub manifests: Vec<PathBuf>,
     /// Tombstones, in the order of their paths.
     pub tombstones: Vec<PathBuf>,
+    /// What is called so and could have been written by somebody else, in the order of the paths.
+    pub foreign: Vec<PathBuf>,
 }
 
 /// Finds the manifests in `folder` and in folders up to `depth` levels below it: a store has a folder for each source, a second place
-/// too, and deeper there are copies.
+/// too, and deeper there are copies. In these users have files, called as they like: only what belongs to root, to whoever runs this or to the
+/// owner of `folder`, and what not everybody can write to, is a manifest, and only such folders are gone into.
 ///
 /// # Errors
 /// [`Error::Unreadable`] with the folder that cannot be listed.
 pub fn find_manifests(folder: &Path, depth: usize) -> Result<FoundManifests, Error> {
     let mut found = FoundManifests::default();
+    let top = fs::metadata(folder).map_err(|source| Error::Unreadable { path: folder.to_owned(), source })?;
+    let trusted = [0, process::effective_ids().0, top.uid()];
     let mut folders = vec![(folder.to_owned(), depth)];
     while let Some((folder, depth)) = folders.pop() {
         let unreadable = |source| Error::Unreadable { path: folder.clone(), source };
@@ -191,18 +199,26 @@ pub fn find_manifests(folder: &Path, depth: usize) -> Result<FoundManifests, Err
             let (kind, path) = (entry.file_type().map_err(unreadable)?, entry.path());
             let name = entry.file_name();
             let has = |endings: &[&str]| endings.iter().any(|ending| name.as_bytes().ends_with(ending.as_bytes()));
-            let is_hidden = name.as_bytes().starts_with(b".");
-            if kind.is_dir() && depth > 0 && !is_hidden {
-                folders.push((path, depth - 1));
-            } else if kind.is_file() && !is_hidden && has(&[ENDING, ENDING_1]) {
-                found.manifests.push(path);
-            } else if kind.is_file() && !is_hidden && has(&[TOMBSTONE]) {
-                found.tombstones.push(path);
+            if name.as_bytes().starts_with(b".") || !(kind.is_dir() || has(&[ENDING, ENDING_1, TOMBSTONE])) {
+                continue;
+            }
+            let stat = match entry.metadata() {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                stat => stat.map_err(unreadable)?,
+            };
+            let is_ours = trusted.contains(&stat.uid()) && stat.mode() & WRITABLE_BY_ALL == 0;
+            match (kind.is_dir(), kind.is_file()) {
+                (true, _) if depth > 0 && is_ours => folders.push((path, depth - 1)),
+                (_, true) if !is_ours => found.foreign.push(path),
+                (_, true) if has(&[TOMBSTONE]) => found.tombstones.push(path),
+                (_, true) => found.manifests.push(path),
+                _ => {}
             }
         }
     }
     found.manifests.sort();
     found.tombstones.sort();
+    found.foreign.sort();
     Ok(found)
 }
 

@@ -49,6 +49,8 @@ impl Who {
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) looked_in: BTreeSet<PathBuf>,
+    /// The folder beside the catalog, if there is one.
+    pub(super) beside: Option<PathBuf>,
     /// Files that were read.
     pub(super) read: BTreeSet<PathBuf>,
     pub(super) whole: BTreeMap<Who, Whole>,
@@ -60,6 +62,12 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Tells whether manifests of a source lie beside the catalog.
+    pub(super) fn is_beside(&self, source: &ToTell) -> bool {
+        let Some(beside) = &self.beside else { return false };
+        source.manifests.iter().any(|who| self.whole[who].path.starts_with(beside))
+    }
+
     /// Returns the tombstone of a manifest of the source with this UUID, if it has one.
     pub(super) fn tombstone_of(&self, uuid: &[u8; 16], header: &Header) -> Option<&Tombstone> {
         let (_, tombstone) = self.tombstones.get(&(*uuid, header.sequence))?;
@@ -74,8 +82,8 @@ const PLACE_DEPTH: usize = 1;
 
 /// Finds all manifests, reads them to their ends, and looks where they say that others are.
 pub(super) fn find(wish: &Wish<'_>, monitor: &dyn Monitor) -> Result<Found, Error> {
-    let mut found = Found::default();
     let beside = Some(beside_catalog(wish.catalog)).filter(|folder| folder.is_dir());
+    let mut found = Found { beside: beside.clone(), ..Found::default() };
     let named = wish.folders.iter().map(|folder| (folder.clone(), NAMED_DEPTH));
     let named: Vec<(PathBuf, usize)> = beside.map(|folder| (folder, PLACE_DEPTH)).into_iter().chain(named).collect();
     let (mut todo, mut seen) = (named.clone(), BTreeSet::new());
@@ -135,6 +143,11 @@ fn read_all(files: FoundManifests, found: &mut Found, monitor: &dyn Monitor) -> 
                 found.bad.push(Bad { path, what: chain(&e), instead: None });
             }
         }
+    }
+    for path in files.foreign {
+        let what = "it belongs to another user, or everybody can write to it, so that it may say anything; \
+                    if it is yours, chown it to root and chmod it to 600";
+        found.bad.push(Bad { path, what: what.to_owned(), instead: None });
     }
     for path in files.tombstones {
         if !found.read.insert(path.clone()) {

@@ -86,9 +86,12 @@ impl<'o, 't> One<'o, 't> {
         }
         let blocks: Vec<i64> = blocks.into_iter().collect();
         let there = target.sources()?.into_iter().find(|row| is_same(row, source));
+        let mut commands = Vec::new();
         if there.is_none() {
-            let uuids = (&source.uuid, &renumbered(&source.uuid));
-            target.writer().restore_source(name, uuids, &newest(source, found).source, &blocks)?;
+            let (facts, uuids) = (&newest(source, found).source, (&source.uuid, &renumbered(&source.uuid)));
+            target.writer().restore_source(name, uuids, facts, &blocks)?;
+            // Settings that cannot be read run nothing.
+            commands = (source::description(facts.kind).commands)(&facts.settings).unwrap_or_default();
         }
         let row = target.sources()?.into_iter().find(|row| is_same(row, source)).expect("it is there or was added");
         let lock = target.lock(&row)?;
@@ -102,7 +105,7 @@ impl<'o, 't> One<'o, 't> {
         let live = |known: &KnownGeneration| Live { sequence: known.sequence, indexed_at: known.indexed_at };
         let live = known.generations.iter().map(|known| (known.at, live(known))).collect();
         let objects = known.generations.iter().map(|known| (known.sequence, known.object)).collect();
-        let rebuilt = Rebuilt { renumbered: is_renumbered, ..Rebuilt::default() };
+        let rebuilt = Rebuilt { renumbered: is_renumbered, commands, ..Rebuilt::default() };
         let told = BTreeSet::new();
         Ok(Self { target, source, found, row, _lock: lock, restored, known, live, objects, told, rebuilt })
     }

@@ -121,6 +121,8 @@ pub struct Rebuilt {
     pub was_called: Option<String>,
     /// Whether it is another source here, with other node numbers: those that it had belong to another one.
     pub renumbered: bool,
+    /// The commands that `asof take` runs, where this run brought the source into the catalog with its settings.
+    pub commands: Vec<String>,
     /// Its generations that this run brought into the catalog, oldest first.
     pub generations: Vec<When>,
     /// Generations that were forgotten again, as their tombstones say.

@@ -14,6 +14,7 @@ pub const DESCRIPTION: Description = Description {
     open: None,
     trees: describe::no_folder,
     own_folder: |settings, _| Ok(Some(Settings::from_json(settings)?.own_folder().to_owned())),
+    commands: |settings| Ok(Settings::from_json(settings)?.commands()),
     keeps_bytes: false,
     has_extents: true,
 };

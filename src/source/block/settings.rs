@@ -230,6 +230,11 @@ impl Settings {
         folders
     }
 
+    /// Returns the commands that are run when it is taken.
+    pub fn commands(&self) -> Vec<String> {
+        [&self.pre, &self.snapshot, &self.post].into_iter().flatten().cloned().collect()
+    }
+
     /// Returns the folder that generations are pulled into.
     pub fn own_folder(&self) -> &Path {
         self.store.as_deref().unwrap_or(&self.images)

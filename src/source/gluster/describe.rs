@@ -15,6 +15,7 @@ pub const DESCRIPTION: Description = Description {
     open: None,
     trees: own_folder,
     own_folder,
+    commands: |settings| Ok(Settings::from_json(settings)?.commands()),
     keeps_bytes: true,
     has_extents: false,
 };

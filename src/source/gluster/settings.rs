@@ -60,6 +60,15 @@ fn rescan_every_s() -> u64 {
 }
 
 impl Settings {
+    /// Returns the commands and programs that are run when it is taken, but for `gluster` and this program itself.
+    pub fn commands(&self) -> Vec<String> {
+        let program = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let exec = Some(self.exec.clone()).filter(|exec| !exec.is_empty());
+        let gluster = Some(&self.gluster).filter(|path| **path != gluster()).map(program);
+        let programs = [exec, self.program.as_ref().map(program), gluster];
+        programs.into_iter().chain([self.pre.clone(), self.post.clone()]).flatten().collect()
+    }
+
     /// Returns the settings of a source that has lists of another tool, and nobody to ask.
     pub fn of_lists() -> Self {
         Self {

@@ -14,6 +14,7 @@ pub const DESCRIPTION: Description = Description {
     open: Some(|settings, zone| Ok(Box::new(Nfs::new(Settings::from_json(settings)?, zone)?))),
     trees: |settings, _| Ok(Some(Settings::from_json(settings)?.copies)),
     own_folder: describe::no_folder,
+    commands: describe::no_commands,
     keeps_bytes: false,
     has_extents: false,
 };
