@@ -713,3 +713,40 @@ fn an_increment_on_an_image_that_is_gone_is_refused_by_name() {
     site.run(&["index", "disk"], 0);
     assert_eq!(count(&site, "SELECT count(*) FROM generations"), 3);
 }
+
+#[test]
+fn images_that_moved_to_another_folder_are_those_that_they_were() {
+    let site = site();
+    let truths = raw_images(&site, MKFS_EXT4, &STEPS);
+    // The second night lies on top of the first.
+    let overlay = format!(
+        "mv {1}.raw full && qemu-img create -q -f qcow2 -F raw -b {0}.raw {1}.qcow2 && \
+         qemu-img convert -n -O qcow2 full {1}.qcow2 && rm full",
+        name(0),
+        name(1)
+    );
+    sh(&site.path("images"), &overlay);
+    site.run(&["index", "disk"], 0);
+    let are_as_they_were = |nights: std::ops::Range<usize>| {
+        for k in nights {
+            assert_same(&shown(&site, &format!("disk/@{}/fs", at(k))), &truths[k], &k);
+        }
+    };
+    let index = |code: i32| said(&site.run(&["index", "disk"], code));
+    let set = |folder: &str| site.ok(&["source", "set", "disk", "--images", site.path(folder).to_str().unwrap()]);
+    sh(&site.path(""), "mv images moved");
+    set("moved");
+    let told = index(0);
+    assert!(told.contains("3 copies moved: that of"), "{told}");
+    assert!(index(0).contains("no image of \"disk\" is new (3 are indexed)"));
+    are_as_they_were(0..3);
+    site.ok(&["check", "--deep"]);
+    // Copied to another disk they are the same; what was written since is another image.
+    sh(&site.path(""), &format!("cp -a moved other; touch other/{}.raw", name(2)));
+    set("other");
+    let told = index(2);
+    assert!(told.contains("2 copies moved: that of"), "{told}");
+    assert!(told.contains(&format!("has a generation of {}T00:00:00Z already", name(2))), "{told}");
+    sh(&site.path(""), "rm -r moved");
+    are_as_they_were(0..2);
+}

@@ -324,6 +324,28 @@ fn copies_that_moved_to_another_folder_are_found_by_what_they_are() {
     assert_eq!(statuses(&site), ["2024-11-20 available", "2024-11-21 available"]);
 }
 
+#[test]
+fn a_folder_in_which_only_copies_were_that_are_gone_may_be_gone_too() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "for d in 19 20 21; do mkdir 2024-11-$d; echo $d > 2024-11-$d/f; done");
+    index(&site, &["homes"], 0);
+    sh(&site.path("copies"), "rm -r 2024-11-19");
+    index(&site, &["homes"], 0);
+    sh(&site.path(""), "mv copies moved");
+    site.ok(&["source", "set", "homes", "--copies", site.path("moved").to_str().unwrap()]);
+    for _ in 0..2 {
+        let told = index(&site, &["homes"], 0);
+        assert!(!told.contains("cannot look at"), "{told}");
+    }
+    assert_eq!(statuses(&site), ["2024-11-19 gone", "2024-11-20 available", "2024-11-21 available"]);
+    // With one of them that is not known to be gone it is a finding.
+    sh(&site.path(""), "mkdir other && cp -a moved/2024-11-20 other/2024-11-18");
+    site.ok(&["index", "homes", "other/2024-11-18", "--at", "2024-11-18"]);
+    sh(&site.path(""), "mv other away");
+    let told = index(&site, &["homes"], 1);
+    assert!(told.contains("cannot look at the 1 copy of"), "{told}");
+}
+
 /// A btrfs on `copies`, with the subvolume `.live` that snapshots are made of.
 fn snapshots(site: &Site) {
     let make = "truncate -s 128M disk.img; mkfs.btrfs -q disk.img; mount -o loop disk.img copies; \

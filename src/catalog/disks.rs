@@ -7,14 +7,15 @@ use super::doubt;
 use super::generation_rows::Ids;
 use super::objects::{image_files, object_of};
 use super::rows::{NODE_COLUMN_COUNT, NODE_COLUMNS, NodeRow};
-use super::tables::{self, Slot};
-use super::{Error, GenerationWriter, Place, Reader, Writer};
+use super::tables::{self, Slot, insert_odd_name};
+use super::{Error, GenerationWriter, KnownCopy, Place, Reader, Writer};
 use crate::model::{
-    DiskRow, Extent, FileKey, FileMap, GenerationId, ImageFile, Layer, NodeId, ObjectId, SourceId, Time, VolumeRow,
+    DiskRow, Extent, FileKey, FileMap, GenerationId, ImageFile, Layer, NodeId, ObjectId, SourceId, StoreId, Time,
+    VolumeRow,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The shortest target that ext2, 3 and 4 keep in a block and not in the inode (`fs/ext4/symlink.c`, `EXT4_N_BLOCKS`); that of XFS is
 /// longer.
@@ -100,6 +101,36 @@ impl Writer {
         self.sql("reading the files of a disk", |c| match object_of(c, source, at)? {
             Some(object) => image_files(c, object),
             None => Ok(Vec::new()),
+        })
+    }
+
+    /// Returns the files that an object of a disk has bytes in by itself, its image first.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn files_of(&self, object: ObjectId) -> Result<Vec<ImageFile>, Error> {
+        self.sql("reading the files of a disk", |c| image_files(c, object))
+    }
+
+    /// Writes down that the image of a copy is at `path` below `store` now, and files of its object at others: `files` has all of them.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Sqlite`]; then nothing of it is written.
+    pub fn move_image(
+        &mut self,
+        copy: &KnownCopy,
+        (store, path): (StoreId, &Path),
+        files: &[PathBuf],
+    ) -> Result<(), Error> {
+        self.change("moving an image", |c| {
+            let path = path.as_os_str().as_bytes();
+            insert_odd_name(c, path)?;
+            c.execute("UPDATE copy SET store = ?2, path = ?3 WHERE id = ?1", params![copy.id.0, store.0, path])?;
+            let mut statement = c.prepare_cached("UPDATE disk_file SET path = ?3 WHERE object = ?1 AND number = ?2")?;
+            for (number, file) in files.iter().enumerate() {
+                statement.execute(params![copy.object.0, number as i64, file.as_os_str().as_bytes()])?;
+            }
+            Ok(())
         })
     }
 

@@ -2,21 +2,22 @@
 //!
 //! An image that cannot be indexed does not stop those that are not on top of it.
 
-use super::super::report::When;
+use super::super::report::{MovedCopy, When};
 use super::recognise::Sight;
 use super::wish::Which;
 use super::work::{Work, still_there};
 use super::{Error, Event, OneCopy};
-use crate::catalog::{DiskRecord, KnownCopy, Writer};
+use crate::catalog::{DiskRecord, KnownCopy, Reader, Writer};
 use crate::index::Done;
 use crate::jobs::look::Root;
 use crate::jobs::take::block::acquire::about;
 use crate::jobs::take::block::disk::{NewImage, index_image};
 use crate::jobs::take::block::still::Still;
-use crate::model::{Consistency, CopyState, Fold, Time, chain, nameable_instant, parse_instant};
+use crate::model::{Consistency, CopyState, Fold, ImageFile, Time, chain, nameable_instant, parse_instant};
 use crate::source::block::{Location, Settings, discover, image};
 use crate::store::is_manifest_name;
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -38,6 +39,7 @@ pub(in crate::jobs) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     work.check_asked_again()?;
     let settings = Settings::from_json(&work.source.settings)?;
     let_go_left(work, &settings);
+    take_moved(work, &settings)?;
     let (known, seen) = work.look_at_fixed(&[&settings.images], state_of, is_pruned)?;
     let folder = seen.store(&settings.images);
     if let (Some(why), Which::All) = (&folder.why_not, &work.wish.which) {
@@ -78,6 +80,45 @@ fn let_go_left(work: &mut Work<'_>, settings: &Settings) {
             work.emit(Event::Warning { text });
         }
     }
+}
+
+/// Takes images in the folder of the source for those that were indexed in another one: they have the same names below it, and so has every
+/// file there that belongs to them, with the size and the time of change that it was indexed with.
+fn take_moved(work: &mut Work<'_>, settings: &Settings) -> Result<(), Error> {
+    let known = Reader::open(work.inputs.catalog)?.known_copies(work.source)?;
+    let mut copies = Vec::new();
+    for copy in known.iter().filter(|copy| copy.store_path != settings.images) {
+        let files = work.writer().files_of(copy.object)?;
+        let Some(files) = moved_files(copy, &files, &settings.images) else { continue };
+        let store = work.writer().store_at(&settings.images)?;
+        work.writer().move_image(copy, (store, copy.below()), &files)?;
+        let (from, to) = (copy.path.clone(), settings.images.join(copy.below()));
+        copies.extend((!copy.forgotten).then_some(MovedCopy { when: When(copy.at), from, to }));
+    }
+    if !copies.is_empty() {
+        work.emit(Event::Moved { copies });
+    }
+    Ok(())
+}
+
+/// Returns where the files of an image are whose store is in `folder` now; those that lie elsewhere stay there. None if one of them is not
+/// there as it was.
+fn moved_files(copy: &KnownCopy, files: &[ImageFile], folder: &Path) -> Option<Vec<PathBuf>> {
+    let is_as_it_was = |file: &ImageFile, path: &Path| {
+        let is_same = |stat: Metadata| {
+            let mtime = (stat.mtime(), stat.mtime_nsec());
+            stat.is_file() && stat.len() == file.size_bytes && mtime == (file.mtime.seconds, file.mtime.nanos.into())
+        };
+        std::fs::symlink_metadata(path).is_ok_and(is_same)
+    };
+    // A copy is its image, which is a file of its own.
+    let image = files.first().filter(|image| image.path == copy.path && copy.path != copy.store_path)?;
+    is_as_it_was(image, &folder.join(copy.below())).then_some(())?;
+    let moved = files.iter().map(|file| match file.path.strip_prefix(&copy.store_path) {
+        Ok(below) => Some(folder.join(below)).filter(|path| is_as_it_was(file, path)),
+        Err(_) => Some(file.path.clone()),
+    });
+    moved.collect()
 }
 
 /// Returns what an image that is there is: one that was written since it was indexed has other bytes.

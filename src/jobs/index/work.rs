@@ -193,7 +193,9 @@ impl<'w> Work<'w> {
     pub(super) fn emit_unreachable(&mut self, known: &[KnownCopy], seen: &Seen, is_unknown: impl Fn(usize) -> bool) {
         for store in &seen.stores {
             let Some(why) = &store.why_not else { continue };
-            let in_it = |number: &usize| known[*number].store_path == store.path && !known[*number].forgotten;
+            // What was gone before is no news, and a folder that it alone was in may be gone as well.
+            let is_there = |copy: &KnownCopy| !copy.forgotten && copy.state != CopyState::Gone;
+            let in_it = |number: &usize| known[*number].store_path == store.path && is_there(&known[*number]);
             let copies = (0..known.len()).filter(in_it).filter(|number| is_unknown(*number)).count() as u64;
             if copies > 0 {
                 self.emit(Event::Unreachable { store: store.path.clone(), why: why.clone(), copies });
