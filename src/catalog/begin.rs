@@ -18,8 +18,8 @@ use super::running::Running;
 use super::tables::next_id;
 use super::writer::Writer;
 use crate::model::{Level, ObjectId, StoreId, Time};
+use foldhash::{HashMap, HashSet};
 use rusqlite::Connection;
-use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 /// A generation that is to be written.
@@ -105,7 +105,7 @@ impl Writer {
             list_sql: list_sql(),
             chunk_rows: 0,
             in_transaction: false,
-            dead: HashMap::new(),
+            dead: HashMap::default(),
             interned: Interned::default(),
             ledger: Ledger::default(),
             findings: 0,

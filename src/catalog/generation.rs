@@ -19,9 +19,9 @@ use super::tee::Tee;
 use super::unknown::Unknown;
 use super::writer::in_transaction;
 use crate::model::{DiskRow, Level, NodeId, ObjectId, Scan, SeenCopy, SourceId, StoreId, Time, VolumeRow};
+use foldhash::{HashMap, HashSet};
 use rusqlite::Connection;
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 

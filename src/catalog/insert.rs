@@ -15,8 +15,8 @@ use super::runs::Beside;
 use super::tables::{self, NameRow, Slot, insert_digest, insert_finding};
 use super::versions::put_versions;
 use crate::model::{FOREVER, Key, NodeId, Time};
+use foldhash::HashSet;
 use rusqlite::Connection;
-use std::collections::HashSet;
 
 /// One generation that is put in.
 pub(super) struct Insertion<'i> {

@@ -4,7 +4,8 @@
 //! lost names. Never reads a row.
 
 use crate::model::NodeId;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
+use std::collections::BTreeSet;
 
 /// What is known of the edits so far, for the proof before the generation is published.
 #[derive(Default)]

@@ -6,9 +6,9 @@
 use super::error::Error;
 use super::rows::{KindNumber, NODE_COLUMNS, NodeRow};
 use crate::model::{EntryName, Kind, NodeId, Time, escape_bytes};
+use foldhash::HashSet;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 

@@ -15,8 +15,8 @@ use crate::model::manifest::{
     Base, BytesAt, CopyAt, Edit, End, Header, Held, Permissions, Put, Recorder, SourceFacts, Written,
 };
 use crate::model::{Key, Level, NodeId, ObjectId, Rule, SourceId, SourceKind, StoreId, Time};
+use foldhash::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::HashMap;
 use std::io;
 
 /// Permissions that are remembered.
@@ -142,7 +142,7 @@ impl GenerationWriter<'_> {
             header(c, &facts)
         })?;
         let recording = recorder.begin(&header).map_err(|e| self.manifest_error(e))?;
-        self.tee = Some(Tee { recording, perms: HashMap::new(), failed: None });
+        self.tee = Some(Tee { recording, perms: HashMap::default(), failed: None });
         Ok(())
     }
 

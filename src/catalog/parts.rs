@@ -5,8 +5,8 @@
 
 use super::rows::Perm;
 use crate::model::{Kind, XattrSet};
+use foldhash::{HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::{HashMap, HashSet};
 
 pub(super) const PERM: &str = "SELECT mode, uid, gid, xattr FROM perm WHERE id = ?1";
 pub(super) const XATTRS: &str = "SELECT name, value FROM xattr_item WHERE xattr = ?1 ORDER BY name";

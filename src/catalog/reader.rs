@@ -13,9 +13,9 @@ use super::rows::{KindNumber, NodeRow, Perm};
 use super::tables::{LOOKUP, NAMES, NODE};
 use super::{connect, kept, notes};
 use crate::model::{EntryName, FOREVER, Kind, NodeId, ObjectId, RelPath, SourceId, Time, XattrSet};
+use foldhash::{HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension, StatementStatus, params};
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 

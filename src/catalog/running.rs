@@ -12,8 +12,8 @@ use super::history::{Named, VersionRow};
 use super::rows::{NodeRow, Place};
 use super::state::{StateSum, States};
 use crate::model::{EntryName, Kind, NodeId, Time};
+use foldhash::{HashMap, HashSet};
 use rusqlite::Connection;
-use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// Odd nodes above which, and above this part of all, a pass over the rows is cheaper.
@@ -43,9 +43,9 @@ impl Running {
             states: States::new(path),
             root,
             at,
-            fresh: HashSet::new(),
-            waiting: HashMap::new(),
-            odd: HashSet::new(),
+            fresh: HashSet::default(),
+            waiting: HashMap::default(),
+            odd: HashSet::default(),
             has_root: false,
             regular: 0,
         }

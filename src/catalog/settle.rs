@@ -14,8 +14,9 @@ use super::state::{StateSum, States};
 use super::tables::{self, Slot};
 use super::versions::{TakeOut, put_versions};
 use crate::model::{Kind, NodeId, Time};
+use foldhash::HashSet;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Settles the generations of `instants`, all that there are, behind `from` (none: all of them); returns the nodes that are others in

@@ -24,8 +24,8 @@ use super::Error;
 use super::history::{History, Instants, NameRow, Named, VersionRow, blocks, each_history, names_at, version_at};
 use super::rows::{KindNumber, Perm, Place};
 use crate::model::{Kind, NodeId, SourceId, Time};
+use foldhash::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::HashMap;
 use std::ops::{AddAssign, Range};
 use std::path::{Path, PathBuf};
 
@@ -112,7 +112,7 @@ pub(super) struct States {
 impl States {
     /// Returns a counter for the catalog at `path`, which its errors name.
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), rights: HashMap::new(), buffer: Vec::with_capacity(512) }
+        Self { path: path.to_owned(), rights: HashMap::default(), buffer: Vec::with_capacity(512) }
     }
 
     /// Returns what a name adds to the state hash.

@@ -18,8 +18,9 @@ use super::tables::{self, FullName, NameRow, Slot};
 use super::versions::TakeOut;
 use super::{doubt, settle};
 use crate::model::{FOREVER, GenerationId, NodeId, ObjectId, Time};
+use foldhash::HashSet;
 use rusqlite::Connection;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A generation that was forgotten.

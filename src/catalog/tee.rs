@@ -4,8 +4,8 @@
 use super::rows::Perm;
 use crate::model::manifest::{Edit, Header, Recorder, Recording};
 use crate::model::{SourceId, XattrSet};
+use foldhash::HashMap;
 use rusqlite::Connection;
-use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 

@@ -16,7 +16,7 @@ use crate::model::{
 };
 use crate::monitor::Monitor;
 use crate::source::{Found, Source};
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -78,10 +78,10 @@ pub fn compare_copy(
         catalog,
         at: known.at,
         by_inode: known.source.rule.by_inode,
-        pending: HashMap::from([(0, known.source.root)]),
+        pending: HashMap::from_iter([(0, known.source.root)]),
         next_directory: 1,
-        links: HashMap::new(),
-        xattrs: HashMap::from([(0, XattrSet::default())]),
+        links: HashMap::default(),
+        xattrs: HashMap::from_iter([(0, XattrSet::default())]),
         digests: (known.source.rule.key == Key::Digest)
             .then_some(Digests { now: &digest, since_ns: known.newest_ctime_ns.unwrap_or(i64::MIN) }),
     };

@@ -28,8 +28,8 @@ use super::keep_file::{Doubt, Outcome, keep_file};
 use crate::catalog::{DirEntry, GenerationWriter, NodeRow, Place, Written};
 use crate::model::{EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, NodeId, RelPath};
 use crate::monitor::Monitor;
+use foldhash::{HashMap, HashSet};
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
 
 /// A directory that was named and not yet listed.
 struct Pending {
@@ -115,12 +115,12 @@ impl<'m, 'w> Merge<'m, 'w> {
             device: 0,
             monitor,
             mount_points: Vec::new(),
-            pending: HashMap::new(),
+            pending: HashMap::default(),
             next_directory: 1,
-            links: HashMap::new(),
-            claimed: HashMap::new(),
+            links: HashMap::default(),
+            claimed: HashMap::default(),
             covered: Vec::new(),
-            seen: HashSet::new(),
+            seen: HashSet::default(),
             base: Vec::new(),
             walked: 0,
         }

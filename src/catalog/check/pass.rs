@@ -12,8 +12,8 @@ use crate::catalog::rows::SourceRow;
 use crate::catalog::state::{States, Steps};
 use crate::catalog::timeline::Generations;
 use crate::model::{Kind, NodeId};
+use foldhash::{HashMap, HashSet};
 use rusqlite::Connection;
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// What a generation says of itself.
