@@ -9,6 +9,8 @@ mod access;
 mod damage;
 #[path = "mount/fidelity.rs"]
 mod fidelity;
+#[path = "mount/hostile.rs"]
+mod hostile;
 #[path = "mount/lifecycle.rs"]
 mod lifecycle;
 #[path = "mount/numbers.rs"]

@@ -55,9 +55,9 @@ impl Door {
         Ok(Self { listener: UnixListener::bind(&path)?, path })
     }
 
-    /// Answers whoever asks, one after the other; `show` is called before it is said that all is shown.
-    pub(super) async fn answer<F: Future<Output = ()>>(self, dir: PathBuf, show: impl Fn() -> F) {
-        let answer = [format!("{} ", std::process::id()).as_bytes(), dir.as_os_str().as_bytes(), b"\n"].concat();
+    /// Answers whoever asks, one after the other; `show` is called before it is said that all is shown, and `dir` says where the mount
+    /// is at that moment.
+    pub(super) async fn answer<F: Future<Output = ()>>(self, dir: impl Fn() -> Option<PathBuf>, show: impl Fn() -> F) {
         loop {
             let asked = match self.listener.accept().await {
                 Ok((asked, _)) => asked,
@@ -66,7 +66,7 @@ impl Door {
                     return;
                 }
             };
-            if let Err(e) = tokio::time::timeout(LIMIT, answer_one(asked, &answer, &show)).await.unwrap_or(Ok(())) {
+            if let Err(e) = tokio::time::timeout(LIMIT, answer_one(asked, &dir, &show)).await.unwrap_or(Ok(())) {
                 tracing::debug!("who asked was not answered: {e}");
             }
         }
@@ -75,7 +75,7 @@ impl Door {
 
 async fn answer_one<F: Future<Output = ()>>(
     mut asked: tokio::net::UnixStream,
-    answer: &[u8],
+    dir: &impl Fn() -> Option<PathBuf>,
     show: &impl Fn() -> F,
 ) -> io::Result<()> {
     let mut line = Vec::new();
@@ -91,7 +91,9 @@ async fn answer_one<F: Future<Output = ()>>(
         line if line == WHERE.as_bytes() => {}
         _ => return Ok(()),
     }
-    asked.write_all(answer).await
+    let dir = dir().unwrap_or_default();
+    let answer = [format!("{} ", std::process::id()).as_bytes(), dir.as_os_str().as_bytes(), b"\n"].concat();
+    asked.write_all(&answer).await
 }
 
 /// A mount that is up.

@@ -114,7 +114,7 @@ async fn serve(tree: Arc<Tree>, options: MountOptions, ready: impl FnOnce(&Ready
         is_passthrough: mount.is_passthrough(),
     });
     notify_manager("READY=1");
-    let dir = mount.dir().to_owned();
+    let layers = mount.layers();
     let mount = Arc::new(Mutex::new(mount));
     let fresh = Fresh { tree: Arc::clone(&tree), mount: Arc::clone(&mount), turn: Arc::default() };
     match door {
@@ -127,7 +127,7 @@ async fn serve(tree: Arc<Tree>, options: MountOptions, ready: impl FnOnce(&Ready
                     let _ = fresh.see().await;
                 }
             };
-            tokio::spawn(door.answer(dir, show));
+            tokio::spawn(door.answer(move || layers.dir(), show));
         }
         Err(e) => tracing::info!("nobody can ask this mount to show at once what was published: {e}"),
     }

@@ -27,13 +27,13 @@ use crate::sys::mount as sys;
 use crate::view::{Refreshed, Tree, XattrNeed};
 use filesystem::{AsofFilesystem, Shared, Xattrs};
 use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
-use point::SUBTYPE;
+use point::{Point, SUBTYPE};
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The kernel offers 128 KiB; with 1 MiB a large file is read 2.2 times as fast (16,384 reads become 2,048).
@@ -83,12 +83,31 @@ pub struct Mount {
     options: Options,
     on_end: OnEnd,
     live: Live,
-    /// File systems of ours over each other; more than one only where the kernel cannot mount beneath.
-    layers: usize,
+    layers: Layers,
+}
+
+/// File systems of ours over each other, the live one last; more than one only where the kernel cannot mount beneath.
+#[derive(Clone, Debug)]
+pub struct Layers(Arc<Mutex<Vec<sys::MountId>>>);
+
+impl Layers {
+    /// Returns where they are now: directories above may have been renamed. None: nothing is mounted any more.
+    pub fn dir(&self) -> Option<PathBuf> {
+        sys::mounted_as(self.live()?).ok().flatten().map(|mounted| mounted.dir)
+    }
+
+    fn live(&self) -> Option<sys::MountId> {
+        self.lock().last().copied()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<sys::MountId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One connection to the kernel.
 struct Live {
+    id: sys::MountId,
     shared: Arc<Shared>,
     notifier: Notifier,
     is_current: Arc<AtomicBool>,
@@ -105,16 +124,22 @@ impl Mount {
     /// # Errors
     /// [`Error`]; nothing is mounted then.
     pub fn start(tree: Arc<Tree>, dir: &Path, options: Options, on_end: OnEnd) -> Result<Self, Error> {
-        let dir = point::check(dir)?;
-        let live = connect(&tree, &dir, &options, &on_end, Attach::Over)?;
-        let mount = Self { tree, dir, options, on_end, live, layers: 1 };
+        let Point { dir, target } = point::check(dir)?;
+        let live = connect(&tree, &dir, &options, &on_end, Attach::Over(&target))?;
+        let layers = Layers(Arc::new(Mutex::new(vec![live.id])));
+        let mount = Self { tree, dir, options, on_end, live, layers };
         mount.raise_read_ahead();
         Ok(mount)
     }
 
-    /// Returns the mount point, absolute.
+    /// Returns the mount point as it was when it was mounted, absolute.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Returns what tells where it is, apart from it.
+    pub fn layers(&self) -> Layers {
+        self.layers.clone()
     }
 
     /// Tells whether other users than the one who mounted are let in.
@@ -152,23 +177,28 @@ impl Mount {
     /// # Errors
     /// [`Error`]; the old mount goes on.
     pub fn renew(&mut self) -> Result<(), Error> {
-        let live = match connect(&self.tree, &self.dir, &self.options, &self.on_end, Attach::Beneath) {
-            Ok(live) => {
-                self.live.is_current.store(false, Ordering::SeqCst);
-                sys::unmount(&self.dir, WhenBusy::Detach)
-                    .map_err(|source| Error::Unmount { dir: self.dir.clone(), source })?;
-                live
-            }
+        let lost = |source| Error::Mount { dir: self.dir.clone(), source };
+        let top = sys::Target::of_mount(self.live.id).map_err(lost)?;
+        let connect = |attach| connect(&self.tree, &self.dir, &self.options, &self.on_end, attach);
+        let (live, is_over) = match connect(Attach::Beneath(&top)) {
             Err(Error::Mount { source, .. }) => {
                 tracing::debug!("cannot mount beneath: {source}; mounting over");
-                let live = connect(&self.tree, &self.dir, &self.options, &self.on_end, Attach::Over)?;
-                self.live.is_current.store(false, Ordering::SeqCst);
-                self.layers += 1;
-                live
+                (connect(Attach::Over(&top))?, true)
             }
-            Err(e) => return Err(e),
+            live => (live?, false),
         };
-        self.live = live;
+        let old = std::mem::replace(&mut self.live, live);
+        old.is_current.store(false, Ordering::SeqCst);
+        let mut layers = self.layers.lock();
+        if !is_over {
+            layers.pop();
+        }
+        layers.push(self.live.id);
+        drop(layers);
+        if !is_over {
+            sys::unmount(old.id, WhenBusy::Detach)
+                .map_err(|source| Error::Unmount { dir: self.dir.clone(), source })?;
+        }
         self.raise_read_ahead();
         Ok(())
     }
@@ -178,16 +208,15 @@ impl Mount {
     /// # Errors
     /// [`Error::Busy`] with [`WhenBusy::Refuse`]; [`Error::Unmount`].
     pub fn unmount(&mut self, when_busy: WhenBusy) -> Result<(), Error> {
-        while self.layers > 0 {
-            point::unmount_layer(&self.dir, when_busy)?;
-            self.layers -= 1;
+        while let Some(layer) = self.layers.live() {
+            point::unmount_layer(layer, &self.dir, when_busy)?;
+            self.layers.lock().pop();
         }
         Ok(())
     }
 
     fn raise_read_ahead(&self) {
-        let mounts = sys::mounts().unwrap_or_default();
-        let Some(own) = mounts.iter().rfind(|m| m.dir == self.dir) else { return };
+        let Ok(Some(own)) = sys::mounted_as(self.live.id) else { return };
         if let Err(e) = sys::set_read_ahead(own.device, READ_AHEAD_KIB) {
             tracing::debug!("reading ahead stays at the kernel's default: {e}");
         }
@@ -196,15 +225,15 @@ impl Mount {
 
 /// Where a new file system goes.
 #[derive(Clone, Copy)]
-enum Attach {
-    Over,
-    Beneath,
+enum Attach<'a> {
+    Over(&'a sys::Target),
+    Beneath(&'a sys::Target),
 }
 
-fn connect(tree: &Arc<Tree>, dir: &Path, options: &Options, on_end: &OnEnd, attach: Attach) -> Result<Live, Error> {
+fn connect(tree: &Arc<Tree>, dir: &Path, options: &Options, on_end: &OnEnd, attach: Attach<'_>) -> Result<Live, Error> {
     let at = |source| Error::Mount { dir: dir.to_owned(), source };
     match connect_privileged(tree, dir, options, on_end, attach) {
-        Err(Error::Mount { source, .. }) if sys::is_unknown_call(&source) && matches!(attach, Attach::Over) => {}
+        Err(Error::Mount { source, .. }) if sys::is_unknown_call(&source) && matches!(attach, Attach::Over(_)) => {}
         other => return other,
     }
     for allows_other in [true, false] {
@@ -220,7 +249,10 @@ fn connect(tree: &Arc<Tree>, dir: &Path, options: &Options, on_end: &OnEnd, atta
             MountOption::Subtype(SUBTYPE.to_owned()),
         ];
         match Session::new(AsofFilesystem(Arc::clone(&shared)), dir, &config) {
-            Ok(session) => return serve(session, shared, on_end, false, allows_other).map_err(at),
+            Ok(session) => {
+                let id = point::seen_at(dir).map_err(at)?;
+                return serve(session, id, shared, on_end, false, allows_other).map_err(at);
+            }
             Err(e) if allows_other => tracing::debug!("not mounted for other users: {e}"),
             Err(e) => return Err(at(e)),
         }
@@ -234,27 +266,30 @@ fn connect_privileged(
     dir: &Path,
     options: &Options,
     on_end: &OnEnd,
-    attach: Attach,
+    attach: Attach<'_>,
 ) -> Result<Live, Error> {
     let at = |source| Error::Mount { dir: dir.to_owned(), source };
     let device = sys::open_fuse_device().map_err(|source| Error::NoDevice { source })?;
     let wanted = sys::FuseMount { source: &options.source, subtype: SUBTYPE, allow_other: true };
-    let detached = match sys::create(device.as_fd(), &wanted) {
-        Ok(detached) => Some(detached),
-        Err(e) if sys::is_unknown_call(&e) && matches!(attach, Attach::Over) => {
-            sys::mount_at_once(device.as_fd(), &wanted, dir).map_err(at)?;
-            None
+    let (detached, id) = match (sys::create(device.as_fd(), &wanted), attach) {
+        (Ok(detached), _) => {
+            let id = detached.id().map_err(at)?;
+            (Some(detached), id)
         }
-        Err(e) => return Err(at(e)),
+        (Err(e), Attach::Over(target)) if sys::is_unknown_call(&e) => {
+            sys::mount_at_once(device.as_fd(), &wanted, target).map_err(at)?;
+            (None, point::seen_at(dir).map_err(at)?)
+        }
+        (Err(e), _) => return Err(at(e)),
     };
     let shared = share(tree, options, true).map_err(at)?;
     let filesystem = AsofFilesystem(Arc::clone(&shared));
     let session = Session::from_fd(filesystem, device, SessionACL::All, config(options, true)).map_err(at)?;
-    let live = serve(session, shared, on_end, true, true).map_err(at)?;
+    let live = serve(session, id, shared, on_end, true, true).map_err(at)?;
     let attached = match (&detached, attach) {
         (None, _) => Ok(()),
-        (Some(detached), Attach::Over) => detached.attach(dir),
-        (Some(detached), Attach::Beneath) => detached.attach_beneath(dir),
+        (Some(detached), Attach::Over(target)) => detached.attach(target),
+        (Some(detached), Attach::Beneath(target)) => detached.attach_beneath(target),
     };
     if let Err(e) = attached {
         live.is_current.store(false, Ordering::SeqCst);
@@ -299,6 +334,7 @@ fn config(options: &Options, allows_other: bool) -> Config {
 /// Starts the threads that answer the kernel.
 fn serve(
     session: Session<AsofFilesystem>,
+    id: sys::MountId,
     shared: Arc<Shared>,
     on_end: &OnEnd,
     is_privileged: bool,
@@ -318,5 +354,5 @@ fn serve(
             on_end();
         }
     })?;
-    Ok(Live { shared, notifier, is_current, is_privileged, allows_other })
+    Ok(Live { id, shared, notifier, is_current, is_privileged, allows_other })
 }

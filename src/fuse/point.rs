@@ -2,10 +2,10 @@
 //!
 //! Promises: nothing is mounted over files or over another mount of ours. What is mounted is read from the
 //! kernel's table; a mount whose daemon is gone is told from a live one by the one question that a
-//! dead one answers at once.
+//! dead one answers at once. What was looked at is what is mounted on, or unmounted, whatever others make of the path meanwhile.
 
 use crate::model::Hinted;
-use crate::sys::mount::{self as sys, Mounted, WhenBusy};
+use crate::sys::mount::{self as sys, MountId, Mounted, Target, WhenBusy};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -118,21 +118,18 @@ impl Hinted for Error {
 /// [`Error::NotMounted`], [`Error::Busy`], [`Error::Unmount`].
 pub fn unmount(dir: &Path, when_busy: WhenBusy) -> Result<(), Error> {
     let dir = plain_path(dir).map_err(|source| Error::Unreadable { dir: dir.to_owned(), source })?;
-    let layers = ours(&dir).len();
-    if layers == 0 {
+    let layers = ours(&dir);
+    if layers.is_empty() {
         return Err(Error::NotMounted { dir });
     }
-    for _ in 0..layers {
-        unmount_layer(&dir, when_busy)?;
-    }
-    Ok(())
+    layers.iter().rev().try_for_each(|layer| unmount_layer(layer.id, &dir, when_busy))
 }
 
-/// Unmounts the uppermost file system at `dir`, as root or through `fusermount3`.
-pub(super) fn unmount_layer(dir: &Path, when_busy: WhenBusy) -> Result<(), Error> {
-    let source = match sys::unmount(dir, when_busy) {
+/// Unmounts one file system, which was mounted at `dir`, as root or through `fusermount3`.
+pub(super) fn unmount_layer(id: MountId, dir: &Path, when_busy: WhenBusy) -> Result<(), Error> {
+    let source = match sys::unmount(id, when_busy) {
         Ok(()) => return Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => match unmount_by_helper(dir, when_busy) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => match unmount_by_helper(id, dir, when_busy) {
             Ok(()) => return Ok(()),
             Err(e) => e,
         },
@@ -145,7 +142,9 @@ pub(super) fn unmount_layer(dir: &Path, when_busy: WhenBusy) -> Result<(), Error
     }
 }
 
-fn unmount_by_helper(dir: &Path, when_busy: WhenBusy) -> io::Result<()> {
+/// The helper knows paths only, and lets its user unmount what is his.
+fn unmount_by_helper(id: MountId, dir: &Path, when_busy: WhenBusy) -> io::Result<()> {
+    let dir = sys::mounted_as(id)?.map_or_else(|| dir.to_owned(), |mounted| mounted.dir);
     let mut command = Command::new("fusermount3");
     command.arg("-u");
     match when_busy {
@@ -161,17 +160,28 @@ fn unmount_by_helper(dir: &Path, when_busy: WhenBusy) -> io::Result<()> {
     }
 }
 
-/// Returns the absolute path of a directory that may become a mount point; takes a mount of ours away whose daemon is gone.
-pub(super) fn check(dir: &Path) -> Result<PathBuf, Error> {
+/// A directory that may become a mount point.
+pub(super) struct Point {
+    /// Its absolute path.
+    pub(super) dir: PathBuf,
+    pub(super) target: Target,
+}
+
+/// Returns a directory that may become a mount point; takes a mount of ours away whose daemon is gone.
+pub(super) fn check(dir: &Path) -> Result<Point, Error> {
     let unreadable = |source| Error::Unreadable { dir: dir.to_owned(), source };
     let path = plain_path(dir).map_err(unreadable)?;
-    for _ in 0..ours(&path).len() {
-        let Some(mounted) = ours(&path).pop() else { break };
-        if !sys::is_disconnected(&path) {
+    for mounted in ours(&path).into_iter().rev() {
+        let is_live = match Target::of_mount(mounted.id) {
+            Ok(top) => !sys::is_disconnected(&top),
+            Err(e) if sys::is_not_mounted(&e) => continue,
+            Err(e) => return Err(unreadable(e)),
+        };
+        if is_live {
             return Err(Error::AlreadyMounted { dir: path, catalog: PathBuf::from(mounted.source) });
         }
         // Nobody can read anything there, whoever is inside.
-        match unmount_layer(&path, WhenBusy::Detach) {
+        match unmount_layer(mounted.id, &path, WhenBusy::Detach) {
             Ok(()) => tracing::info!("cleared {path:?}: a mount was there whose daemon is gone"),
             Err(Error::NotMounted { .. }) => {}
             Err(e) => {
@@ -180,19 +190,23 @@ pub(super) fn check(dir: &Path) -> Result<PathBuf, Error> {
             }
         }
     }
-    let metadata = match std::fs::metadata(&path) {
-        Ok(metadata) => metadata,
+    match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return Err(Error::NotADirectory { dir: path }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::NoMountPoint { dir: path }),
         // Not of our type, or we would have found it above.
         Err(source) => return Err(unreadable(source)),
-    };
-    if !metadata.is_dir() {
-        return Err(Error::NotADirectory { dir: path });
     }
-    match std::fs::read_dir(&path).map_err(unreadable)?.next() {
-        None => Ok(path),
+    let target = Target::open(&path).map_err(unreadable)?;
+    match std::fs::read_dir(target.path()).map_err(unreadable)?.next() {
+        None => Ok(Point { dir: path, target }),
         Some(_) => Err(Error::NotEmpty { dir: path }),
     }
+}
+
+/// Returns the number of our mount at `dir` that is seen.
+pub(super) fn seen_at(dir: &Path) -> io::Result<MountId> {
+    ours(dir).pop().map(|mounted| mounted.id).ok_or_else(|| io::Error::other("nothing is mounted there"))
 }
 
 /// Our mounts at `dir`, the uppermost last.
@@ -234,12 +248,12 @@ mod tests {
         std::fs::create_dir(root.join("empty")).unwrap();
         std::fs::write(root.join("full/file"), b"").unwrap();
         std::os::unix::fs::symlink("empty", root.join("link")).unwrap();
-        let text = |name: &str| check(&root.join(name)).unwrap_err().to_string();
+        let text = |name: &str| check(&root.join(name)).err().unwrap().to_string();
         let root = root.display();
         assert_eq!(text("none"), format!("mount point \"{root}/none\" does not exist"));
         assert_eq!(text("full/file"), format!("mount point \"{root}/full/file\" is not a directory"));
         assert_eq!(text("full"), format!("mount point \"{root}/full\" is not empty"));
-        assert_eq!(check(&world.path().join("link")).unwrap(), world.path().canonicalize().unwrap().join("empty"));
+        assert_eq!(check(&world.path().join("link")).unwrap().dir, world.path().canonicalize().unwrap().join("empty"));
         let error = unmount(&world.path().join("empty"), WhenBusy::Refuse).unwrap_err();
         assert_eq!(error.to_string(), format!("no catalog is mounted at \"{root}/empty\""));
         assert_eq!(text("full/file/x"), format!("cannot look at mount point \"{root}/full/file/x\""));

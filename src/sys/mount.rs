@@ -2,12 +2,14 @@
 //!
 //! Promises: [`create`] makes a file system that nobody sees until it is attached, so that it can be ready
 //! first and can take the place of another one without a moment in which the mount point is empty.
-//! What is mounted is read from `/proc/self/mountinfo`; only [`is_disconnected`] asks a mounted
+//! What is mounted is read from `/proc/self/mountinfo`, and taken away by its number there: whoever owns a directory above a mount point
+//! may rename it, or put a link in its place, and another mount may be at that path by then. Only [`is_disconnected`] asks a mounted
 //! file system anything and so waits for its server. Never mounts anything but `fuse`.
 
+use super::read;
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ const SOURCE_BYTES_MAX: usize = 255;
 /// `include/uapi/linux/mount.h`, since kernel 6.5.
 const MOVE_MOUNT_BENEATH: u32 = 0x200;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
+const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
 const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_CMD_CREATE: u32 = 6;
@@ -78,37 +81,91 @@ pub fn create(device: BorrowedFd<'_>, mount: &FuseMount<'_>) -> io::Result<Detac
 }
 
 impl Detached {
-    /// Attaches the file system at `dir`, over what is there.
+    /// Returns the number that it keeps when it is attached.
+    ///
+    /// # Errors
+    /// If `/proc` is not there.
+    pub fn id(&self) -> io::Result<MountId> {
+        MountId::of(self.0.as_fd())
+    }
+
+    /// Attaches the file system at `target`, over what is there.
     ///
     /// # Errors
     /// As `move_mount(2)`.
-    pub fn attach(&self, dir: &Path) -> io::Result<()> {
-        self.move_to(dir, 0)
+    pub fn attach(&self, target: &Target) -> io::Result<()> {
+        self.move_to(target, 0)
     }
 
-    /// Attaches the file system at `dir`, under the one that is mounted there and hides it until it is
+    /// Attaches the file system at `target`, the top of a mount, under that one, which hides it until it is
     /// unmounted.
     ///
     /// # Errors
     /// `EINVAL` before kernel 6.5, else as `move_mount(2)`.
-    pub fn attach_beneath(&self, dir: &Path) -> io::Result<()> {
-        self.move_to(dir, MOVE_MOUNT_BENEATH)
+    pub fn attach_beneath(&self, target: &Target) -> io::Result<()> {
+        self.move_to(target, MOVE_MOUNT_BENEATH)
     }
 
-    fn move_to(&self, dir: &Path, flags: u32) -> io::Result<()> {
-        let dir = c_string(dir.as_os_str().as_bytes())?;
-        // SAFETY: both paths are zero-terminated and outlive the call.
+    fn move_to(&self, target: &Target, flags: u32) -> io::Result<()> {
+        // SAFETY: both paths are zero-terminated constants, and both descriptors are open for the whole call.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_move_mount,
                 self.0.as_raw_fd(),
                 c"".as_ptr(),
-                libc::AT_FDCWD,
-                dir.as_ptr(),
-                MOVE_MOUNT_F_EMPTY_PATH | flags,
+                target.0.as_raw_fd(),
+                c"".as_ptr(),
+                MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH | flags,
             )
         };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+/// A directory where something is or will be mounted, whatever its path leads to by now.
+#[derive(Debug)]
+pub struct Target(OwnedFd);
+
+impl Target {
+    /// Opens the directory at `dir`, an absolute path without links: what is mounted there, if anything is. Asks no server.
+    ///
+    /// # Errors
+    /// As `openat2(2)`; `ELOOP` if there is a link on the way by now.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        let top = read::open_place(Path::new("/"))?;
+        let below = dir.as_os_str().as_bytes();
+        let below = &below[below.iter().take_while(|byte| **byte == b'/').count()..];
+        if below.is_empty() { Ok(Self(top)) } else { read::open_place_beneath(top.as_fd(), below).map(Self) }
+    }
+
+    /// Opens the top of what is mounted as `id`, wherever that is. Asks no server.
+    ///
+    /// # Errors
+    /// [`is_not_mounted`] of it; [`is_covered`] of it; as `openat2(2)`.
+    pub fn of_mount(id: MountId) -> io::Result<Self> {
+        where_it_is(id, |mounted| {
+            let target = Self::open(&mounted.dir)?;
+            expect(MountId::of(target.0.as_fd())?, id)?;
+            Ok(target)
+        })
+    }
+
+    /// Returns a path that leads to it for as long as this is open.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+}
+
+/// The number of a mount, as long as it is one. The kernel may give it out again after that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MountId(u64);
+
+impl MountId {
+    /// Returns the mount that `opened` lies on. Asks no server, unlike `statx(2)`.
+    fn of(opened: BorrowedFd<'_>) -> io::Result<Self> {
+        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", opened.as_raw_fd()))?;
+        let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+        id.map(Self).ok_or_else(|| io::Error::other("/proc/self/fdinfo has no mnt_id"))
     }
 }
 
@@ -116,7 +173,7 @@ impl Detached {
 ///
 /// # Errors
 /// As `mount(2)`.
-pub fn mount_at_once(device: BorrowedFd<'_>, mount: &FuseMount<'_>, dir: &Path) -> io::Result<()> {
+pub fn mount_at_once(device: BorrowedFd<'_>, mount: &FuseMount<'_>, target: &Target) -> io::Result<()> {
     let (uid, gid) = super::process::effective_ids();
     let allow_other = if mount.allow_other { ",allow_other" } else { "" };
     let device = device.as_raw_fd();
@@ -124,7 +181,7 @@ pub fn mount_at_once(device: BorrowedFd<'_>, mount: &FuseMount<'_>, dir: &Path) 
     let data = c_string(data.as_bytes())?;
     let kind = c_string(format!("fuse.{}", mount.subtype).as_bytes())?;
     let source = c_string(mount.source.as_os_str().as_bytes())?;
-    let dir = c_string(dir.as_os_str().as_bytes())?;
+    let dir = c_string(target.path().as_os_str().as_bytes())?;
     let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
     // SAFETY: all strings are zero-terminated and outlive the call.
     let result = unsafe { libc::mount(source.as_ptr(), dir.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast()) };
@@ -140,24 +197,66 @@ pub enum WhenBusy {
     Detach,
 }
 
-/// Unmounts what is mounted at `dir`, the uppermost if there are several.
+/// How often a mount is looked for that is somewhere else each time.
+const LOOKS_MAX: usize = 64;
+
+/// Unmounts what is mounted as `id`, wherever that is by now, and nothing else.
 ///
 /// # Errors
-/// As `umount2(2)`: `EPERM` without `CAP_SYS_ADMIN`, `EBUSY`, `EINVAL` if nothing is mounted there.
-pub fn unmount(dir: &Path, when_busy: WhenBusy) -> io::Result<()> {
-    let dir = c_string(dir.as_os_str().as_bytes())?;
+/// As `umount2(2)`: `EPERM` without `CAP_SYS_ADMIN`, `EBUSY`; [`is_not_mounted`] of it; [`is_covered`] of it.
+pub fn unmount(id: MountId, when_busy: WhenBusy) -> io::Result<()> {
     let detach = match when_busy {
         WhenBusy::Refuse => 0,
         WhenBusy::Detach => libc::MNT_DETACH,
     };
-    // SAFETY: `dir` is zero-terminated and outlives the call.
-    let result = unsafe { libc::umount2(dir.as_ptr(), libc::UMOUNT_NOFOLLOW | detach) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    where_it_is(id, |mounted| {
+        let (Some(parent), Some(name)) = (mounted.dir.parent(), mounted.dir.file_name()) else {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        };
+        // By the directory that holds the mount point: a descriptor in the mount itself would be a use of it. While something is
+        // mounted there, nobody can rename the name.
+        let parent = Target::open(parent)?;
+        let is_there = read::open_place_beneath(parent.0.as_fd(), name.as_bytes())?;
+        expect(MountId::of(is_there.as_fd())?, id)?;
+        drop(is_there);
+        let path = c_string(parent.path().join(name).as_os_str().as_bytes())?;
+        // SAFETY: `path` is zero-terminated and outlives the call.
+        let result = unsafe { libc::umount2(path.as_ptr(), libc::UMOUNT_NOFOLLOW | detach) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    })
+}
+
+/// Does something with the mount `id` where it is, again for as long as it turns out to be somewhere else.
+fn where_it_is<T>(id: MountId, mut act: impl FnMut(&Mounted) -> io::Result<T>) -> io::Result<T> {
+    let mut result = Err(io::Error::from_raw_os_error(libc::EINVAL));
+    for _ in 0..LOOKS_MAX {
+        let Some(mounted) = mounted_as(id)? else { return Err(io::Error::from_raw_os_error(libc::EINVAL)) };
+        result = act(&mounted);
+        match &result {
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ELOOP | libc::ENOTDIR | libc::EXDEV)) => {}
+            Err(e) if is_covered(e) => {}
+            _ => return result,
+        }
+    }
+    result
+}
+
+fn expect(found: MountId, expected: MountId) -> io::Result<()> {
+    if found == expected { Ok(()) } else { Err(io::Error::new(io::ErrorKind::StaleNetworkFileHandle, COVERED)) }
+}
+
+const COVERED: &str = "something else is mounted over it";
+
+/// Tells whether an error means that something else is mounted over it.
+pub fn is_covered(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::StaleNetworkFileHandle
 }
 
 /// One line of `/proc/self/mountinfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounted {
+    /// Its number.
+    pub id: MountId,
     /// Where.
     pub dir: PathBuf,
     /// Major and minor number of the file system's device.
@@ -174,6 +273,14 @@ pub struct Mounted {
 /// If `/proc` is not there.
 pub fn mounts() -> io::Result<Vec<Mounted>> {
     Ok(parse_mountinfo(&std::fs::read("/proc/self/mountinfo")?))
+}
+
+/// Returns what is mounted as `id`, where it is now.
+///
+/// # Errors
+/// If `/proc` is not there.
+pub fn mounted_as(id: MountId) -> io::Result<Option<Mounted>> {
+    Ok(mounts()?.into_iter().find(|mounted| mounted.id == id))
 }
 
 /// Returns the mount of the file system that `path` lies on, the first where it is mounted more than once; none where that is not
@@ -194,14 +301,15 @@ fn parse_mountinfo(text: &[u8]) -> Vec<Mounted> {
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue` (proc_pid_mountinfo(5)).
 fn parse_mount(line: &[u8]) -> Option<Mounted> {
     let mut fields = line.split(|b| *b == b' ');
-    let device = std::str::from_utf8(fields.nth(2)?).ok()?;
+    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok().map(MountId)?;
+    let device = std::str::from_utf8(fields.nth(1)?).ok()?;
     let (major, minor) = device.split_once(':')?;
     let dir = unescape(fields.nth(1)?);
     let mut fields = fields.skip_while(|f| *f != b"-").skip(1);
     let kind = String::from_utf8_lossy(fields.next()?).into_owned();
     let source = OsString::from_vec(unescape(fields.next()?));
     let dir = PathBuf::from(OsString::from_vec(dir));
-    Some(Mounted { dir, device: (major.parse().ok()?, minor.parse().ok()?), kind, source })
+    Some(Mounted { id, dir, device: (major.parse().ok()?, minor.parse().ok()?), kind, source })
 }
 
 /// Turns `\040` into a blank; the kernel writes blank, tab, newline, backslash and `#` so.
@@ -236,14 +344,13 @@ pub fn is_unknown_call(error: &io::Error) -> bool {
 
 /// Tells whether the server behind a mounted FUSE file system is gone.
 ///
-/// Asks with `statfs(2)`, which the kernel never answers from memory (attributes it would, for as long as they
+/// Asks with `fstatfs(2)`, which the kernel never answers from memory (attributes it would, for as long as they
 /// are valid). A live server is waited for.
-pub fn is_disconnected(dir: &Path) -> bool {
-    let Ok(dir) = c_string(dir.as_os_str().as_bytes()) else { return false };
+pub fn is_disconnected(top: &Target) -> bool {
     // SAFETY: all-zero is a valid `statfs`; the call overwrites it.
     let mut status: libc::statfs = unsafe { std::mem::zeroed() };
-    // SAFETY: `dir` is zero-terminated and outlives the call, `status` is writable.
-    let failed = unsafe { libc::statfs(dir.as_ptr(), &raw mut status) } != 0;
+    // SAFETY: the descriptor is open for the whole call, `status` is writable.
+    let failed = unsafe { libc::fstatfs(top.0.as_raw_fd(), &raw mut status) } != 0;
     failed && matches!(io::Error::last_os_error().raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED))
 }
 
@@ -294,8 +401,14 @@ mod tests {
         let text = b"36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:2 - fuse.asof /var/a\\134b ro,fd=3\n\
                      37 35 0:5 / /x rw - tmpfs tmpfs rw\n";
         let expected = vec![
-            Mounted { dir: "/mnt 2".into(), device: (98, 0), kind: "fuse.asof".into(), source: "/var/a\\b".into() },
-            Mounted { dir: "/x".into(), device: (0, 5), kind: "tmpfs".into(), source: "tmpfs".into() },
+            Mounted {
+                id: MountId(36),
+                dir: "/mnt 2".into(),
+                device: (98, 0),
+                kind: "fuse.asof".into(),
+                source: "/var/a\\b".into(),
+            },
+            Mounted { id: MountId(37), dir: "/x".into(), device: (0, 5), kind: "tmpfs".into(), source: "tmpfs".into() },
         ];
         assert_eq!(parse_mountinfo(text), expected);
     }

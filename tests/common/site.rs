@@ -92,7 +92,16 @@ impl Site {
     pub fn mount_process(&self, options: &[&str]) -> u32 {
         let mut args = vec!["mount", "mnt"];
         options.iter().for_each(|option| args.extend(["-o", option]));
-        let told = said(&self.run(&args, 0));
+        self.process_of(&args)
+    }
+
+    /// Mounts at `dir` and returns the daemon's process.
+    pub fn mount_process_at(&self, dir: &str) -> u32 {
+        self.process_of(&["mount", dir])
+    }
+
+    fn process_of(&self, mount: &[&str]) -> u32 {
+        let told = said(&self.run(mount, 0));
         let process = told.split_once("(process ").and_then(|(_, rest)| rest.split_once(','));
         process.expect("the process is told").0.parse().expect("a number")
     }

@@ -200,7 +200,7 @@ fn sigterm_unmounts() {
 }
 
 /// A process that nobody has waited for yet is a zombie, and has ended.
-fn is_running(process: u32) -> bool {
+pub(crate) fn is_running(process: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     status.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
 }

@@ -7,7 +7,7 @@
 //! `MOUNT/.gfid/<gfid>` is the virtual directory of the mount option `aux-gfid-mount` (`fuse-bridge.c`, `fuse-resolve.c`).
 
 use super::Gfid;
-use crate::sys::mount::{WhenBusy, mounts, unmount};
+use crate::sys::mount::{MountId, WhenBusy, mounts, unmount};
 use crate::sys::read::{Mounts, open_beneath, open_place};
 use std::fs::File;
 use std::io;
@@ -44,6 +44,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Client {
     dir: PathBuf,
+    id: MountId,
     root: OwnedFd,
 }
 
@@ -54,8 +55,8 @@ impl Client {
     /// [`Error`].
     pub fn mount(host: &str, volume: &str, dir: &Path) -> Result<Self, Error> {
         let fail = |source| Error::MountPoint { dir: dir.to_owned(), source };
-        if mounts().map_err(fail)?.iter().any(|mounted| mounted.dir == dir) {
-            unmount(dir, WhenBusy::Detach).map_err(fail)?;
+        if let Some(id) = mounted_at(dir).map_err(fail)? {
+            unmount(id, WhenBusy::Detach).map_err(fail)?;
         }
         std::fs::create_dir_all(dir).map_err(fail)?;
         let what = format!("{host}:/{volume}");
@@ -66,9 +67,10 @@ impl Client {
         command.args(["-t", "glusterfs", "-o", options, &what]).arg(dir);
         let output = command.stdin(Stdio::null()).output().map_err(Error::Run)?;
         // `mount.glusterfs` ends with 0 after some failures.
-        let is_mounted = mounts().map_err(fail)?.iter().any(|mounted| mounted.dir == dir);
-        if output.status.success() && is_mounted {
-            return Ok(Self { dir: dir.to_owned(), root: open_place(dir).map_err(fail)? });
+        if output.status.success()
+            && let Some(id) = mounted_at(dir).map_err(fail)?
+        {
+            return Ok(Self { dir: dir.to_owned(), id, root: open_place(dir).map_err(fail)? });
         }
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -85,10 +87,15 @@ impl Client {
     }
 }
 
+/// Returns the number of what is mounted at `dir`, the uppermost if there are several.
+fn mounted_at(dir: &Path) -> io::Result<Option<MountId>> {
+    Ok(mounts()?.into_iter().rfind(|mounted| mounted.dir == dir).map(|mounted| mounted.id))
+}
+
 impl Drop for Client {
     fn drop(&mut self) {
         // What stays mounted is unmounted by the next run.
-        let _ = unmount(&self.dir, WhenBusy::Detach);
+        let _ = unmount(self.id, WhenBusy::Detach);
         let _ = std::fs::remove_dir(&self.dir);
     }
 }
