@@ -12,6 +12,7 @@ mod background;
 mod door;
 mod error;
 mod log;
+mod read_only;
 
 pub use background::{Started, is_in_background, start_in_background, tell_starter};
 pub use door::{Up, show, up_at, wait_for_end};
@@ -31,6 +32,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::task::JoinError;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// How often a new generation is looked for; costs one PRAGMA.
@@ -132,24 +134,31 @@ async fn serve(tree: Arc<Tree>, options: MountOptions, ready: impl FnOnce(&Ready
         Err(e) => tracing::info!("nobody can ask this mount to show at once what was published: {e}"),
     }
     let fresh = tokio::spawn(keep_fresh(fresh));
+    let read_only = tokio::spawn(read_only::keep(Arc::clone(&mount)));
     tokio::spawn(keep_rested(tree));
     tokio::select! {
-        lost = fresh => {
-            notify_manager("STOPPING=1");
-            // Nobody is to go on with what another catalog may call by the same numbers.
-            if let Err(e) = blocking(move || mount.lock().expect(UNPOISONED).unmount(WhenBusy::Detach)).await {
-                tracing::error!("{}", chain(&e));
-            }
-            match lost {
-                Ok(lost) => Err(lost.into()),
-                Err(e) => std::panic::resume_unwind(e.into_panic()),
-            }
-        }
+        // Nobody is to go on with what another catalog may call by the same numbers.
+        lost = fresh => end(&mount, lost).await,
+        // Nor with what somebody else wrote.
+        lost = read_only => end(&mount, lost).await,
         () = ended.notified() => Ok(Exit::Unmounted),
         () = signals.any() => {
             notify_manager("STOPPING=1");
             stop(&mount, &mut signals).await
         }
+    }
+}
+
+/// Unmounts, whoever is inside, because of what was `lost`.
+async fn end<E: Into<Error>>(mount: &Arc<Mutex<Mount>>, lost: Result<E, JoinError>) -> Result<Exit, Error> {
+    notify_manager("STOPPING=1");
+    let mount = Arc::clone(mount);
+    if let Err(e) = blocking(move || mount.lock().expect(UNPOISONED).unmount(WhenBusy::Detach)).await {
+        tracing::error!("{}", chain(&e));
+    }
+    match lost {
+        Ok(lost) => Err(lost.into()),
+        Err(e) => std::panic::resume_unwind(e.into_panic()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A view tree as a mounted file system; the only room that speaks FUSE.
 //!
-//! Promises: the mount is read-only, and modes decide on access as on any file system
+//! Promises: the mount is read-only, whoever asks for what ([`Mount::keep_read_only`]), and modes decide on access as on any file system
 //! (`default_permissions`; ACLs too, once the catalog has any). The kernel is told to keep everything inside
 //! a generation for ever, and is told of every change of the virtual top ([`Mount::invalidate`]). A store
 //! that hangs delays only those who read from it, and they get EIO after a set time. When a catalog gets
@@ -201,6 +201,29 @@ impl Mount {
         }
         self.raise_read_ahead();
         Ok(())
+    }
+
+    /// Looks whether somebody remounted it read-write, and makes it read-only again. Returns whether it had to.
+    ///
+    /// Nothing can be written to a backup by way of the mount; but what a program writes through a shared mapping is in the kernel's
+    /// memory of the file, which shows it to everybody. So the file system is replaced, with what the kernel has of it.
+    ///
+    /// # Errors
+    /// [`Error::Writable`]: it is writable still.
+    pub fn keep_read_only(&mut self) -> Result<bool, Error> {
+        let Ok(Some(mounted)) = sys::mounted_as(self.live.id) else { return Ok(false) };
+        if mounted.is_read_only && mounted.is_file_system_read_only {
+            return Ok(false);
+        }
+        // Whoever is inside goes on in it: he is to write nothing more, once he has closed what he has open for writing.
+        let made = sys::make_read_only(self.live.id);
+        if let Err(e) = &made {
+            tracing::info!("what is open for writing in {:?} stays so: {e}", self.dir);
+        }
+        if made.is_err() || !mounted.is_file_system_read_only {
+            self.renew().map_err(|e| Error::Writable { dir: self.dir.clone(), source: Box::new(e) })?;
+        }
+        Ok(true)
     }
 
     /// Unmounts.

@@ -70,6 +70,14 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Somebody mounted it read-write, and the system let us set up no other in its place.
+    #[error("\"{}\" was remounted read-write, and cannot be mounted anew", dir.display())]
+    Writable {
+        /// The mount point.
+        dir: PathBuf,
+        /// Why.
+        source: Box<Error>,
+    },
     /// Somebody is inside, or has a file open.
     #[error("\"{}\" is in use", dir.display())]
     Busy {
@@ -107,6 +115,7 @@ impl Hinted for Error {
             | Self::Unreadable { .. }
             | Self::Mount { .. }
             | Self::NotMounted { .. }
+            | Self::Writable { .. }
             | Self::Unmount { .. } => None,
         }
     }

@@ -265,6 +265,10 @@ pub struct Mounted {
     pub kind: String,
     /// What was given as the device.
     pub source: OsString,
+    /// Whether nothing can be written by way of this mount.
+    pub is_read_only: bool,
+    /// Whether nothing can be written to the file system, by way of whatever mount of it.
+    pub is_file_system_read_only: bool,
 }
 
 /// Returns what is mounted, in the order of mounting: of several at one place the last is seen.
@@ -272,7 +276,7 @@ pub struct Mounted {
 /// # Errors
 /// If `/proc` is not there.
 pub fn mounts() -> io::Result<Vec<Mounted>> {
-    Ok(parse_mountinfo(&std::fs::read("/proc/self/mountinfo")?))
+    Ok(parse_mountinfo(&std::fs::read(TABLE)?))
 }
 
 /// Returns what is mounted as `id`, where it is now.
@@ -305,11 +309,61 @@ fn parse_mount(line: &[u8]) -> Option<Mounted> {
     let device = std::str::from_utf8(fields.nth(1)?).ok()?;
     let (major, minor) = device.split_once(':')?;
     let dir = unescape(fields.nth(1)?);
+    let is_read_only = has_option(fields.next()?, b"ro");
     let mut fields = fields.skip_while(|f| *f != b"-").skip(1);
     let kind = String::from_utf8_lossy(fields.next()?).into_owned();
     let source = OsString::from_vec(unescape(fields.next()?));
-    let dir = PathBuf::from(OsString::from_vec(dir));
-    Some(Mounted { id, dir, device: (major.parse().ok()?, minor.parse().ok()?), kind, source })
+    Some(Mounted {
+        id,
+        dir: PathBuf::from(OsString::from_vec(dir)),
+        device: (major.parse().ok()?, minor.parse().ok()?),
+        kind,
+        source,
+        is_read_only,
+        is_file_system_read_only: has_option(fields.next()?, b"ro"),
+    })
+}
+
+fn has_option(options: &[u8], wanted: &[u8]) -> bool {
+    options.split(|b| *b == b',').any(|option| option == wanted)
+}
+
+/// The table of mounts, to be told of its changes.
+#[derive(Debug)]
+pub struct Table(std::fs::File);
+
+impl Table {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// If `/proc` is not there.
+    pub fn open() -> io::Result<Self> {
+        std::fs::File::open(TABLE).map(Self)
+    }
+
+    /// Waits until something was mounted, mounted otherwise or unmounted since it was opened or last waited for
+    /// (`POLLPRI`, proc_pid_mountinfo(5)), for so long at most. Returns whether it was.
+    ///
+    /// # Errors
+    /// As `poll(2)`.
+    pub fn wait(&self, limit: std::time::Duration) -> io::Result<bool> {
+        super::process::wait_for(self.0.as_fd(), libc::POLLPRI, limit)
+    }
+}
+
+const TABLE: &str = "/proc/self/mountinfo";
+
+/// Makes the mount `id` and its file system read-only, as [`create`] made them.
+///
+/// # Errors
+/// As `mount(2)`: `EBUSY` while somebody has a file open for writing; as [`Target::of_mount`].
+pub fn make_read_only(id: MountId) -> io::Result<()> {
+    let target = Target::of_mount(id)?;
+    let top = c_string(target.path().as_os_str().as_bytes())?;
+    let flags = libc::MS_REMOUNT | libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
+    // SAFETY: `top` is zero-terminated and outlives the call; a remount takes no device and no type, and no options are given.
+    let result = unsafe { libc::mount(std::ptr::null(), top.as_ptr(), std::ptr::null(), flags, std::ptr::null()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Turns `\040` into a blank; the kernel writes blank, tab, newline, backslash and `#` so.
@@ -399,7 +453,7 @@ mod tests {
     #[test]
     fn mountinfo_is_read_with_blanks_and_optional_fields() {
         let text = b"36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:2 - fuse.asof /var/a\\134b ro,fd=3\n\
-                     37 35 0:5 / /x rw - tmpfs tmpfs rw\n";
+                     37 35 0:5 / /x ro - tmpfs tmpfs rw\n";
         let expected = vec![
             Mounted {
                 id: MountId(36),
@@ -407,8 +461,18 @@ mod tests {
                 device: (98, 0),
                 kind: "fuse.asof".into(),
                 source: "/var/a\\b".into(),
+                is_read_only: false,
+                is_file_system_read_only: true,
             },
-            Mounted { id: MountId(37), dir: "/x".into(), device: (0, 5), kind: "tmpfs".into(), source: "tmpfs".into() },
+            Mounted {
+                id: MountId(37),
+                dir: "/x".into(),
+                device: (0, 5),
+                kind: "tmpfs".into(),
+                source: "tmpfs".into(),
+                is_read_only: true,
+                is_file_system_read_only: false,
+            },
         ];
         assert_eq!(parse_mountinfo(text), expected);
     }

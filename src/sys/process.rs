@@ -4,7 +4,7 @@
 //! running. Never changes users or capabilities.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -130,7 +130,6 @@ pub fn terminations() -> io::Result<std::fs::File> {
 /// # Errors
 /// As `open(2)` and `dup2(2)`.
 pub fn close_stdout() -> io::Result<()> {
-    use std::os::fd::AsRawFd;
     let null = std::fs::File::options().write(true).open("/dev/null")?;
     // SAFETY: both descriptors are open; standard output stays one, which is all that `std` relies on.
     if unsafe { libc::dup2(null.as_raw_fd(), libc::STDOUT_FILENO) } < 0 {
@@ -144,7 +143,6 @@ pub fn close_stdout() -> io::Result<()> {
 /// # Errors
 /// As `dup2(2)`.
 pub fn point_stderr_at(file: &std::fs::File) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
     // SAFETY: both descriptors are open; standard error stays one.
     if unsafe { libc::dup2(file.as_raw_fd(), libc::STDERR_FILENO) } < 0 {
         return Err(io::Error::last_os_error());
@@ -176,21 +174,25 @@ impl Watched {
     /// # Errors
     /// As `poll(2)`.
     pub fn wait(&self, limit: std::time::Duration) -> io::Result<bool> {
-        use std::os::fd::AsRawFd;
-        let until = std::time::Instant::now() + limit;
-        loop {
-            let left = until.saturating_duration_since(std::time::Instant::now());
-            let left = libc::c_int::try_from(left.as_millis()).unwrap_or(libc::c_int::MAX);
-            let mut asked = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-            // SAFETY: `asked` is one element, as is said, and outlives the call.
-            match unsafe { libc::poll(&raw mut asked, 1, left) } {
-                0 => return Ok(false),
-                1.. => return Ok(true),
-                _ => match io::Error::last_os_error() {
-                    e if e.kind() == io::ErrorKind::Interrupted => {}
-                    e => return Err(e),
-                },
-            }
+        wait_for(self.0.as_fd(), libc::POLLIN, limit)
+    }
+}
+
+/// Waits until one of `events` of `poll(2)` is there, or an error, for so long at most. Returns whether it is.
+pub(super) fn wait_for(descriptor: BorrowedFd<'_>, events: i16, limit: std::time::Duration) -> io::Result<bool> {
+    let until = std::time::Instant::now() + limit;
+    loop {
+        let left = until.saturating_duration_since(std::time::Instant::now());
+        let left = libc::c_int::try_from(left.as_millis()).unwrap_or(libc::c_int::MAX);
+        let mut asked = libc::pollfd { fd: descriptor.as_raw_fd(), events, revents: 0 };
+        // SAFETY: `asked` is one element, as is said, and outlives the call.
+        match unsafe { libc::poll(&raw mut asked, 1, left) } {
+            0 => return Ok(false),
+            1.. => return Ok(true),
+            _ => match io::Error::last_os_error() {
+                e if e.kind() == io::ErrorKind::Interrupted => {}
+                e => return Err(e),
+            },
         }
     }
 }

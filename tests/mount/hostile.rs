@@ -2,7 +2,10 @@
 
 use crate::lifecycle::is_running;
 use crate::site::{Site, as_nobody, said, sh, wait_until};
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 /// A catalog that is mounted in a folder of the user `nobody`, who then renames the folder above the mount point and puts a link to
 /// another one in its place, in which another file system is mounted under the same name.
@@ -91,4 +94,94 @@ fn what_is_mounted_over_a_mount_is_not_taken_away_in_its_place() {
     sh(&site.path(""), &format!("umount mnt; kill {process}"));
     wait_until("the daemon has ended", || !is_running(process));
     assert_eq!(mounts_below(&site.path("mnt")), Vec::<String>::new());
+}
+
+/// The program is quicker than the daemon for sure: that is stopped until it has written.
+const WRITER: &str = r#"
+import ctypes, mmap, os, signal, sys
+mount, daemon = sys.argv[1], int(sys.argv[2])
+shown = os.open(mount + "/homes/@2026-11-18/day", os.O_RDONLY)
+assert os.read(shown, 9) == b"18"
+os.kill(daemon, signal.SIGSTOP)
+MS_REMOUNT = 32
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.mount(None, mount.encode(), None, MS_REMOUNT, None) == 0, os.strerror(ctypes.get_errno())
+mapped = mmap.mmap(os.open("/proc/self/fd/%d" % shown, os.O_RDWR), 2, mmap.MAP_SHARED)
+mapped[0:2] = b"XX"
+assert os.pread(shown, 9, 0) == b"XX"
+os.kill(daemon, signal.SIGCONT)
+print("written", flush=True)
+sys.stdin.read()
+os._exit(0)
+"#;
+
+#[test]
+fn what_is_written_through_a_mapping_after_a_remount_is_not_shown() {
+    let site = Site::with_source();
+    sh(&site.path("live"), "printf 18 > day");
+    site.copy("2026-11-18");
+    site.ok(&["index", "homes"]);
+    let process = site.mount_process(&[]).to_string();
+    let mount = site.path("mnt");
+    let mut writer = Command::new("python3")
+        .args([OsStr::new("-c"), OsStr::new(WRITER), mount.as_os_str(), OsStr::new(&process)])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 is installed");
+    let mut told = String::new();
+    BufReader::new(writer.stdout.take().expect("a pipe")).read_line(&mut told).expect("a line");
+    assert_eq!(told, "written\n");
+    wait_until("the log says it", || site.log().contains("somebody remounted it read-write"));
+    assert_eq!(sh(&mount, "cat homes/@2026-11-18/day"), "18");
+    assert_eq!(sh(&site.path("copies/2026-11-18"), "cat day"), "18");
+    let line = sh(&site.path(""), "grep \" $PWD/mnt \" /proc/self/mountinfo | sed 's/,.* - /,- /; s/.*mnt //'");
+    assert!(line.starts_with("ro,") && line.contains(" ro,"), "{line}");
+    drop(writer.stdin.take());
+    writer.wait().expect("it ends");
+    site.umount();
+}
+
+/// In a namespace of its own, of which the daemon is told nothing.
+#[test]
+fn whatever_would_change_something_is_refused_as_on_any_read_only_file_system() {
+    let site = Site::with_source();
+    sh(&site.path("live"), "printf 18 > day; mkdir dir");
+    site.copy("2026-11-18");
+    site.ok(&["index", "homes"]);
+    let mount = site.mount(&[]);
+    let commands = [
+        "touch new",
+        "touch day",
+        "mkdir new",
+        "ln day new",
+        "ln -s day new",
+        "mv day new",
+        "rm day",
+        "rmdir dir",
+        "chmod 600 day",
+        "chown 1 day",
+        "mknod new p",
+        "truncate -s 0 day",
+        "fallocate -l 9 day",
+        "setfattr -n user.a -v b day",
+        "echo >> day",
+        "echo > new",
+    ];
+    let script = format!(
+        "mount -i -o remount,rw {mount}; cd {mount}/homes/@2026-11-18; cat day; echo
+         for command in \"$@\"; do eval \"$command\" 2>&1 && echo \"done: $command\"; done; cat day; ls",
+        mount = mount.display()
+    );
+    let output = Command::new("unshare")
+        .args(["--mount", "bash", "-uc", &script, "bash"])
+        .args(commands)
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .expect("unshare is installed");
+    let told = said(&output);
+    let refusals = told.lines().filter(|line| line.ends_with("Read-only file system"));
+    assert_eq!(refusals.count(), commands.len(), "{told}");
+    assert!(told.starts_with("18\n") && told.contains("18day\ndir\n"), "{told}");
+    site.umount();
 }
