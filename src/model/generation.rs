@@ -182,7 +182,7 @@ pub struct Counts {
 }
 
 /// What the root of a copy is known by, and when its attributes last changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SeenRoot {
     /// Its inode number.
     pub inode: u64,

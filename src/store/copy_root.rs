@@ -48,7 +48,7 @@ impl CopyRoot {
     /// [`Error::NoCopy`], [`Error::LinkedCopy`].
     pub(super) fn open(place: &Place) -> Result<Self, Error> {
         let no_copy = |source| Error::NoCopy { root: place.root.clone(), source };
-        let descriptor = open_beneath_store(place).map_err(|e| {
+        let descriptor = open_beneath_store(&place.folder, &place.root).map_err(|e| {
             let is_link = walk::stat_path(&place.root).is_ok_and(|it| Kind::from_mode(it.mode) == Some(Kind::Symlink));
             if read::is_link(&e) || is_link { Error::LinkedCopy { root: place.root.clone() } } else { no_copy(e) }
         })?;
@@ -92,14 +92,15 @@ impl AsFd for CopyRoot {
     }
 }
 
-fn open_beneath_store(place: &Place) -> io::Result<OwnedFd> {
-    match place.root.strip_prefix(&place.folder) {
+/// Opens the directory `path` in the store `folder`, or that itself, as a place to start from.
+pub(super) fn open_beneath_store(folder: &Path, path: &Path) -> io::Result<OwnedFd> {
+    match path.strip_prefix(folder) {
         Ok(below) if !below.as_os_str().is_empty() => {
-            let folder = read::open_folder(&place.folder)?;
+            let folder = read::open_folder(folder)?;
             read::open_place_beneath(folder.as_fd(), below.as_os_str().as_bytes())
         }
         // The store is the copy.
-        _ => read::open_place(&place.root),
+        _ => read::open_place(path),
     }
 }
 

@@ -136,6 +136,17 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Tells whether the copy may have another name by now.
+    pub(super) fn may_be_renamed(&self) -> bool {
+        match self {
+            Self::OtherDirectory { .. } => true,
+            Self::NoCopy { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+}
+
 fn shown(path: &Path) -> String {
     escape_bytes(path.as_os_str().as_bytes()).into_owned()
 }

@@ -15,6 +15,7 @@ mod disk;
 mod disk_file;
 mod error;
 mod manifest;
+mod moved;
 mod open;
 mod open_file;
 mod place;

@@ -8,6 +8,7 @@ use super::copy_root::CopyRoot;
 use super::cost::{Counts, StoreCost};
 use super::disk::{Disk, DiskMap};
 use super::disk_file::{DiskFile, Runs};
+use super::moved::Moved;
 use super::open_file::{Bytes, OpenFile};
 use super::place::{Identity, Place};
 use super::plain::PlainFile;
@@ -37,6 +38,7 @@ pub struct Store {
     places: Mutex<LruCache<PathBuf, Kept<CopyRoot>>>,
     disks: Mutex<LruCache<(i64, i64), Kept<Disk>>>,
     closers: Mutex<HashMap<StoreId, Sender<File>>>,
+    moved: Moved,
     /// Counts the calls of [`Store::rest`]; the age of what is kept is measured in them.
     rests: AtomicU64,
     counts: Arc<Counts>,
@@ -57,6 +59,7 @@ impl Store {
             places: Mutex::new(LruCache::new(PLACES_MAX)),
             disks: Mutex::new(LruCache::new(DISKS_MAX)),
             closers: Mutex::new(HashMap::new()),
+            moved: Moved::default(),
             rests: AtomicU64::new(0),
             counts: Arc::default(),
         }
@@ -88,12 +91,14 @@ impl Store {
             return Ok(file);
         }
         self.counts.opens.fetch_add(1, Ordering::Relaxed);
-        let (file, root) = self.open_place(place)?;
-        check_identity(&file, &root, place, identity)?;
+        let (file, root, now) = self.open_place(place)?;
+        let now = now.as_ref().unwrap_or(place);
+        check_identity(&file, &root, now, identity)?;
         let opened = PlainFile {
             file: Some(file),
             identity: *identity,
             place: place.clone(),
+            root: now.root.clone(),
             closer: if root.is_local { None } else { self.closer(place.store) },
             counts: Arc::clone(&self.counts),
         };
@@ -120,12 +125,38 @@ impl Store {
     /// # Errors
     /// [`Error::TooManyFiles`].
     pub fn open_disk(&self, key: (i64, i64), layers: &[Layer]) -> Result<Arc<Disk>, Error> {
-        let disk = Arc::new(Disk::new(key, DiskMap::of(layers)?, Arc::clone(&self.counts)));
+        Ok(self.keep_disk(key, DiskMap::of(layers)?))
+    }
+
+    /// Does so if the disk that is kept under `key` is made of others; else returns none.
+    ///
+    /// # Errors
+    /// [`Error::TooManyFiles`].
+    pub fn open_other_disk(&self, key: (i64, i64), layers: &[Layer]) -> Result<Option<Arc<Disk>>, Error> {
+        let map = DiskMap::of(layers)?;
+        let is_other = self.cached_disk(key).is_none_or(|kept| *kept.map() != map);
+        Ok(is_other.then(|| self.keep_disk(key, map)))
+    }
+
+    /// Gives up all disks, and the open files on them: what they were made of may be told otherwise now.
+    pub fn forget_disks(&self) {
+        let disks = std::mem::replace(&mut *self.disks.lock().expect(UNPOISONED), LruCache::new(DISKS_MAX));
+        let mut files = self.files.lock().expect(UNPOISONED);
+        let on_disks: Vec<_> =
+            files.iter().filter(|(_, kept)| kept.value.is_on_a_disk()).map(|(key, _)| *key).collect();
+        let on_disks: Vec<_> = on_disks.iter().filter_map(|key| files.pop(key)).collect();
+        drop(files);
+        // Closed here, with the locks given back.
+        drop((disks, on_disks));
+    }
+
+    fn keep_disk(&self, key: (i64, i64), map: DiskMap) -> Arc<Disk> {
+        let disk = Arc::new(Disk::new(key, map, Arc::clone(&self.counts)));
         let kept = Kept { value: Arc::clone(&disk), used_at: self.rests.load(Ordering::Relaxed) };
         let displaced = self.disks.lock().expect(UNPOISONED).push(key, kept);
         // Closed here, with the lock given back.
         drop(displaced);
-        Ok(disk)
+        disk
     }
 
     fn keep_open(&self, key: (i64, i64), opened: OpenFile) -> Arc<OpenFile> {
@@ -156,7 +187,26 @@ impl Store {
         drop((files, places, disks));
     }
 
-    fn open_place(&self, place: &Place) -> Result<(File, Arc<CopyRoot>), Error> {
+    /// Opens the file at `place`, or in the directory that was indexed where that is by now: then that is returned, too.
+    fn open_place(&self, place: &Place) -> Result<(File, Arc<CopyRoot>, Option<Place>), Error> {
+        let at = |root| Place { root, ..place.clone() };
+        let gone = match self.open_in_root(place) {
+            Ok((file, root)) => return Ok((file, root, None)),
+            Err(e) if e.may_be_renamed() => e,
+            Err(e) => return Err(e),
+        };
+        if let Some(now) = self.moved.known(place).map(at) {
+            match self.open_in_root(&now) {
+                Ok((file, root)) => return Ok((file, root, Some(now))),
+                Err(e) if e.may_be_renamed() => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let Some(now) = self.moved.look(place, self.rests.load(Ordering::Relaxed)).map(at) else { return Err(gone) };
+        self.open_in_root(&now).map(|(file, root)| (file, root, Some(now)))
+    }
+
+    fn open_in_root(&self, place: &Place) -> Result<(File, Arc<CopyRoot>), Error> {
         // Names rotate: another directory may be at its path by now, with files of the same names.
         let kept = self.kept_root(place).filter(|root| root.is_at(&place.root));
         let from_before = kept.is_some();

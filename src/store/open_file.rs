@@ -8,6 +8,7 @@ use super::place::Place;
 use super::plain::PlainFile;
 use crate::model::StoreId;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 
 /// An open file of a backup, checked to be the one that was indexed: a file of a copy, or runs of a disk.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(super) enum Bytes {
 /// Where an open file's bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin<'a> {
-    /// A file of a copy.
+    /// A file of a copy, as it was indexed.
     Copy(&'a Place),
     /// The disk with this key.
     Disk((i64, i64)),
@@ -106,6 +107,19 @@ impl OpenFile {
         match &self.0 {
             Bytes::Plain(file) => file.place().store,
             Bytes::OnDisk(file) => file.store(),
+        }
+    }
+
+    /// Tells whether it is on a disk.
+    pub(super) fn is_on_a_disk(&self) -> bool {
+        matches!(self.0, Bytes::OnDisk(_))
+    }
+
+    /// Returns the directory of its copy, if that has another name since it was indexed.
+    pub fn moved_to(&self) -> Option<&Path> {
+        match &self.0 {
+            Bytes::Plain(file) => Some(file.root.as_path()).filter(|root| *root != file.place().root),
+            Bytes::OnDisk(_) => None,
         }
     }
 

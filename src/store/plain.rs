@@ -7,9 +7,12 @@ use super::Error;
 use super::cost::Counts;
 use super::place::{Identity, Place};
 use crate::sys::{read, walk};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
@@ -21,6 +24,8 @@ pub(super) struct PlainFile {
     pub(super) file: Option<File>,
     pub(super) identity: Identity,
     pub(super) place: Place,
+    /// Where the directory of the copy was found, under another name perhaps.
+    pub(super) root: PathBuf,
     /// Closes the descriptor elsewhere, where closing may wait for a server; see `Store::closer`.
     pub(super) closer: Option<Sender<File>>,
     pub(super) counts: Arc<Counts>,
@@ -43,7 +48,7 @@ impl PlainFile {
                 Ok(0) => return Err(self.short(offset + done as u64)),
                 Ok(n) => done += n,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(Error::Unreadable { path: self.place.full_path(), source }),
+                Err(source) => return Err(Error::Unreadable { path: self.path(), source }),
             }
         }
         // After the bytes: a write moves the mtime before it moves them.
@@ -57,12 +62,12 @@ impl PlainFile {
     /// [`Error::Changed`], [`Error::Unreadable`].
     pub(super) fn check(&self) -> Result<(), Error> {
         let now = walk::stat_fd(self.file().as_fd());
-        let now = now.map_err(|source| Error::Unreadable { path: self.place.full_path(), source })?;
+        let now = now.map_err(|source| Error::Unreadable { path: self.path(), source })?;
         if self.has_recorded_times(&now) {
             return Ok(());
         }
         let found = self.identity.of(&now);
-        Err(Error::Changed { path: self.place.full_path(), found, expected: self.identity })
+        Err(Error::Changed { path: self.path(), found, expected: self.identity })
     }
 
     /// Does the same without waiting, or returns none if not all of it is in memory (or the file has changed).
@@ -112,7 +117,7 @@ impl PlainFile {
         self.file().as_fd()
     }
 
-    /// Returns where the file lies.
+    /// Returns where the file was indexed.
     pub(super) fn place(&self) -> &Place {
         &self.place
     }
@@ -122,7 +127,7 @@ impl PlainFile {
         match read::seek(self.file().as_fd(), what, offset) {
             Ok(found) => Ok(found),
             Err(e) if read::is_unknown_seek(&e) => Ok(otherwise),
-            Err(source) => Err(Error::Unreadable { path: self.place.full_path(), source }),
+            Err(source) => Err(Error::Unreadable { path: self.path(), source }),
         }
     }
 
@@ -136,7 +141,11 @@ impl PlainFile {
     }
 
     fn short(&self, found: u64) -> Error {
-        Error::Short { path: self.place.full_path(), found_bytes: found, expected_bytes: self.identity.size_bytes }
+        Error::Short { path: self.path(), found_bytes: found, expected_bytes: self.identity.size_bytes }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.root.join(OsStr::from_bytes(self.place.path.as_bytes()))
     }
 
     fn file(&self) -> &File {

@@ -2,7 +2,8 @@
 //!
 //! Promises: a file opens only as the one that was indexed, in the directory that was indexed as the copy. The copies of the view's own generation (or of the one
 //! that the catalog names) are tried first, in the order in which they were added; then, nearest in time first, those of other
-//! generations that hold the same version (which is logged); else it fails and says what was tried. After
+//! generations that hold the same version (which is logged, and forgotten when something is written to the catalog, where bytes were not
+//! compared); else it fails and says what was tried. After
 //! a file is open, reading it asks no catalog.
 
 use super::copies::{CopyRows, Holder};
@@ -14,6 +15,7 @@ use crate::model::{CopyState, Key, Kind, NodeId, ObjectId, RelPath, Time, chain}
 use crate::store::{self, Identity, OpenFile, Origin, Owner, Runs};
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use std::sync::Arc;
 
 impl Tree {
@@ -113,6 +115,9 @@ impl Tree {
             if let Some(file) = self.open_at(place, at, &row, bad, tried)? {
                 // By size and mtime the bytes are taken for the same; only another rule has compared them, or was told.
                 let is_by_stamp = self.snapshot().source(place.source).is_some_and(|s| s.rule.key == Key::Stamp);
+                if is_by_stamp {
+                    lock(&self.stand_ins).insert(Ino::of_node(place.view, place.node), key(place));
+                }
                 tracing::warn!(
                     "{} is read from the copy of {at}, which has {}: {}",
                     self.describe_place(place),
@@ -192,7 +197,10 @@ impl Tree {
                 }
                 match self.store.open(key(place), &there, &identity) {
                     Ok(file) => {
-                        self.copies.found(copy.id);
+                        match file.moved_to() {
+                            Some(now) => self.report_renamed(place, copy, now),
+                            None => self.copies.found(copy.id),
+                        }
                         return Ok(Some(file));
                     }
                     Err(e) => {
@@ -231,6 +239,15 @@ impl Tree {
         }
     }
 
+    /// Says once that a copy is read under another name than it was indexed by.
+    fn report_renamed(&self, place: &Place, copy: &CopyRow, now: &Path) {
+        let text =
+            format!("the copy that was indexed as {:?} has the name {now:?} by now, and is read there", copy.path);
+        if self.copies.is_new_of(copy.id, &text) {
+            tracing::warn!("{text}; asof index {} writes that down", self.name_of(place));
+        }
+    }
+
     /// Tells whether something was written to the catalog since the last refresh.
     fn has_news(&self) -> Result<bool, Error> {
         let watcher = lock(&self.watcher);
@@ -247,9 +264,7 @@ impl Tree {
         tried: &mut Tried,
     ) -> Result<Option<Arc<OpenFile>>, Error> {
         let disk_key = (at.0, place.source.0);
-        if bad == Some(Origin::Disk(disk_key)) {
-            return Ok(None);
-        }
+        let is_bad = bad == Some(Origin::Disk(disk_key));
         let Some(copy) = self.copies_of(Holder::Generation(place.source, at))?.first().cloned() else {
             tried.add(format!("the generation of {at} has no copy"));
             return Ok(None);
@@ -258,7 +273,7 @@ impl Tree {
             Some(map) => Runs::Extents(map.extents),
             None => Runs::WholeDisk,
         };
-        let disk = match self.store.cached_disk(disk_key) {
+        let disk = match self.store.cached_disk(disk_key).filter(|_| !is_bad) {
             Some(disk) => disk,
             None => {
                 let layers = self.readers.with(|reader| reader.disk_layers(place.source, at))?;
@@ -266,8 +281,14 @@ impl Tree {
                     tried.add(format!("a generation that the disk of {at} rests on is not there"));
                     return Ok(None);
                 }
-                match self.store.open_disk(disk_key, &layers) {
-                    Ok(disk) => disk,
+                // Its images may have moved, or have been indexed again.
+                let opened = match is_bad {
+                    true => self.store.open_other_disk(disk_key, &layers),
+                    false => self.store.open_disk(disk_key, &layers).map(Some),
+                };
+                match opened {
+                    Ok(Some(disk)) => disk,
+                    Ok(None) => return Ok(None),
                     Err(e) => {
                         tried.add(chain(&e));
                         return Ok(None);

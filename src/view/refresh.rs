@@ -15,6 +15,9 @@ use super::tree::Tree;
 use crate::model::{Time, Timestamp};
 use std::sync::{Arc, PoisonError};
 
+/// Files that are remembered because a stand-in was read for them; then they are read anew.
+const STAND_INS_MAX: usize = 65_536;
+
 impl Tree {
     /// Sees what was published since the last call. Cheap when nothing was: one pragma.
     ///
@@ -27,7 +30,8 @@ impl Tree {
         let mut watcher = lock(&self.watcher);
         let version = watcher.0.data_version()?;
         if version == watcher.1 {
-            return Ok(None);
+            let is_full = lock(&self.stand_ins).len() >= STAND_INS_MAX;
+            return Ok(is_full.then(|| Refreshed { inodes: self.forget_stand_ins(), names: Vec::new() }));
         }
         let registry = watcher.0.registry()?;
         watcher.0.rest()?;
@@ -38,7 +42,8 @@ impl Tree {
             self.ahead_readers.turn()?;
             self.copies.clear();
             watcher.1 = version;
-            return Ok(None);
+            let inodes = self.forget_stand_ins();
+            return Ok((!inodes.is_empty()).then_some(Refreshed { inodes, names: Vec::new() }));
         }
         let read_at = Timestamp { seconds: self.clock.now().0, nanos: 0 };
         let new = Arc::new(Snapshot::new(registry, read_at));
@@ -50,10 +55,20 @@ impl Tree {
         self.xattrs.clear();
         self.listings.clear();
         self.copies.clear();
+        self.store.forget_disks();
         self.numbers.go_on_with(new.registry.catalog);
-        let refreshed = self.stale(&old, &new);
+        let mut refreshed = self.stale(&old, &new);
+        refreshed.inodes.extend(self.forget_stand_ins());
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(Some(refreshed))
+    }
+
+    /// Gives up what stands in for the bytes of files, and returns those files: a kernel must forget what it has of them. Their own copies
+    /// may be there again, with other bytes.
+    fn forget_stand_ins(&self) -> Vec<Ino> {
+        let stand_ins = std::mem::take(&mut *lock(&self.stand_ins));
+        stand_ins.values().for_each(|key| self.store.forget(*key));
+        stand_ins.into_keys().collect()
     }
 
     /// Keeps what `new` no longer has and can still be shown, and tells what a kernel must forget.

@@ -827,7 +827,8 @@ fn a_copy_that_is_another_directory_is_an_error_that_says_what_finds_it() {
     let tree = world.tree();
     let file = ino(&tree, "@latest/homes/f");
     let copy = world.copies("homes").join(WEDNESDAY.view_name());
-    fs::rename(&copy, copy.with_extension("moved")).unwrap();
+    // Beside the others it would be found.
+    fs::rename(&copy, world.copies("homes").with_file_name("away")).unwrap();
     fs::create_dir(&copy).unwrap();
     fs::write(copy.join("f"), "bbbb").unwrap();
     fs::File::options().write(true).open(copy.join("f")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();

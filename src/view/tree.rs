@@ -46,6 +46,8 @@ pub struct Tree {
     pub(super) ahead_readers: Arc<Readers>,
     pub(super) xattrs: xattr_cache::Cache,
     pub(super) copies: Copies,
+    /// Files whose bytes another generation's copy stands in for, which has the same size and mtime, each with its key in the store.
+    pub(super) stand_ins: Mutex<HashMap<Ino, (i64, i64)>>,
     pub(super) store: Store,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) zone: jiff::tz::TimeZone,
@@ -87,6 +89,7 @@ impl Tree {
             ahead_readers: Arc::new(Readers::new(path.to_owned())),
             xattrs: xattr_cache::Cache::default(),
             copies: Copies::default(),
+            stand_ins: Mutex::default(),
             store: Store::new(max_open_files),
             clock,
             zone,

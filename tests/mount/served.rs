@@ -1,7 +1,7 @@
 //! The file that is served is the file that was indexed: copies change their names, are exchanged, linked, covered and given to others under
 //! a live mount, and none of it shows the bytes of another night or of another user.
 
-use crate::site::{Site, await_view, said, sh, shell};
+use crate::site::{Site, await_view, said, sh, shell, wait_until};
 use std::path::Path;
 
 /// A site whose copies tell their date by the mtime of their directory, and whose versions are told apart by their bytes.
@@ -36,17 +36,20 @@ const EIO: Result<&str, i32> = Err(5);
 type Exchange = (&'static str, &'static str, [Result<&'static str, i32>; 4], &'static str);
 
 const OTHER: &str = "is another directory than the one that was indexed: found inode ";
+const RENAMED: &str = " by now, and is read there; asof index homes writes that down";
 const AAAA: Result<&str, i32> = Ok("aaaa");
+const BBBB: Result<&str, i32> = Ok("bbbb");
 
-const EXCHANGES: [Exchange; 9] = [
-    ("rotated", "mv daily.1 daily.2; mv daily.0 daily.1; cp -a daily.2 daily.0", [EIO; 4], OTHER),
+const EXCHANGES: [Exchange; 10] = [
+    ("rotated", "mv daily.1 daily.2; mv daily.0 daily.1; cp -a daily.2 daily.0", [AAAA, AAAA, BBBB, BBBB], RENAMED),
     (
         "rotated by two",
         "mv daily.1 daily.3; mv daily.0 daily.2; cp -a daily.3 daily.1; cp -a daily.2 daily.0",
-        [EIO; 4],
-        OTHER,
+        [AAAA, AAAA, BBBB, BBBB],
+        RENAMED,
     ),
-    ("exchanged", "mv daily.0 x; mv daily.1 daily.0; mv x daily.1", [EIO; 4], OTHER),
+    ("exchanged", "mv daily.0 x; mv daily.1 daily.0; mv x daily.1", [AAAA, AAAA, BBBB, BBBB], RENAMED),
+    ("renamed and gone", "mv daily.1 daily.2; mv daily.0 ../away", [AAAA, AAAA, EIO, EIO], RENAMED),
     ("made again from the other", "rm -r daily.0; cp -a daily.1 daily.0", [AAAA, AAAA, EIO, EIO], OTHER),
     (
         "a link to the other",
@@ -107,13 +110,17 @@ fn a_copy_that_is_another_one_by_now_is_an_error_and_never_its_bytes() {
                 assert!(lines.len() == 1 && lines[0].contains(hint), "{what}, {is_live}\n{log}");
                 assert!(!log.contains("has no bytes"), "{what}, {is_live}\n{log}");
             }
+            if told == RENAMED {
+                let lines = log.lines().filter(|line| line.contains("/daily.1\" has the name "));
+                assert_eq!(lines.count(), 1, "{what}, {is_live}\n{log}");
+            }
             site.umount();
         }
     }
 }
 
 #[test]
-fn between_a_rotation_and_the_next_run_nothing_is_another_nights_and_right_after_it_all_is_read() {
+fn between_a_rotation_and_the_next_run_and_after_it_all_is_read_and_nothing_is_another_nights() {
     let site = rotating();
     make(&site, "daily.1", 10, "aaaa");
     make(&site, "daily.0", 11, "bbbb");
@@ -126,10 +133,10 @@ fn between_a_rotation_and_the_next_run_nothing_is_another_nights_and_right_after
          touch -d '2026-01-01 00:00Z' new/f; rsync -aHAX --checksum --link-dest=../daily.1 new/ daily.0/; rm -r new; \
          touch -d '2026-11-12 02:00Z' daily.0",
     );
-    assert_eq!(read(&mnt, 10, "f"), Err(5));
-    assert_eq!(read(&mnt, 11, "f"), Err(5));
+    // The directories that were indexed are found beside the places that they had.
+    assert_eq!(read(&mnt, 10, "f").as_deref(), Ok("aaaa"));
+    assert_eq!(read(&mnt, 11, "f").as_deref(), Ok("bbbb"));
     site.ok(&["index", "homes"]);
-    // Without waiting for the mount to look at the catalog again.
     assert_eq!(read(&mnt, 10, "f").as_deref(), Ok("aaaa"));
     assert_eq!(read(&mnt, 11, "f").as_deref(), Ok("bbbb"));
     await_view(&mnt.join("homes"), "2026-11-12T02:00:00Z");
@@ -137,6 +144,71 @@ fn between_a_rotation_and_the_next_run_nothing_is_another_nights_and_right_after
     // Which shares its inode with the copy before.
     assert_eq!(read(&mnt, 12, "d/f").as_deref(), Ok("bbbb"));
     assert_eq!(read(&mnt, 11, "d/f").as_deref(), Ok("bbbb"));
+    site.umount();
+}
+
+#[test]
+fn a_copy_that_is_renamed_again_and_again_is_found_again_and_another_one_made_in_its_place_is_not() {
+    let site = rotating();
+    make(&site, "daily.0", 10, "aaaa");
+    site.ok(&["index", "homes"]);
+    let mnt = site.mount(&["no_store_ahead"]);
+    for (script, file) in [("mv daily.0 daily.1", "f"), ("mv daily.1 daily.2", "d/f")] {
+        sh(&site.path("copies"), script);
+        assert_eq!(read(&mnt, 10, file).as_deref(), Ok("aaaa"), "{script}\n{}", site.log());
+    }
+    sh(&site.path("copies"), "cp -a daily.2 daily.0; mv daily.2 ../away");
+    assert_eq!(read(&mnt, 10, "warm"), Err(5));
+    sh(&site.path("copies"), "mv ../away weekly.0");
+    wait_until("it is looked for again", || read(&mnt, 10, "warm").as_deref() == Ok("aaaa"));
+    site.umount();
+}
+
+/// By size and mtime two nights have one version, and only the copies tell them apart.
+#[test]
+fn what_stood_in_for_a_copy_that_was_away_is_shown_no_more_when_that_is_there_again() {
+    let site = Site::new();
+    site.ok(&["init"]);
+    let copies = site.path("copies");
+    let copies_text = copies.to_str().expect("a plain path");
+    site.ok(&["source", "add", "nfs", "homes", "--copies", copies_text, "--instant-from", "name,mtime"]);
+    make(&site, "daily.1", 10, "aaaa");
+    make(&site, "daily.0", 11, "bbbb");
+    site.ok(&["index", "homes"]);
+    let mnt = site.mount(&[]);
+    sh(&copies, "mv daily.1 ../away");
+    assert_eq!(read(&mnt, 10, "f").as_deref(), Ok("bbbb"));
+    assert!(site.log().contains("the same size and mtime, bytes not compared"), "{}", site.log());
+    sh(&copies, "mv ../away daily.1; mv daily.1 daily.2");
+    site.ok(&["index", "homes"]);
+    assert_eq!(read(&mnt, 10, "f").as_deref(), Ok("aaaa"), "{}", site.log());
+    assert_eq!(read(&mnt, 11, "f").as_deref(), Ok("bbbb"));
+    site.umount();
+}
+
+#[test]
+fn an_image_that_is_indexed_again_under_a_live_mount_is_read_at_once() {
+    let site = Site::new();
+    site.ok(&["init"]);
+    let image = |day: u32| {
+        format!(
+            "printf {day} > live/day; truncate -s 8M g.raw; mkfs.ext4 -q -F -d live g.raw; \
+             cp --sparse=always g.raw images/vm-2026-02-{day:02}.raw; touch -d 2026-02-{day:02} images/vm-2026-02-{day:02}.raw"
+        )
+    };
+    sh(&site.path(""), &format!("mkdir images; {}; {}", image(1), image(2)));
+    let images = site.path("images");
+    site.ok(&["source", "add", "block", "vm", "--images", images.to_str().expect("a plain path")]);
+    site.ok(&["index", "vm"]);
+    let mnt = site.mount(&[]);
+    let day =
+        |day: u32| std::fs::read_to_string(mnt.join(format!("vm/@2026-02-{day:02}/fs/day"))).map_err(|e| e.kind());
+    let ends = |day: u32| sh(&mnt, &format!("tail -c 4096 vm/@2026-02-{day:02}/disk.raw | wc -c"));
+    assert_eq!((day(1).as_deref(), day(2).as_deref(), ends(2).as_str()), (Ok("1"), Ok("2"), "4096\n"));
+    sh(&images, "touch vm-2026-02-02.raw");
+    site.asof(&["index", "vm"]).output().expect("it runs");
+    site.asof(&["index", "vm@2026-02-02", "--again"]).output().expect("it runs");
+    assert_eq!((day(2).as_deref(), ends(2).as_str()), (Ok("2"), "4096\n"), "{}", site.log());
     site.umount();
 }
 
@@ -217,10 +289,9 @@ fn snapshots_of_btrfs_whose_names_rotate_are_told_apart_and_subvolumes_in_them_a
             site.mount(&[]);
         }
         sh(&snaps, "mv daily.0 x; mv daily.1 daily.0; mv x daily.1");
-        assert_eq!(read(&mnt, 10, "f"), Err(5));
-        assert_eq!(read(&mnt, 11, "f"), Err(5));
-        sh(&snaps, "mv daily.0 x; mv daily.1 daily.0; mv x daily.1");
+        assert_eq!(read(&mnt, 10, "f").as_deref(), Ok("aaaa"));
         assert_eq!(read(&mnt, 11, "f").as_deref(), Ok("bbbb"));
+        sh(&snaps, "mv daily.0 x; mv daily.1 daily.0; mv x daily.1");
         site.umount();
     }
 }

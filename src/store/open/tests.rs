@@ -135,7 +135,9 @@ fn a_copy_that_is_another_directory_is_refused_though_its_files_look_the_same() 
     let was = seen(&place);
     let place = Place { seen: Some(was), ..place };
     world.store.open((1, 0), &place, &identity).unwrap();
-    fs::rename(world.root(), world.dir.path().join("moved")).unwrap();
+    // Beside the others it would be found.
+    let away = tempfile::tempdir().unwrap();
+    fs::rename(world.root(), away.path().join("moved")).unwrap();
     let (there, _) = world.file("f", b"new");
     let is = seen(&there);
     // Once with the directory of before, which is kept, and once with the one that is there.
@@ -155,7 +157,7 @@ fn a_copy_that_is_another_directory_is_refused_though_its_files_look_the_same() 
         assert!(error.is_moved_copy());
     }
     fs::rename(world.root(), world.dir.path().join("other")).unwrap();
-    fs::rename(world.dir.path().join("moved"), world.root()).unwrap();
+    fs::rename(away.path().join("moved"), world.root()).unwrap();
     let mut buffer = [0; 3];
     world.store.open((4, 0), &place, &identity).unwrap().read_at(&mut buffer, 0).unwrap();
     assert_eq!(&buffer, b"old");
