@@ -7,6 +7,8 @@ mod site;
 mod access;
 #[path = "mount/damage.rs"]
 mod damage;
+#[path = "mount/escapes.rs"]
+mod escapes;
 #[path = "mount/fidelity.rs"]
 mod fidelity;
 #[path = "mount/hostile.rs"]

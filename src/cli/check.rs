@@ -9,7 +9,6 @@ use crate::catalog::{Checked, Checking, Violation};
 use crate::monitor::Monitor;
 use clap::Args;
 use serde_json::{Value, json};
-use std::io::Write;
 
 #[derive(Debug, Args)]
 #[command(
@@ -36,7 +35,7 @@ pub(super) fn run(args: &CheckArgs, world: &World) -> Result<Outcome, Failure> {
         Checking::Names(names) => terminal.advance(names),
         Checking::Found(violation) if args.json => values.push(as_json(violation)),
         Checking::Found(violation) if printed.is_ok() => {
-            printed = terminal.suspend(|| writeln!(std::io::stdout(), "{violation}"));
+            printed = terminal.suspend(|| output::line(&violation.to_string()));
         }
         // Nobody reads any more.
         Checking::Found(_) => {}
@@ -48,7 +47,7 @@ pub(super) fn run(args: &CheckArgs, world: &World) -> Result<Outcome, Failure> {
         output::json(&summary(&checked, args.deep, values))?;
     } else {
         for (check, what, count) in &checked.untold {
-            writeln!(std::io::stdout(), "{check}: {what}: {count} more")?;
+            output::line(&format!("{check}: {what}: {count} more"))?;
         }
     }
     tell(&checked, args.deep);

@@ -10,7 +10,6 @@ use crate::catalog::{DirEntry, Perm, Place, Reader};
 use crate::model::{Kind, RelPath, Timestamp, escape_bytes};
 use clap::Args;
 use serde_json::{Value, json};
-use std::io::Write;
 use std::ops::ControlFlow;
 
 /// Entries read from the catalog before they are printed.
@@ -36,7 +35,7 @@ pub(super) fn run(args: &LsArgs, world: &World) -> Result<Outcome, Failure> {
         let names: Vec<String> = reader.sources()?.into_iter().map(|s| s.name).collect();
         match args.json {
             true => output::json(&names.into())?,
-            false => names.iter().try_for_each(|name| writeln!(std::io::stdout(), "{name}"))?,
+            false => names.iter().try_for_each(|name| output::line(name))?,
         }
         return Ok(Outcome::Done);
     };
@@ -74,12 +73,11 @@ pub(super) fn run(args: &LsArgs, world: &World) -> Result<Outcome, Failure> {
             }
             batch = seen;
         }
-        let mut out = std::io::stdout().lock();
         for entry in &batch {
             match (args.json, args.long) {
                 (true, _) => values.push(as_json(&reader, entry)?),
-                (false, true) => writeln!(out, "{}", long_line(&reader, entry)?)?,
-                (false, false) => writeln!(out, "{}", entry.name)?,
+                (false, true) => output::line(&long_line(&reader, entry)?)?,
+                (false, false) => output::line(&entry.name.to_string())?,
             }
         }
     }

@@ -5,6 +5,12 @@
 //! the environment, the home directory and the terminal, and gives what it finds to the floors below as
 //! arguments.
 
+/// Prints a line to standard error. It stands in for that of `std` in all of this floor, so that nothing is printed past
+/// [`output::say`], which lets nothing through that a terminal obeys.
+macro_rules! eprintln {
+    ($($text:tt)*) => { crate::cli::output::say(format_args!($($text)*)) };
+}
+
 mod args;
 mod check;
 mod forget;
@@ -43,7 +49,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Err(e) => {
             // Help and version are answers, the rest is a usage error.
             let code = if e.use_stderr() { 2 } else { 0 };
-            let _ = e.print();
+            output::usage(&e);
             return ExitCode::from(code);
         }
     };

@@ -160,15 +160,29 @@ pub(super) struct UmountArgs {
 
 pub(super) fn umount(args: &UmountArgs) -> Result<Outcome, Failure> {
     let when_busy = if args.lazy { WhenBusy::Detach } else { WhenBusy::Refuse };
-    let daemons = fuse::plain_path(&args.dir).and_then(|dir| daemon::up_at(&dir)).unwrap_or_default();
+    let up_at = |dir: PathBuf| daemon::up_at(&fuse::catalog_at(&dir).unwrap_or_default(), &dir);
+    let daemons = fuse::plain_path(&args.dir).and_then(up_at).unwrap_or_default();
     fuse::unmount(&args.dir, when_busy)?;
-    // It has files of stores open until it has ended. After --lazy it ends when nobody is inside.
-    if !args.lazy && !daemon::wait_for_end(&daemons) {
-        eprintln!("unmounted {:?}; its daemon has not ended yet, and has files open", args.dir);
+    eprintln!("unmounted {:?}", args.dir);
+    // After --lazy it ends when nobody is inside.
+    if args.lazy {
         return Ok(Outcome::Done);
     }
-    eprintln!("unmounted {:?}", args.dir);
-    Ok(Outcome::Done)
+    // It has files of stores open until it has ended.
+    let running = daemon::wait_for_end(&daemons.of_it);
+    for pid in &running {
+        eprintln!("its daemon (process {pid}) has not ended yet, and has files open");
+    }
+    // One that is of another mount of the catalog does not end.
+    let silent = if daemons.of_it.is_empty() { daemon::wait_for_end(&daemons.silent) } else { Vec::new() };
+    let all_hang = silent.len() == daemons.silent.len();
+    for pid in silent.iter().filter(|_| all_hang) {
+        eprintln!(
+            "a daemon of its catalog (process {pid}) does not answer: if it is the one of this mount, it still has files open"
+        );
+        eprintln!("hint: kill -9 {pid} ends it");
+    }
+    Ok(if running.is_empty() && (silent.is_empty() || !all_hang) { Outcome::Done } else { Outcome::WithFindings })
 }
 
 /// Turns `asof CATALOG DIR [-o OPTIONS]`, as mount(8) calls its helpers, into `asof --catalog CATALOG mount DIR

@@ -2,12 +2,14 @@
 //!
 //! Promises: on a terminal a table with borders of white space, elsewhere the same cells between tabs, so
 //! that `cut` and `awk` can read them. Numbers are aligned to the right. Never prints a byte that a terminal
-//! would obey: control bytes in names are escaped before they come here.
+//! would obey, whatever comes here: all that is printed but data in a form of its own (CSV, lists of changes) goes through here.
 
+use crate::model::{printable, printable_json};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
 use serde_json::Value;
+use std::fmt;
 use std::io::{IsTerminal, Write};
 
 /// Tells whether standard output is a terminal.
@@ -15,20 +17,48 @@ pub(super) fn is_terminal() -> bool {
     std::io::stdout().is_terminal()
 }
 
+/// Prints a line to standard error; [`eprintln!`] of this floor is this.
+pub(super) fn say(line: fmt::Arguments<'_>) {
+    std::eprintln!("{}", printable(&line.to_string()));
+}
+
+/// Prints a line to standard output.
+pub(super) fn line(line: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "{}", printable(line))
+}
+
+/// Prints cells with tabs between them.
+pub(super) fn cells<T: AsRef<str>>(cells: &[T]) -> std::io::Result<()> {
+    let cells: Vec<_> = cells.iter().map(|cell| printable(cell.as_ref())).collect();
+    writeln!(std::io::stdout(), "{}", cells.join("\t"))
+}
+
+/// Prints what clap has to say: an error of usage with arguments in it, help, the version.
+pub(super) fn usage(message: &clap::Error) {
+    let text = message.render().to_string();
+    let is_clean = text.lines().all(|line| matches!(printable(line), std::borrow::Cow::Borrowed(_)));
+    if is_clean || !message.use_stderr() {
+        // With colours, where it has them.
+        let _ = message.print();
+    } else {
+        text.lines().for_each(|line| say(format_args!("{line}")));
+    }
+}
+
 /// Prints rows under a header. `right` tells which columns hold numbers.
 pub(super) fn table(header: &[&str], right: &[bool], rows: &[Vec<String>]) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
     if !is_terminal() {
-        writeln!(out, "{}", header.join("\t"))?;
-        for row in rows {
-            writeln!(out, "{}", row.join("\t"))?;
-        }
-        return Ok(());
+        cells(header)?;
+        return rows.iter().try_for_each(|row| cells(row));
     }
+    let mut out = std::io::stdout().lock();
     let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header.iter().copied());
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header.iter().map(|cell| printable(cell)));
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| printable(cell)));
     }
     for (column, right) in table.column_iter_mut().zip(right) {
         column.set_padding((0, 2));
@@ -44,7 +74,12 @@ pub(super) fn table(header: &[&str], right: &[bool], rows: &[Vec<String>]) -> st
 
 /// Prints one JSON value, indented.
 pub(super) fn json(value: &Value) -> std::io::Result<()> {
-    writeln!(std::io::stdout().lock(), "{value:#}")
+    writeln!(std::io::stdout().lock(), "{}", printable_json(&format!("{value:#}")))
+}
+
+/// Prints one JSON value on a line.
+pub(super) fn json_line(value: &Value) -> std::io::Result<()> {
+    writeln!(std::io::stdout().lock(), "{}", printable_json(&value.to_string()))
 }
 
 /// Prints the report of a job as JSON.
@@ -57,7 +92,7 @@ pub(super) fn facts(facts: &[(&str, String)]) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let width = facts.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
     for (key, value) in facts {
-        writeln!(out, "{key:width$}  {value}")?;
+        writeln!(out, "{key:width$}  {}", printable(value))?;
     }
     Ok(())
 }

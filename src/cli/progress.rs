@@ -3,7 +3,7 @@
 //! Promises: everything goes to standard error; the bar only where that is a terminal. After
 //! [`SHOWN_MAX`] findings of a run the rest is counted only; all of them are in the catalog.
 
-use crate::model::{Finding, escape_bytes};
+use crate::model::{Finding, escape_bytes, printable};
 use crate::monitor::Monitor;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::Mutex;
@@ -46,7 +46,7 @@ impl Monitor for Terminal {
             }
         };
         bar.set_draw_target(ProgressDrawTarget::stderr());
-        bar.set_message(what.to_owned());
+        bar.set_message(printable(what).into_owned());
         *self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = bar;
         *self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = 0;
     }

@@ -11,7 +11,6 @@ use crate::catalog::{GenerationRow, Perm, Place, Reader, SourceRow};
 use crate::model::{FOREVER, NodeId, RelPath, Time, escape_bytes};
 use clap::Args;
 use serde_json::{Map, Value};
-use std::io::Write;
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
@@ -92,10 +91,9 @@ fn generation(name: &str, date: Option<&str>, as_json: bool, world: &World) -> R
         as_json,
     )?;
     if !as_json {
-        let mut out = std::io::stdout().lock();
         for (kind, path, detail) in reader.findings(source.id, g.taken_at)? {
             let path = if path.is_empty() { ".".into() } else { escape_bytes(&path) };
-            writeln!(out, "{kind}: \"{path}\": {detail}")?;
+            output::line(&format!("{kind}: \"{path}\": {detail}"))?;
         }
     }
     Ok(Outcome::Done)

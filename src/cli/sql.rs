@@ -5,7 +5,7 @@ use super::World;
 use super::output;
 use super::report::{Failure, Outcome};
 use crate::catalog::{Column, Query, QueryLimits};
-use crate::model::escape_bytes;
+use crate::model::{escape_bytes, printable};
 use clap::Args;
 use serde_json::{Map, Value};
 use std::io::{Read, Write};
@@ -107,7 +107,7 @@ impl Sink {
         self.names = names.to_vec();
         let header = match self.form {
             _ if names.is_empty() => None,
-            Form::Tabs => Some(writeln!(std::io::stdout(), "{}", names.join("\t"))),
+            Form::Tabs => Some(output::cells(names)),
             Form::Csv => Some(csv_line(names)),
             Form::Table | Form::Json => None,
         };
@@ -124,12 +124,12 @@ impl Sink {
             }
             Form::Tabs => {
                 let cells: Vec<String> = row.iter().map(as_text).collect();
-                writeln!(std::io::stdout(), "{}", cells.join("\t"))
+                output::cells(&cells)
             }
             Form::Csv => csv_line(&row.iter().map(as_csv).collect::<Vec<_>>()),
             Form::Json => {
                 let object: Map<String, Value> = self.names.iter().cloned().zip(row.iter().map(as_json)).collect();
-                writeln!(std::io::stdout(), "{}", Value::Object(object))
+                output::json_line(&Value::Object(object))
             }
         }
     }
@@ -154,29 +154,22 @@ fn csv_line<T: AsRef<[u8]>>(cells: &[T]) -> std::io::Result<()> {
     writer.flush()
 }
 
-/// Text for people: one line, no byte that a terminal obeys.
+/// Text for people; views escape names already, and a second escape of their backslashes would not be what is in the catalog.
 fn as_text(value: &Column) -> String {
     match value {
         Column::Null => String::new(),
         Column::Integer(n) => n.to_string(),
         Column::Real(n) => n.to_string(),
-        Column::Text(bytes) => printable(bytes),
+        Column::Text(bytes) => String::from_utf8(bytes.clone()).unwrap_or_else(|_| escape_bytes(bytes).into_owned()),
         Column::Blob(bytes) => escape_bytes(bytes).into_owned(),
     }
 }
 
-/// Views escape names already; a second escape of their backslashes would not be what is in the catalog.
-fn printable(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
-        _ => escape_bytes(bytes).into_owned(),
-    }
-}
-
+/// Data for programs, as it is; on a terminal as all else.
 fn as_csv(value: &Column) -> Vec<u8> {
     match value {
-        Column::Text(bytes) | Column::Blob(bytes) => bytes.clone(),
-        other => as_text(other).into_bytes(),
+        Column::Text(bytes) | Column::Blob(bytes) if !output::is_terminal() => bytes.clone(),
+        other => printable(&as_text(other)).into_owned().into_bytes(),
     }
 }
 

@@ -116,20 +116,53 @@ pub fn show(catalog: &Path) -> io::Result<Vec<Up>> {
     Ok(ask(of_it.collect(), SHOW).into_iter().filter(|up| up.dir.is_none()).collect())
 }
 
-/// Returns the processes of the mounts that are up at `dir`, to be waited for once it is unmounted.
+/// The daemons that a mount may be of.
+#[derive(Debug, Default)]
+pub struct Daemons {
+    /// That say so.
+    pub of_it: Vec<Daemon>,
+    /// That are daemons of its catalog and say nothing.
+    pub silent: Vec<Daemon>,
+}
+
+/// A daemon that may end.
+#[derive(Debug)]
+pub struct Daemon {
+    /// Its process.
+    pub pid: u32,
+    watched: process::Watched,
+}
+
+/// Returns the daemons of the mount of `catalog` at `dir`, to be waited for once it is unmounted.
 ///
 /// # Errors
 /// If the folder of sockets cannot be read.
-pub fn up_at(dir: &Path) -> io::Result<Vec<process::Watched>> {
-    let Some(folder) = folder() else { return Ok(Vec::new()) };
-    let at = ask(doors(&folder)?, WHERE).into_iter().filter(|up| up.dir.as_deref() == Some(dir));
-    Ok(at.filter_map(|up| process::watch(up.pid).ok()).collect())
+pub fn up_at(catalog: &Path, dir: &Path) -> io::Result<Daemons> {
+    let Some(folder) = folder() else { return Ok(Daemons::default()) };
+    // A catalog that is gone has a mark that nobody knows any more.
+    let mark = mark(catalog).ok();
+    let doors = doors(&folder)?;
+    let marked: Vec<u32> = doors.iter().filter(|door| Some(&door.mark) == mark.as_ref()).map(|door| door.pid).collect();
+    let mut daemons = Daemons::default();
+    for up in ask(doors, WHERE) {
+        // What has ended since is not waited for.
+        let Ok(watched) = process::watch(up.pid) else { continue };
+        let daemon = Daemon { pid: up.pid, watched };
+        match up.dir {
+            Some(at) if at == dir => daemons.of_it.push(daemon),
+            Some(_) => {}
+            None if marked.contains(&up.pid) => daemons.silent.push(daemon),
+            None => {}
+        }
+    }
+    Ok(daemons)
 }
 
-/// Waits until each of `processes` has ended, 5 s for all. Returns whether they have.
-pub fn wait_for_end(processes: &[process::Watched]) -> bool {
+/// Waits until each of `daemons` has ended, 5 s for all. Returns those that have not.
+pub fn wait_for_end(daemons: &[Daemon]) -> Vec<u32> {
     let until = Instant::now() + LIMIT;
-    processes.iter().all(|one| one.wait(until.saturating_duration_since(Instant::now())).unwrap_or(false))
+    let has_ended = |one: &Daemon| one.watched.wait(until.saturating_duration_since(Instant::now())).unwrap_or(false);
+    daemons.iter().filter(|one| !has_ended(one)).map(|one| one.pid).collect()
 }
 
 struct Found {

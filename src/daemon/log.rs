@@ -2,9 +2,11 @@
 //!
 //! Promises: the file is made for its owner alone, and the one that is beside a catalog is opened through no symbolic link. What one
 //! cause says is limited: [`LINES_MAX`] lines a minute, each of at most [`LINE_MAX`] bytes; what is left out is counted and said.
+//! A line is one line, whatever names are in it, and nothing in it is obeyed by a terminal.
 //! A file that was moved away is left at the next [`Log::reopen`].
 
 use super::error::Error;
+use crate::model::printable;
 use crate::sys::{lock, process};
 use std::collections::HashMap;
 use std::fs::File;
@@ -57,7 +59,11 @@ impl Log {
     pub fn start(place: &Place, has_stderr: bool) -> Result<Self, Error> {
         let filter = tracing_subscriber::EnvFilter::try_from_env("ASOF_LOG").unwrap_or_else(|_| "info".into());
         let form = Limited { form: Format::default().with_target(false), causes: Mutex::default() };
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).event_format(form);
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(false)
+            .log_internal_errors(false)
+            .event_format(form);
         if let Place::Stderr = place {
             builder.with_writer(io::stderr).init();
             return Ok(Self(None));
@@ -195,6 +201,7 @@ where
         }
         let mut line = String::new();
         self.form.format_event(context, Writer::new(&mut line), event)?;
+        let line = printable(line.strip_suffix('\n').unwrap_or(&line)).into_owned() + "\n";
         writer.write_str(&shortened(line))?;
         if fate == Fate::WrittenLast {
             writeln!(writer, "more lines as the one before are left out for a minute")?;

@@ -15,7 +15,7 @@ mod log;
 mod read_only;
 
 pub use background::{Started, is_in_background, start_in_background, tell_starter};
-pub use door::{Up, show, up_at, wait_for_end};
+pub use door::{Daemon, Daemons, Up, show, up_at, wait_for_end};
 pub use error::Error;
 pub use log::{Log, Place};
 

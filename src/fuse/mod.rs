@@ -21,7 +21,7 @@ mod filesystem;
 mod lane;
 mod point;
 
-pub use point::{Error, plain_path, unmount};
+pub use point::{Error, catalog_at, plain_path, unmount};
 
 use crate::sys::mount as sys;
 use crate::view::{Refreshed, Tree, XattrNeed};

@@ -121,6 +121,11 @@ impl Hinted for Error {
     }
 }
 
+/// Returns the catalog that is mounted at `dir`, where one is.
+pub fn catalog_at(dir: &Path) -> Option<PathBuf> {
+    ours(dir).pop().map(|mounted| PathBuf::from(mounted.source))
+}
+
 /// Unmounts what of ours is mounted at `dir`, live or left behind by a daemon that is gone.
 ///
 /// # Errors

@@ -173,6 +173,41 @@ fn needs_escape(c: char) -> bool {
     c == '\\' || c.is_control()
 }
 
+/// Returns one line of text as it may go to a terminal or a log, whatever names are in it: what a terminal obeys, what makes a second
+/// line of one, and what changes the direction in which text is read is written as [`escape_bytes`] writes control bytes. Other
+/// backslashes stay: names are escaped already, or quoted.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    escaped(text, |c, out| match c {
+        '\n' => out.push_str("\\n"),
+        '\t' => out.push_str("\\t"),
+        c => c.encode_utf8(&mut [0; 4]).bytes().for_each(|b| out.push_str(&format!("\\x{b:02x}"))),
+    })
+}
+
+/// Returns JSON as it may go to a terminal: the same characters in its strings are written as JSON writes control bytes, which it says
+/// of those below 32 only. Line breaks between values stay.
+pub fn printable_json(json: &str) -> Cow<'_, str> {
+    escaped(json, |c, out| match c {
+        '\n' => out.push('\n'),
+        c => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+    })
+}
+
+fn escaped(text: &str, write: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    if !text.chars().any(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    text.chars().for_each(|c| if is_obeyed(c) { write(c, &mut out) } else { out.push(c) });
+    Cow::Owned(out)
+}
+
+/// Controls (C0, C1, delete), those of bidirectional text (UAX #9, 2), and the separators of lines and paragraphs.
+fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Returns the bytes that [`escape_bytes`] made `text` of, or none if a backslash in it begins no escape.
 pub fn unescape_bytes(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
@@ -199,6 +234,18 @@ pub fn unescape_bytes(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_written_out_and_all_else_stays() {
+        assert_eq!(printable("\"caf\u{e9}\" \\n \u{5e9}\u{200d} as of"), "\"caf\u{e9}\" \\n \u{5e9}\u{200d} as of");
+        assert_eq!(printable("\u{1b}[31mX\u{7}\u{7f}\u{9b}z"), "\\x1b[31mX\\x07\\x7f\\xc2\\x9bz");
+        assert_eq!(printable("a\nok\rb\tc"), "a\\nok\\x0db\\tc");
+        assert_eq!(printable("\u{202e}gpj\u{2069}\u{2028}"), "\\xe2\\x80\\xaegpj\\xe2\\x81\\xa9\\xe2\\x80\\xa8");
+        assert_eq!(
+            printable_json("{\n  \"a\": \"\u{9b}\u{202e}\u{e9}\"\n}"),
+            "{\n  \"a\": \"\\u009b\\u202e\u{e9}\"\n}"
+        );
+    }
 
     #[test]
     fn odd_bytes_are_escaped_and_plain_text_is_not() {

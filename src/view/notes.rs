@@ -8,7 +8,7 @@
 use super::instant::instant_stamp;
 use super::snapshot::Snapshot;
 use super::{Error, Ino, Stat, Tree};
-use crate::model::{Time, ViewId};
+use crate::model::{Time, ViewId, printable, printable_json};
 use serde_json::{Value, json};
 
 /// Its name.
@@ -63,7 +63,11 @@ pub(super) fn text(tree: &Tree, view: ViewId, index: usize) -> Result<String, Er
         "absent" => absent(&snapshot, at),
         _ => gaps(&snapshot, at),
     };
-    Ok(if as_json { format!("{:#}\n", Value::Array(rows)) } else { rows.iter().map(line).collect() })
+    Ok(if as_json {
+        printable_json(&format!("{:#}\n", Value::Array(rows))).into_owned()
+    } else {
+        rows.iter().map(line).collect()
+    })
 }
 
 /// One line of text for a JSON object: its values in order, tabs between them.
@@ -74,7 +78,7 @@ fn line(row: &Value) -> String {
 
 fn field(key: &str, value: &Value) -> String {
     match value {
-        Value::String(text) => format!("{key}={text}"),
+        Value::String(text) => format!("{key}={}", printable(text)),
         Value::Null => format!("{key}=none"),
         other => format!("{key}={other}"),
     }

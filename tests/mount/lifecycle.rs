@@ -199,6 +199,18 @@ fn sigterm_unmounts() {
     assert_eq!(mount_line(&site.path("mnt")), "");
 }
 
+#[test]
+fn the_daemon_of_a_mount_that_hangs_is_named_when_it_was_unmounted_and_nothing_is_called_done() {
+    let site = site_with_days(&["20"]);
+    let process = site.mount_process(&[]);
+    assert_eq!(read(&site.path("mnt/homes/@latest/day")), "20");
+    sh(&site.path(""), &format!("kill -STOP {process}"));
+    let told = said(&site.run(&["umount", "mnt"], 1));
+    sh(&site.path(""), &format!("kill -CONT {process}"));
+    assert!(told.contains(&format!("a daemon of its catalog (process {process}) does not answer")), "{told}");
+    wait_until("the daemon has ended", || !is_running(process));
+}
+
 /// A process that nobody has waited for yet is a zombie, and has ended.
 pub(crate) fn is_running(process: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
