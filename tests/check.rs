@@ -756,14 +756,18 @@ fn a_catalog_without_state_hashes_says_so() {
 /// Returns the rows of a query, a line each.
 fn sql(catalog: &Path, query: &str) -> Result<Vec<String>, asof::catalog::Error> {
     let mut lines = Vec::new();
-    Query::open(catalog, QueryLimits { time: Duration::from_secs(60) })?.run(query, &mut |_| {}, &mut |row| {
-        let cell = |column: &Column| match column {
-            Column::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            other => format!("{other:?}"),
-        };
-        lines.push(row.iter().map(cell).collect::<Vec<_>>().join(" "));
-        ControlFlow::Continue(())
-    })?;
+    Query::open(catalog, QueryLimits { time: Duration::from_secs(60), memory_bytes: 256 << 20 })?.run(
+        query,
+        &mut |_| {},
+        &mut |row| {
+            let cell = |column: &Column| match column {
+                Column::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+                other => format!("{other:?}"),
+            };
+            lines.push(row.iter().map(cell).collect::<Vec<_>>().join(" "));
+            ControlFlow::Continue(())
+        },
+    )?;
     Ok(lines)
 }
 

@@ -142,7 +142,9 @@ impl Keep for NoBytes {
 
 fn number(catalog: &Path, sql: &str) -> i64 {
     let mut found = 0;
-    let mut query = Query::open(catalog, QueryLimits { time: std::time::Duration::from_secs(60) }).unwrap();
+    let mut query =
+        Query::open(catalog, QueryLimits { time: std::time::Duration::from_secs(60), memory_bytes: 256 << 20 })
+            .unwrap();
     query
         .run(sql, &mut |_| {}, &mut |row| {
             let Column::Integer(number) = row[0] else { panic!("{sql} tells no number") };

@@ -611,7 +611,8 @@ impl Bench {
     /// Returns the rows that `sql` gives.
     fn ask(&self, sql: &str) -> Vec<Vec<Column>> {
         let mut query =
-            Query::open(&self.path(), QueryLimits { time: Duration::from_secs(600) }).expect("it can be read");
+            Query::open(&self.path(), QueryLimits { time: Duration::from_secs(600), memory_bytes: 256 << 20 })
+                .expect("it can be read");
         let mut rows = Vec::new();
         let mut each = |row| {
             rows.push(row);

@@ -467,3 +467,33 @@ fn a_question_about_one_generation_one_directory_or_one_node_never_scans_a_large
         }
     }
 }
+
+#[test]
+fn a_query_ends_at_its_limits_wherever_sqlite_is() {
+    let site = Site::with_source();
+    let refused = |args: &[&str]| {
+        // What would go on for an hour is killed, and says nothing.
+        let mut command = std::process::Command::new("timeout");
+        command.args(["-s", "KILL", "20", env!("CARGO_BIN_EXE_asof"), "sql", "--json"]).args(args);
+        let output = command.env("ASOF_CATALOG", site.path("catalog.db")).output().expect("timeout is installed");
+        assert_eq!(output.status.code(), Some(2), "{args:?}\n{}", said(&output));
+        assert!(output.stdout.is_empty(), "{args:?}\n{}", said(&output));
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let stopped = "asof: the query was stopped after 1 s, its time limit\n";
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+    assert_eq!(refused(&["--timeout", "1", endless]), stopped);
+    // Inside of one function, in which it never looks at the time.
+    let deep = "SELECT instr(hex(zeroblob(4000000)), hex(zeroblob(2000000)) || '1')";
+    assert_eq!(refused(&["--timeout", "1", deep]), stopped);
+    let value = "asof: the query has a value of more than 16 MiB, or is longer than 1048576 bytes\n";
+    assert_eq!(refused(&["SELECT length(randomblob(100000000))"]), value);
+    let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100) \
+                SELECT group_concat(hex(zeroblob(1000000))) FROM n";
+    assert_eq!(refused(&[many]), value);
+    let wide = format!("SELECT {}", vec!["randomblob(900000)"; 40].join(", "));
+    assert_eq!(refused(&["--memory", "16", &wide]), "asof: the query needs more than 16 MiB of memory, its limit\n");
+    let file = site.path("long.sql");
+    std::fs::write(&file, format!("SELECT 1 --{}", " ".repeat(2 << 20))).expect("a file");
+    assert_eq!(refused(&["--file", file.to_str().expect("a plain path")]), value);
+}

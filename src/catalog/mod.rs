@@ -81,7 +81,7 @@ pub use lists::GenerationRow;
 pub use lock::{CatalogLock, CatalogLockFile, LockWait, SourceLock};
 pub use migrate::{Migrated, migrate};
 pub use objects::{CopyRow, ObjectRow};
-pub use query::{Column, Query, QueryLimits};
+pub use query::{Column, QUERY_BYTES_MAX, Query, QueryLimits};
 pub use reader::Reader;
 pub use registry::{Registry, RegistrySource};
 pub use restore::{Known, KnownGeneration, RestoredSource};

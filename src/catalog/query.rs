@@ -2,11 +2,13 @@
 //!
 //! Promises: the database is opened read-only, `query_only` is on, and an authorizer refuses everything but
 //! reading (no ATTACH, no PRAGMA, no temporary tables, no extension). A query that outlives its limit is
-//! stopped. Never changes a statement's text.
+//! stopped, where SQLite looks up: not inside a sort or a function. Who has to be sure of the time ends the process. Text, values and,
+//! once [`Query::limit_memory`] was called, memory are limited, too. Never changes a statement's text.
 
 use super::{Error, connect};
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Connection};
 use std::ops::ControlFlow;
@@ -16,11 +18,19 @@ use std::time::{Duration, Instant};
 /// SQLite instructions between two looks at the time limit; about a millisecond.
 const PROGRESS_STEPS: i32 = 50_000;
 
-/// How long a query may take.
+/// The longest text of a query, in bytes.
+pub const QUERY_BYTES_MAX: usize = 1 << 20;
+
+/// What part of the memory one value may take: it is copied on its way, and escaped.
+const VALUE_PART: u64 = 16;
+
+/// How long a query may take, and how much.
 #[derive(Clone, Copy, Debug)]
 pub struct QueryLimits {
     /// The longest time for all statements together.
     pub time: Duration,
+    /// The most memory that SQLite may take, in bytes.
+    pub memory_bytes: u64,
 }
 
 /// One value of a result.
@@ -55,7 +65,21 @@ impl Query {
         let sqlite = |e| Error::sqlite("opening", path, e);
         connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;").map_err(sqlite)?;
         connection.authorizer(Some(authorize)).map_err(sqlite)?;
+        let value_bytes = i32::try_from(limits.memory_bytes / VALUE_PART).unwrap_or(i32::MAX);
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, value_bytes).map_err(sqlite)?;
+        connection.set_limit(Limit::SQLITE_LIMIT_SQL_LENGTH, QUERY_BYTES_MAX as i32).map_err(sqlite)?;
         Ok(Self { connection, path: path.to_owned(), limits })
+    }
+
+    /// Limits the memory of SQLite in this process, by all connections together and for good: for a process that asks and ends.
+    ///
+    /// # Errors
+    /// [`Error`] if SQLite fails.
+    pub fn limit_memory(limits: QueryLimits) -> Result<(), Error> {
+        let limit = || {
+            Connection::open_in_memory()?.execute_batch(&format!("PRAGMA hard_heap_limit = {}", limits.memory_bytes))
+        };
+        limit().map_err(|e| Error::Refused(format!("the memory of the query cannot be limited: {e}")))
     }
 
     /// Runs the statements of `sql` in turn. `begin` gets the column names of each statement, `each` its rows;
@@ -106,8 +130,19 @@ impl Query {
             Some(rusqlite::ErrorCode::AuthorizationForStatementDenied | rusqlite::ErrorCode::ReadOnly) => {
                 Error::Refused(format!("the catalog is only read here: {error}"))
             }
+            Some(rusqlite::ErrorCode::OutOfMemory) => {
+                Error::Refused(format!("the query needs more than {} MiB of memory, its limit", self.mebibytes(1)))
+            }
+            Some(rusqlite::ErrorCode::TooBig) => Error::Refused(format!(
+                "the query has a value of more than {} MiB, or is longer than {QUERY_BYTES_MAX} bytes",
+                self.mebibytes(VALUE_PART)
+            )),
             _ => Error::Refused(error.to_string()),
         }
+    }
+
+    fn mebibytes(&self, part: u64) -> u64 {
+        (self.limits.memory_bytes / part) >> 20
     }
 }
 

@@ -1,20 +1,24 @@
-//! `asof sql`: questions to the catalog, read-only and with a time limit.
-//! The views are described in `catalog-schema/README.md`.
+//! `asof sql`: questions to the catalog, read-only and limited in time and memory.
+//!
+//! Promises: SQLite looks at the time every now and then, and ends the query; inside of a sort or a function it does not, so a thread
+//! ends the process a second after the limit, whatever it does. The views are described in `catalog-schema/README.md`.
 
 use super::World;
 use super::output;
 use super::report::{Failure, Outcome};
-use crate::catalog::{Column, Query, QueryLimits};
+use crate::catalog::{Column, QUERY_BYTES_MAX, Query, QueryLimits};
 use crate::model::{escape_bytes, printable};
 use clap::Args;
 use serde_json::{Map, Value};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Rows of a table that are measured before its columns are aligned; the rest follows in further tables.
 const TABLE_ROWS: usize = 10_000;
+/// Bytes in them, at most.
+const TABLE_BYTES: usize = 16 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct SqlArgs {
@@ -31,13 +35,26 @@ pub(super) struct SqlArgs {
     #[arg(long)]
     csv: bool,
     /// The longest time that the query may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=TIMEOUT_MAX))]
     timeout: u64,
+    /// The most memory that SQLite may take for it; one value may take a sixteenth of that
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(16..=MEMORY_MAX))]
+    memory: u64,
 }
+
+/// A year, in seconds.
+const TIMEOUT_MAX: u64 = 31_536_000;
+/// In MiB.
+const MEMORY_MAX: u64 = 32_768;
+/// After the limit, for SQLite to end by itself.
+const GRACE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &SqlArgs, world: &World) -> Result<Outcome, Failure> {
     let sql = text(args)?;
-    let mut query = Query::open(&world.catalog, QueryLimits { time: Duration::from_secs(args.timeout) })?;
+    let limits = QueryLimits { time: Duration::from_secs(args.timeout), memory_bytes: args.memory << 20 };
+    watch(limits.time)?;
+    Query::limit_memory(limits)?;
+    let mut query = Query::open(&world.catalog, limits)?;
     let sink = std::cell::RefCell::new(Sink::new(args));
     let result = query.run(&sql, &mut |names| sink.borrow_mut().begin(names), &mut |row| {
         let mut sink = sink.borrow_mut();
@@ -58,20 +75,31 @@ pub(super) fn run(args: &SqlArgs, world: &World) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
+/// Ends the process when the time is over and nobody else has.
+fn watch(limit: Duration) -> Result<(), Failure> {
+    let end = move || {
+        std::thread::sleep(limit + GRACE);
+        eprintln!("asof: the query was stopped after {} s, its time limit", limit.as_secs());
+        std::process::exit(2);
+    };
+    let started = std::thread::Builder::new().name("time limit".to_owned()).spawn(end);
+    started.map(drop).map_err(|e| Failure::because("watching the time limit", &e))
+}
+
 fn text(args: &SqlArgs) -> Result<String, Failure> {
-    match (&args.file, args.query.as_deref()) {
-        (Some(path), _) => {
-            std::fs::read_to_string(path).map_err(|e| Failure::because(format!("reading the query from {path:?}"), &e))
-        }
-        (None, Some("-")) => {
-            let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .map_err(|e| Failure::because("reading the query from standard input", &e))?;
-            Ok(text)
-        }
-        (None, query) => Ok(query.unwrap_or_default().to_owned()),
-    }
+    let (text, whence) = match (&args.file, args.query.as_deref()) {
+        (Some(path), _) => (std::fs::File::open(path).and_then(limited), format!("from {path:?}")),
+        (None, Some("-")) => (limited(std::io::stdin().lock()), "from standard input".to_owned()),
+        (None, query) => return Ok(query.unwrap_or_default().to_owned()),
+    };
+    text.map_err(|e| Failure::because(format!("reading the query {whence}"), &e))
+}
+
+/// Reads a query, and no more of what is too long for one than tells that it is.
+fn limited(from: impl Read) -> std::io::Result<String> {
+    let mut text = String::new();
+    from.take(QUERY_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 enum Form {
@@ -85,6 +113,8 @@ struct Sink {
     form: Form,
     names: Vec<String>,
     rows: Vec<Vec<Column>>,
+    /// In `rows`.
+    bytes: usize,
     trouble: Option<std::io::Error>,
 }
 
@@ -96,7 +126,7 @@ impl Sink {
             _ if output::is_terminal() => Form::Table,
             _ => Form::Tabs,
         };
-        Self { form, names: Vec::new(), rows: Vec::new(), trouble: None }
+        Self { form, names: Vec::new(), rows: Vec::new(), bytes: 0, trouble: None }
     }
 
     /// A new result begins: what is left of the one before goes out first.
@@ -119,8 +149,9 @@ impl Sink {
     fn row(&mut self, row: Vec<Column>) -> std::io::Result<()> {
         match self.form {
             Form::Table => {
+                self.bytes += row.iter().map(bytes_of).sum::<usize>();
                 self.rows.push(row);
-                if self.rows.len() == TABLE_ROWS { self.flush() } else { Ok(()) }
+                if self.rows.len() == TABLE_ROWS || self.bytes >= TABLE_BYTES { self.flush() } else { Ok(()) }
             }
             Form::Tabs => {
                 let cells: Vec<String> = row.iter().map(as_text).collect();
@@ -136,6 +167,7 @@ impl Sink {
 
     fn flush(&mut self) -> std::io::Result<()> {
         let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
         if !matches!(self.form, Form::Table) || self.names.is_empty() {
             return Ok(());
         }
@@ -145,6 +177,13 @@ impl Sink {
         let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(as_text).collect()).collect();
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         output::table(&names, &right, &rows)
+    }
+}
+
+fn bytes_of(value: &Column) -> usize {
+    match value {
+        Column::Null | Column::Integer(_) | Column::Real(_) => 8,
+        Column::Text(bytes) | Column::Blob(bytes) => bytes.len(),
     }
 }
 
