@@ -234,8 +234,8 @@ fn bytes_come_from_the_views_own_copy_or_from_one_that_holds_the_same_version() 
 }
 
 /// > Bytes come from the very directory that was indexed as the copy: its inode number and birth time are looked at before a file in it is
-/// > opened. Where names rotated, or a copy was made again, its files are EIO (or another copy serves them) until the next `asof index`,
-/// > and the log says once of each copy what was found. No link below the folder of copies is followed, and nothing that is mounted over a
+/// > opened. Where names rotated it is read beside the place that it had; where it is not there, or a copy was made again, its files are EIO
+/// > (or another copy serves them) until the next `asof index`. The log says once of each copy what was found. No link below the folder of copies is followed, and nothing that is mounted over a
 /// > part of a copy is shown.
 #[test]
 fn bytes_come_from_the_directory_that_was_indexed() {
@@ -255,9 +255,13 @@ fn bytes_come_from_the_directory_that_was_indexed() {
     }
     let log = site.log();
     assert_eq!(log.matches("/copies/2026-11-19\" is another directory").count(), 1, "{log}");
+    // Under another name beside the others.
+    sh(&copies, "mv 2026-11-19 new; mv ../away renamed");
+    wait_until("it is found", || shell(&mount, "cat homes/@2026-11-19/one").stdout == b"19\n");
+    sh(&copies, "mv renamed ../away; mv new 2026-11-19");
     // The same directory, but over a link; and there again with a part of it covered.
     sh(&copies, "rm -r 2026-11-19; ln -s ../away 2026-11-19");
-    assert!(said(&shell(&mount, "cat homes/@2026-11-19/one")).contains("Input/output error"));
+    assert!(said(&shell(&mount, "cat homes/@2026-11-19/two")).contains("Input/output error"));
     sh(&copies, "rm 2026-11-19; mv ../away 2026-11-19; mount --bind 2026-11-18/two 2026-11-19/two");
     assert_eq!(sh(&mount, "cat homes/@2026-11-19/one"), "19\n");
     assert!(said(&shell(&mount, "cat homes/@2026-11-19/two")).contains("Input/output error"));
