@@ -23,3 +23,5 @@ mod odd_files;
 mod served;
 #[path = "mount/tree.rs"]
 mod tree;
+#[path = "mount/units.rs"]
+mod units;

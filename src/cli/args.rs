@@ -20,6 +20,7 @@ use super::show::ShowArgs;
 use super::source::SourceVerb;
 use super::sql::SqlArgs;
 use super::take::args::TakeArgs;
+use super::units::UnitsArgs;
 use clap::{Parser, Subcommand};
 pub(super) use shared::{
     COPIES, ConsistencyArg, GuestArgs, HOST, JsonArgs, NEW_SOURCE, PRINT_JSON, ProgramArgs, RescanArgs, SOURCE, VOLUME,
@@ -78,6 +79,8 @@ pub(super) enum Verb {
     Mount(MountArgs),
     /// Unmount what `asof mount` has mounted
     Umount(UmountArgs),
+    /// Write units for systemd and a file for logrotate
+    Units(UnitsArgs),
     /// Lists of what changed in a Gluster volume, for those who copy files themselves
     #[command(subcommand)]
     Gluster(GlusterVerb),
@@ -94,7 +97,7 @@ impl Verb {
             Self::Source(_) | Self::Index(_) | Self::Forget(_) | Self::Take(_) | Self::Rebuild(_) => true,
             Self::Init | Self::Migrate | Self::Generations(_) | Self::Show(_) | Self::Ls(_) | Self::Resolve(_) => false,
             Self::Sql(_) | Self::Check(_) | Self::Mount(_) | Self::Umount(_) | Self::Gluster(_) => false,
-            Self::Man(_) | Self::Completions(_) => false,
+            Self::Man(_) | Self::Completions(_) | Self::Units(_) => false,
         }
     }
 }

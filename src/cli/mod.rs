@@ -32,6 +32,7 @@ mod source;
 mod sql;
 mod take;
 mod target;
+mod units;
 mod world;
 
 use args::{Cli, Verb};
@@ -85,6 +86,7 @@ fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
         Verb::Check(args) => check::run(&args, world),
         Verb::Mount(args) => mount::run(&args, world),
         Verb::Umount(args) => mount::umount(&args),
+        Verb::Units(args) => units::run(&args, world),
         Verb::Gluster(verb) => gluster::run(verb, world),
         Verb::Man(args) => pages::man(&args, Cli::command()),
         Verb::Completions(args) => pages::completions(&args, Cli::command()),

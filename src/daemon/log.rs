@@ -2,6 +2,7 @@
 //!
 //! Promises: the file is made for its owner alone, and the one that is beside a catalog is opened through no symbolic link. What one
 //! cause says is limited: [`LINES_MAX`] lines a minute, each of at most [`LINE_MAX`] bytes; what is left out is counted and said.
+//! Where standard error is the journal of systemd, lines have their priority and no time of their own (sd-daemon(3)).
 //! A line is one line, whatever names are in it, and nothing in it is obeyed by a terminal.
 //! A file that was moved away is left at the next [`Log::reopen`].
 
@@ -9,14 +10,16 @@ use super::error::Error;
 use crate::model::printable;
 use crate::sys::{lock, process};
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::callsite::Identifier;
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
@@ -58,7 +61,8 @@ impl Log {
     /// [`Error::Log`].
     pub fn start(place: &Place, has_stderr: bool) -> Result<Self, Error> {
         let filter = tracing_subscriber::EnvFilter::try_from_env("ASOF_LOG").unwrap_or_else(|_| "info".into());
-        let form = Limited { form: Format::default().with_target(false), causes: Mutex::default() };
+        let is_journal = matches!(place, Place::Stderr) && is_journal(std::env::var("JOURNAL_STREAM").ok().as_deref());
+        let form = Limited { form: Format::default().with_target(false), is_journal, causes: Mutex::default() };
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_ansi(false)
@@ -133,6 +137,7 @@ impl Write for LineWriter {
 /// The usual form of a line, so many a minute of each cause.
 struct Limited {
     form: Format,
+    is_journal: bool,
     causes: Mutex<HashMap<Identifier, Minute>>,
 }
 
@@ -200,7 +205,12 @@ where
             writeln!(writer, "{count} lines as the next one were left out")?;
         }
         let mut line = String::new();
-        self.form.format_event(context, Writer::new(&mut line), event)?;
+        if self.is_journal {
+            write!(line, "<{}>", priority(*event.metadata().level()))?;
+            context.format_fields(Writer::new(&mut line), event)?;
+        } else {
+            self.form.format_event(context, Writer::new(&mut line), event)?;
+        }
         let line = printable(line.strip_suffix('\n').unwrap_or(&line)).into_owned() + "\n";
         writer.write_str(&shortened(line))?;
         if fate == Fate::WrittenLast {
@@ -208,6 +218,22 @@ where
         }
         Ok(())
     }
+}
+
+/// As syslog(3) counts.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
+/// Tells whether standard error is the journal, which systemd calls `stream`: device and inode number (systemd.exec(5)).
+fn is_journal(stream: Option<&str>) -> bool {
+    let stderr = io::stderr().as_fd().try_clone_to_owned().and_then(|stderr| File::from(stderr).metadata());
+    stderr.is_ok_and(|stderr| stream == Some(&format!("{}:{}", stderr.dev(), stderr.ino())))
 }
 
 /// Cuts a line that is too long, and says so.
