@@ -15,6 +15,8 @@ mod fidelity;
 mod hostile;
 #[path = "mount/lifecycle.rs"]
 mod lifecycle;
+#[path = "mount/limits.rs"]
+mod limits;
 #[path = "mount/numbers.rs"]
 mod numbers;
 #[path = "mount/odd_files.rs"]

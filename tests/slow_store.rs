@@ -52,10 +52,16 @@ struct World {
 /// A site with two sources: `near` on a plain disk, `far` in a store whose server can be stopped. Each has the
 /// files `one`, `two`, `large` (3 MiB), `dir/three` and a link.
 fn world() -> World {
+    world_with("true")
+}
+
+/// Does the same; `script` makes further files.
+fn world_with(script: &str) -> World {
     let store = Site::with_source();
     let fill = "mkdir dir; printf 1 > one; printf 2 > two; printf 3 > dir/three; ln -s one link
         head -c 3M /dev/zero | tr '\\0' x > large";
     sh(&store.path("live"), fill);
+    sh(&store.path("live"), script);
     store.copy("2026-11-20");
     store.ok(&["index", "homes"]);
     let server = Server(store.mount_process(&[]));
@@ -155,6 +161,37 @@ fn many_readers_of_a_hung_store_do_not_keep_others_from_theirs() {
     assert!(told.contains("Input/output error") && took < 4 * TIMEOUT, "{told} after {took:?}");
     drop(world.server);
     site::wait_until("reads come through again", || shell(&mount, "cat far/@latest/two").stdout == b"2");
+    world.site.umount();
+}
+
+#[test]
+fn more_than_a_thousand_reads_that_hang_leave_other_stores_alone_and_are_answered_when_the_store_is_back() {
+    let world = world_with("mkdir many; for n in $(seq 1200); do echo $n > many/$n; done");
+    let mount = world.site.mount(&["store_timeout=100", "no_store_ahead"]);
+    sh(
+        &mount,
+        "ls -lR far/@latest/many near/@latest > /dev/null; mkdir ../connections; mount -t fusectl none ../connections",
+    );
+    world.server.stop();
+    let readers: Vec<_> = (1..=1200)
+        .map(|n| {
+            let file = mount.join(format!("far/@latest/many/{n}"));
+            let read = move || std::fs::read_to_string(file).expect("it can be read in the end");
+            std::thread::Builder::new().stack_size(1 << 17).spawn(read).expect("a thread")
+        })
+        .collect();
+    let minor = sh(&mount, "stat -c %Ld .").trim().to_owned();
+    let waiting = world.site.path("connections").join(minor).join("waiting");
+    site::wait_until("all of them hang", || {
+        std::fs::read_to_string(&waiting).expect("a connection").trim().parse::<u32>().expect("a number") >= 1200
+    });
+    let near = shell(&mount, "timeout 10 cat near/@latest/large near/@latest/one | wc -c");
+    assert_eq!(said(&near), "3145729\n\n");
+    drop(world.server);
+    for (n, reader) in (1..).zip(readers) {
+        assert_eq!(reader.join().expect("it was read"), format!("{n}\n"));
+    }
+    sh(&world.site.path(""), "umount connections");
     world.site.umount();
 }
 

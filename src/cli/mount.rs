@@ -17,9 +17,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Descriptors of files of copies that stay open.
-const OPEN_FILES_MAX: usize = 1024;
-
 /// Options of mount(8) and fstab that change nothing here: what they ask for holds anyway, is for others
 /// (`x-...`), or would weaken the mount (mount(8) adds `dev,suid` for root by itself).
 const IGNORED: [&str; 20] = [
@@ -98,7 +95,7 @@ fn foreground(args: &MountArgs, options: fuse::Options, world: &World) -> Result
         (None, None) => Place::Stderr,
     };
     let log = Log::start(&place, daemon::is_in_background())?;
-    let tree = Tree::over(&world.catalog, OPEN_FILES_MAX, Arc::new(clock::System), world.zone.clone())?;
+    let tree = Tree::over(&world.catalog, daemon::room_for_files(), Arc::new(clock::System), world.zone.clone())?;
     let options = MountOptions { dir: args.dir.clone(), catalog: world.catalog.clone(), fuse: options, log };
     daemon::run(Arc::new(tree), options, |ready| {
         tracing::info!(

@@ -45,6 +45,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(200);
 /// Descriptors: one for each file that is kept open, and room for threads and databases.
 const OPEN_FILES_WANTED: u64 = 65_536;
+/// Descriptors of files of copies that stay open, where so many may be.
+const OPEN_FILES_MAX: usize = 1024;
 
 /// What to mount where.
 #[derive(Clone, Debug)]
@@ -81,6 +83,15 @@ pub enum Exit {
     Unmounted,
 }
 
+/// Raises the limit of open files, and returns how many files of copies may stay open: the others are for catalogs, threads and disks.
+pub fn room_for_files() -> usize {
+    let limit = process::raise_open_files(OPEN_FILES_WANTED).unwrap_or_else(|e| {
+        tracing::debug!("the limit of open files is not known: {e}");
+        0
+    });
+    usize::try_from(limit / 4).unwrap_or(usize::MAX).clamp(1, OPEN_FILES_MAX)
+}
+
 /// Mounts `tree` and serves it until a signal or an unmount ends it.
 ///
 /// `ready` is called once the mount answers; service managers are told too (`NOTIFY_SOCKET`).
@@ -89,9 +100,6 @@ pub enum Exit {
 /// [`Error`] if it could not be mounted or, at the end, not be unmounted.
 pub fn run(tree: Arc<Tree>, options: MountOptions, ready: impl FnOnce(&Ready)) -> Result<Exit, Error> {
     let setup = |source| Error::Setup { source };
-    if let Err(e) = process::raise_open_files(OPEN_FILES_WANTED) {
-        tracing::debug!("the limit of open files stays: {e}");
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(setup)?;
     let result = runtime.block_on(serve(tree, options, ready));
     // A refresh that hangs must not keep the process.

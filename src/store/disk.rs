@@ -388,7 +388,16 @@ impl Disk {
         }
         self.counts.opens.fetch_add(1, Ordering::Relaxed);
         // Without the lock: a server may be asked. Two may open it, and one descriptor is closed again.
-        let file = Arc::new(open(&self.map.files[number])?);
+        let file = match open(&self.map.files[number]) {
+            Err(e) if e.lacks_descriptors() => {
+                // A long chain: its other images are opened again when they are read.
+                let none = vec![None; self.map.files.len()];
+                drop(std::mem::replace(&mut *self.open.lock().expect(UNPOISONED), none));
+                open(&self.map.files[number])?
+            }
+            opened => opened?,
+        };
+        let file = Arc::new(file);
         self.open.lock().expect(UNPOISONED)[number] = Some(Arc::clone(&file));
         Ok(file)
     }

@@ -3,6 +3,7 @@
 
 use super::place::Identity;
 use crate::model::{Hinted, Kind, SeenRoot, Timestamp, escape_bytes};
+use crate::sys::read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -137,6 +138,14 @@ impl Error {
 }
 
 impl Error {
+    /// Tells whether it is only that this process has no descriptor left.
+    pub fn lacks_descriptors(&self) -> bool {
+        match self {
+            Self::NoCopy { source, .. } | Self::Unreadable { source, .. } => read::lacks_descriptors(source),
+            _ => false,
+        }
+    }
+
     /// Tells whether the copy may have another name by now.
     pub(super) fn may_be_renamed(&self) -> bool {
         match self {

@@ -25,8 +25,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 
-/// Descriptors of copy directories that are kept; more than one, because versions come from many copies.
-const PLACES_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
+/// Descriptors of copy directories that are kept, at most, and one for so many files; more than one, because versions come from many
+/// copies.
+const PLACES_MAX: usize = 64;
+const FILES_FOR_A_PLACE: usize = 4;
 
 /// Disks whose maps are kept: one of 4,000 extents takes 200 KB.
 const DISKS_MAX: NonZeroUsize = NonZeroUsize::new(32).expect("not zero");
@@ -54,9 +56,11 @@ impl Store {
     /// Returns a store that keeps at most `max_open_files` files open (at least one).
     pub fn new(max_open_files: usize) -> Self {
         let max = NonZeroUsize::new(max_open_files).unwrap_or(NonZeroUsize::MIN);
+        let places = NonZeroUsize::new(max_open_files / FILES_FOR_A_PLACE).unwrap_or(NonZeroUsize::MIN);
+        let places = places.min(NonZeroUsize::new(PLACES_MAX).expect("not zero"));
         Self {
             files: Mutex::new(LruCache::new(max)),
-            places: Mutex::new(LruCache::new(PLACES_MAX)),
+            places: Mutex::new(LruCache::new(places)),
             disks: Mutex::new(LruCache::new(DISKS_MAX)),
             closers: Mutex::new(HashMap::new()),
             moved: Moved::default(),
@@ -91,7 +95,13 @@ impl Store {
             return Ok(file);
         }
         self.counts.opens.fetch_add(1, Ordering::Relaxed);
-        let (file, root, now) = self.open_place(place)?;
+        let (file, root, now) = match self.open_place(place) {
+            Err(e) if e.lacks_descriptors() => {
+                self.give_back();
+                self.open_place(place)?
+            }
+            opened => opened?,
+        };
         let now = now.as_ref().unwrap_or(place);
         check_identity(&file, &root, now, identity)?;
         let opened = PlainFile {
@@ -140,7 +150,7 @@ impl Store {
 
     /// Gives up all disks, and the open files on them: what they were made of may be told otherwise now.
     pub fn forget_disks(&self) {
-        let disks = std::mem::replace(&mut *self.disks.lock().expect(UNPOISONED), LruCache::new(DISKS_MAX));
+        let disks = drain(&self.disks);
         let mut files = self.files.lock().expect(UNPOISONED);
         let on_disks: Vec<_> =
             files.iter().filter(|(_, kept)| kept.value.is_on_a_disk()).map(|(key, _)| *key).collect();
@@ -185,6 +195,15 @@ impl Store {
         let places = idle(&self.places, now, calls);
         let disks = idle(&self.disks, now, calls);
         drop((files, places, disks));
+    }
+
+    /// Closes all that is kept and that nobody uses at this moment: there are too few descriptors.
+    pub fn give_back(&self) {
+        let disks = drain(&self.disks);
+        let files = drain(&self.files);
+        let places = drain(&self.places);
+        // Closed here, with the locks given back.
+        drop((disks, files, places));
     }
 
     /// Opens the file at `place`, or in the directory that was indexed where that is by now: then that is returned, too.
@@ -289,6 +308,12 @@ fn check_identity(file: &File, root: &CopyRoot, place: &Place, identity: &Identi
         return Err(Error::Changed { path: path(), found, expected: *identity });
     }
     Ok(())
+}
+
+/// Takes out all; returned so that it is closed without the lock.
+fn drain<K: std::hash::Hash + Eq, T>(kept: &Mutex<LruCache<K, Kept<T>>>) -> Vec<Kept<T>> {
+    let mut kept = kept.lock().expect(UNPOISONED);
+    std::iter::from_fn(|| kept.pop_lru().map(|(_, kept)| kept)).collect()
 }
 
 /// Takes out what has not been used for `calls` rests; returned so that it is closed without the lock.

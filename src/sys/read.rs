@@ -231,6 +231,11 @@ pub(super) fn magic_number(file: BorrowedFd<'_>) -> io::Result<i64> {
     Ok(status.f_type as i64)
 }
 
+/// Tells whether an error means that this process, or the machine, has no descriptor left.
+pub fn lacks_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 /// Tells whether an error means that the descriptor of a directory no longer leads to it: renamed away,
 /// unmounted, server restarted.
 pub fn is_stale(error: &io::Error) -> bool {

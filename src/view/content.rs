@@ -67,6 +67,10 @@ impl Tree {
     /// As [`Tree::open`].
     pub fn open_elsewhere(&self, ino: Ino, bad: &OpenFile, why: &store::Error) -> Result<Arc<OpenFile>, Error> {
         let Spot::Node(place) = self.spot(ino)? else { return Err(Error::NotAFile(self.describe(ino))) };
+        if why.lacks_descriptors() {
+            self.store.give_back();
+            return self.open_first(&place, None, &[]);
+        }
         self.store.forget(key(&place));
         self.open_first(&place, Some(bad.origin()), &[chain(why)])
     }

@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 
 /// Colours, a title, a bell; the same by C1 controls; text that is read from the right; a line and a paragraph of their own.
 const HARM: &str = "\u{1b}[31mX\u{1b}]0;t\u{7}\u{9b}31m\u{7f}\u{202e}txt\u{2066}\u{2028}\u{2029}\u{85}";
-const LINE: &str = "a\nhint: rm -rf /\rb";
+const LINE: &str = "a\nhint: rm -rf ~\rb";
 
 /// A site whose backup has such names for everything that has a name, and lost files of these names.
 fn site() -> Site {
@@ -126,7 +126,7 @@ fn no_verb_prints_what_a_terminal_obeys() {
     }
     // Nothing of what was printed was a line that a name began.
     let printed = said(&site.run(&["ls", "homes@2026-11-20"], 0));
-    assert!(printed.contains("da\\nhint: rm -rf /\\x0db") && !printed.contains("\nhint: rm"), "{printed}");
+    assert!(printed.contains("da\\nhint: rm -rf ~\\x0db") && !printed.contains("\nhint: rm"), "{printed}");
 }
 
 #[test]
