@@ -94,6 +94,8 @@ const CALLS: &[&[&str]] = &[
     &["umount", "/no/H"],
     &["umount", "H"],
     &["umount", "mnt/H/x"],
+    &["units", "/proc/H"],
+    &["units", "u", "--mount-point", "H"],
     &["gluster", "H"],
     &["gluster", "list", "H"],
     &["man", "H"],
