@@ -9,6 +9,7 @@
 //! asynchronous runtime lives here only, on one thread, for signals and clocks.
 
 mod background;
+mod blocking;
 mod door;
 mod error;
 mod log;
@@ -19,6 +20,7 @@ pub use door::{Daemon, Daemons, Up, show, up_at, wait_for_end};
 pub use error::Error;
 pub use log::{Log, Place};
 
+use blocking::blocking;
 use door::Door;
 
 use crate::fuse::{self, Mount, WhenBusy};
@@ -258,14 +260,6 @@ async fn keep_rested(tree: Arc<Tree>) {
         ticks.tick().await;
         let tree = Arc::clone(&tree);
         blocking(move || tree.rest()).await;
-    }
-}
-
-/// Runs what may wait apart from the thread that listens for signals.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(e) => std::panic::resume_unwind(e.into_panic()),
     }
 }
 

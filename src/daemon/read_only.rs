@@ -3,7 +3,7 @@
 //! Promises: what happens in the table of mounts of this process is seen at once; a remount from another namespace, of which that says
 //! nothing, within [`LOOK`]. Ends when it cannot be made read-only again.
 
-use super::{UNPOISONED, blocking};
+use super::blocking::blocking;
 use crate::fuse::{self, Mount};
 use crate::sys::mount::Table;
 use std::sync::{Arc, Mutex};
@@ -32,3 +32,5 @@ pub(super) async fn keep(mount: Arc<Mutex<Mount>>) -> fuse::Error {
         }
     }
 }
+
+const UNPOISONED: &str = "no holder of the lock panics";
