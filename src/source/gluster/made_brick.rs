@@ -73,7 +73,7 @@ impl MadeBrick {
         let name = std::ffi::CString::new(path.file_name().unwrap().as_bytes()).unwrap();
         let mut value = [0; 16];
         let calls = sys::probe_xattr_calls(dir.as_fd());
-        sys::get_xattr(calls, dir.as_fd(), Some(&name), c"trusted.gfid", &mut value).unwrap();
+        sys::get_xattr(calls, sys::FileAt::Named(dir.as_fd(), &name), c"trusted.gfid", &mut value).unwrap();
         Gfid(value)
     }
 

@@ -1,18 +1,25 @@
 //! Reads one directory of a copy into a [`Listing`].
 //!
-//! Promises: one `statx` per name and no path built per name; what cannot be read is a finding and a mark on
-//! the entry or the listing, never a silent gap. Names are asked about in the order of their inode numbers,
-//! which lie beside each other on disk, and told in the order of their bytes. Never opens a file.
+//! Promises: all that is told of a name is of one file, and as that was at one moment. A directory that did not change while it was
+//! read proves that for its names: one `statx` and one list of attributes per name, and no path built. One that changed, or may
+//! have, is read once more with each file held ([`sys::hold`]). What cannot be read is a finding and a mark on the entry or the
+//! listing, never a silent gap. Names are asked about in the order of their inode numbers, which lie beside each other on disk, and
+//! told in the order of their bytes. Never opens a file.
 
 use crate::model::{
     Attrs, EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, RelPath, Timestamp, XattrSet,
 };
-use crate::sys::walk::{self as sys, Stat, XattrCalls, errno};
+use crate::sys::walk::{self as sys, FileAt, Stat, XattrCalls, errno};
 use std::ffi::CStr;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// How long before the walk something must have changed last to be known not to have changed since: FAT stamps in steps of two seconds,
+/// and clocks of servers are not ours.
+const STILL_S: i64 = 3;
+/// How often a file is looked at that changes at each look.
+const LOOKS_MAX: usize = 8;
 /// Room for names per call: about 8,000 of them; the kernel allocates nothing for it.
 const NAMES_BYTES: usize = 256 * 1024;
 /// Room for lists and values of extended attributes at the first try: the kernel allocates as much per call.
@@ -52,10 +59,11 @@ impl Mark {
     /// A directory that is the root of another mount; nothing is read there.
     pub(super) const BOUNDARY: Self = Self { identity: 0, state: 0 };
 
-    fn of(stat: &Stat) -> Self {
+    pub(super) fn of(stat: &Stat) -> Self {
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
         Self {
-            identity: hasher.hash_one((stat.device, stat.inode)) | 1,
+            // A directory that was made since may have the inode number of one that was removed.
+            identity: hasher.hash_one((stat.device, stat.inode, stat.born)) | 1,
             state: hasher.hash_one((stat.mtime, stat.ctime)),
         }
     }
@@ -103,7 +111,13 @@ impl Copy {
     fn without_made_up_times(&self, stat: Stat) -> Stat {
         let is_made_up = self.is_on_btrfs && stat.inode == INODE_OF_NESTED_SUBVOLUME && !self.is_boundary(&stat);
         let never = Timestamp::default();
-        if is_made_up { Stat { mtime: never, ctime: never, ..stat } } else { stat }
+        if is_made_up { Stat { mtime: never, ctime: never, born: None, ..stat } } else { stat }
+    }
+
+    /// Tells whether what `stat` tells of has not changed since the walk began: each change of a file, or of the names in a directory,
+    /// sets its ctime, which nobody can set back.
+    fn stood_still(&self, stat: &Stat) -> bool {
+        stat.ctime.seconds < self.began.seconds.saturating_sub(STILL_S)
     }
 
     /// Returns the time stamp that shows that a file changed during the walk, if one does.
@@ -153,7 +167,7 @@ impl<'c> Reader<'c> {
         }
         if mark != Mark::BOUNDARY {
             match self.open(&out.listing.path) {
-                Ok(dir) => match sys::stat_fd(dir.as_fd()) {
+                Ok(dir) => match sys::stat_fd(dir.as_fd()).map(|stat| self.copy.without_made_up_times(stat)) {
                     Ok(stat) if Mark::of(&stat).identity == mark.identity => {
                         self.read_names(dir.as_fd(), mark, &mut out);
                     }
@@ -172,33 +186,55 @@ impl<'c> Reader<'c> {
 
     fn open(&self, path: &RelPath) -> io::Result<OwnedFd> {
         if path.is_root() {
-            self.copy.root.try_clone()
+            // Opened anew: a clone would share the place up to which it was listed.
+            sys::open_beneath(self.copy.root.as_fd(), b".")
         } else {
             sys::open_beneath(self.copy.root.as_fd(), path.as_bytes())
         }
     }
 
     fn root_attrs(&mut self, copy: &Copy, out: &mut Out) -> (FileKey, Attrs) {
-        let xattrs = match self.xattr.read(copy, copy.root.as_fd(), None) {
-            Ok(xattrs) => xattrs,
-            Err(error) => {
-                // The root is no entry that could carry the mark, so its listing does.
-                out.listing.complete = false;
-                out.find(None, FindingKind::Unreadable, format!("extended attributes: {error}"));
-                XattrSet::default()
-            }
+        let (stat, xattrs) = match self.look(FileAt::Open(copy.root.as_fd())) {
+            Ok(seen) => (seen.stat, seen.xattrs),
+            Err(error) => (copy.root_stat, Err(error)),
         };
-        (key_of(&copy.root_stat), attrs_of(&copy.root_stat, Kind::Directory, xattrs, Vec::new()))
+        let xattrs = xattrs.unwrap_or_else(|error| {
+            // The root is no entry that could carry the mark, so its listing does.
+            out.listing.complete = false;
+            out.find(None, FindingKind::Unreadable, format!("extended attributes: {error}"));
+            XattrSet::default()
+        });
+        (key_of(&stat), attrs_of(&stat, Kind::Directory, xattrs, Vec::new()))
     }
 
+    /// Reads the names in `dir`, which was `mark` when it was named, and all that they are.
     fn read_names(&mut self, dir: BorrowedFd<'_>, mark: Mark, out: &mut Out) {
+        let before = out.mark();
+        self.read_entries(dir, false, out);
+        let mut now = sys::stat_fd(dir).map(|now| self.copy.without_made_up_times(now));
+        if !now.as_ref().is_ok_and(|now| Mark::of(now) == mark && self.copy.stood_still(now)) {
+            // Names may have been exchanged between two calls.
+            out.back_to(before);
+            match sys::rewind_directory(dir) {
+                Ok(()) => self.read_entries(dir, true, out),
+                Err(error) => out.not_listed(&error),
+            }
+            now = sys::stat_fd(dir).map(|now| self.copy.without_made_up_times(now));
+        }
+        match now {
+            Ok(now) if Mark::of(&now) == mark => {}
+            Ok(_) => out.change(None, "the directory changed while the copy was walked".to_owned()),
+            Err(error) => out.change(None, format!("the directory cannot be checked for changes: {error}")),
+        }
+    }
+
+    fn read_entries(&mut self, dir: BorrowedFd<'_>, held: bool, out: &mut Out) {
         let mut names = std::mem::take(&mut self.names);
         loop {
             let entries = match sys::read_directory(dir, &mut names) {
                 Ok(entries) => entries,
                 Err(error) => {
-                    out.listing.complete = false;
-                    out.find(None, FindingKind::Unreadable, format!("listing: {error}"));
+                    out.not_listed(&error);
                     break;
                 }
             };
@@ -209,52 +245,43 @@ impl<'c> Reader<'c> {
             by_inode.sort_unstable_by_key(|entry| entry.0);
             out.listing.entries.reserve(by_inode.len());
             for (_, name) in by_inode {
-                self.read_entry(dir, name, out);
+                self.read_entry(dir, name, held, out);
             }
         }
         self.names = names;
-        match sys::stat_fd(dir) {
-            Ok(after) if Mark::of(&self.copy.without_made_up_times(after)) == mark => {}
-            Ok(_) => out.change(None, "the directory changed while the copy was walked".to_owned()),
-            Err(error) => out.change(None, format!("the directory cannot be checked for changes: {error}")),
-        }
     }
 
-    fn read_entry(&mut self, dir: BorrowedFd<'_>, raw_name: &CStr, out: &mut Out) {
+    fn read_entry(&mut self, dir: BorrowedFd<'_>, raw_name: &CStr, held: bool, out: &mut Out) {
         let copy = self.copy;
         let name = match EntryName::new(raw_name.to_bytes()) {
             Ok(name) => name,
             Err(error) => return out.lose(None, format!("the file system lists what is no name: {error}")),
         };
-        let stat = match sys::stat_at(dir, raw_name) {
-            Ok(stat) => copy.without_made_up_times(stat),
+        let seen = match held.then(|| sys::hold(dir, raw_name)) {
+            None => self.look(FileAt::Named(dir, raw_name)),
+            Some(file) => file.and_then(|file| self.look(FileAt::Held(file.as_fd()))),
+        };
+        let Seen { stat, xattrs, target } = match seen {
+            Ok(seen) => seen,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return out.vanish(&name),
             Err(error) => return out.lose(Some(&name), format!("attributes: {error}")),
         };
+        let mut key = key_of(&stat);
+        let stat = copy.without_made_up_times(stat);
         let Some(kind) = Kind::from_mode(stat.mode) else {
             return out.lose(Some(&name), format!("mode {:o} names no type of file", stat.mode));
         };
         let mut unreadable = false;
-        let mut target = Vec::new();
-        if kind == Kind::Symlink {
-            match sys::read_link(dir, raw_name, stat.size_bytes) {
-                Ok(bytes) => target = bytes,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return out.vanish(&name),
-                Err(error) => {
-                    unreadable = true;
-                    out.find(Some(&name), FindingKind::Unreadable, format!("target of the link: {error}"));
-                }
-            }
-        }
-        let xattrs = match self.xattr.read(copy, dir, Some(raw_name)) {
-            Ok(xattrs) => xattrs,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return out.vanish(&name),
-            Err(error) => {
-                unreadable = true;
-                out.find(Some(&name), FindingKind::Unreadable, format!("extended attributes: {error}"));
-                XattrSet::default()
-            }
-        };
+        let target = target.unwrap_or_else(|error| {
+            unreadable = true;
+            out.find(Some(&name), FindingKind::Unreadable, format!("target of the link: {error}"));
+            Vec::new()
+        });
+        let xattrs = xattrs.unwrap_or_else(|error| {
+            unreadable = true;
+            out.find(Some(&name), FindingKind::Unreadable, format!("extended attributes: {error}"));
+            XattrSet::default()
+        });
         if let Some(at) = copy.changed_at(kind, &stat) {
             out.change(Some(&name), format!("it changed at {at}, after the walk began"));
         }
@@ -265,14 +292,68 @@ impl<'c> Reader<'c> {
         if kind == Kind::Directory {
             out.directories.push((out.listing.entries.len(), if boundary { Mark::BOUNDARY } else { Mark::of(&stat) }));
         }
-        let attrs = attrs_of(&stat, kind, xattrs, target);
-        let mut key = key_of(&stat);
         if boundary {
             // It may be a file of the copy that is mounted here again, and it is not to be taken for that one: device
             // numbers have 32 bits, so none is this.
             key.device = !key.device;
         }
+        let attrs = attrs_of(&stat, kind, xattrs, target);
         out.listing.entries.push(ListedEntry { name, key, attrs, unreadable, origin: 0 });
+    }
+
+    /// Returns all that a file is, as it was at one moment.
+    ///
+    /// # Errors
+    /// `ENOENT` where the name vanished; what the system says of a file of which nothing can be known.
+    fn look(&mut self, at: FileAt<'_>) -> io::Result<Seen> {
+        let mut seen = self.look_once(at)?;
+        for _ in 1..LOOKS_MAX {
+            // The ctime that comes last speaks for all that was read before.
+            if self.copy.stood_still(&seen.stat) {
+                return Ok(seen);
+            }
+            let again = self.look_once(at)?;
+            if again.lets_in_as(&seen) {
+                return Ok(again);
+            }
+            seen = again;
+        }
+        // Mode and ACL of two moments may let in whom neither did.
+        seen.xattrs = Err(io::Error::other("they were others at each look"));
+        Ok(seen)
+    }
+
+    fn look_once(&mut self, at: FileAt<'_>) -> io::Result<Seen> {
+        let xattrs = self.xattr.read(self.copy.xattr_calls, at);
+        let stat = sys::stat_of(at)?;
+        let target = match Kind::from_mode(stat.mode) {
+            Some(Kind::Symlink) => sys::read_link(at, stat.size_bytes),
+            _ => Ok(Vec::new()),
+        };
+        for error in [xattrs.as_ref().err(), target.as_ref().err()].into_iter().flatten() {
+            if let FileAt::Named(..) = at
+                && error.kind() == io::ErrorKind::NotFound
+            {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+        }
+        Ok(Seen { stat, xattrs, target })
+    }
+}
+
+/// What a look at a file gave.
+struct Seen {
+    stat: Stat,
+    xattrs: io::Result<XattrSet>,
+    /// Of a symbolic link; of others empty.
+    target: io::Result<Vec<u8>>,
+}
+
+impl Seen {
+    /// Tells whether two looks gave the same permissions; what is being written has other times each time.
+    fn lets_in_as(&self, other: &Self) -> bool {
+        let owner = |stat: &Stat| (stat.mode, stat.uid, stat.gid);
+        owner(&self.stat) == owner(&other.stat) && self.xattrs.as_ref().ok() == other.xattrs.as_ref().ok()
     }
 }
 
@@ -318,6 +399,14 @@ struct Out {
     changed: bool,
 }
 
+/// How far an [`Out`] is filled.
+#[derive(Clone, Copy, Debug)]
+struct Filled {
+    findings: usize,
+    complete: bool,
+    changed: bool,
+}
+
 impl Out {
     /// Takes note that another directory is there than was named.
     fn exchanged(&mut self) {
@@ -338,6 +427,25 @@ impl Out {
             None => self.listing.path.clone(),
         };
         self.listing.findings.push(Finding { kind, path, detail });
+    }
+
+    /// Returns how far it is filled before any name is.
+    fn mark(&self) -> Filled {
+        Filled { findings: self.listing.findings.len(), complete: self.listing.complete, changed: self.changed }
+    }
+
+    /// Takes back all names, and what was said of them.
+    fn back_to(&mut self, filled: Filled) {
+        self.listing.entries.clear();
+        self.directories.clear();
+        self.listing.findings.truncate(filled.findings);
+        self.listing.complete = filled.complete;
+        self.changed = filled.changed;
+    }
+
+    fn not_listed(&mut self, error: &io::Error) {
+        self.listing.complete = false;
+        self.find(None, FindingKind::Unreadable, format!("listing: {error}"));
     }
 
     fn change(&mut self, name: Option<&EntryName>, detail: String) {
@@ -367,7 +475,7 @@ impl Out {
                 self.changed = true;
                 self.lose(None, format!("it vanished while the copy was walked: {error}"));
             }
-            _ => self.lose(None, format!("listing: {error}")),
+            _ => self.not_listed(error),
         }
     }
 
@@ -428,10 +536,10 @@ impl Default for XattrBuffers {
 }
 
 impl XattrBuffers {
-    /// Returns the extended attributes of `name` in `dir`, or of `dir` itself. One call where there are none: what one file is said to
-    /// know none of says nothing of the next one.
-    fn read(&mut self, copy: &Copy, dir: BorrowedFd<'_>, name: Option<&CStr>) -> io::Result<XattrSet> {
-        let listed = fit(&mut self.list, |room| sys::list_xattrs(copy.xattr_calls, dir, name, room));
+    /// Returns the extended attributes of the file at `at`. One call where there are none: what one file is said to know none of says nothing
+    /// of the next one.
+    fn read(&mut self, calls: XattrCalls, at: FileAt<'_>) -> io::Result<XattrSet> {
+        let listed = fit(&mut self.list, |room| sys::list_xattrs(calls, at, room));
         let length = match listed {
             Ok(length) => length,
             Err(error) if error.raw_os_error() == Some(errno::EOPNOTSUPP) => return Ok(XattrSet::default()),
@@ -446,7 +554,7 @@ impl XattrBuffers {
             if attribute.is_empty() || is_of_file_system(attribute.to_bytes()) {
                 continue;
             }
-            let got = fit(&mut self.value, |room| sys::get_xattr(copy.xattr_calls, dir, name, attribute, room));
+            let got = fit(&mut self.value, |room| sys::get_xattr(calls, at, attribute, room));
             match got {
                 Ok(length) => items.push((attribute.to_bytes().to_vec(), self.value[..length].to_vec())),
                 // Removed since it was listed, or listed for every file and held by few (`system.nfs4_acl`).

@@ -369,6 +369,95 @@ fn a_directory_that_is_not_the_one_that_was_named_is_not_listed() {
 }
 
 #[test]
+fn a_directory_that_was_made_since_is_another_one_though_it_has_the_same_inode_number() {
+    let copy = new_copy();
+    fs::create_dir(copy.path().join("new")).unwrap();
+    fs::write(copy.path().join("new/file"), b"").unwrap();
+    let held = copy_since(copy.path(), NEVER);
+    let stat = sys::stat_path(&copy.path().join("new")).unwrap();
+    let born = Some(Timestamp { seconds: 1, nanos: 0 });
+    let read = Reader::new(&held).read(1, rel("new"), Mark::of(&sys::Stat { born, ..stat }));
+    assert!(!read.listing.complete && read.changed);
+    assert_eq!(names(&read.listing), Vec::<String>::new());
+    let read = Reader::new(&held).read(1, rel("new"), Mark::of(&stat));
+    assert_eq!(names(&read.listing), ["file"]);
+}
+
+/// A user exchanges his files with those of another one, which have an ACL, all the time.
+#[test]
+fn all_that_is_told_of_a_name_is_of_one_file_though_names_are_exchanged_meanwhile() {
+    let copy = new_copy();
+    let names: Vec<(PathBuf, PathBuf)> = (0..20)
+        .map(|number| {
+            let (mine, other) = (copy.path().join(format!("a{number}")), copy.path().join(format!("b{number}")));
+            fs::write(&mine, b"").unwrap();
+            fs::write(&other, b"12345").unwrap();
+            fixture::set_xattr(&other, "user.limit", b"nobody");
+            (mine, other)
+        })
+        .collect();
+    let held = copy_since(copy.path(), sys::real_clock());
+    let mut reader = Reader::new(&held);
+    fixture::while_another_does(
+        || names.iter().for_each(|(mine, other)| fixture::exchange(mine, other)),
+        || {
+            for _ in 0..300 {
+                let read = reader.read(0, RelPath::root(), held.root_mark());
+                for entry in &read.listing.entries {
+                    let limit = entry.attrs.xattrs.get(b"user.limit").is_some();
+                    assert_eq!(limit, entry.attrs.size_bytes == 5, "{:?}", entry);
+                }
+            }
+        },
+    );
+}
+
+#[test]
+fn links_have_their_own_targets_though_names_are_exchanged_meanwhile() {
+    let copy = new_copy();
+    let at = |name: &str| copy.path().join(name);
+    let (mine, other) = (at("a"), at("b"));
+    symlink("short", &mine).unwrap();
+    symlink("a target that is longer", &other).unwrap();
+    let inode = |path: &Path| fs::symlink_metadata(path).unwrap().ino();
+    let targets = [(inode(&mine), &b"short"[..]), (inode(&other), b"a target that is longer")];
+    let held = copy_since(copy.path(), sys::real_clock());
+    let mut reader = Reader::new(&held);
+    fixture::while_another_does(
+        || fixture::exchange(&mine, &other),
+        || {
+            for _ in 0..2000 {
+                for entry in reader.read(0, RelPath::root(), held.root_mark()).listing.entries {
+                    let expected = targets.iter().find(|(inode, _)| *inode == entry.key.inode).unwrap().1;
+                    assert_eq!(entry.attrs.target, expected);
+                }
+            }
+        },
+    );
+}
+
+#[test]
+fn a_directory_that_changed_while_it_was_read_is_listed_once() {
+    let copy = new_copy();
+    fs::create_dir(copy.path().join("d")).unwrap();
+    for name in ["one", "two"] {
+        fs::write(copy.path().join("d").join(name), b"").unwrap();
+        fixture::set_xattr(&copy.path().join("d").join(name), "user.colour", b"blue");
+    }
+    let held = copy_since(copy.path(), NEVER);
+    let before = Mark::of(&sys::stat_path(&copy.path().join("d")).unwrap());
+    fs::write(copy.path().join("d/three"), b"").unwrap();
+
+    let read = Reader::new(&held).read(1, rel("d"), before);
+
+    assert_eq!(names(&read.listing), ["one", "three", "two"]);
+    assert_eq!(attrs(&read.listing, "one").xattrs.get(b"user.colour"), Some(&b"blue"[..]));
+    assert!(read.changed && read.listing.complete);
+    let detail = "the directory changed while the copy was walked";
+    assert_eq!(findings(&read.listing), [(FindingKind::Changed, "d".to_owned(), detail)]);
+}
+
+#[test]
 fn a_file_written_during_the_walk_is_reported_and_one_from_the_future_is_not() {
     let copy = new_copy();
     let began = Timestamp { seconds: sys::real_clock().seconds - 3600, nanos: 0 };

@@ -35,6 +35,34 @@ pub(crate) fn set_xattr(path: &Path, name: &str, value: &[u8]) {
     done(unsafe { libc::lsetxattr(c(path).as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) }).unwrap();
 }
 
+/// Has each of two files have the name of the other from now on.
+pub(crate) fn exchange(one: &Path, other: &Path) {
+    let (one, other) = (c(one), c(other));
+    // SAFETY: both paths are zero-terminated and outlive the call.
+    done(unsafe {
+        libc::renameat2(libc::AT_FDCWD, one.as_ptr(), libc::AT_FDCWD, other.as_ptr(), libc::RENAME_EXCHANGE)
+    })
+    .unwrap();
+}
+
+/// Runs `body` while another thread does `again` over and over.
+pub(crate) fn while_another_does(again: impl Fn() + Sync, body: impl FnOnce()) {
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    let order = std::sync::atomic::Ordering::Relaxed;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(order) {
+                again();
+            }
+        });
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+        ended.store(true, order);
+        if let Err(panic) = done {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
 /// Runs `body` on a thread of its own whose mounts vanish with it.
 pub(crate) fn in_own_mounts<T: Send>(body: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {

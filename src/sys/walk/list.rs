@@ -20,6 +20,15 @@ pub fn read_directory<'b>(dir: BorrowedFd<'_>, buffer: &'b mut [u8]) -> io::Resu
     Ok(DirEntries { records: &buffer[..length] })
 }
 
+/// Has `dir` be read from its beginning by the next call of [`read_directory`].
+///
+/// # Errors
+/// What `lseek(2)` says.
+pub fn rewind_directory(dir: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: no memory is passed; the descriptor is open for the whole call.
+    retry(|| unsafe { libc::lseek(dir.as_raw_fd(), 0, libc::SEEK_SET) as isize }).map(drop)
+}
+
 /// What one call of [`read_directory`] gave.
 #[derive(Debug)]
 pub struct DirEntries<'b> {

@@ -19,13 +19,27 @@ mod tests;
 mod time;
 mod xattr;
 
-pub use list::{DirEntries, read_directory};
-pub use open::{open_beneath, open_root};
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
+
+pub use list::{DirEntries, read_directory, rewind_directory};
+pub use open::{hold, open_beneath, open_root};
 pub use stat::{
-    Stat, is_on_btrfs, read_link, seen_root, stat_at, stat_fd, stat_fd_without_waiting, stat_path, subvolume,
+    Stat, is_on_btrfs, read_link, seen_root, stat_at, stat_fd, stat_fd_without_waiting, stat_of, stat_path, subvolume,
 };
 pub use time::{real_clock, stamp_clock};
 pub use xattr::{XattrCalls, get_xattr, list_xattrs, probe_xattr_calls};
+
+/// Where a file of a copy, of any kind, is looked at.
+#[derive(Clone, Copy, Debug)]
+pub enum FileAt<'n> {
+    /// What has this name in an open directory: another file at each call, if names are exchanged meanwhile.
+    Named(BorrowedFd<'n>, &'n CStr),
+    /// What [`hold`] holds: the same file at each call, at the price of more work.
+    Held(BorrowedFd<'n>),
+    /// A directory or file that is open for reading.
+    Open(BorrowedFd<'n>),
+}
 
 /// Errors of these calls that a caller tells apart and [`std::io::ErrorKind`] does not.
 pub mod errno {

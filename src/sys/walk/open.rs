@@ -4,7 +4,7 @@
 //! the access time of a directory is left alone where the kernel permits that. Source: `openat2(2)`.
 
 use super::call::new_fd;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -24,6 +24,17 @@ pub fn open_root(path: &Path) -> io::Result<OwnedFd> {
         // before it is taken as a descriptor.
         new_fd(|| unsafe { libc::open(path.as_ptr(), LIST_FLAGS | extra) })
     })
+}
+
+/// Holds what has the name `name` in `dir`, of any kind: for looking at it, not for reading it. A symbolic link is held itself, an automount
+/// point not triggered, and no server, device or other end of a pipe asked.
+///
+/// # Errors
+/// What `openat(2)` says; `ENOENT` where the name vanished.
+pub fn hold(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: `name` is a zero-terminated string that outlives the call.
+    new_fd(|| unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags) })
 }
 
 /// Opens a directory below `root` for listing; `path` is relative to it, of any length.

@@ -1,6 +1,7 @@
 //! What a file is, and where a symbolic link points.
 //! Never follows a link and never triggers an automount. Source: `statx(2)`, `readlinkat(2)`.
 
+use super::FileAt;
 use super::call::{new_fd, retry};
 use crate::model::{SeenRoot, Timestamp};
 use std::ffi::{CStr, CString};
@@ -59,12 +60,23 @@ pub fn stat_path(path: &Path) -> io::Result<Stat> {
     statx(libc::AT_FDCWD, &path, libc::AT_SYMLINK_NOFOLLOW)
 }
 
-/// Returns what the open file `fd` is.
+/// Returns what the open file `fd`, or one that is only held, is.
 ///
 /// # Errors
 /// What `statx(2)` says.
 pub fn stat_fd(fd: BorrowedFd<'_>) -> io::Result<Stat> {
     statx(fd.as_raw_fd(), c"", libc::AT_EMPTY_PATH)
+}
+
+/// Returns what the file at `at` is.
+///
+/// # Errors
+/// What `statx(2)` says; `ENOENT` where a name vanished.
+pub fn stat_of(at: FileAt<'_>) -> io::Result<Stat> {
+    match at {
+        FileAt::Named(dir, name) => stat_at(dir, name),
+        FileAt::Held(file) | FileAt::Open(file) => stat_fd(file),
+    }
 }
 
 /// Does the same with what the machine knows of the file, without asking a server.
@@ -158,11 +170,15 @@ fn statx(dir: RawFd, name: &CStr, flags: libc::c_int) -> io::Result<Stat> {
     })
 }
 
-/// Returns the target of the symbolic link `name` in `dir`, of any length; `expected_bytes` is a guess at it.
+/// Returns the target of the symbolic link at `at`, of any length; `expected_bytes` is a guess at it.
 ///
 /// # Errors
-/// What `readlinkat(2)` says; `EINVAL` where it is no link.
-pub fn read_link(dir: BorrowedFd<'_>, name: &CStr, expected_bytes: u64) -> io::Result<Vec<u8>> {
+/// What `readlinkat(2)` says; `EINVAL` where a name is no link, `ENOENT` where something held is none.
+pub fn read_link(at: FileAt<'_>, expected_bytes: u64) -> io::Result<Vec<u8>> {
+    let (dir, name) = match at {
+        FileAt::Named(dir, name) => (dir, name),
+        FileAt::Held(file) | FileAt::Open(file) => (file, c""),
+    };
     // One byte more than the guess, so that a target that fits is known to be whole.
     let mut room = usize::try_from(expected_bytes).unwrap_or(0).clamp(63, 1 << 16) + 1;
     loop {

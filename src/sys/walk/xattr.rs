@@ -2,6 +2,7 @@
 //!
 //! Sources: `listxattrat`/`getxattrat` as added in Linux 6.13 (`include/uapi/asm-generic/unistd.h`, `fs/xattr.c`).
 
+use super::FileAt;
 use super::call::retry;
 use std::ffi::{CStr, CString};
 use std::io;
@@ -21,9 +22,9 @@ pub enum XattrCalls {
     ProcFd,
 }
 
-/// Tells which calls for extended attributes this kernel has, asked of the open directory `dir`.
+/// Tells which calls for extended attributes of names this kernel has, asked of the open directory `dir`.
 pub fn probe_xattr_calls(dir: BorrowedFd<'_>) -> XattrCalls {
-    match list_xattrs(XattrCalls::At, dir, Some(c"."), &mut []) {
+    match list_xattrs(XattrCalls::At, FileAt::Named(dir, c"."), &mut []) {
         // EPERM: a container's filter that does not know the call; on a directory that is open for
         // listing the call itself has no such answer.
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => XattrCalls::ProcFd,
@@ -31,26 +32,27 @@ pub fn probe_xattr_calls(dir: BorrowedFd<'_>) -> XattrCalls {
     }
 }
 
-/// Puts the names of the extended attributes of `name` in `dir` (none: of `dir` itself) into `buffer`, each
-/// ended by a zero byte, and returns their length. Links are not followed.
+/// Puts the names of the extended attributes of `at` into `buffer`, each ended by a zero byte, and returns their length. Links are not
+/// followed.
 ///
 /// # Errors
 /// `ERANGE` where the buffer is too small, `EOPNOTSUPP` where the file system has no extended attributes.
-pub fn list_xattrs(
-    calls: XattrCalls,
-    dir: BorrowedFd<'_>,
-    name: Option<&CStr>,
-    buffer: &mut [u8],
-) -> io::Result<usize> {
-    let (fd, list, room) = (dir.as_raw_fd(), buffer.as_mut_ptr(), buffer.len());
-    match (name, calls) {
+pub fn list_xattrs(calls: XattrCalls, at: FileAt<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    let (list, room) = (buffer.as_mut_ptr(), buffer.len());
+    match (at, calls) {
         // SAFETY: the kernel writes at most `room` bytes at `list`, which is borrowed mutably.
-        (None, _) => retry(|| unsafe { libc::flistxattr(fd, list.cast(), room) }),
-        (Some(name), XattrCalls::At) => retry(|| {
+        (FileAt::Open(file), _) => retry(|| unsafe { libc::flistxattr(file.as_raw_fd(), list.cast(), room) }),
+        (FileAt::Held(file), _) => {
+            let path = proc_path_of(file);
+            // SAFETY: as above, and `path` is zero-terminated and outlives the call.
+            retry(|| unsafe { libc::listxattr(path.as_ptr(), list.cast(), room) })
+        }
+        (FileAt::Named(dir, name), XattrCalls::At) => retry(|| {
+            let (dir, flags) = (dir.as_raw_fd(), libc::AT_SYMLINK_NOFOLLOW);
             // SAFETY: as above, and `name` is zero-terminated and outlives the call.
-            unsafe { libc::syscall(SYS_LISTXATTRAT, fd, name.as_ptr(), libc::AT_SYMLINK_NOFOLLOW, list, room) as isize }
+            unsafe { libc::syscall(SYS_LISTXATTRAT, dir, name.as_ptr(), flags, list, room) as isize }
         }),
-        (Some(name), XattrCalls::ProcFd) => {
+        (FileAt::Named(dir, name), XattrCalls::ProcFd) => {
             let path = proc_path(dir, name);
             // SAFETY: as above, and `path` is zero-terminated and outlives the call.
             retry(|| unsafe { libc::llistxattr(path.as_ptr(), list.cast(), room) })
@@ -66,24 +68,23 @@ struct XattrArgs {
     flags: u32,
 }
 
-/// Puts the value of `attribute` of `name` in `dir` (none: of `dir` itself) into `buffer` and returns its length.
+/// Puts the value of `attribute` of `at` into `buffer` and returns its length.
 ///
 /// # Errors
 /// `ERANGE` where the buffer is too small, `ENODATA` where there is no such attribute (any more).
-pub fn get_xattr(
-    calls: XattrCalls,
-    dir: BorrowedFd<'_>,
-    name: Option<&CStr>,
-    attribute: &CStr,
-    buffer: &mut [u8],
-) -> io::Result<usize> {
-    let (fd, value, room) = (dir.as_raw_fd(), buffer.as_mut_ptr(), buffer.len());
-    match (name, calls) {
-        (None, _) => {
+pub fn get_xattr(calls: XattrCalls, at: FileAt<'_>, attribute: &CStr, buffer: &mut [u8]) -> io::Result<usize> {
+    let (value, room) = (buffer.as_mut_ptr(), buffer.len());
+    match (at, calls) {
+        (FileAt::Open(file), _) => {
             // SAFETY: the kernel writes at most `room` bytes at `value`; `attribute` is zero-terminated.
-            retry(|| unsafe { libc::fgetxattr(fd, attribute.as_ptr(), value.cast(), room) })
+            retry(|| unsafe { libc::fgetxattr(file.as_raw_fd(), attribute.as_ptr(), value.cast(), room) })
         }
-        (Some(name), XattrCalls::At) => {
+        (FileAt::Held(file), _) => {
+            let path = proc_path_of(file);
+            // SAFETY: as above, and `path` is zero-terminated and outlives the call.
+            retry(|| unsafe { libc::getxattr(path.as_ptr(), attribute.as_ptr(), value.cast(), room) })
+        }
+        (FileAt::Named(dir, name), XattrCalls::At) => {
             let args = XattrArgs {
                 value: value.expose_provenance() as u64,
                 size: u32::try_from(room).unwrap_or(u32::MAX),
@@ -95,7 +96,7 @@ pub fn get_xattr(
                 unsafe {
                     libc::syscall(
                         SYS_GETXATTRAT,
-                        fd,
+                        dir.as_raw_fd(),
                         name.as_ptr(),
                         libc::AT_SYMLINK_NOFOLLOW,
                         attribute.as_ptr(),
@@ -105,12 +106,20 @@ pub fn get_xattr(
                 }
             })
         }
-        (Some(name), XattrCalls::ProcFd) => {
+        (FileAt::Named(dir, name), XattrCalls::ProcFd) => {
             let path = proc_path(dir, name);
             // SAFETY: as above, and `path` is zero-terminated and outlives the call.
             retry(|| unsafe { libc::lgetxattr(path.as_ptr(), attribute.as_ptr(), value.cast(), room) })
         }
     }
+}
+
+/// Returns `/proc/self/fd/N`, which leads to what `file` holds and, if that is a symbolic link, no further (proc_pid_fd(5)).
+///
+/// The calls with a descriptor do not take one that only holds its file (`O_PATH`), `listxattrat` with an empty path neither (`EBADF`,
+/// seen with Linux 6.18).
+fn proc_path_of(file: BorrowedFd<'_>) -> CString {
+    CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).expect("digits have no zero byte")
 }
 
 /// Returns `/proc/self/fd/N/name`: at most 14 + 10 + 1 + 255 bytes, so it fits for every name.

@@ -189,7 +189,7 @@ impl Taking<'_> {
 
 /// Returns what an open file on a brick is for clients; none: a pointer file, whose bytes are elsewhere.
 fn look_on_brick(reader: &mut Reader<'_>, file: &File) -> std::io::Result<Option<Moment>> {
-    match reader.sight(file.as_fd(), None)? {
+    match reader.sight(walk::FileAt::Open(file.as_fd()))? {
         Sight::Node(state) if state.linkto => Ok(None),
         Sight::Node(state) => Ok(Some(Moment {
             size_bytes: state.size,

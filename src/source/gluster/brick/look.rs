@@ -9,10 +9,10 @@ use super::reader::{Found, Handle, Inode, Place, Reader, is_not_there};
 use crate::model::Kind;
 use crate::source::gluster::Gfid;
 use crate::source::gluster::part::{Node, State};
-use crate::sys::walk::{self as sys, Stat};
-use std::ffi::{CStr, CString};
+use crate::sys::walk::{self as sys, FileAt, Stat};
+use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 /// What a name or a handle on the brick is.
@@ -58,14 +58,15 @@ pub enum Occupant {
 }
 
 impl Reader<'_> {
-    /// Returns what `name` in the open directory `dir` is (none: what `dir` itself is).
+    /// Returns what the file at `at` is.
     ///
-    /// **Cost:** one `statx`, one list of extended attributes, one call for each of those that count.
+    /// **Cost:** two `statx`, one list of extended attributes, one call for each of those that count; of what changed just now twice
+    /// as much.
     ///
     /// # Errors
     /// What the system says; `ENOENT` where the name vanished.
-    pub fn sight(&mut self, dir: BorrowedFd<'_>, name: Option<&CStr>) -> io::Result<Sight> {
-        let inode = self.inode(dir, name, false)?;
+    pub fn sight(&mut self, at: FileAt<'_>) -> io::Result<Sight> {
+        let inode = self.inode(at, false)?;
         if self.brick.is_boundary(&inode.stat) {
             return Ok(Sight::Boundary);
         }
@@ -81,8 +82,9 @@ impl Reader<'_> {
     /// [`Error::Node`].
     pub fn root(&mut self) -> Result<State, Error> {
         let root = Rc::clone(&self.root);
-        let inode =
-            self.inode(root.fd.as_fd(), None, false).map_err(|source| Error::Node { gfid: Gfid::ROOT, source })?;
+        let inode = self
+            .inode(FileAt::Open(root.fd.as_fd()), false)
+            .map_err(|source| Error::Node { gfid: Gfid::ROOT, source })?;
         Ok(inode.into_state(Gfid::ROOT, self.brick.fragments))
     }
 
@@ -99,7 +101,7 @@ impl Reader<'_> {
             return self.node_of_directory(gfid);
         }
         let name = handle_name(gfid);
-        let inode = match self.inode(self.brick.handles.as_fd(), Some(&name), true) {
+        let inode = match self.inode(FileAt::Named(self.brick.handles.as_fd(), &name), true) {
             Ok(inode) => inode,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Gone),
             Err(error) => return Err(fail(error)),
@@ -124,8 +126,10 @@ impl Reader<'_> {
         match self.directory(gfid).map_err(fail)? {
             Place::Here(dir) if dir.internal => Ok(Look::Internal),
             Place::Here(dir) => {
-                let state =
-                    self.inode(dir.fd.as_fd(), None, false).map_err(fail)?.into_state(gfid, self.brick.fragments);
+                let state = self
+                    .inode(FileAt::Open(dir.fd.as_fd()), false)
+                    .map_err(fail)?
+                    .into_state(gfid, self.brick.fragments);
                 Ok(Look::Node(Box::new(Node {
                     state,
                     names: dir.at.clone().into_iter().collect(),
@@ -136,7 +140,7 @@ impl Reader<'_> {
             Place::Absent => Ok(Look::Gone),
             Place::Stale(why) => {
                 // A user's link whose last name went, with a target like a handle's: it carries a gfid, handles do not.
-                let own = self.brick.gfid_at(self.brick.handles.as_fd(), Some(&handle_name(gfid)));
+                let own = self.brick.gfid_of(FileAt::Named(self.brick.handles.as_fd(), &handle_name(gfid)));
                 if matches!(own, Ok(Some(_))) {
                     return Ok(Look::Gone);
                 }
@@ -219,7 +223,7 @@ impl Reader<'_> {
         if parent == Gfid::ROOT && is_internal_name(name) {
             return Ok(Occupant::Internal);
         }
-        match self.brick.gfid_at(dir.fd.as_fd(), Some(&c_name)) {
+        match self.brick.gfid_of(FileAt::Named(dir.fd.as_fd(), &c_name)) {
             Ok(Some(gfid)) if self.brick.is_internal(parent, name, gfid) => Ok(Occupant::Internal),
             Ok(Some(gfid)) => Ok(Occupant::Node(gfid)),
             Ok(None) => Ok(Occupant::Nobody),
@@ -239,7 +243,7 @@ impl Reader<'_> {
             path => sys::open_beneath(self.brick.root.as_fd(), path),
         };
         match fd {
-            Ok(fd) if self.brick.gfid_at(fd.as_fd(), None)? == Some(gfid) => return Ok(Some(fd)),
+            Ok(fd) if self.brick.gfid_of(FileAt::Open(fd.as_fd()))? == Some(gfid) => return Ok(Some(fd)),
             Ok(_) => {}
             Err(error) if is_not_there(&error) => {}
             Err(error) => return Err(error),

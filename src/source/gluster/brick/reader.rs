@@ -11,13 +11,13 @@ use super::state::{self, Attribute, Attributes};
 use crate::model::{Kind, escape_bytes};
 use crate::source::gluster::Gfid;
 use crate::source::gluster::part::{NodeName, State};
-use crate::sys::walk::{self as sys, Stat, errno};
+use crate::sys::walk::{self as sys, FileAt, Stat, errno};
 use lru::LruCache;
 use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 /// Directories that a [`Reader`] keeps open: one descriptor each, far below the 1,024 that a process may have by default.
@@ -28,6 +28,11 @@ pub(super) const NAMES_BYTES: usize = 64 * 1024;
 const XATTR_BYTES_FIRST: usize = 512;
 /// `XATTR_LIST_MAX` and `XATTR_SIZE_MAX` (`include/uapi/linux/limits.h`): nothing is longer.
 const XATTR_BYTES_MAX: usize = 65_536;
+
+/// How long ago a file must have changed last to be known not to have changed since: clocks go in steps.
+const STILL_S: i64 = 3;
+/// How often a file is looked at whose permissions change at each look.
+const LOOKS_MAX: usize = 8;
 
 /// A directory, open, where it was found.
 #[derive(Debug)]
@@ -162,7 +167,7 @@ impl Reader<'_> {
             }
             Err(error) => return Err(error),
         };
-        match self.brick.gfid_at(fd.as_fd(), None)? {
+        match self.brick.gfid_of(FileAt::Open(fd.as_fd()))? {
             Some(found) if found == gfid => {}
             Some(other) => return Ok(Err(is_there(format!("{other} is there")))),
             None => return Ok(Err(is_there("what is there has no trusted.gfid".to_owned()))),
@@ -182,7 +187,9 @@ impl Reader<'_> {
         let name = handle_name(gfid);
         let handles = self.brick.handles.as_fd();
         let read = sys::stat_at(handles, &name).and_then(|stat| match Kind::from_mode(stat.mode) {
-            Some(Kind::Symlink) if stat.nlink == 1 => sys::read_link(handles, &name, stat.size_bytes).map(Some),
+            Some(Kind::Symlink) if stat.nlink == 1 => {
+                sys::read_link(FileAt::Named(handles, &name), stat.size_bytes).map(Some)
+            }
             _ => Ok(None),
         });
         match read {
@@ -193,26 +200,50 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads all that counts of `name` in `dir`, or of `dir` itself; the names that it claims only if `names` are wanted.
-    pub(super) fn inode(&mut self, dir: BorrowedFd<'_>, name: Option<&CStr>, names: bool) -> io::Result<Inode> {
+    /// Reads all that counts of the file at `at`, as it was at one moment; the names that it claims only if `names` are wanted.
+    pub(super) fn inode(&mut self, at: FileAt<'_>, names: bool) -> io::Result<Inode> {
+        let FileAt::Named(dir, name) = at else { return self.inode_of_held(at, names) };
+        let began = sys::stamp_clock();
+        let inode = self.look_once(at, names)?;
+        // Whoever exchanges names sets the ctimes of what has them.
+        let stood_still = inode.stat.ctime.seconds < began.seconds.saturating_sub(STILL_S);
+        if stood_still && sys::stat_of(at)? == inode.stat {
+            return Ok(inode);
+        }
+        let held = sys::hold(dir, name)?;
+        self.inode_of_held(FileAt::Held(held.as_fd()), names)
+    }
+
+    fn inode_of_held(&mut self, at: FileAt<'_>, names: bool) -> io::Result<Inode> {
+        let owner = |stat: &Stat| (stat.mode, stat.uid, stat.gid);
+        for _ in 1..LOOKS_MAX {
+            let inode = self.look_once(at, names)?;
+            if owner(&sys::stat_of(at)?) == owner(&inode.stat) {
+                return Ok(inode);
+            }
+        }
+        // Mode and ACL of two moments may let in whom neither did.
+        let mut inode = self.look_once(at, names)?;
+        inode.attributes.lacks("its permissions were others at each look".to_owned());
+        Ok(inode)
+    }
+
+    fn look_once(&mut self, at: FileAt<'_>, names: bool) -> io::Result<Inode> {
         let brick = self.brick;
-        let stat = match name {
-            Some(name) => sys::stat_at(dir, name)?,
-            None => sys::stat_fd(dir)?,
-        };
+        let stat = sys::stat_of(at)?;
         let Some(kind) = Kind::from_mode(stat.mode) else {
             return Err(io::Error::other(format!("mode {:o} names no type of file", stat.mode)));
         };
         let mut attributes = Attributes::default();
         let mut target = None;
-        if let (Kind::Symlink, Some(name)) = (kind, name) {
-            match sys::read_link(dir, name, stat.size_bytes) {
+        if kind == Kind::Symlink {
+            match sys::read_link(at, stat.size_bytes) {
                 Ok(bytes) => target = Some(bytes),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
                 Err(error) => attributes.lacks(format!("target of the link: {error}")),
             }
         }
-        let length = fit(&mut self.list, |room| sys::list_xattrs(brick.xattr_calls, dir, name, room))?;
+        let length = fit(&mut self.list, |room| sys::list_xattrs(brick.xattr_calls, at, room))?;
         for attribute in self.list[..length].split_inclusive(|b| *b == 0) {
             let Ok(attribute) = CStr::from_bytes_with_nul(attribute) else { continue };
             let bytes = attribute.to_bytes();
@@ -220,7 +251,7 @@ impl Reader<'_> {
             if what == Attribute::Hidden || (what == Attribute::Path && !names) {
                 continue;
             }
-            match fit(&mut self.value, |room| sys::get_xattr(brick.xattr_calls, dir, name, attribute, room)) {
+            match fit(&mut self.value, |room| sys::get_xattr(brick.xattr_calls, at, attribute, room)) {
                 Ok(length) => attributes.take(what, bytes, &self.value[..length]),
                 // Removed since it was listed.
                 Err(e) if matches!(e.raw_os_error(), Some(errno::ENODATA | errno::EOPNOTSUPP)) => {}

@@ -6,11 +6,11 @@ use super::error::Error;
 use super::names::{is_fixed_internal, is_internal_name};
 use crate::source::gluster::Gfid;
 use crate::sys::read;
-use crate::sys::walk::{self as sys, Stat, XattrCalls, errno};
+use crate::sys::walk::{self as sys, FileAt, Stat, XattrCalls, errno};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// The root of a brick, open. Shared by the readers of a scan.
@@ -42,7 +42,7 @@ impl Brick {
         let mark = |attribute: &'static CStr| {
             let name = attribute.to_str().expect("the names of marks are ASCII");
             let mut value = [0; 64];
-            match sys::get_xattr(xattr_calls, root.as_fd(), None, attribute, &mut value) {
+            match sys::get_xattr(xattr_calls, FileAt::Open(root.as_fd()), attribute, &mut value) {
                 Ok(length) => match Gfid::from_bytes(&value[..length]) {
                     Some(gfid) => Ok(gfid),
                     None => Err(Error::Mark {
@@ -117,10 +117,10 @@ impl Brick {
         }
     }
 
-    /// Returns the gfid of `name` in `dir`, or of `dir` itself; none where there is none.
-    pub(super) fn gfid_at(&self, dir: BorrowedFd<'_>, name: Option<&CStr>) -> io::Result<Option<Gfid>> {
+    /// Returns the gfid of the file at `at`; none where there is none.
+    pub(super) fn gfid_of(&self, at: FileAt<'_>) -> io::Result<Option<Gfid>> {
         let mut value = [0; 16];
-        match sys::get_xattr(self.xattr_calls, dir, name, c"trusted.gfid", &mut value) {
+        match sys::get_xattr(self.xattr_calls, at, c"trusted.gfid", &mut value) {
             Ok(length) => Ok(Gfid::from_bytes(&value[..length])),
             Err(e) if matches!(e.raw_os_error(), Some(errno::ENODATA | errno::ERANGE | errno::EOPNOTSUPP)) => Ok(None),
             Err(error) => Err(error),

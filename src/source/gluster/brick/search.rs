@@ -6,7 +6,7 @@ use super::reader::{Found, NAMES_BYTES, Reader, is_not_there};
 use crate::model::{Kind, escape_bytes};
 use crate::source::gluster::Gfid;
 use crate::source::gluster::part::{NodeName, Text};
-use crate::sys::walk::{self as sys};
+use crate::sys::walk::{self as sys, FileAt};
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::AsFd;
@@ -53,7 +53,7 @@ impl Reader<'_> {
         let mut children = Vec::new();
         let root = self.brick.root.as_fd();
         let fd = sys::open_beneath(root, if depth == 0 { b"." } else { path })?;
-        let gfid = match self.brick.gfid_at(fd.as_fd(), None)? {
+        let gfid = match self.brick.gfid_of(FileAt::Open(fd.as_fd()))? {
             Some(gfid) if !self.brick.is_internal_gfid(gfid) => gfid,
             _ => return Ok(children),
         };

@@ -6,7 +6,7 @@ use super::names::{handle_name, shard_base};
 use super::reader::{NAMES_BYTES, Place, Reader};
 use crate::model::{Kind, Timestamp};
 use crate::source::gluster::Gfid;
-use crate::sys::walk::{self as sys};
+use crate::sys::walk::{self as sys, FileAt};
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,7 +19,7 @@ impl Reader<'_> {
     /// [`Error::Node`].
     pub fn base_of_shard(&mut self, gfid: Gfid) -> Result<(Option<Gfid>, Option<u64>), Error> {
         let name = handle_name(gfid);
-        match self.inode(self.brick.handles.as_fd(), Some(&name), true) {
+        match self.inode(FileAt::Named(self.brick.handles.as_fd(), &name), true) {
             Ok(inode) if inode.kind != Kind::File => Ok((None, None)),
             Ok(inode) => {
                 let names = &inode.attributes.names;

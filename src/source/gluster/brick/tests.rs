@@ -7,7 +7,7 @@ use super::super::part::{Behind, Hex, Node, NodeName, Stamp, Text};
 use super::*;
 use crate::model::chain;
 use crate::sys::walk as sys;
-use crate::sys::walk::fixture::{is_root, make_node};
+use crate::sys::walk::fixture::{exchange, is_root, make_node, while_another_does};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -547,4 +547,27 @@ fn handles_names_and_shards_that_are_none_are_refused() {
     for shard in ["", root, &format!("{root}."), &format!("{root}.1x"), &format!("{root}12")] {
         assert_eq!(state::parse_shard(shard.as_bytes()), None, "{shard}");
     }
+}
+
+#[test]
+fn a_node_is_what_its_own_inode_says_though_names_are_exchanged_meanwhile() {
+    if !is_root() {
+        return;
+    }
+    let made = MadeBrick::new();
+    let (small, large) = (made.file("small", b""), made.file("large", b"12345"));
+    let brick = open(&made);
+    let mut reader = brick.reader().unwrap();
+    let root = sys::open_root(made.path()).unwrap();
+    while_another_does(
+        || exchange(&made.at("small"), &made.at("large")),
+        || {
+            for _ in 0..3000 {
+                let Sight::Node(state) = reader.sight(sys::FileAt::Named(root.as_fd(), c"small")).unwrap() else {
+                    panic!("it has a gfid")
+                };
+                assert_eq!((state.gfid == small, state.gfid == large), (state.size == 0, state.size == 5));
+            }
+        },
+    );
 }

@@ -42,7 +42,8 @@ pub(super) fn current_htime(folder: &Path) -> Result<Option<Htime>, Error> {
     };
     let mut value = [0; 256];
     let calls = walk::XattrCalls::ProcFd;
-    match walk::get_xattr(calls, directory.as_fd(), None, c"trusted.glusterfs.current_htime", &mut value) {
+    match walk::get_xattr(calls, walk::FileAt::Open(directory.as_fd()), c"trusted.glusterfs.current_htime", &mut value)
+    {
         Ok(length) => match Htime::of_name(&value[..length]) {
             Some(htime) => return Ok(Some(htime)),
             None => {

@@ -8,7 +8,7 @@ use crate::model::{Kind, Timestamp, chain};
 use crate::source::gluster::Gfid;
 use crate::source::gluster::brick::{self, Brick, Reader, Sight};
 use crate::source::gluster::part::{Line, Node, State, Text};
-use crate::sys::walk as sys;
+use crate::sys::walk::{self as sys, FileAt};
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::CStr;
 use std::io;
@@ -87,7 +87,7 @@ fn walk_entries(
         by_inode.sort_unstable_by_key(|name| name.inode);
         sights.extend(by_inode.iter().map(|name| {
             let name = names.get(name);
-            (name, reader.sight(dir, Some(name)))
+            (name, reader.sight(FileAt::Named(dir, name)))
         }));
         sights.sort_unstable_by_key(|sight| sight.0);
         for (name, sight) in sights.drain(..) {
