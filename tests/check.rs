@@ -13,7 +13,7 @@ use asof::model::{
     Attrs, EntryName, FileKey, Kind, ListedEntry, Listing, RelPath, Rule, SourceKind, Time, Timestamp, Walked, XattrSet,
 };
 use asof::monitor::Void;
-use asof::source::{Discovered, Found, ScanStats, Source};
+use asof::source::{Discovered, FileStamp, Found, NoDigest, OpenCopy, ScanStats, Source, TopDirectory};
 use dice::Dice;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write as _;
@@ -118,17 +118,23 @@ impl Source for Told {
         Ok(Discovered::default())
     }
 
-    fn scan(
-        &self,
-        _: &Found,
-        each: &mut dyn FnMut(Walked) -> ControlFlow<()>,
-    ) -> Result<ScanStats, asof::source::Error> {
+    fn open(&self, _: &Found) -> Result<Box<dyn OpenCopy + '_>, asof::source::Error> {
+        Ok(Box::new(self))
+    }
+}
+
+impl OpenCopy for &Told {
+    fn top(&self) -> TopDirectory {
+        TopDirectory::default()
+    }
+
+    fn scan(&self, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, asof::source::Error> {
         let _ = self.0.iter().try_for_each(|listing| each(Walked::Listing(Box::new(listing.clone()))));
         Ok(ScanStats::default())
     }
 
-    fn digest(&self, _: &Path, _: &RelPath) -> std::io::Result<[u8; 32]> {
-        Err(std::io::Error::other("nothing is stored"))
+    fn digest(&self, _: &RelPath, _: &FileStamp) -> Result<[u8; 32], NoDigest> {
+        Err(std::io::Error::other("nothing is stored").into())
     }
 }
 

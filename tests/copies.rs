@@ -427,6 +427,37 @@ fn names_that_rotate_while_a_run_is_at_it_give_no_generation_another_nights_tree
     assert_eq!([10, 11, 12].map(|day| read_in_view(&mnt, day)), [10, 11, 12]);
 }
 
+#[test]
+fn bytes_that_are_compared_are_those_of_the_copy_that_is_walked_though_its_name_rotates_meanwhile() {
+    let site = Site::new();
+    site.ok(&["init"]);
+    let copies = site.path("copies");
+    site.keep_in_memory(&["copies"]);
+    let path = copies.to_str().unwrap();
+    site.ok(&["source", "add", "nfs", "homes", "--copies", path, "--instant-from", "name,mtime", "--checksum"]);
+    // Two nights whose files differ in their bytes alone.
+    for (number, day) in [(1, 10), (0, 11)] {
+        let name = format!("daily.{number}");
+        let file = format!("head -c 200000 /dev/zero | tr '\\0' {number} > {name}/f000");
+        let files = format!("for n in $(seq 100 400); do cp {name}/f000 {name}/f$n; done");
+        let times = format!("touch -d '2024-10-01Z' {name}/*; touch -d '2024-11-{day} 02:00Z' {name}");
+        sh(&copies, &format!("mkdir {name}; {file}; {files}; {times}"));
+    }
+    index(&site, &["homes", "copies/daily.1", "--settle", "0"], 0);
+    let mut run = site.asof(&["index", "homes", "--settle", "0"]);
+    let run = run.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    wait_until("the second copy is being indexed", || !lines_now(&site).is_empty());
+    sh(&site.path(""), &format!("kill -STOP {}", run.id()));
+    sh(&copies, "mv daily.1 other; mv daily.0 daily.1; mv other daily.0");
+    sh(&site.path(""), &format!("kill -CONT {}", run.id()));
+    let output = run.wait_with_output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{}", said(&output));
+    let versions = "SELECT count(DISTINCT version_since) FROM files WHERE name = 'f400'";
+    assert_eq!(lines(&site, versions), ["2"], "{}", said(&output));
+    index(&site, &["homes", "--settle", "0"], 0);
+    assert_eq!(lines(&site, versions), ["2"]);
+}
+
 /// Returns the generations that are being made, as the base tables have them.
 fn lines_now(site: &Site) -> String {
     let asked =

@@ -18,7 +18,7 @@ use asof::model::{
     Time, Timestamp, Walked, XattrSet, escape_bytes,
 };
 use asof::monitor::Void;
-use asof::source::{self, Discovered, Found, ScanStats, Source};
+use asof::source::{self, Discovered, FileStamp, Found, NoDigest, OpenCopy, ScanStats, Source, TopDirectory};
 use asof::view::{Ino, Looked, Tree};
 use common::dice::Dice;
 use common::{NOW, Picture, PlainTree, Shown, World, assert_same, joined, listing, picture_of_copy, picture_of_view};
@@ -407,11 +407,28 @@ impl Source for Script {
         Ok(Discovered::default())
     }
 
-    fn scan(&self, found: &Found, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, source::Error> {
-        let tree = &self.copies[&found.taken_at];
+    fn open(&self, found: &Found) -> Result<Box<dyn OpenCopy + '_>, source::Error> {
+        Ok(Box::new(OpenScript { script: self, taken_at: found.taken_at }))
+    }
+}
+
+/// One copy of a script.
+struct OpenScript<'s> {
+    script: &'s Script,
+    taken_at: Time,
+}
+
+impl OpenCopy for OpenScript<'_> {
+    fn top(&self) -> TopDirectory {
+        TopDirectory::default()
+    }
+
+    fn scan(&self, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, source::Error> {
+        let Self { script, taken_at } = *self;
+        let tree = &script.copies[&taken_at];
         let told = |number: u64| {
             let attrs = tree.nodes[&number].attrs.clone();
-            (self.key(found.taken_at, number), Attrs { nlink: self.told_nlink(&attrs), ..attrs })
+            (script.key(taken_at, number), Attrs { nlink: script.told_nlink(&attrs), ..attrs })
         };
         let directories = tree.paths().into_iter().filter(|(_, n)| tree.nodes[n].attrs.kind() == Kind::Directory);
         for (place, (path, number)) in directories.enumerate() {
@@ -441,8 +458,8 @@ impl Source for Script {
     }
 
     /// A plain tree in memory has no bytes; size and time stand for them.
-    fn digest(&self, _: &Path, _: &RelPath) -> std::io::Result<[u8; 32]> {
-        Err(std::io::Error::other("nothing is stored"))
+    fn digest(&self, _: &RelPath, _: &FileStamp) -> Result<[u8; 32], NoDigest> {
+        Err(std::io::Error::other("nothing is stored").into())
     }
 }
 
@@ -583,7 +600,7 @@ impl Bench {
                 Walked::Listing(listing) => each(*listing),
                 Walked::Waiting => ControlFlow::Continue(()),
             };
-            self.script.scan(&found, each).map(drop)
+            self.script.open(&found)?.scan(each).map(drop)
         };
         let told = match &before {
             None => Told::All(&mut walk),
@@ -1257,7 +1274,17 @@ fn two_files_with_one_inode_number_on_two_devices_stay_two_files() {
             Ok(Discovered::default())
         }
 
-        fn scan(&self, _: &Found, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, source::Error> {
+        fn open(&self, _: &Found) -> Result<Box<dyn OpenCopy + '_>, source::Error> {
+            Ok(Box::new(self))
+        }
+    }
+
+    impl OpenCopy for &TwoDevices {
+        fn top(&self) -> TopDirectory {
+            TopDirectory::default()
+        }
+
+        fn scan(&self, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, source::Error> {
             let mut maker = Maker {
                 dice: Dice::new(self.0.seed),
                 tree: Plain { nodes: BTreeMap::new() },
@@ -1287,8 +1314,8 @@ fn two_files_with_one_inode_number_on_two_devices_stay_two_files() {
             Ok(ScanStats::default())
         }
 
-        fn digest(&self, _: &Path, _: &RelPath) -> std::io::Result<[u8; 32]> {
-            Err(std::io::Error::other("nothing is stored"))
+        fn digest(&self, _: &RelPath, _: &FileStamp) -> Result<[u8; 32], NoDigest> {
+            Err(std::io::Error::other("nothing is stored").into())
         }
     }
 

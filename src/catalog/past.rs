@@ -5,7 +5,7 @@
 
 use super::draft::Mode;
 use super::listing::{DirEntry, each_entry};
-use super::objects::{self, copies};
+use super::objects::{self, CopyRow, copies};
 use super::parts::{perm, xattrs};
 use super::paths::DEPTH_MAX;
 use super::rows::{KindNumber, NodeRow, Place};
@@ -15,7 +15,6 @@ use crate::model::{Attrs, EntryName, FileKey, Kind, NodeId, ObjectId, RelPath, T
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 
 impl GenerationWriter<'_> {
     /// Returns the top directory of the source.
@@ -77,14 +76,14 @@ impl GenerationWriter<'_> {
         self.previous.is_none() && self.next.is_none() && !self.again
     }
 
-    /// Returns the directory of the first copy of the previous generation.
+    /// Returns the first copy of the previous generation, and the instant of that.
     ///
     /// # Errors
     /// [`Error::Sqlite`].
-    pub fn previous_copy(&self) -> Result<Option<PathBuf>, Error> {
+    pub fn previous_copy(&self) -> Result<Option<(Time, CopyRow)>, Error> {
         let Some(previous) = self.previous else { return Ok(None) };
         let copies = self.sql("finding copies", |c| copies(c, self.source, previous))?;
-        Ok(copies.into_iter().next().map(|copy| copy.path))
+        Ok(copies.into_iter().next().map(|copy| (previous, copy)))
     }
 
     /// Calls `each` for every entry of `dir` as of the previous generation, in name order.

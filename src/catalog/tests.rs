@@ -9,7 +9,7 @@ use crate::model::{
     SourceKind, Time, Timestamp, Walked, XattrSet, escape_bytes,
 };
 use crate::monitor::Void;
-use crate::source::{Discovered, Found, ScanStats, Source};
+use crate::source::{Discovered, FileStamp, Found, NoDigest, OpenCopy, ScanStats, Source, TopDirectory};
 use rusqlite::{Connection, params};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -217,17 +217,23 @@ impl Source for Told {
         Ok(Discovered::default())
     }
 
-    fn scan(
-        &self,
-        _: &Found,
-        each: &mut dyn FnMut(Walked) -> ControlFlow<()>,
-    ) -> Result<ScanStats, crate::source::Error> {
+    fn open(&self, _: &Found) -> Result<Box<dyn OpenCopy + '_>, crate::source::Error> {
+        Ok(Box::new(self))
+    }
+}
+
+impl OpenCopy for &Told {
+    fn top(&self) -> TopDirectory {
+        TopDirectory::default()
+    }
+
+    fn scan(&self, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, crate::source::Error> {
         let _ = self.0.iter().try_for_each(|listing| each(Walked::Listing(Box::new(listing.clone()))));
         Ok(ScanStats::default())
     }
 
-    fn digest(&self, _: &Path, _: &RelPath) -> std::io::Result<[u8; 32]> {
-        Err(std::io::Error::other("nothing is stored"))
+    fn digest(&self, _: &RelPath, _: &FileStamp) -> Result<[u8; 32], NoDigest> {
+        Err(std::io::Error::other("nothing is stored").into())
     }
 }
 

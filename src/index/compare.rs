@@ -8,16 +8,16 @@
 //! that of a merge. Writes nothing, opens no file.
 
 use super::Error;
-use super::watch::Watch;
+use super::merge::DigestListed;
+use super::watch::{self, ExpectedRoot, Watch};
 use crate::catalog::{self, DirEntry, NodeRow, Perm, Place, Reader, SeenCopy, SourceRow};
 use crate::clock::Clock;
 use crate::model::{
     Attrs, FileKey, Key, Kind, ListedEntry, Listing, NodeId, RelPath, Time, Timestamp, Walked, XattrSet,
 };
 use crate::monitor::Monitor;
-use crate::source::{Found, Source};
+use crate::source::{FileStamp, Found, Source};
 use foldhash::HashMap;
-use std::io;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub struct Known<'a> {
     pub at: Time,
     /// The newest ctime in it as of then ([`SeenCopy::newest_ctime_ns`]), where that is known.
     pub newest_ctime_ns: Option<i64>,
+    /// The directory that it was found to be; none: whatever is at its path.
+    pub root: Option<ExpectedRoot>,
 }
 
 /// What a walk of a known copy found.
@@ -64,7 +66,7 @@ impl From<End> for Compared {
 /// [`Key::Digest`] bytes are what counts, so one in which anything was touched since differs.
 ///
 /// # Errors
-/// [`Error::Source`] if it cannot be walked; [`Error::Catalog`].
+/// [`Error::Source`] if it cannot be walked; [`Error::Exchanged`]; [`Error::Catalog`].
 pub fn compare_copy(
     catalog: &Reader,
     known: &Known<'_>,
@@ -73,7 +75,8 @@ pub fn compare_copy(
     clock: &dyn Clock,
     monitor: &dyn Monitor,
 ) -> Result<Compared, Error> {
-    let digest = |path: &RelPath| reader.digest(&found.path, path);
+    let opened = watch::open(reader, found, known.root.as_ref())?;
+    let digest = |path: &RelPath, entry: &ListedEntry| opened.digest(path, &FileStamp::of(entry));
     let mut compare = Compare {
         catalog,
         at: known.at,
@@ -85,8 +88,8 @@ pub fn compare_copy(
         digests: (known.source.rule.key == Key::Digest)
             .then_some(Digests { now: &digest, since_ns: known.newest_ctime_ns.unwrap_or(i64::MIN) }),
     };
-    let (mut watch, mut ended) = (Watch::default(), None);
-    let stats = reader.scan(found, &mut |walked| {
+    let (mut watch, mut ended) = (Watch::of(opened.top()), None);
+    let stats = opened.scan(&mut |walked| {
         // Nobody waits for a reader.
         let Walked::Listing(listing) = walked else { return ControlFlow::Continue(()) };
         watch.see(&listing);
@@ -106,9 +109,7 @@ pub fn compare_copy(
         return Ok(Compared::Differs(difference));
     }
     // Being what it was is what settles it, whatever its ctimes say.
-    let Some(seen) = watch.seen(clock.now(), Duration::ZERO, &stats) else {
-        return Ok(Compared::Differs("its top directory was not listed".to_owned()));
-    };
+    let seen = watch.seen(clock.now(), Duration::ZERO, stats.changed);
     if known.source.rule.key == Key::Digest && known.newest_ctime_ns != Some(seen.newest_ctime_ns) {
         return Ok(Compared::Differs("something in it was touched since, and its bytes are to be compared".to_owned()));
     }
@@ -126,7 +127,7 @@ struct Link {
 
 /// How bytes are compared where they count: of files with several names, whose ctimes move with each link and say nothing.
 struct Digests<'c> {
-    now: &'c dyn Fn(&RelPath) -> io::Result<[u8; 32]>,
+    now: &'c DigestListed<'c>,
     /// What was touched no later than this is as it was.
     since_ns: i64,
 }
@@ -241,7 +242,7 @@ impl Compare<'_> {
             return Ok(false);
         }
         let before = self.catalog.digest(known.node, known.row.bytes)?;
-        Ok((digests.now)(&path()).ok() != before)
+        Ok((digests.now)(&path(), entry).ok() != before)
     }
 
     /// Returns what differs between what was listed and a row of the catalog.

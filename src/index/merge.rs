@@ -28,6 +28,7 @@ use super::keep_file::{Doubt, Outcome, keep_file};
 use crate::catalog::{DirEntry, GenerationWriter, NodeRow, Place, Written};
 use crate::model::{EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, NodeId, RelPath};
 use crate::monitor::Monitor;
+use crate::source::NoDigest;
 use foldhash::{HashMap, HashSet};
 use std::cmp::Ordering;
 
@@ -58,11 +59,14 @@ struct Kept {
     written: Written,
 }
 
+/// Returns the digest of the file that was listed at a path.
+pub(super) type DigestListed<'d> = dyn Fn(&RelPath, &ListedEntry) -> Result<[u8; 32], NoDigest> + 'd;
+
 /// Reads bytes, where digests decide what is the same.
 #[derive(Clone, Copy)]
 pub(super) struct Digests<'m> {
-    /// Returns the digest of what a path holds in the copy.
-    pub(super) now: &'m dyn Fn(&RelPath) -> std::io::Result<[u8; 32]>,
+    /// Of what is in the copy.
+    pub(super) now: &'m DigestListed<'m>,
     /// Returns the digest of what a path holds in the copy of the generation before, if that is still this version.
     pub(super) before: &'m dyn Fn(&RelPath, &NodeRow) -> Option<[u8; 32]>,
 }
@@ -325,7 +329,7 @@ impl<'m, 'w> Merge<'m, 'w> {
         row.nlink = nlink;
         row.place = kept.place.unwrap_or(row.place);
         let written = match kind {
-            Kind::File => self.written((node, base.as_ref()), &entry.name, kept.written)?,
+            Kind::File => self.written((node, base.as_ref()), entry, kept.written)?,
             _ => Written::No,
         };
         self.writer.put(node, base.as_ref(), row, written)?;
@@ -339,16 +343,21 @@ impl<'m, 'w> Merge<'m, 'w> {
     fn written(
         &mut self,
         (node, base): (NodeId, Option<&NodeRow>),
-        name: &EntryName,
+        entry: &ListedEntry,
         told: Written,
     ) -> Result<Written, Error> {
         let Some(digests) = self.digests else { return Ok(told) };
-        let path = self.path.join(name);
-        let digest = match (digests.now)(&path) {
+        let path = self.path.join(&entry.name);
+        let digest = match (digests.now)(&path, entry) {
             Ok(digest) => digest,
             Err(e) => {
-                let detail = format!("its bytes cannot be read, and count as changed: {e}");
-                self.finding(&Finding { kind: FindingKind::Unreadable, path, detail })?;
+                let (kind, detail) = match e {
+                    NoDigest::Changed => (FindingKind::Changed, format!("{e}; its bytes count as changed")),
+                    NoDigest::Io(_) => {
+                        (FindingKind::Unreadable, format!("its bytes cannot be read, and count as changed: {e}"))
+                    }
+                };
+                self.finding(&Finding { kind, path, detail })?;
                 return Ok(Written::Yes);
             }
         };

@@ -7,16 +7,15 @@ use super::Error;
 use super::changes::Apply;
 use super::keep::{FileToKeep, Keep, UNKNOWN_ORIGIN};
 use super::merge::{Digests, Merge};
-use super::watch::{ExpectedRoot, Watch};
-use crate::catalog::{Counts, GenerationWriter, NewGeneration, NodeRow, Place, SourceRow, Writer};
+use super::watch::{self, ExpectedRoot, Watch};
+use crate::catalog::{CopyRow, Counts, GenerationWriter, NewGeneration, NodeRow, Place, SourceRow, Writer};
 use crate::clock::Clock;
-use crate::model::{Changes, FileKey, Level, Listing, RelPath, Scan, Time, Timestamp, Walked};
+use crate::model::{Changes, FileKey, Level, ListedEntry, Listing, RelPath, Scan, Time, Walked};
 use crate::monitor::Monitor;
-use crate::source::{Found, ScanStats, Source};
-use std::ffi::OsStr;
+use crate::source::{FileStamp, Found, NoDigest, OpenCopy, Source};
+use std::cell::{Cell, OnceCell};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -65,6 +64,7 @@ pub fn index_copy(
 ) -> Result<Done, Error> {
     let path = &copy.found.path;
     let below = path.strip_prefix(copy.store).map_err(|_| Error::NotACopy { path: path.clone() })?;
+    let opened = watch::open(reader, copy.found, copy.root.as_ref())?;
     let store = writer.store_at(copy.store)?;
     let at = copy.found.taken_at;
     let started = Instant::now();
@@ -77,48 +77,58 @@ pub fn index_copy(
         again: copy.again,
     };
     let mut generation = writer.begin(&new)?;
-    let now = |path: &RelPath| reader.digest(&copy.found.path, path);
+    let moved = Cell::new(false);
+    let now = |path: &RelPath, entry: &ListedEntry| {
+        let digest = opened.digest(path, &FileStamp::of(entry));
+        moved.set(moved.get() || matches!(digest, Err(NoDigest::Changed)));
+        digest
+    };
     let copy_before = if generation.needs_digests() { generation.previous_copy()? } else { None };
-    let before = |path: &RelPath, version: &NodeRow| digest_of(reader, copy_before.as_deref()?, path, version);
+    let before = Before { reader, copy: copy_before, opened: OnceCell::new() };
+    let before = |path: &RelPath, version: &NodeRow| before.digest(path, version);
     let digests = generation.needs_digests().then_some(Digests { now: &now, before: &before });
     // What is written while it is walked may be where the walk has been.
     let began = clock.now();
-    let mut watch = Watch::default();
+    let mut watch = Watch::of(opened.top());
     let merge = Merge::new(&mut generation, copy.source.rule.by_inode, digests, None, monitor);
     let merged = merge_all(merge, |each| {
-        reader.scan(copy.found, &mut |walked| {
+        opened.scan(&mut |walked| {
             if let Walked::Listing(listing) = &walked {
                 watch.see(listing);
             }
             each(walked)
         })
     });
-    let (walked, stats) = match merged {
-        Ok((walked, stats)) => (Ok(Some(walked)), stats),
-        Err(e) => (Err(e), ScanStats::default()),
+    let (walked, unstable) = match merged {
+        Ok((walked, stats)) => (Ok(Some(walked)), stats.changed || moved.get()),
+        Err(e) => (Err(e), false),
     };
-    let (unstable, seen) = (stats.changed, watch.seen(began, copy.settle, &stats));
-    let is_another = copy.root.is_some_and(|root| watch.is_other_than(&root, &stats));
-    let walked =
-        walked.and_then(|walked| if is_another { Err(Error::Exchanged { path: path.clone() }) } else { Ok(walked) });
-    if let Some(seen) = seen {
-        generation.walked(seen);
-    }
-    let settled = seen.is_some_and(|seen| seen.settled);
-    Ok(Done { unstable, settled, ..end(generation, walked, started)? })
+    let seen = watch.seen(began, copy.settle, unstable);
+    generation.walked(seen);
+    Ok(Done { unstable, settled: seen.settled, ..end(generation, walked, started)? })
 }
 
-/// Returns the digest of what `path` holds in an older copy, if that has the size and mtime of `version`.
-fn digest_of(reader: &dyn Source, copy: &Path, path: &RelPath, version: &NodeRow) -> Option<[u8; 32]> {
-    let is_still = || {
-        let found = std::fs::symlink_metadata(copy.join(OsStr::from_bytes(path.as_bytes()))).ok()?;
-        let mtime = Timestamp { seconds: found.mtime(), nanos: found.mtime_nsec() as u32 };
-        (found.is_file() && found.size() == version.size_bytes && mtime == version.mtime).then_some(())
-    };
-    is_still()?;
-    let digest = reader.digest(copy, path).ok()?;
-    // Nobody changed it meanwhile.
-    is_still().map(|()| digest)
+/// The copy of the generation before, opened when it is first asked for.
+struct Before<'r> {
+    reader: &'r dyn Source,
+    /// With the instant of its generation.
+    copy: Option<(Time, CopyRow)>,
+    opened: OnceCell<Option<Box<dyn OpenCopy + 'r>>>,
+}
+
+impl Before<'_> {
+    /// Returns the digest of what `path` holds in it, if that has the size and mtime of `version`.
+    fn digest(&self, path: &RelPath, version: &NodeRow) -> Option<[u8; 32]> {
+        let opened = self.opened.get_or_init(|| {
+            let (taken_at, copy) = self.copy.as_ref()?;
+            let found = Found { taken_at: *taken_at, path: copy.path.clone() };
+            // Under its name there may be another one by now.
+            let expected = ExpectedRoot { seen: copy.root?, mtime_s: None };
+            watch::open(self.reader, &found, Some(&expected)).ok()
+        });
+        let file = FileStamp { key: None, size_bytes: version.size_bytes, mtime: version.mtime, ctime: None };
+        opened.as_ref()?.digest(path, &file).ok()
+    }
 }
 
 /// Publishes what was written, or removes it. `written`: the entries that a full walk saw.

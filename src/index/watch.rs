@@ -3,47 +3,59 @@
 //! A copy stands still when the ctimes of its directories, and of its files with one name, are older than the time that is asked
 //! for. Files with more names do not count: in a link farm every new copy moves their ctime.
 //!
-//! Promises: notes a few numbers a walk. Never decides whether a copy is indexed.
+//! Promises: notes a few numbers a walk; what is walked is the directory that was found, or nothing is. Never decides whether a copy
+//! is indexed.
 
+use super::Error;
 use crate::catalog::{SeenCopy, SeenRoot};
-use crate::model::{Attrs, FileKey, Kind, Listing, Time, Timestamp};
-use crate::source::ScanStats;
+use crate::model::{Attrs, Kind, Listing, Time, Timestamp};
+use crate::source::{Found, OpenCopy, Source, TopDirectory};
 use std::time::Duration;
 
 /// The top directory of a copy, as it was when it was found: names may rotate between that and the walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpectedRoot {
-    /// Its inode number; of a subvolume of btrfs the number of that.
-    pub inode: u64,
-    /// Its birth time, ns since the epoch; 0 where unknown.
-    pub born_ns: i64,
+    /// What it is known by.
+    pub seen: SeenRoot,
     /// Its mtime in whole seconds, where that is the date of the copy.
     pub mtime_s: Option<i64>,
 }
 
 impl ExpectedRoot {
-    /// Tells whether a directory of this number, birth time and mtime is it; an mtime that is not known is not asked.
-    pub fn is(&self, inode: u64, born_ns: i64, mtime_s: Option<i64>) -> bool {
-        (inode, born_ns) == (self.inode, self.born_ns)
-            && self.mtime_s.zip(mtime_s).is_none_or(|(expected, found)| expected == found)
+    /// Tells whether a directory is it; its ctime may have moved since.
+    pub fn is(&self, top: &TopDirectory) -> bool {
+        self.seen.is_directory(&top.seen) && self.mtime_s.is_none_or(|expected| expected == top.mtime.seconds)
+    }
+}
+
+/// Opens the copy `found`, and refuses another directory than the one that is expected there.
+pub(super) fn open<'s>(
+    reader: &'s dyn Source,
+    found: &Found,
+    expected: Option<&ExpectedRoot>,
+) -> Result<Box<dyn OpenCopy + 's>, Error> {
+    let copy = reader.open(found)?;
+    match expected {
+        Some(expected) if !expected.is(&copy.top()) => Err(Error::Exchanged { path: found.path.clone() }),
+        _ => Ok(copy),
     }
 }
 
 /// Takes note of the listings of one walk.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Watch {
-    /// Key, ctime and mtime of the top directory.
-    root: Option<(FileKey, Timestamp, Timestamp)>,
+    top: TopDirectory,
     newest: Timestamp,
 }
 
 impl Watch {
+    /// Returns one that has seen the top directory.
+    pub(super) fn of(top: TopDirectory) -> Self {
+        Self { top, newest: Timestamp::default().plus_ns(top.seen.ctime_ns) }
+    }
+
     /// Takes note of a listing.
     pub(super) fn see(&mut self, listing: &Listing) {
-        if let Some((key, attrs)) = &listing.root {
-            self.root = Some((*key, attrs.ctime, attrs.mtime));
-            self.newest = attrs.ctime;
-        }
         let counts = |attrs: &Attrs| match attrs.kind() {
             Kind::Directory => true,
             _ => attrs.nlink == 1,
@@ -53,33 +65,24 @@ impl Watch {
         }
     }
 
-    /// Tells whether the top directory is not the one that was expected.
-    pub(super) fn is_other_than(&self, expected: &ExpectedRoot, stats: &ScanStats) -> bool {
-        self.root.is_some_and(|(key, _, mtime)| {
-            !expected.is(stats.subvolume.unwrap_or(key.inode), key.born_ns, Some(mtime.seconds))
-        })
-    }
-
-    /// Returns what was seen by a walk as of `now`; none if it did not get to the root. A copy that changed meanwhile is not
-    /// settled, nor is one whose ctimes lie in the future. The top directory of a subvolume is known by the number of that.
-    pub(super) fn seen(&self, now: Time, settle: Duration, stats: &ScanStats) -> Option<SeenCopy> {
-        let (key, ctime, _) = self.root?;
-        let ns = |stamp: Timestamp| stamp.ns_since(Timestamp::default());
+    /// Returns what was seen by a walk as of `now`. A copy that changed meanwhile is not settled, nor is one whose ctimes lie in the
+    /// future.
+    pub(super) fn seen(&self, now: Time, settle: Duration, changed: bool) -> SeenCopy {
         // In whole seconds, as the time now is: else what changed in this second would lie in the future.
         let settle_s = i64::try_from(settle.as_secs()).unwrap_or(i64::MAX);
-        Some(SeenCopy {
-            root: SeenRoot { inode: stats.subvolume.unwrap_or(key.inode), born_ns: key.born_ns, ctime_ns: ns(ctime) },
-            newest_ctime_ns: ns(self.newest),
-            settled: !stats.changed && self.newest.seconds <= now.0.saturating_sub(settle_s),
+        SeenCopy {
+            root: self.top.seen,
+            newest_ctime_ns: self.newest.ns_since(Timestamp::default()),
+            settled: !changed && self.newest.seconds <= now.0.saturating_sub(settle_s),
             at: now,
-        })
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{EntryName, ListedEntry, RelPath, XattrSet};
+    use crate::model::{EntryName, FileKey, ListedEntry, RelPath, XattrSet};
 
     fn attrs(mode: u32, nlink: u32, ctime_s: i64) -> Attrs {
         let stamp = Timestamp { seconds: ctime_s, nanos: 0 };
@@ -107,7 +110,8 @@ mod tests {
             unreadable: false,
             origin: 0,
         });
-        let mut watch = Watch::default();
+        let seen = SeenRoot { inode: 2, born_ns: 3, ctime_ns: 100_000_000_000 };
+        let mut watch = Watch::of(TopDirectory { seen, mtime: Timestamp::default() });
         watch.see(&Listing {
             number: 0,
             path: RelPath::root(),
@@ -116,9 +120,7 @@ mod tests {
             complete: true,
             findings: Vec::new(),
         });
-        watch
-            .seen(Time(now_s), Duration::from_secs(900), &ScanStats { changed, ..ScanStats::default() })
-            .expect("the root was listed")
+        watch.seen(Time(now_s), Duration::from_secs(900), changed)
     }
 
     #[test]

@@ -182,7 +182,7 @@ pub struct Counts {
 }
 
 /// What the root of a copy is known by, and when its attributes last changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SeenRoot {
     /// Its inode number.
     pub inode: u64,
@@ -190,6 +190,13 @@ pub struct SeenRoot {
     pub born_ns: i64,
     /// Its ctime in ns since the epoch.
     pub ctime_ns: i64,
+}
+
+impl SeenRoot {
+    /// Tells whether both are of one directory, whatever changed in it.
+    pub fn is_directory(&self, other: &Self) -> bool {
+        (self.inode, self.born_ns) == (other.inode, other.born_ns)
+    }
 }
 
 /// What a walk of a whole copy has seen.

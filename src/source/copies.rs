@@ -2,7 +2,7 @@
 //! A source reads and never writes.
 
 use super::error::Error;
-use crate::model::{RelPath, Time, Walked};
+use crate::model::{FileKey, ListedEntry, RelPath, SeenRoot, Time, Timestamp, Walked};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -77,8 +77,52 @@ pub struct ScanStats {
     pub findings: u64,
     /// Whether the copy changed while it was walked, so that the walk may mix two states.
     pub changed: bool,
-    /// The number of the btrfs subvolume whose top directory is that of the copy; none if it is none.
-    pub subvolume: Option<u64>,
+}
+
+/// The top directory of a copy, as it was when the copy was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopDirectory {
+    /// What it is known by.
+    pub seen: SeenRoot,
+    /// Its mtime.
+    pub mtime: Timestamp,
+}
+
+/// The file whose bytes are asked for: those of another one, or of another moment, are not its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStamp {
+    /// Which file it is inside its copy; none: not known.
+    pub key: Option<FileKey>,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its mtime.
+    pub mtime: Timestamp,
+    /// Its ctime; none: not known, or it has several names, and the ctime moves with each new one.
+    pub ctime: Option<Timestamp>,
+}
+
+impl FileStamp {
+    /// Returns what a file was when it was listed.
+    pub fn of(entry: &ListedEntry) -> Self {
+        let attrs = &entry.attrs;
+        Self {
+            key: Some(entry.key),
+            size_bytes: attrs.size_bytes,
+            mtime: attrs.mtime,
+            ctime: (attrs.nlink == 1).then_some(attrs.ctime),
+        }
+    }
+}
+
+/// Why there is no digest of a file.
+#[derive(Debug, thiserror::Error)]
+pub enum NoDigest {
+    /// Another file has its name by now, or it was written meanwhile.
+    #[error("it changed while the copy was walked")]
+    Changed,
+    /// It cannot be opened or read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 /// A thing that is backed up, with copies that can be found and walked.
@@ -91,21 +135,17 @@ pub trait Source: Send {
     /// [`Error::Copies`] if they cannot be listed.
     fn generations(&self) -> Result<Discovered, Error>;
 
-    /// Tells every directory of `found` once, breadth first (see [`crate::model::Listing`]).
-    ///
-    /// `each` runs on the calling thread while other threads read ahead. Ends early, without error and with
-    /// what was handed over so far, when `each` returns `ControlFlow::Break`.
+    /// Opens the copy `found`.
     ///
     /// # Errors
-    /// [`Error::Copy`] if the root cannot be opened as a directory.
-    fn scan(&self, found: &Found, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, Error>;
+    /// [`Error::Copy`] if it cannot be opened as a directory.
+    fn open(&self, found: &Found) -> Result<Box<dyn OpenCopy + '_>, Error>;
 
-    /// Returns the digest of the regular file `path` in a copy: the same for the same bytes, whatever lies in holes. Reads all
-    /// that is not a hole.
-    ///
-    /// # Errors
-    /// That of opening or reading it.
-    fn digest(&self, copy: &Path, path: &RelPath) -> io::Result<[u8; 32]>;
+    /// Returns the instant that the directory tells that was looked at under the name `path` and had this `mtime`; nothing is looked at
+    /// again, since it may have another name by now. None where it tells none.
+    fn instant_of_root(&self, _path: &Path, _mtime: Timestamp) -> Option<Time> {
+        None
+    }
 
     /// Returns the instant that the directory `path` tells of itself, when the admin gave none.
     ///
@@ -114,4 +154,26 @@ pub trait Source: Send {
     fn instant_of(&self, path: &Path) -> Result<Time, Error> {
         Err(Error::NoInstant { path: path.to_owned(), why: "copies of this kind tell no date".to_owned() })
     }
+}
+
+/// A copy that is open: all that is read of it is read beneath the directory that was opened, whatever has its name by then.
+pub trait OpenCopy {
+    /// Returns its top directory as it was when it was opened.
+    fn top(&self) -> TopDirectory;
+
+    /// Tells every directory of it once, breadth first (see [`crate::model::Listing`]).
+    ///
+    /// `each` runs on the calling thread while other threads read ahead. Ends early, without error and with
+    /// what was handed over so far, when `each` returns `ControlFlow::Break`.
+    ///
+    /// # Errors
+    /// [`Error::Thread`] if nothing can be read ahead.
+    fn scan(&self, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, Error>;
+
+    /// Returns the digest of the regular file `path`, if that is `file`: the same for the same bytes, whatever lies in holes. Reads
+    /// all that is not a hole.
+    ///
+    /// # Errors
+    /// [`NoDigest`].
+    fn digest(&self, path: &RelPath, file: &FileStamp) -> Result<[u8; 32], NoDigest>;
 }

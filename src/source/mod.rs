@@ -24,7 +24,9 @@ mod instant;
 mod kinds;
 pub mod nfs;
 
-pub use copies::{Discovered, Found, LeftAside, NoCopy, ScanStats, Source};
+pub use copies::{
+    Discovered, FileStamp, Found, LeftAside, NoCopy, NoDigest, OpenCopy, ScanStats, Source, TopDirectory,
+};
 pub use describe::{CommandsOf, Description, FolderOf, OpenCopies};
 pub use error::Error;
 pub use kinds::{description, kind_of, open, own_folder};

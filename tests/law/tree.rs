@@ -5,10 +5,9 @@ use asof::model::{
     Attrs, EntryName, FileKey, Finding, FindingKind, Key, Kind, ListedEntry, Listing, RelPath, Rule, Time, Timestamp,
     Walked, XattrSet,
 };
-use asof::source::{self, Discovered, Found, ScanStats, Source};
+use asof::source::{self, Discovered, FileStamp, Found, NoDigest, OpenCopy, ScanStats, Source, TopDirectory};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::Path;
 
 /// 2026-01-01T00:00:00Z; copy `n` is of `n` days later.
 pub(crate) const FIRST: i64 = 1_767_225_600;
@@ -229,7 +228,17 @@ impl Source for Told<'_> {
         Ok(Discovered::default())
     }
 
-    fn scan(&self, _: &Found, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, source::Error> {
+    fn open(&self, _: &Found) -> Result<Box<dyn OpenCopy + '_>, source::Error> {
+        Ok(Box::new(self))
+    }
+}
+
+impl OpenCopy for &Told<'_> {
+    fn top(&self) -> TopDirectory {
+        TopDirectory::default()
+    }
+
+    fn scan(&self, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, source::Error> {
         let seen = self.plain.seen();
         for (number, (dir, path)) in seen.directories().into_iter().enumerate() {
             if self.pauses >> (number % 64) & 1 == 1 && each(Walked::Waiting).is_break() {
@@ -262,7 +271,7 @@ impl Source for Told<'_> {
         Ok(ScanStats::default())
     }
 
-    fn digest(&self, _: &Path, path: &RelPath) -> std::io::Result<[u8; 32]> {
+    fn digest(&self, path: &RelPath, _: &FileStamp) -> Result<[u8; 32], NoDigest> {
         let (mut dir, mut node) = (0, 0);
         for name in path.names() {
             let name = std::str::from_utf8(name).expect("a plain name");

@@ -42,7 +42,7 @@ pub(in crate::jobs) fn run(work: &mut Work<'_>) -> Result<(), Error> {
         Some(_) => Discovered::default(),
     };
     let sights: Vec<Sight> = seen.copies.iter().map(|copy| copy.sight).collect();
-    let places = Places::of(work, &known, &seen.copies, &discovered, &named)?;
+    let places = Places::of(work, &*copies, &known, &seen.copies, &discovered, &named)?;
     let verdicts = recognise(&known, &sights, &places.all);
     let generations = Reader::open(work.inputs.catalog)?.generations(work.source.id)?;
     let mut share = Share {

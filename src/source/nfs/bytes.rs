@@ -1,14 +1,16 @@
 //! Digests of the files of a copy.
 //!
-//! Promises: a file is opened inside its copy, never through a link; holes are not read; memory is one buffer.
+//! Promises: a file is opened beneath the directory that was opened as its copy, never through a link; its digest is that of the
+//! file that was asked for, as it was from the first byte to the last; holes are not read; memory is one buffer.
 
+use super::directory::Copy;
 use crate::model::RelPath;
+use crate::source::{FileStamp, NoDigest};
 use crate::sys::{read, walk};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 const BUFFER: usize = 1 << 18;
 /// From this size on the digest is that of the blocks that are not zero: the BLAKE3 of the whole of a disk image with terabytes of
@@ -19,21 +21,26 @@ const BLOCK: usize = 4096;
 /// Tells such digests from those of whole files (`blake3::derive_key`).
 const SPARSE_CONTEXT: &str = "asof 2026-11-30 blocks of a large file that are not zero";
 
-/// See [`crate::source::Source::digest`].
-pub(super) fn digest(copy: &Path, path: &RelPath) -> io::Result<[u8; 32]> {
-    let file = open(copy, path)?;
-    let size = file.metadata()?.len();
-    let digest = if size < SPARSE_BYTES { of_whole(&file)? } else { of_blocks(&file, size)? };
-    Ok(*digest.as_bytes())
-}
+/// How often a file is read whose ctime moves meanwhile: newer copies may be linked against it.
+const READS_MAX: usize = 3;
 
-fn open(copy: &Path, path: &RelPath) -> io::Result<File> {
-    let root = walk::open_root(copy)?;
-    let file = read::open_beneath(root.as_fd(), path.as_bytes(), read::Mounts::Refused)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
+/// See [`crate::source::OpenCopy::digest`].
+pub(super) fn digest(copy: &Copy, path: &RelPath, wanted: &FileStamp) -> Result<[u8; 32], NoDigest> {
+    let file = copy.open_file(path)?;
+    let mut before = walk::stat_fd(file.as_fd())?;
+    for _ in 0..READS_MAX {
+        if !copy.is(wanted, &before) {
+            return Err(NoDigest::Changed);
+        }
+        let size = before.size_bytes;
+        let digest = if size < SPARSE_BYTES { of_whole(&file)? } else { of_blocks(&file, size)? };
+        let after = walk::stat_fd(file.as_fd())?;
+        if after.ctime == before.ctime && copy.is(wanted, &after) {
+            return Ok(*digest.as_bytes());
+        }
+        before = after;
     }
-    Ok(file)
+    Err(NoDigest::Changed)
 }
 
 /// The BLAKE3 of all bytes, as `b3sum` prints it.

@@ -4,13 +4,16 @@
 //! read proves that for its names: one `statx` and one list of attributes per name, and no path built. One that changed, or may
 //! have, is read once more with each file held ([`sys::hold`]). What cannot be read is a finding and a mark on the entry or the
 //! listing, never a silent gap. Names are asked about in the order of their inode numbers, which lie beside each other on disk, and
-//! told in the order of their bytes. Never opens a file.
+//! told in the order of their bytes. Opens no file but to have its bytes read ([`Copy::open_file`]).
 
 use crate::model::{
     Attrs, EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, RelPath, Timestamp, XattrSet,
 };
+use crate::source::{FileStamp, TopDirectory};
+use crate::sys::read;
 use crate::sys::walk::{self as sys, FileAt, Stat, XattrCalls, errno};
 use std::ffi::CStr;
+use std::fs::File;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -75,6 +78,7 @@ pub(super) struct Copy {
     root: OwnedFd,
     root_stat: Stat,
     is_on_btrfs: bool,
+    has_numbers_for_life: bool,
     xattr_calls: XattrCalls,
     began: Timestamp,
 }
@@ -84,8 +88,32 @@ impl Copy {
     pub(super) fn new(root: OwnedFd, began: Timestamp) -> io::Result<Self> {
         let root_stat = sys::stat_fd(root.as_fd())?;
         let is_on_btrfs = sys::is_on_btrfs(root.as_fd())?;
+        let has_numbers_for_life = read::numbers(root.as_fd())? == read::Numbers::ForLife;
         let xattr_calls = sys::probe_xattr_calls(root.as_fd());
-        Ok(Self { root, root_stat, is_on_btrfs, xattr_calls, began })
+        Ok(Self { root, root_stat, is_on_btrfs, has_numbers_for_life, xattr_calls, began })
+    }
+
+    /// Returns its top directory.
+    pub(super) fn top(&self) -> io::Result<TopDirectory> {
+        let seen = sys::seen_root(self.root.as_fd(), c"", &self.root_stat)?;
+        Ok(TopDirectory { seen, mtime: self.root_stat.mtime })
+    }
+
+    /// Opens the regular file at `path` for reading.
+    ///
+    /// # Errors
+    /// What the system says; `ELOOP` for a link and `EXDEV` for another mount.
+    pub(super) fn open_file(&self, path: &RelPath) -> io::Result<File> {
+        let file = read::open_beneath(self.root.as_fd(), path.as_bytes(), read::Mounts::Refused)?;
+        if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+    }
+
+    /// Tells whether what `stat` tells of is `file`.
+    pub(super) fn is(&self, file: &FileStamp, stat: &Stat) -> bool {
+        // Inode numbers that are not for life may be others by now.
+        (!self.has_numbers_for_life || file.key.is_none_or(|key| key == key_of(stat)))
+            && (stat.size_bytes, stat.mtime) == (file.size_bytes, file.mtime)
+            && file.ctime.is_none_or(|ctime| ctime == stat.ctime)
     }
 
     /// Returns the mark of the root.

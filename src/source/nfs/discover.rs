@@ -66,6 +66,15 @@ impl Nfs {
     /// # Errors
     /// What the system says of a directory that cannot be looked at.
     pub(super) fn instant(&self, path: &Path) -> io::Result<Result<Time, NoCopy>> {
+        self.instant_with(path, || Ok(fs::symlink_metadata(path)?.mtime()))
+    }
+
+    /// Does the same for a directory whose time of last change, in seconds, is `mtime`.
+    pub(super) fn instant_with(
+        &self,
+        path: &Path,
+        mtime: impl Fn() -> io::Result<i64>,
+    ) -> io::Result<Result<Time, NoCopy>> {
         let mut reasons = Vec::new();
         for from in &self.settings.instant_from {
             match from {
@@ -74,7 +83,7 @@ impl Nfs {
                     Ok(None) => reasons.push("its name matches no date pattern".to_owned()),
                     Err(why) => return Ok(Err(NoCopy::BadDate(why))),
                 },
-                InstantFrom::Mtime => match instant::of_mtime(fs::symlink_metadata(path)?.mtime()) {
+                InstantFrom::Mtime => match instant::of_mtime(mtime()?) {
                     Ok(time) => return Ok(Ok(time)),
                     Err(reason) => reasons.push(reason),
                 },

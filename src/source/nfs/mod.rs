@@ -19,9 +19,9 @@ pub use describe::DESCRIPTION;
 pub use discover::Nfs;
 pub use settings::{IdentityRule, InstantFrom, SETTLE_S, Settings};
 
-use super::{Discovered, Error, Found, NoCopy, ScanStats, Source};
-use crate::model::{Listing, RelPath, Time, Walked};
-use std::io;
+use super::{Discovered, Error, Found, NoCopy, OpenCopy, ScanStats, Source};
+use crate::model::{Listing, Time, Timestamp, Walked};
+use read::OpenTree;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -30,7 +30,7 @@ use std::path::Path;
 /// # Errors
 /// [`Error::Copy`] if it cannot be opened as a directory.
 pub fn scan_tree(path: &Path, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<ScanStats, Error> {
-    read::scan(path, &mut |walked| match walked {
+    OpenTree::open(path)?.scan(&mut |walked| match walked {
         Walked::Listing(listing) => each(*listing),
         Walked::Waiting => ControlFlow::Continue(()),
     })
@@ -41,12 +41,12 @@ impl Source for Nfs {
         self.discover()
     }
 
-    fn scan(&self, found: &Found, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, Error> {
-        read::scan(&found.path, each)
+    fn open(&self, found: &Found) -> Result<Box<dyn OpenCopy + '_>, Error> {
+        Ok(Box::new(OpenTree::open(&found.path)?))
     }
 
-    fn digest(&self, copy: &Path, path: &RelPath) -> io::Result<[u8; 32]> {
-        bytes::digest(copy, path)
+    fn instant_of_root(&self, path: &Path, mtime: Timestamp) -> Option<Time> {
+        self.instant_with(path, || Ok(mtime.seconds)).ok()?.ok()
     }
 
     fn instant_of(&self, path: &Path) -> Result<Time, Error> {

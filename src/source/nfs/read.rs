@@ -5,14 +5,14 @@
 //! entries read ahead, and by one directory per thread, however large that is. When the caller breaks off or
 //! panics the threads stop. Never skips a directory that a listing has named.
 
+use super::bytes;
 use super::directory::{Copy, Mark, Read, Reader};
 use crate::model::{Kind, RelPath, Timestamp, Walked};
-use crate::source::{Error, ScanStats};
+use crate::source::{Error, FileStamp, NoDigest, OpenCopy, ScanStats, TopDirectory};
 use crate::sys::walk as sys;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -29,29 +29,52 @@ const WAKE_AT: usize = 1024;
 /// Entries that the caller takes at once.
 const BATCH: usize = 4096;
 
-/// See [`crate::source::Source::scan`].
-pub(super) fn scan(path: &Path, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, Error> {
-    let fail = |source| Error::Copy { path: path.to_owned(), source };
-    let began = next_stamp();
-    let root = sys::open_root(path).map_err(fail)?;
-    let stat = sys::stat_fd(root.as_fd()).map_err(fail)?;
-    let subvolume = sys::subvolume(root.as_fd(), c"", &stat).map_err(fail)?;
-    let copy = Copy::new(root, began).map_err(fail)?;
-    let queue = Queue::new(copy.root_mark());
-    thread::scope(|scope| {
-        let _stop = StopOnDrop(&queue);
-        for number in 0..WALKERS {
-            let started =
-                thread::Builder::new().name(format!("walk-{number}")).spawn_scoped(scope, || walk(&copy, &queue));
-            match started {
-                Err(source) if number == 0 => return Err(Error::Thread { path: path.to_owned(), source }),
-                // One thread walks as well, only slower.
-                Err(_) => break,
-                Ok(_) => {}
+/// A directory tree that is open.
+#[derive(Debug)]
+pub(super) struct OpenTree {
+    path: PathBuf,
+    copy: Copy,
+    top: TopDirectory,
+}
+
+impl OpenTree {
+    /// Opens the directory `path`.
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let fail = |source| Error::Copy { path: path.to_owned(), source };
+        let began = next_stamp();
+        let root = sys::open_root(path).map_err(fail)?;
+        let copy = Copy::new(root, began).map_err(fail)?;
+        let top = copy.top().map_err(fail)?;
+        Ok(Self { path: path.to_owned(), copy, top })
+    }
+}
+
+impl OpenCopy for OpenTree {
+    fn top(&self) -> TopDirectory {
+        self.top
+    }
+
+    fn scan(&self, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, Error> {
+        let (copy, queue) = (&self.copy, Queue::new(self.copy.root_mark()));
+        thread::scope(|scope| {
+            let _stop = StopOnDrop(&queue);
+            for number in 0..WALKERS {
+                let started =
+                    thread::Builder::new().name(format!("walk-{number}")).spawn_scoped(scope, || walk(copy, &queue));
+                match started {
+                    Err(source) if number == 0 => return Err(Error::Thread { path: self.path.clone(), source }),
+                    // One thread walks as well, only slower.
+                    Err(_) => break,
+                    Ok(_) => {}
+                }
             }
-        }
-        Ok(ScanStats { subvolume, ..deliver(&queue, each) })
-    })
+            Ok(deliver(&queue, each))
+        })
+    }
+
+    fn digest(&self, path: &RelPath, file: &FileStamp) -> Result<[u8; 32], NoDigest> {
+        bytes::digest(&self.copy, path, file)
+    }
 }
 
 /// Returns a stamp that no file carries yet: waits, 1 to 20 ms, until the clock that file systems use has passed

@@ -5,6 +5,7 @@
 use super::directory::{Copy, Mark, Reader};
 use super::*;
 use crate::model::{Attrs, FindingKind, Kind, ListedEntry, RelPath, SourceKind, Timestamp, escape_bytes};
+use crate::source::{FileStamp, NoDigest};
 use crate::sys::walk::{self as sys, fixture};
 use jiff::tz::TimeZone;
 use std::collections::VecDeque;
@@ -93,7 +94,7 @@ fn every_kind_of_file_is_listed_with_what_it_is() {
     assert_eq!(attrs(root, "disk").rdev, 0x1111_0370);
     assert_eq!(attrs(root, "fifo").rdev, 0);
     assert!(root.entries.iter().all(|e| !e.unreadable) && root.complete);
-    assert_eq!(stats, ScanStats { directories: 2, entries: 9, findings: 0, changed: false, subvolume: None });
+    assert_eq!(stats, ScanStats { directories: 2, entries: 9, findings: 0, changed: false });
     let metadata = fs::metadata(copy.path()).unwrap();
     let (key, root_attrs) = root.root.as_ref().unwrap();
     assert_eq!((key.inode, root_attrs.mode), (metadata.ino(), metadata.mode()));
@@ -242,7 +243,7 @@ fn a_chain_of_three_thousand_directories_is_walked() {
         at = File::open(&child).unwrap();
     }
     let (_, stats) = scan_all(copy.path());
-    assert_eq!(stats, ScanStats { directories: 3001, entries: 3000, findings: 0, changed: false, subvolume: None });
+    assert_eq!(stats, ScanStats { directories: 3001, entries: 3000, findings: 0, changed: false });
 }
 
 #[test]
@@ -329,7 +330,7 @@ fn a_directory_that_may_not_be_listed_is_marked_and_the_walk_goes_on() {
     assert!(open.complete);
     assert_eq!(findings(open), []);
     assert_eq!(names(open), ["file"]);
-    assert_eq!(stats, ScanStats { directories: 4, entries: 4, findings: 2, changed: false, subvolume: None });
+    assert_eq!(stats, ScanStats { directories: 4, entries: 4, findings: 2, changed: false });
 }
 
 fn copy_since(path: &Path, began: Timestamp) -> Copy {
@@ -493,7 +494,7 @@ fn a_copy_finished_just_before_the_walk_has_not_changed() {
         fs::create_dir(copy.path().join("d")).unwrap();
         fs::write(copy.path().join("d/file"), b"x").unwrap();
         let (_, stats) = scan_all(copy.path());
-        assert_eq!(stats, ScanStats { directories: 2, entries: 2, findings: 0, changed: false, subvolume: None });
+        assert_eq!(stats, ScanStats { directories: 2, entries: 2, findings: 0, changed: false });
     }
 }
 
@@ -519,10 +520,7 @@ fn a_walk_that_is_broken_off_ends_with_what_was_handed_over() {
         if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     assert_eq!(seen, 3);
-    assert_eq!(
-        stats.unwrap(),
-        ScanStats { directories: 3, entries: 300, findings: 0, changed: false, subvolume: None }
-    );
+    assert_eq!(stats.unwrap(), ScanStats { directories: 3, entries: 300, findings: 0, changed: false });
 }
 
 #[test]
@@ -562,6 +560,63 @@ fn a_copy_that_is_no_directory_cannot_be_walked() {
 
 fn source(settings: Settings) -> Nfs {
     Nfs::new(settings, &TimeZone::UTC).unwrap()
+}
+
+#[test]
+fn bytes_are_those_of_the_copy_that_was_opened_and_of_the_file_that_was_listed() {
+    let copies = new_copy();
+    let at = |name: &str| copies.path().join(name);
+    let stamp = SystemTime::UNIX_EPOCH + Duration::from_secs(1_763_604_000);
+    let write = |name: &str, bytes: &[u8]| {
+        fs::write(at(name), bytes).unwrap();
+        File::options().write(true).open(at(name)).unwrap().set_times(FileTimes::new().set_modified(stamp)).unwrap();
+    };
+    fs::create_dir(at("2026-11-19")).unwrap();
+    fs::create_dir(at("2026-11-20")).unwrap();
+    write("2026-11-19/f", b"first");
+    write("2026-11-20/f", b"other");
+    for name in ["linked", "replaced", "written"] {
+        write(&format!("2026-11-19/{name}"), b"first");
+    }
+    fs::hard_link(at("2026-11-19/linked"), at("2026-11-19/linked-too")).unwrap();
+    let nfs = source(Settings::new(copies.path().to_owned()));
+    let open = nfs.open(&Found { taken_at: Time(1_763_604_000), path: at("2026-11-19") }).unwrap();
+    let mut listed = Vec::new();
+    open.scan(&mut |walked| {
+        if let Walked::Listing(listing) = walked {
+            listed.extend(listing.entries);
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let digest = |name: &str| {
+        let entry = listed.iter().find(|entry| entry.name.as_bytes() == name.as_bytes()).unwrap();
+        open.digest(&rel(name), &FileStamp::of(entry))
+    };
+    let first = *blake3::hash(b"first").as_bytes();
+
+    fixture::exchange(&at("2026-11-19"), &at("2026-11-20"));
+    assert_eq!(digest("f").unwrap(), first);
+    // A newer copy is linked against it: its ctime moves, and nothing else.
+    fs::hard_link(at("2026-11-20/linked"), at("newer")).unwrap();
+    assert_eq!(digest("linked").unwrap(), first);
+    write("by-and-by", b"other");
+    fs::rename(at("by-and-by"), at("2026-11-20/replaced")).unwrap();
+    write("2026-11-20/written", b"other");
+    for name in ["replaced", "written"] {
+        assert!(matches!(digest(name), Err(NoDigest::Changed)), "{name}");
+    }
+}
+
+#[test]
+fn the_date_of_a_directory_that_was_looked_at_is_that_of_its_own_mtime() {
+    let settings =
+        Settings { instant_from: vec![InstantFrom::Name, InstantFrom::Mtime], ..Settings::new("/copies".into()) };
+    let date =
+        |name: &str| source(settings.clone()).instant_of_root(Path::new(name), Timestamp { seconds: 77, nanos: 5 });
+    assert_eq!(date("/copies/daily.0"), Some(Time(77)));
+    assert_eq!(date("/copies/2026-11-20").unwrap().to_string(), "2026-11-20T00:00:00Z");
+    assert_eq!(date("/copies/2026-02-30"), None);
 }
 
 /// What was found, instant and name of each, and what was left aside, name of each and the reason.

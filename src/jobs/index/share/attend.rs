@@ -12,8 +12,8 @@ use crate::jobs::index::wish::Which;
 use crate::jobs::index::{Error, Event, Indexed, OneCopy};
 use crate::jobs::look::root_at;
 use crate::jobs::report::{MovedCopy, When};
-use crate::model::{CopyState, SeenRoot, chain};
-use crate::source::Found;
+use crate::model::{CopyState, chain};
+use crate::source::{Found, TopDirectory};
 use std::collections::HashSet;
 
 impl Share<'_, '_> {
@@ -71,9 +71,6 @@ impl Share<'_, '_> {
             "it was asked for".to_owned()
         } else {
             match self.compare(copy, &found) {
-                Ok(Compared::Same(seen)) if self.is_another(&found, seen.root) => {
-                    return self.work.fail_copy(one, Error::Exchanged { path: found.path });
-                }
                 Ok(Compared::Same(seen)) => {
                     if let Verdict::Copied { place } = verdict {
                         self.relocate(copy, place)?;
@@ -94,6 +91,7 @@ impl Share<'_, '_> {
                     return Ok(());
                 }
                 Err(Error::Catalog(e)) => return Err(e.into()),
+                Err(e @ Error::Exchanged { .. }) => return self.work.fail_copy(one, e),
                 Err(e) => {
                     let text =
                         format!("cannot tell whether the copy of {}, {:?}, changed: {}", copy.at, one.path, chain(&e));
@@ -116,7 +114,8 @@ impl Share<'_, '_> {
     fn compare(&self, copy: &KnownCopy, found: &Found) -> Result<Compared, Error> {
         let inputs = self.work.inputs;
         let reader = Reader::open(inputs.catalog)?;
-        let known = Known { source: self.work.source, at: copy.at, newest_ctime_ns: copy.newest_ctime_ns };
+        let root = self.expected_root(found);
+        let known = Known { source: self.work.source, at: copy.at, newest_ctime_ns: copy.newest_ctime_ns, root };
         inputs.monitor.begin(&format!("{} {}", self.work.source.name, copy.at), self.entries_before);
         let compared = compare_copy(&reader, &known, found, self.copies, inputs.clock, inputs.monitor);
         inputs.monitor.end();
@@ -131,7 +130,7 @@ impl Share<'_, '_> {
         let Some(expected) = self.expected_root(found) else { return Ok(()) };
         let looking = |source| Error::Io { doing: "looking at the copy", path: found.path.clone(), source };
         let now = root_at(&found.path).map_err(looking)?;
-        let is_same = now.is_some_and(|now| expected.is(now.seen.inode, now.seen.born_ns, Some(now.mtime.seconds)));
+        let is_same = now.is_some_and(|now| expected.is(&TopDirectory { seen: now.seen, mtime: now.mtime }));
         if is_same { Ok(()) } else { Err(Error::Exchanged { path: found.path.clone() }) }
     }
 
@@ -140,12 +139,7 @@ impl Share<'_, '_> {
         let place = &self.places.all[self.places.at(&found.path)?];
         let (root, mtime_s) = (place.root.seen, place.root.mtime.seconds);
         let is_dated_by_mtime = place.date.is_some_and(|date| date.0 == mtime_s);
-        Some(ExpectedRoot { inode: root.inode, born_ns: root.born_ns, mtime_s: is_dated_by_mtime.then_some(mtime_s) })
-    }
-
-    /// Tells whether what was walked is not the directory that was found.
-    fn is_another(&self, found: &Found, walked: SeenRoot) -> bool {
-        self.expected_root(found).is_some_and(|root| !root.is(walked.inode, walked.born_ns, None))
+        Some(ExpectedRoot { seen: root, mtime_s: is_dated_by_mtime.then_some(mtime_s) })
     }
 
     pub(super) fn index_new(&mut self, new: &[Found]) -> Result<(), Error> {

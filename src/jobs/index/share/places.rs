@@ -9,7 +9,7 @@ use crate::jobs::index::work::Work;
 use crate::jobs::index::{Error, Event};
 use crate::jobs::look::{Root, root_at};
 use crate::model::Time;
-use crate::source::{Discovered, Found};
+use crate::source::{Discovered, Found, Source};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,7 @@ pub(super) struct Places {
 impl Places {
     pub(super) fn of(
         work: &mut Work<'_>,
+        copies: &dyn Source,
         known: &[KnownCopy],
         seen: &[SeenCopy],
         discovered: &Discovered,
@@ -30,10 +31,10 @@ impl Places {
         let roots: HashMap<&Path, Root> =
             known.iter().zip(seen).filter_map(|(copy, seen)| Some((copy.path.as_path(), seen.root?))).collect();
         let mut places = Self { all: Vec::new(), by_path: HashMap::new() };
-        let dated = discovered.found.iter().map(|found| (found.path.as_path(), Some(found.taken_at)));
-        let undated = discovered.left_aside.iter().map(|left| (left.path.as_path(), None));
-        let others = roots.keys().copied().chain(named.iter().map(PathBuf::as_path)).map(|path| (path, None));
-        for (path, date) in dated.chain(undated).chain(others) {
+        let dated = discovered.found.iter().map(|found| (found.path.as_path(), true));
+        let undated = discovered.left_aside.iter().map(|left| (left.path.as_path(), false));
+        let others = roots.keys().copied().chain(named.iter().map(PathBuf::as_path)).map(|path| (path, false));
+        for (path, is_dated) in dated.chain(undated).chain(others) {
             if places.by_path.contains_key(path) {
                 continue;
             }
@@ -43,6 +44,8 @@ impl Places {
             };
             match root {
                 Ok(Some(root)) => {
+                    // Names may have rotated since they were listed: the date is that of the directory that was looked at.
+                    let date = if is_dated { copies.instant_of_root(path, root.mtime) } else { None };
                     places.by_path.insert(path.to_owned(), places.all.len());
                     places.all.push(Place { path: path.to_owned(), root, date });
                 }
