@@ -458,6 +458,65 @@ fn bytes_that_are_compared_are_those_of_the_copy_that_is_walked_though_its_name_
     assert_eq!(lines(&site, versions), ["2"]);
 }
 
+/// Two file systems, `1.img` and `2.img`, that were made in the same second.
+fn twins(site: &Site) {
+    sh(
+        &site.path(""),
+        "for n in 1 2; do truncate -s 16M $n.img; E2FSPROGS_FAKE_TIME=1700000000 mkfs.ext4 -q $n.img; done",
+    );
+}
+
+#[test]
+fn a_copy_that_is_a_file_system_is_not_taken_for_another_one_that_was_made_in_the_same_second() {
+    let site = Site::with_source();
+    twins(&site);
+    let mount = |image: u32, day: u32| {
+        sh(&site.path(""), &format!("mount -o loop {image}.img copies/2024-11-{day}"));
+    };
+    sh(&site.path("copies"), "mkdir 2024-11-18 2024-11-19");
+    mount(1, 18);
+    mount(2, 19);
+    for day in [18, 19] {
+        sh(&site.path("copies"), &format!("cd 2024-11-{day}; echo {day} > f; touch -d 2024-10-01Z f . lost+found"));
+    }
+    let roots = sh(&site.path("copies"), "stat -c '%i %W' 2024-11-18 2024-11-19");
+    assert_eq!(roots, "2 1700000000\n2 1700000000\n", "nothing but their file systems tells them apart");
+    index(&site, &["homes", "--settle", "0"], 0);
+    let mnt = site.mount(&[]);
+    sh(&site.path("copies"), "umount 2024-11-18 2024-11-19");
+    mount(1, 19);
+    mount(2, 18);
+
+    let read = |day: u32| std::fs::read_to_string(mnt.join(format!("@2024-11-{day}/homes/f")));
+    // Each is read where it is now.
+    assert_eq!((read(18).unwrap().as_str(), read(19).unwrap().as_str()), ("18\n", "19\n"));
+}
+
+#[test]
+fn a_copy_of_a_catalog_that_knows_no_file_systems_is_known_by_what_it_knows_and_then_by_that() {
+    let site = Site::with_source();
+    twins(&site);
+    sh(&site.path(""), "mkdir copies/2024-11-18; mount -o loop 1.img copies/2024-11-18; echo x > copies/2024-11-18/f");
+    index(&site, &["homes", "--settle", "0"], 0);
+    sh(&site.path(""), "sqlite3 catalog.db 'UPDATE copy SET root_filesystem = NULL'");
+    assert!(index(&site, &["homes", "--settle", "0"], 0).contains("nothing to index"));
+    let known = sh(&site.path(""), "sqlite3 -readonly catalog.db 'SELECT root_filesystem IS NOT NULL FROM copy'");
+    assert_eq!(known, "1\n");
+}
+
+#[test]
+fn a_store_is_not_taken_for_another_file_system_that_was_made_in_the_same_second() {
+    let site = Site::with_source();
+    twins(&site);
+    sh(&site.path(""), "mount -o loop 1.img copies; mkdir copies/2024-11-18; echo x > copies/2024-11-18/f");
+    index(&site, &["homes", "--settle", "0"], 0);
+    sh(&site.path(""), "umount copies; mount -o loop 2.img copies; mkdir copies/2024-11-19");
+    let told = index(&site, &["homes"], 1);
+    assert!(told.contains("another directory is there than the one that was known"), "{told}");
+    sh(&site.path(""), "umount copies; mount -o loop 1.img copies");
+    assert!(index(&site, &["homes", "--settle", "0"], 0).contains("nothing to index"));
+}
+
 /// Returns the generations that are being made, as the base tables have them.
 fn lines_now(site: &Site) -> String {
     let asked =

@@ -143,7 +143,7 @@ fn assert_equal(found: &[String], expected: &[String], what: &str) {
     assert!(found == expected, "{what}: {} lines for {}\n{}", found.len(), expected.len(), shown.join("\n"));
 }
 
-// What the program that wrote a catalog said, as format 5 says it: all differences that there are.
+// What the program that wrote a catalog said, as this one says it: all differences that there are.
 
 /// Returns what is said now in place of the rows of a view that the program of that time told.
 fn as_of_now(name: &str, view: &str, told: Vec<Row>) -> Vec<Row> {

@@ -78,7 +78,7 @@ pub struct KnownStore {
 pub struct Looked {
     /// Stores, whether they could be looked at, and the mark of those that had none.
     pub stores: Vec<(StoreId, Reach, Option<Vec<u8>>)>,
-    /// Copies in stores that could be looked at, and their roots where none was known.
+    /// Copies in stores that could be looked at, and their roots where something of these was not known.
     pub copies: Vec<(CopyId, CopyState, Option<SeenRoot>)>,
 }
 
@@ -155,11 +155,11 @@ impl Writer {
             let mut statement = c.prepare_cached(
                 "UPDATE copy SET state_since = CASE WHEN state = ?2 THEN coalesce(state_since, ?3) ELSE ?3 END, state = ?2, \
                  looked_at = ?3, root_ino = coalesce(?4, root_ino), root_btime = coalesce(?5, root_btime), \
-                 root_ctime = coalesce(?6, root_ctime) WHERE id = ?1",
+                 root_ctime = coalesce(?6, root_ctime), root_filesystem = coalesce(?7, root_filesystem) WHERE id = ?1",
             )?;
             for (copy, state, root) in &looked.copies {
-                let (inode, born, ctime) = columns(*root);
-                statement.execute(params![copy.0, state.word(), now.0, inode, born, ctime])?;
+                let (inode, born, ctime, filesystem) = columns(*root);
+                statement.execute(params![copy.0, state.word(), now.0, inode, born, ctime, filesystem])?;
             }
             Ok(())
         })
@@ -173,13 +173,13 @@ impl Writer {
     pub fn relocate_copy(&mut self, copy: CopyId, store: StoreId, path: &[u8], root: SeenRoot) -> Result<(), Error> {
         self.change("moving a copy", |c| {
             insert_odd_name(c, path)?;
-            let (inode, born, ctime) = columns(Some(root));
+            let (inode, born, ctime, filesystem) = columns(Some(root));
             c.execute(
-                "UPDATE copy SET store = ?2, path = ?3, root_ino = ?4, root_btime = ?5, root_ctime = ?6 WHERE id IN \
+                "UPDATE copy SET store = ?2, path = ?3, root_ino = ?4, root_btime = ?5, root_ctime = ?6, root_filesystem = ?7 WHERE id IN \
                  (SELECT c.id FROM copy me JOIN object mine ON mine.id = me.object \
                   JOIN object o ON o.source = mine.source AND o.at = mine.at JOIN copy c ON c.object = o.id \
                   WHERE me.id = ?1 AND c.store = me.store AND c.path = me.path)",
-                params![copy.0, store.0, path, inode, born, ctime],
+                params![copy.0, store.0, path, inode, born, ctime, filesystem],
             )
             .map(drop)
         })
@@ -254,24 +254,29 @@ impl GenerationWriter<'_> {
 }
 
 fn write_seen(c: &Connection, key: &str, id: i64, seen: &SeenCopy) -> rusqlite::Result<()> {
-    let (inode, born, ctime) = columns(Some(seen.root));
+    let (inode, born, ctime, filesystem) = columns(Some(seen.root));
     c.prepare_cached(&format!(
         "UPDATE copy SET state_since = CASE WHEN state IN ('present', 'damaged') THEN coalesce(state_since, ?2) ELSE ?2 END, \
          state = CASE state WHEN 'damaged' THEN state ELSE 'present' END, \
-         looked_at = ?2, root_ino = ?3, root_btime = ?4, root_ctime = ?5, newest_ctime = ?6, settled = ?7 WHERE {key} = ?1"
+         looked_at = ?2, root_ino = ?3, root_btime = ?4, root_ctime = ?5, newest_ctime = ?6, settled = ?7, \
+         root_filesystem = ?8 WHERE {key} = ?1"
     ))?
-    .execute(params![id, seen.at.0, inode, born, ctime, seen.newest_ctime_ns, seen.settled])
+    .execute(params![id, seen.at.0, inode, born, ctime, seen.newest_ctime_ns, seen.settled, filesystem])
     .map(drop)
 }
 
-fn columns(root: Option<SeenRoot>) -> (Option<i64>, Option<i64>, Option<i64>) {
-    (root.map(|r| r.inode as i64), root.map(|r| r.born_ns), root.map(|r| r.ctime_ns))
+/// Inode number, birth time, ctime and file system.
+type RootColumns = (Option<i64>, Option<i64>, Option<i64>, Option<i64>);
+
+fn columns(root: Option<SeenRoot>) -> RootColumns {
+    let filesystem = root.and_then(|r| r.filesystem).map(|id| id.0 as i64);
+    (root.map(|r| r.inode as i64), root.map(|r| r.born_ns), root.map(|r| r.ctime_ns), filesystem)
 }
 
 fn known_copies(c: &Connection, source: &SourceRow) -> rusqlite::Result<Vec<KnownCopy>> {
     let mut statement = c.prepare_cached(
         "SELECT c.id, c.object, o.at, g.id IS NULL, c.store, t.path, c.path, c.state, c.looked_at, c.root_ino, c.root_btime, \
-         c.root_ctime, c.newest_ctime, c.settled, \
+         c.root_ctime, c.root_filesystem, c.newest_ctime, c.settled, \
          (SELECT i.mtime FROM inode i WHERE g.id IS NOT NULL AND i.node = ?2 AND i.born <= o.at ORDER BY i.born DESC LIMIT 1), \
          o.id IN (SELECT p.parent FROM object p WHERE p.source = ?1 AND p.parent IS NOT NULL), \
          (SELECT i.mtime_ns FROM inode i WHERE g.id IS NOT NULL AND i.node = ?2 AND i.born <= o.at ORDER BY i.born DESC LIMIT 1) \
@@ -294,11 +299,11 @@ fn known_copies(c: &Connection, source: &SourceRow) -> rusqlite::Result<Vec<Know
             state: CopyState::from_word(&state).ok_or_else(|| unknown_word(7))?,
             looked_at: row.get::<_, Option<i64>>(8)?.map(Time),
             root: read_root(row, 9)?,
-            newest_ctime_ns: row.get(12)?,
-            settled: row.get(13)?,
-            root_mtime_s: row.get(14)?,
-            is_needed: row.get(15)?,
-            root_mtime_ns: row.get(16)?,
+            newest_ctime_ns: row.get(13)?,
+            settled: row.get(14)?,
+            root_mtime_s: row.get(15)?,
+            is_needed: row.get(16)?,
+            root_mtime_ns: row.get(17)?,
         })
     })?;
     let mut copies: Vec<KnownCopy> = rows.collect::<rusqlite::Result<_>>()?;

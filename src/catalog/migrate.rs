@@ -18,6 +18,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// The format since which steps only add tables and columns that nothing old needs.
+const FORMAT_OF_ROWS: i64 = 5;
+
 const COPYING: Doing = Doing { with: "copying", inside: "making a copy before the format is changed" };
 
 /// A catalog that was brought up to date.
@@ -132,13 +135,19 @@ fn change_format(connection: &Connection, path: &Path) -> Result<(), Error> {
     if steps.is_empty() {
         return Ok(());
     }
-    check_numbers(connection, path)?;
+    // Format 5 was the last to change rows that were there.
+    let before_rows = usize::try_from(FORMAT_OF_ROWS - found).unwrap_or(0);
+    let (of_rows, further) = steps.split_at(before_rows);
+    if !of_rows.is_empty() {
+        check_numbers(connection, path)?;
+    }
     // Tables that others refer to are rebuilt, and views that name them are in the way of that.
     let begun = connection
         .execute_batch("PRAGMA foreign_keys = OFF")
         .and_then(|()| old_views(connection))
         .and_then(|drop| connection.execute_batch(&format!("BEGIN IMMEDIATE; {drop}")));
-    let migrated = begun.map_err(|e| Error::sqlite(doing, path, e)).and_then(|()| change(connection, path, steps));
+    let migrated =
+        begun.map_err(|e| Error::sqlite(doing, path, e)).and_then(|()| change(connection, path, of_rows, further));
     if migrated.is_err() {
         // The error that is told is the first one.
         let _ = connection.execute_batch("ROLLBACK");
@@ -146,15 +155,20 @@ fn change_format(connection: &Connection, path: &Path) -> Result<(), Error> {
     migrated
 }
 
-/// Changes tables and rows by the `steps` that are left, inside a transaction, and ends it.
-fn change(connection: &Connection, path: &Path, steps: &[&str]) -> Result<(), Error> {
+/// Changes tables and rows by the steps that are left, inside a transaction, and ends it: those up to [`FORMAT_OF_ROWS`], and the `further`
+/// ones, which only add.
+fn change(connection: &Connection, path: &Path, of_rows: &[&str], further: &[&str]) -> Result<(), Error> {
     let sqlite = |e| Error::sqlite("bringing the format up to date", path, e);
-    let Some((last, before)) = steps.split_last() else { return Ok(()) };
-    connection.execute_batch(&before.concat()).map_err(sqlite)?;
-    check_rows(connection, path)?;
-    connection.execute_batch(&format!("{last} {}", schema::VIEWS)).map_err(sqlite)?;
-    older::say_anew(connection).map_err(sqlite)?;
-    state::fill_missing(connection, path)?;
+    if let Some((last, before)) = of_rows.split_last() {
+        connection.execute_batch(&before.concat()).map_err(sqlite)?;
+        check_rows(connection, path)?;
+        connection.execute_batch(last).map_err(sqlite)?;
+    }
+    connection.execute_batch(&format!("{} {}", further.concat(), schema::VIEWS)).map_err(sqlite)?;
+    if !of_rows.is_empty() {
+        older::say_anew(connection).map_err(sqlite)?;
+        state::fill_missing(connection, path)?;
+    }
     connection.execute_batch("COMMIT").map_err(sqlite)
 }
 
@@ -258,6 +272,24 @@ mod tests {
         let version = |c: &Connection| c.query_row("PRAGMA user_version", [], |r| r.get::<_, i64>(0)).unwrap();
         assert_eq!((version(&old), version(&new)), (FORMAT, FORMAT));
         assert_eq!(old.query_row("SELECT count(*) FROM store", [], |r| r.get::<_, i64>(0)).unwrap(), 1);
+        change_format(&old, Path::new("old")).unwrap();
+    }
+
+    #[test]
+    fn a_catalog_of_format_5_does_not_know_the_file_systems_of_its_copies_and_keeps_its_rows() {
+        let old = Connection::open_in_memory().unwrap();
+        old.execute_batch(&format!("{BASE} {}", STEPS[..4].concat())).unwrap();
+        old.execute_batch(
+            "INSERT INTO store(id, path) VALUES (1, x'2f61'); \
+             INSERT INTO object(id, source, at, generation, kind, is_full) VALUES (1, 1, 5, 1, 'tree', 1); \
+             INSERT INTO copy(object, store, path, root_ino, root_btime, root_ctime) VALUES (1, 1, x'62', 2, 3, 4);",
+        )
+        .unwrap();
+        change_format(&old, Path::new("old")).unwrap();
+        let row = old.query_row("SELECT root_ino, root_btime, root_ctime, root_filesystem FROM copy", [], |r| {
+            Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?))
+        });
+        assert_eq!(row.unwrap(), (2_i64, 3_i64, 4_i64, None::<i64>));
         change_format(&old, Path::new("old")).unwrap();
     }
 

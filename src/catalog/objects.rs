@@ -44,7 +44,7 @@ pub struct ObjectRow {
 /// Returns the copies of the generation of `source` at `at`, in the order in which they were added.
 pub(super) fn copies(c: &Connection, source: SourceId, at: Time) -> rusqlite::Result<Vec<CopyRow>> {
     let mut statement = c.prepare_cached(
-        "SELECT c.id, c.object, c.store, t.path, c.path, c.root_ino, c.root_btime, c.root_ctime, c.state \
+        "SELECT c.id, c.object, c.store, t.path, c.path, c.root_ino, c.root_btime, c.root_ctime, c.root_filesystem, c.state \
          FROM generation g JOIN object o ON o.generation = g.id JOIN copy c ON c.object = o.id JOIN store t ON t.id = c.store \
          WHERE g.source = ?1 AND g.taken_at = ?2 ORDER BY c.id",
     )?;
@@ -54,7 +54,7 @@ pub(super) fn copies(c: &Connection, source: SourceId, at: Time) -> rusqlite::Re
 /// Returns the places where `object` lies, in the order in which they were added.
 pub(super) fn copies_of(c: &Connection, object: ObjectId) -> rusqlite::Result<Vec<CopyRow>> {
     let mut statement = c.prepare_cached(
-        "SELECT c.id, c.object, c.store, t.path, c.path, c.root_ino, c.root_btime, c.root_ctime, c.state \
+        "SELECT c.id, c.object, c.store, t.path, c.path, c.root_ino, c.root_btime, c.root_ctime, c.root_filesystem, c.state \
          FROM copy c JOIN store t ON t.id = c.store WHERE c.object = ?1 ORDER BY c.id",
     )?;
     statement.query_map([object.0], copy)?.collect()
@@ -72,7 +72,7 @@ fn copy(row: &rusqlite::Row<'_>) -> rusqlite::Result<CopyRow> {
         store_path,
         path,
         root: read_root(row, 5)?,
-        state: CopyState::from_word(&row.get::<_, String>(8)?).ok_or(rusqlite::Error::InvalidQuery)?,
+        state: CopyState::from_word(&row.get::<_, String>(9)?).ok_or(rusqlite::Error::InvalidQuery)?,
     })
 }
 

@@ -4,7 +4,7 @@
 //! guess). Never runs a query.
 
 use super::error::Error;
-use crate::model::{EntryName, Key, Kind, NodeId, ObjectId, Rule, SeenRoot, SourceId, Time, Timestamp};
+use crate::model::{EntryName, FilesystemId, Key, Kind, NodeId, ObjectId, Rule, SeenRoot, SourceId, Time, Timestamp};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use std::ops::{BitOr, BitOrAssign};
 
@@ -161,11 +161,14 @@ pub(super) fn checked_name(bytes: &[u8]) -> rusqlite::Result<EntryName> {
     EntryName::new(bytes).map_err(|_| rusqlite::Error::InvalidQuery)
 }
 
-/// Reads the root of a copy from three columns, the first of which is column `at`; none: nobody has looked at it.
+/// Reads the root of a copy from four columns, the first of which is column `at`; none: nobody has looked at it.
 pub(super) fn read_root(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Option<SeenRoot>> {
     let columns: (Option<i64>, Option<i64>, Option<i64>) = (row.get(at)?, row.get(at + 1)?, row.get(at + 2)?);
     Ok(match columns {
-        (Some(inode), Some(born_ns), Some(ctime_ns)) => Some(SeenRoot { inode: inode as u64, born_ns, ctime_ns }),
+        (Some(inode), Some(born_ns), Some(ctime_ns)) => {
+            let filesystem = row.get::<_, Option<i64>>(at + 3)?.map(|id| FilesystemId(id as u64));
+            Some(SeenRoot { inode: inode as u64, born_ns, ctime_ns, filesystem })
+        }
         _ => None,
     })
 }

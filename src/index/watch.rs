@@ -110,7 +110,7 @@ mod tests {
             unreadable: false,
             origin: 0,
         });
-        let seen = SeenRoot { inode: 2, born_ns: 3, ctime_ns: 100_000_000_000 };
+        let seen = SeenRoot { inode: 2, born_ns: 3, ctime_ns: 100_000_000_000, ..SeenRoot::default() };
         let mut watch = Watch::of(TopDirectory { seen, mtime: Timestamp::default() });
         watch.see(&Listing {
             number: 0,

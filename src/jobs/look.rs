@@ -1,11 +1,12 @@
 //! A look at stores and at the roots of copies in them: what is there at this moment.
 //!
-//! Promises: one `statx` a copy, one thread a store; a store that does not answer in time holds up nobody, and its thread is left
-//! alone. A store is known again by its mark and not by its path: where a disk is not mounted there is a directory, too. Reads
-//! nothing below the roots, writes nothing.
+//! Promises: one `statx` a copy, and a few calls more where it is on another file system than its store; one thread a store. A store
+//! that does not answer in time holds up nobody, and its thread is left alone. A store is known again by its mark and not by its path:
+//! where a disk is not mounted there is a directory, too. Reads nothing below the roots, writes nothing.
 
 use crate::catalog::SeenRoot;
-use crate::model::{Kind, Timestamp};
+use crate::model::{FilesystemId, Kind, Timestamp};
+use crate::sys::walk::Mounted;
 use crate::sys::{handle, walk};
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -58,6 +59,8 @@ pub(super) struct Mark {
     inode: u64,
     /// 0 where the file system has none.
     born_ns: i64,
+    /// Which file system it is, whatever its device is called; none: not known, and not compared.
+    id: Option<FilesystemId>,
 }
 
 impl Mark {
@@ -67,7 +70,9 @@ impl Mark {
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             format!(" handle={kind}:{hex}")
         });
-        format!("filesystem={:016x} inode={} born={}{handle}", self.filesystem, self.inode, self.born_ns).into_bytes()
+        let id = self.id.map_or_else(String::new, |FilesystemId(id)| format!(" uuid={id:016x}"));
+        format!("filesystem={:016x} inode={} born={}{handle}{id}", self.filesystem, self.inode, self.born_ns)
+            .into_bytes()
     }
 
     /// Reads what [`Mark::to_bytes`] wrote.
@@ -82,7 +87,12 @@ impl Mark {
             }
             None => None,
         };
+        let id = match field("uuid") {
+            Some(id) => Some(FilesystemId(u64::from_str_radix(id, 16).ok()?)),
+            None => None,
+        };
         Some(Self {
+            id,
             filesystem: u64::from_str_radix(field("filesystem")?, 16).ok()?,
             handle,
             inode: field("inode")?.parse().ok()?,
@@ -95,12 +105,18 @@ impl Mark {
         self.born_ns != 0
     }
 
+    /// Tells whether it lacks what `other` of the same directory has: older programs did not write it down.
+    pub(super) fn lacks_what(&self, other: &Self) -> bool {
+        self.id.is_none() && other.id.is_some()
+    }
+
     /// Tells whether both are of one directory.
     ///
     /// Inode number and birth time send it where there are birth times: the id of the file system is that of its device on XFS, and
     /// changes when disks are found in another order.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        if self.inode != other.inode || self.born_ns != other.born_ns {
+        let is_elsewhere = self.id.zip(other.id).is_some_and(|(one, other)| one != other);
+        if self.inode != other.inode || self.born_ns != other.born_ns || is_elsewhere {
             return false;
         }
         self.is_lasting() || (self.filesystem == other.filesystem && self.handle == other.handle)
@@ -179,38 +195,41 @@ fn look_at(task: &Task, sender: &Sender<Sent>) {
         }
         Err(e) => return drop(sender.send(Sent::Store(Err(e)))),
     };
+    let (dir, mounted) = dir;
     for copy in &task.copies {
         // Nobody listens any more: it took too long.
-        if sender.send(Sent::Copy(root_below(&dir, copy))).is_err() {
+        if sender.send(Sent::Copy(root_below(&dir, copy, mounted))).is_err() {
             return;
         }
     }
 }
 
 /// Opens a store for reading, which has an automount mount it.
-fn open_store(path: &Path) -> io::Result<(File, Mark)> {
+fn open_store(path: &Path) -> io::Result<((File, Mounted), Mark)> {
     let dir = File::open(path)?;
     let stat = walk::stat_fd(dir.as_fd())?;
     if Kind::from_mode(stat.mode) != Some(Kind::Directory) {
         return Err(io::Error::other("it is not a directory"));
     }
+    let id = handle::filesystem(dir.as_fd());
     let mark = Mark {
+        id,
         filesystem: handle::filesystem_id(dir.as_fd())?,
         handle: handle::file_handle(dir.as_fd())?,
         inode: stat.inode,
         born_ns: stat.born.map_or(0, since_epoch_ns),
     };
-    Ok((dir, mark))
+    Ok(((dir, Mounted { device: stat.device, id }), mark))
 }
 
-/// Returns what is at `path` below `dir`; none if nothing is.
-fn root_below(dir: &File, path: &Path) -> io::Result<Option<Root>> {
+/// Returns what is at `path` below `dir`, which is on `near`; none if nothing is.
+fn root_below(dir: &File, path: &Path, near: Mounted) -> io::Result<Option<Root>> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     let stat = if name.is_empty() { walk::stat_fd(dir.as_fd()) } else { walk::stat_at(dir.as_fd(), &name) };
     match stat {
         Ok(stat) => Ok(Some(Root {
             kind: Kind::from_mode(stat.mode),
-            seen: walk::seen_root(dir.as_fd(), &name, &stat)?,
+            seen: walk::seen_root(dir.as_fd(), &name, &stat, Some(near))?,
             size_bytes: stat.size_bytes,
             mtime: stat.mtime,
         })),
@@ -225,9 +244,15 @@ fn root_below(dir: &File, path: &Path) -> io::Result<Option<Root>> {
 /// What the system says.
 pub(super) fn root_at(path: &Path) -> io::Result<Option<Root>> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return root_below(&File::open(path)?, Path::new(""));
+        return root_in(path, Path::new(""));
     };
-    root_below(&File::open(folder)?, Path::new(name))
+    root_in(folder, Path::new(name))
+}
+
+fn root_in(folder: &Path, name: &Path) -> io::Result<Option<Root>> {
+    let folder = File::open(folder)?;
+    let device = walk::stat_fd(folder.as_fd())?.device;
+    root_below(&folder, name, Mounted { device, id: handle::filesystem(folder.as_fd()) })
 }
 
 fn since_epoch_ns(stamp: Timestamp) -> i64 {
@@ -288,8 +313,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_system_made_in_the_same_second_is_another_store() {
+        let on = |id: Option<u64>| Mark { filesystem: 1, handle: None, inode: 2, born_ns: 3, id: id.map(FilesystemId) };
+        assert!(!on(Some(1)).is_same(&on(Some(2))));
+        assert_eq!(Mark::from_bytes(&on(Some(1)).to_bytes()), Some(on(Some(1))));
+        // What an older program wrote down.
+        let older = Mark::from_bytes(b"filesystem=0000000000000001 inode=2 born=3").unwrap();
+        assert!(older.is_same(&on(Some(1))) && older.lacks_what(&on(Some(1))));
+        assert!(!on(Some(1)).lacks_what(&on(None)));
+    }
+
+    #[test]
     fn another_number_of_the_device_does_not_make_another_store_where_birth_times_are_told() {
-        let mark = Mark { filesystem: 1, handle: Some((1, vec![7])), inode: 2, born_ns: 3 };
+        let mark = Mark { filesystem: 1, handle: Some((1, vec![7])), inode: 2, born_ns: 3, id: None };
         assert!(mark.is_same(&Mark { filesystem: 9, ..mark.clone() }));
         let unborn = Mark { born_ns: 0, ..mark };
         assert!(!unborn.is_same(&Mark { filesystem: 9, ..unborn.clone() }));

@@ -190,12 +190,25 @@ pub struct SeenRoot {
     pub born_ns: i64,
     /// Its ctime in ns since the epoch.
     pub ctime_ns: i64,
+    /// Its file system; none: not known, as over a network.
+    pub filesystem: Option<FilesystemId>,
 }
+
+/// What a file system is known by, wherever and however often it is mounted: its UUID, folded to 64 bits (`uuid_to_fsid` of Linux).
+///
+/// The top directories of two file systems that were made in one second have the same inode number and birth time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FilesystemId(pub u64);
 
 impl SeenRoot {
     /// Tells whether both are of one directory, whatever changed in it.
     pub fn is_directory(&self, other: &Self) -> bool {
-        (self.inode, self.born_ns) == (other.inode, other.born_ns)
+        (self.inode, self.born_ns) == (other.inode, other.born_ns) && !self.is_on_another_filesystem_than(other)
+    }
+
+    /// Tells whether both lie on two file systems. What is not known of one is not compared: older programs did not write it down.
+    pub fn is_on_another_filesystem_than(&self, other: &Self) -> bool {
+        self.filesystem.zip(other.filesystem).is_some_and(|(one, other)| one != other)
     }
 }
 

@@ -21,7 +21,8 @@ pub use cause::{Hinted, chain};
 pub use date::{AsOf, DateError, Fold, nameable_instant, parse_copy_name, parse_date, parse_instant};
 pub use disk::{BadMap, DiskRow, Extent, FileMap, ImageFile, Layer, LayerBytes, LayerExtent, Packing, VolumeRow};
 pub use generation::{
-    Consistency, CopyState, Counts, Finding, FindingKind, Level, Reach, Scan, SeenCopy, SeenRoot, SourceKind, Status,
+    Consistency, CopyState, Counts, FilesystemId, Finding, FindingKind, Level, Reach, Scan, SeenCopy, SeenRoot,
+    SourceKind, Status,
 };
 pub use id::{CopyId, GenerationId, NodeId, ObjectId, SourceId, StoreId, ViewId};
 pub use listing::{Changes, FileKey, ListedEntry, Listing, NodeState, Walked};

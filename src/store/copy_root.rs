@@ -1,8 +1,8 @@
 //! The top directory of a copy: opened, and told apart from any other that has its name by now.
 //!
 //! Promises: it is opened beneath its store, no link is followed below that, and mounts are crossed: a copy may be one. It is
-//! the directory that was indexed by its inode number (of a btrfs subvolume: the number of that) and its birth time, as far as its file
-//! system has them for life. Never looks at what is in it.
+//! the directory that was indexed by its inode number (of a btrfs subvolume: the number of that), its birth time and its file system, as
+//! far as its file system has them for life, and the kernel tells which that is. Never looks at what is in it.
 
 use super::Error;
 use super::place::Place;
@@ -56,7 +56,7 @@ impl CopyRoot {
         Ok(Self {
             is_local: read::is_local(descriptor.as_fd()).map_err(no_copy)?,
             here: Here::of(&stat),
-            seen: walk::seen_root(descriptor.as_fd(), c"", &stat).map_err(no_copy)?,
+            seen: walk::seen_root(descriptor.as_fd(), c"", &stat, None).map_err(no_copy)?,
             numbers: read::numbers(descriptor.as_fd()).map_err(no_copy)?,
             descriptor,
         })
@@ -106,6 +106,9 @@ pub(super) fn open_beneath_store(folder: &Path, path: &Path) -> io::Result<Owned
 
 /// Tells whether both are one directory, as far as that can be known.
 fn is_same(was: SeenRoot, is: SeenRoot, numbers: Numbers) -> bool {
+    if was.is_on_another_filesystem_than(&is) {
+        return false;
+    }
     let has_births = was.born_ns != 0 && is.born_ns != 0;
     let is_same_birth = was.born_ns == is.born_ns;
     match numbers {
@@ -121,10 +124,11 @@ fn is_same(was: SeenRoot, is: SeenRoot, numbers: Numbers) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::FilesystemId;
 
     #[test]
     fn a_directory_is_known_by_what_its_file_system_has_for_life() {
-        let root = |inode, born_ns, ctime_ns| SeenRoot { inode, born_ns, ctime_ns };
+        let root = |inode, born_ns, ctime_ns| SeenRoot { inode, born_ns, ctime_ns, filesystem: None };
         let was = root(7, 100, 200);
         for (is, numbers, expected) in [
             (root(7, 100, 999), Numbers::ForLife, true),
@@ -141,5 +145,22 @@ mod tests {
         ] {
             assert_eq!(is_same(was, is, numbers), expected, "{is:?} {numbers:?}");
         }
+    }
+
+    #[test]
+    fn a_directory_of_another_file_system_is_another_one_and_what_is_not_known_is_not_compared() {
+        let on = |id: Option<u64>| SeenRoot { inode: 2, born_ns: 100, ctime_ns: 200, filesystem: id.map(FilesystemId) };
+        for numbers in [Numbers::ForLife, Numbers::OfAMount, Numbers::OfAMoment] {
+            assert!(!is_same(on(Some(1)), on(Some(2)), numbers));
+            for (was, is) in [(Some(1), Some(1)), (None, Some(1)), (Some(1), None), (None, None)] {
+                assert!(is_same(on(was), on(is), numbers), "{was:?} {is:?}");
+            }
+        }
+        let text = |found, expected| Error::OtherDirectory { root: "/c".into(), found, expected }.to_string();
+        assert_eq!(
+            text(SeenRoot { born_ns: 0, ..on(Some(1)) }, SeenRoot { born_ns: 0, ..on(Some(0xab)) }),
+            "copy \"/c\" is another directory than the one that was indexed: found inode 2 on file system \
+             0000000000000001, expected inode 2 on file system 00000000000000ab"
+        );
     }
 }

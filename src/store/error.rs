@@ -2,7 +2,7 @@
 //! Every text names the full path and what was found; errors of the system come as the cause.
 
 use super::place::Identity;
-use crate::model::{Hinted, Kind, SeenRoot, Timestamp, escape_bytes};
+use crate::model::{FilesystemId, Hinted, Kind, SeenRoot, Timestamp, escape_bytes};
 use crate::sys::read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,9 @@ pub enum Error {
     /// Another directory has the name of the copy: names rotated, or it was made again.
     #[error(
         "copy \"{}\" is another directory than the one that was indexed: found {}, expected {}",
-        shown(root), root_words(*found), root_words(*expected)
+        shown(root),
+        root_words(found, expected),
+        root_words(expected, found)
     )]
     OtherDirectory {
         /// The directory of the copy.
@@ -166,11 +168,16 @@ fn words(one: &Identity, other: &Identity) -> Identity {
     Identity { owner, ..*one }
 }
 
-fn root_words(root: SeenRoot) -> String {
-    match root.born_ns {
+/// Returns what a root is, with its file system where that is what differs.
+fn root_words(root: &SeenRoot, other: &SeenRoot) -> String {
+    let mut words = match root.born_ns {
         0 => format!("inode {}", root.inode),
         ns => format!("inode {} of {}", root.inode, Timestamp::default().plus_ns(ns)),
+    };
+    if let Some(FilesystemId(id)) = root.filesystem.filter(|_| root.is_on_another_filesystem_than(other)) {
+        words.push_str(&format!(" on file system {id:016x}"));
     }
+    words
 }
 
 fn kind_words(kind: Option<Kind>) -> &'static str {

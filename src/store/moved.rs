@@ -1,7 +1,7 @@
 //! Copies that have another name since they were indexed: names rotate, and the run that follows them comes later.
 //!
-//! Promises: what is found is the very directory that was indexed, by its inode number (of a btrfs subvolume: the number of that) and
-//! its time of birth, where the file system has both for life; and it lies beside the place that it had, in the same store. Where one
+//! Promises: what is found is the very directory that was indexed, by its inode number (of a btrfs subvolume: the number of that),
+//! its time of birth, where the file system has both for life, and its file system; and it lies beside the place that it had, in the same store. Where one
 //! of these is not to be had nothing is found. A folder is listed once a second at most for each copy that is not found.
 
 use super::copy_root::open_beneath_store;
@@ -78,7 +78,8 @@ fn find(place: &Place, seen: SeenRoot) -> io::Result<Option<PathBuf>> {
         if !is_born_then || Kind::from_mode(stat.mode) != Some(Kind::Directory) {
             continue;
         }
-        let is_it = walk::seen_root(folder.as_fd(), &c_name, &stat).is_ok_and(|there| there.inode == seen.inode);
+        let there = walk::seen_root(folder.as_fd(), &c_name, &stat, None);
+        let is_it = there.is_ok_and(|there| there.is_directory(&seen));
         let opened = read::open_place_beneath(folder.as_fd(), name.as_bytes());
         if is_it && opened.and_then(|opened| read::numbers(opened.as_fd())).is_ok_and(|n| n == Numbers::ForLife) {
             return Ok(Some(parent.join(name)));

@@ -30,7 +30,7 @@ const TABLES: [(&str, &str); 26] = [
     ),
     (
         "copy",
-        "SELECT s.name, o.at, t.path, c.path, c.state, c.state_since, c.root_ino, c.root_btime, c.root_ctime, c.newest_ctime, \
+        "SELECT s.name, o.at, t.path, c.path, c.state, c.state_since, c.root_ino, c.root_btime, c.root_ctime, c.root_filesystem, c.newest_ctime, \
          c.settled, c.verified_at FROM copy c JOIN object o ON o.id = c.object JOIN source s ON s.id = o.source JOIN store t ON t.id = c.store",
     ),
     (

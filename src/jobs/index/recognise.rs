@@ -9,7 +9,7 @@
 
 use super::super::look::Root;
 use crate::catalog::KnownCopy;
-use crate::model::{Kind, Time};
+use crate::model::{Kind, SeenRoot, Time};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -84,7 +84,7 @@ struct Table<'t> {
     sights: &'t [Sight],
     places: &'t [Place],
     by_path: HashMap<&'t Path, usize>,
-    /// Places by inode number and birth time; more than one where these say nothing.
+    /// Places by inode number and birth time; more than one where these say nothing, unless their file systems do.
     by_identity: HashMap<(u64, i64), Vec<usize>>,
     by_date: HashMap<Time, Vec<usize>>,
     /// Which places are copies already.
@@ -134,17 +134,29 @@ impl<'t> Table<'t> {
     /// Returns whether a place is the directory that a copy was; none: its file system does not say.
     fn is_same_directory(&self, copy: usize, place: usize) -> Option<bool> {
         let (was, is) = (self.known[copy].root?, self.places[place].root.seen);
-        if was.born_ns == 0 || is.born_ns == 0 || self.by_identity[&(is.inode, is.born_ns)].len() > 1 {
+        if was.is_on_another_filesystem_than(&is) {
+            return Some(false);
+        }
+        if was.born_ns == 0 || is.born_ns == 0 || self.places_like(&is).count() > 1 {
             return None;
         }
-        Some((was.inode, was.born_ns) == (is.inode, is.born_ns))
+        Some(was.is_directory(&is))
+    }
+
+    /// Returns the places that a directory may be, by what it is known by.
+    fn places_like<'r>(&'r self, root: &'r SeenRoot) -> impl Iterator<Item = usize> + 'r {
+        let places = self.by_identity.get(&(root.inode, root.born_ns)).into_iter().flatten().copied();
+        places.filter(|place| root.is_directory(&self.places[*place].root.seen))
     }
 
     /// Returns whether a place has the inode number that a copy had, beside where it was. What was brought to another file system has
     /// another one, and may have other times: that is for a walk to find out.
     fn has_its_number(&self, copy: usize, place: usize) -> bool {
         let (copy, place) = (&self.known[copy], &self.places[place]);
-        copy.root.is_some_and(|root| root.inode == place.root.seen.inode) && copy.path.parent() == place.path.parent()
+        let is_its = |root: SeenRoot| {
+            root.inode == place.root.seen.inode && !root.is_on_another_filesystem_than(&place.root.seen)
+        };
+        copy.root.is_some_and(is_its) && copy.path.parent() == place.path.parent()
     }
 
     /// Returns whether the mtime of a place, and not its name, gives another date than that of a copy that had its date from it.
@@ -182,8 +194,9 @@ impl<'t> Table<'t> {
         }
         let copy = &self.known[number];
         let Some(root) = copy.root else { return };
-        let Some([place]) = self.by_identity.get(&(root.inode, root.born_ns)).map(Vec::as_slice) else { return };
-        let place = *place;
+        let mut places = self.places_like(&root);
+        let (Some(place), None) = (places.next(), places.next()) else { return };
+        drop(places);
         let there = &self.places[place];
         // It may have had the date of its mtime all along, where it was given another one by hand.
         let is_as_before = |date: Time| {
@@ -234,8 +247,7 @@ impl<'t> Table<'t> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::SeenRoot;
-    use crate::model::{CopyId, CopyState, ObjectId, StoreId, Timestamp};
+    use crate::model::{CopyId, CopyState, FilesystemId, ObjectId, StoreId, Timestamp};
 
     /// A directory: path, inode number, ctime, mtime.
     type Dir = (&'static str, u64, i64, i64);
@@ -243,7 +255,7 @@ mod tests {
     fn root((_, inode, ctime, mtime): Dir, born_ns: i64) -> Root {
         Root {
             kind: Some(Kind::Directory),
-            seen: SeenRoot { inode, born_ns, ctime_ns: ctime },
+            seen: SeenRoot { inode, born_ns, ctime_ns: ctime, filesystem: None },
             size_bytes: 0,
             mtime: Timestamp { seconds: mtime, nanos: 0 },
         }
@@ -379,6 +391,36 @@ mod tests {
         assert_eq!(verdicts(&known, &now), [Verdict::Gone, Verdict::Here { place: 0, touched: false }]);
         // One alone is not taken for the one that was there before it.
         assert_eq!(verdicts(&known[..1], &now[1..]), [Verdict::Gone]);
+    }
+
+    /// File systems that were made in one second, each mounted as a copy.
+    #[test]
+    fn copies_whose_roots_differ_in_their_file_system_alone_are_told_apart() {
+        let on = |place: Place, id| {
+            let seen = SeenRoot { filesystem: Some(FilesystemId(id)), ..place.root.seen };
+            Place { root: Root { seen, ..place.root }, ..place }
+        };
+        let was = |name, at, id| {
+            let known = copy((name, 2, 50, 40), at);
+            KnownCopy { root: known.root.map(|root| SeenRoot { filesystem: id, ..root }), ..known }
+        };
+        let (one, two) = (Some(FilesystemId(1)), Some(FilesystemId(2)));
+        let known = [was("2026-11-19", 900, one), was("2026-11-20", 1000, two)];
+        let now = |ids: [u64; 2]| {
+            [
+                on(place(("2026-11-19", 2, 50, 40), Some(900)), ids[0]),
+                on(place(("2026-11-20", 2, 50, 40), Some(1000)), ids[1]),
+            ]
+        };
+        let here = |place| Verdict::Here { place, touched: false };
+        assert_eq!(verdicts(&known, &now([1, 2])), [here(0), here(1)]);
+        assert_eq!(verdicts(&known, &now([2, 1])), [Verdict::Replaced { place: 0 }, Verdict::Replaced { place: 1 }]);
+        // Under another name, without a date of its own.
+        let moved = on(place(("other", 2, 50, 40), None), 1);
+        assert_eq!(verdicts(&known[..1], &[moved]), [Verdict::Moved { place: 0 }]);
+        // An older program did not write it down.
+        let older = [was("2026-11-19", 900, None), was("2026-11-20", 1000, None)];
+        assert_eq!(verdicts(&older, &now([2, 1])), [here(0), here(1)]);
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn judge(
     is_empty: bool,
 ) -> Result<bool, String> {
     match recorded {
-        Some(recorded) if recorded.is_same(mark) => Ok(false),
+        Some(recorded) if recorded.is_same(mark) => Ok(recorded.lacks_what(mark)),
         // Where nothing is for life (many FUSE file systems give out inode numbers at each mount) the copies speak for it.
         Some(recorded) if !recorded.is_lasting() && !mark.is_lasting() && is_any_there => Ok(true),
         Some(_) => {

@@ -13,7 +13,7 @@ use super::wish::Which;
 use super::work::{Work, still_there};
 use super::{Error, Event, OneCopy};
 use crate::catalog::{KnownCopy, Reader};
-use crate::model::{CopyState, Kind, Time};
+use crate::model::{CopyState, Kind, SeenRoot, Time};
 use crate::source::nfs::{SETTLE_S, Settings};
 use crate::source::{self, Discovered, Found, LeftAside, NoCopy, Source};
 use places::{Places, left, series_of, store_of};
@@ -207,7 +207,15 @@ impl Share<'_, '_> {
     fn write_down(&mut self, seen: &Seen) -> Result<(), Error> {
         let mut looked = self.work.looked_at_stores(seen)?;
         for (copy, verdict) in self.known.iter().zip(self.verdicts) {
-            let root = |place: usize| copy.root.is_none().then_some(self.places.all[place].root.seen);
+            let root = |place: usize| {
+                let seen = self.places.all[place].root.seen;
+                match copy.root {
+                    None => Some(seen),
+                    // Older programs did not write it down.
+                    Some(was) if was.filesystem.is_none() => Some(SeenRoot { filesystem: seen.filesystem, ..was }),
+                    Some(_) => None,
+                }
+            };
             match verdict {
                 Verdict::Here { place, .. } => {
                     let state = match copy.state {

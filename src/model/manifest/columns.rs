@@ -76,6 +76,8 @@ pub(super) const VOLUME: u8 = 10;
 pub(super) const RESUME: u8 = 11;
 pub(super) const LEAVE_CTIMES: u8 = 12;
 pub(super) const WALKED: u8 = 13;
+/// Of [`WALKED`]: the file system is known.
+pub(super) const ON_FILESYSTEM: u8 = 0x10;
 pub(super) const SAW: u8 = 14;
 pub(super) const WHAT: u8 = 0x0f;
 /// The node is that of the edit before.

@@ -10,8 +10,8 @@ use super::record::{self, JsonEnd, JsonHeader, JsonHold, JsonVolume};
 use super::stream::{Unpacked, stream_error};
 use super::{BytesAt, Edit, End, Error, Header, Held, Permissions, Put, Written};
 use crate::model::{
-    DiskRow, EntryName, FindingKind, Kind, NodeId, RelPath, Scan, SeenCopy, SeenRoot, Time, Timestamp, VolumeRow,
-    XattrSet,
+    DiskRow, EntryName, FilesystemId, FindingKind, Kind, NodeId, RelPath, Scan, SeenCopy, SeenRoot, Time, Timestamp,
+    VolumeRow, XattrSet,
 };
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
@@ -441,7 +441,9 @@ impl<R: Read> Columns<R> {
                     *number = unzigzag(self.number(MORE)?);
                 }
                 let [born_ns, ctime_ns, newest_ctime_ns, at] = numbers;
-                let root = SeenRoot { inode: self.number(MORE)?, born_ns, ctime_ns };
+                let inode = self.number(MORE)?;
+                let filesystem = if edit & ON_FILESYSTEM == 0 { None } else { Some(FilesystemId(self.number(MORE)?)) };
+                let root = SeenRoot { inode, born_ns, ctime_ns, filesystem };
                 Raw::Walked(SeenCopy { root, newest_ctime_ns, settled: self.flag()?, at: Time(at) })
             }
             IDENTIFY => Raw::Identify(self.node(edit)?, self.number(MORE)?, unzigzag(self.number(MORE)?)),

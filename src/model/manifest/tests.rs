@@ -2,7 +2,7 @@
 //! Manifests of format 1 are those that a program of catalog format 4 wrote, in `tests/data/manifests`.
 
 use super::*;
-use crate::model::{EntryName, Extent, FileMap, ImageFile, Layer, LayerBytes, LayerExtent, SeenRoot};
+use crate::model::{EntryName, Extent, FileMap, FilesystemId, ImageFile, Layer, LayerBytes, LayerExtent, SeenRoot};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use std::io::{Read, Write};
@@ -298,8 +298,9 @@ fn said() -> impl Strategy<Value = Said> {
         6 => (any::<bool>(), version()).prop_map(|(again, version)| Said::Put(again, version)),
         1 => (node(), name(), node()).prop_map(|(dir, name, node)| Said::Define(dir, name, Kind::File, node)),
         1 => Just(Said::LeaveCtimes),
-        1 => (any::<u64>(), any::<i64>(), any::<i64>(), any::<bool>()).prop_map(|(inode, time, newest_ctime_ns, settled)| {
-            let root = SeenRoot { inode, born_ns: time, ctime_ns: -1 };
+        1 => (any::<u64>(), any::<i64>(), any::<Option<u64>>(), any::<bool>()).prop_map(|(inode, time, filesystem, settled)| {
+            let newest_ctime_ns = time.wrapping_add(7);
+            let root = SeenRoot { inode, born_ns: time, ctime_ns: -1, filesystem: filesystem.map(FilesystemId) };
             Said::Walked(SeenCopy { root, newest_ctime_ns, settled, at: Time(time) })
         }),
         1 => (node(), any::<u64>(), any::<i64>()).prop_map(|(node, inode, born)| Said::Identify(node, inode, born)),

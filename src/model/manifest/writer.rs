@@ -368,7 +368,8 @@ impl<W: Write> EditSink for Writer<W> {
                 }
                 self.number(MORE, seen.root.inode);
                 self.columns[WORDS].push(seen.settled.into());
-                self.columns[EDITS].push(WALKED);
+                let filesystem = seen.root.filesystem.map(|filesystem| self.number(MORE, filesystem.0));
+                self.columns[EDITS].push(WALKED | filesystem.map_or(0, |()| ON_FILESYSTEM));
             }
             Edit::LeaveCtimes => self.columns[EDITS].push(LEAVE_CTIMES),
             Edit::Identify { node, inode, born_ns } => {

@@ -95,7 +95,7 @@ impl Copy {
 
     /// Returns its top directory.
     pub(super) fn top(&self) -> io::Result<TopDirectory> {
-        let seen = sys::seen_root(self.root.as_fd(), c"", &self.root_stat)?;
+        let seen = sys::seen_root(self.root.as_fd(), c"", &self.root_stat, None)?;
         Ok(TopDirectory { seen, mtime: self.root_stat.mtime })
     }
 

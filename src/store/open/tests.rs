@@ -125,7 +125,7 @@ fn a_copy_that_was_replaced_under_the_same_name_is_found_again() {
 fn seen(place: &Place) -> SeenRoot {
     let stat = walk::stat_path(&place.root).unwrap();
     let ns = |time: Timestamp| time.ns_since(Timestamp::default());
-    SeenRoot { inode: stat.inode, born_ns: stat.born.map_or(0, ns), ctime_ns: ns(stat.ctime) }
+    SeenRoot { inode: stat.inode, born_ns: stat.born.map_or(0, ns), ctime_ns: ns(stat.ctime), filesystem: None }
 }
 
 #[test]

@@ -25,7 +25,7 @@ use std::os::fd::BorrowedFd;
 pub use list::{DirEntries, read_directory, rewind_directory};
 pub use open::{hold, open_beneath, open_root};
 pub use stat::{
-    Stat, is_on_btrfs, read_link, seen_root, stat_at, stat_fd, stat_fd_without_waiting, stat_of, stat_path, subvolume,
+    Mounted, Stat, is_on_btrfs, read_link, seen_root, stat_at, stat_fd, stat_fd_without_waiting, stat_of, stat_path,
 };
 pub use time::{real_clock, stamp_clock};
 pub use xattr::{XattrCalls, get_xattr, list_xattrs, probe_xattr_calls};

@@ -3,10 +3,11 @@
 
 use super::FileAt;
 use super::call::{new_fd, retry};
-use crate::model::{SeenRoot, Timestamp};
+use crate::model::{FilesystemId, SeenRoot, Timestamp};
+use crate::sys::handle;
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -104,7 +105,7 @@ pub fn is_on_btrfs(fd: BorrowedFd<'_>) -> io::Result<bool> {
 ///
 /// # Errors
 /// What `openat(2)` and `ioctl(2)` say.
-pub fn subvolume(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<Option<u64>> {
+fn subvolume(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<Option<u64>> {
     /// `BTRFS_FIRST_FREE_OBJECTID`.
     const TOP: u64 = 256;
     /// `_IOWR(BTRFS_IOCTL_MAGIC, 18, struct btrfs_ioctl_ino_lookup_args)`.
@@ -112,10 +113,7 @@ pub fn subvolume(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<Op
     if stat.inode != TOP || stat.mode & libc::S_IFMT != libc::S_IFDIR {
         return Ok(None);
     }
-    let path = if name.is_empty() { c"." } else { name };
-    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-    // SAFETY: `path` is zero-terminated and outlives the call; the result is checked before it is taken as a descriptor.
-    let opened = new_fd(|| unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags) })?;
+    let opened = open_directory(dir, name)?;
     if !is_on_btrfs(opened.as_fd())? {
         return Ok(None);
     }
@@ -127,18 +125,44 @@ pub fn subvolume(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<Op
     Ok(Some(asked[0]))
 }
 
+/// A file system that is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// Its device number, for as long as it is mounted.
+    pub device: u64,
+    /// What it is known by; none: not known.
+    pub id: Option<FilesystemId>,
+}
+
 /// Returns what the top directory of a copy is known by for life, `name` in `dir`, which `stat` tells of: the number of its subvolume or
-/// its inode number, its birth time (0 where unknown), and its ctime. An empty name stands for `dir`.
+/// its inode number, its birth time (0 where unknown), its ctime and its file system, which is asked for if it is not `near`. An
+/// empty name stands for `dir`. Of what is no directory the file system is not asked for.
 ///
 /// # Errors
 /// As [`subvolume`].
-pub fn seen_root(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<SeenRoot> {
+pub fn seen_root(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat, near: Option<Mounted>) -> io::Result<SeenRoot> {
     let ns = |time: Timestamp| time.ns_since(Timestamp::default());
+    let is_directory = stat.mode & libc::S_IFMT == libc::S_IFDIR;
+    let filesystem = match near {
+        Some(near) if near.device == stat.device => near.id,
+        // Who may not list it does not learn it, which is no error.
+        _ if is_directory => open_directory(dir, name).ok().and_then(|opened| handle::filesystem(opened.as_fd())),
+        _ => None,
+    };
     Ok(SeenRoot {
         inode: subvolume(dir, name, stat)?.unwrap_or(stat.inode),
         born_ns: stat.born.map_or(0, ns),
         ctime_ns: ns(stat.ctime),
+        filesystem,
     })
+}
+
+/// Opens the directory `name` in `dir` for reading; an empty name stands for `dir`.
+fn open_directory(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    let path = if name.is_empty() { c"." } else { name };
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: `path` is zero-terminated and outlives the call; the result is checked before it is taken as a descriptor.
+    new_fd(|| unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags) })
 }
 
 fn statx(dir: RawFd, name: &CStr, flags: libc::c_int) -> io::Result<Stat> {
