@@ -5,6 +5,8 @@ mod site;
 
 #[path = "mount/access.rs"]
 mod access;
+#[path = "mount/attributes.rs"]
+mod attributes;
 #[path = "mount/damage.rs"]
 mod damage;
 #[path = "mount/escapes.rs"]

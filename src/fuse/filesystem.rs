@@ -32,6 +32,8 @@ use std::time::SystemTime;
 const GENERATION: Generation = Generation(0);
 /// Reads and forgets that the kernel sends before it waits for answers.
 const MAX_BACKGROUND: u16 = 64;
+/// The names of POSIX ACLs begin so.
+const ACLS: &[u8] = b"system.posix_acl_";
 /// `lseek(2)`; the protocol sends these two only.
 const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;
@@ -116,8 +118,19 @@ impl Shared {
 
     fn xattr(&self, ino: Ino, name: &[u8], size: u32, reply: ReplyXattr) {
         match self.tree.xattr(ino, name) {
-            Ok(Some(value)) => answer_xattr(&value, size, reply),
-            Ok(None) => reply.error(Errno::ENODATA),
+            Ok(Some(value)) => return answer_xattr(&value, size, reply),
+            Ok(None) => {}
+            Err(e) => return fail(&self.tree, "getxattr", ino, &e, reply),
+        }
+        // The kernel asks for ACLs to decide on access: any other error would be its answer to whoever comes.
+        if name.starts_with(ACLS) {
+            return reply.error(Errno::ENODATA);
+        }
+        match self.tree.may_have_xattr(name) {
+            Ok(true) => reply.error(Errno::ENODATA),
+            // As a file system says it that has none such: `ls -l` then stops asking each file for `security.selinux`. The kernel
+            // does not keep this answer (it keeps ENOSYS only), so what is published later is shown.
+            Ok(false) => reply.error(Errno::EOPNOTSUPP),
             Err(e) => fail(&self.tree, "getxattr", ino, &e, reply),
         }
     }
@@ -378,7 +391,7 @@ impl Filesystem for AsofFilesystem {
 
     fn getxattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         match self.0.xattrs {
-            Xattrs::AccessOnly if !name.as_bytes().starts_with(b"system.posix_acl_") => reply.error(Errno::ENODATA),
+            Xattrs::AccessOnly if !name.as_bytes().starts_with(ACLS) => reply.error(Errno::EOPNOTSUPP),
             Xattrs::AccessOnly | Xattrs::VirtualOnly | Xattrs::Recorded => {
                 self.0.xattr(Ino(ino.0), name.as_bytes(), size, reply);
             }

@@ -645,6 +645,31 @@ fn one_query_tells_which_nodes_have_attributes() {
 }
 
 #[test]
+fn which_names_of_attributes_were_ever_recorded_is_one_query_after_a_publication() {
+    let with = |names: &[&str]| {
+        let mut copy = directory_of(2);
+        let items = names.iter().map(|name| (name.as_bytes().to_vec(), b"1".to_vec())).collect();
+        copy.0[0].entries[0].attrs.xattrs = XattrSet::new(items);
+        copy
+    };
+    let world = World::new().with_source("homes");
+    world.index("homes", THURSDAY, &directory_of(2));
+    let tree = world.tree();
+    let known = |name: &str| tree.may_have_xattr(name.as_bytes()).unwrap();
+    let before = tree.query_count();
+    assert!(!known("security.selinux") && known("user.asof.source"));
+    assert_eq!(tree.query_count() - before, 0, "there is no attribute at all");
+    world.index("homes", FRIDAY, &with(&["security.capability", "user.a", "userx.a"]));
+    tree.refresh().unwrap();
+    let before = tree.query_count();
+    for _ in 0..3 {
+        assert!(known("security.capability") && known("user.b") && known("userx.a"));
+        assert!(!known("security.selinux") && !known("security.") && !known("trusted.a"));
+    }
+    assert_eq!(tree.query_count() - before, 1);
+}
+
+#[test]
 fn a_listing_goes_on_after_any_name() {
     let world = two_sources();
     let tree = world.tree();

@@ -14,6 +14,8 @@ use crate::model::{Level, NodeId, Scan, Time, XattrSet};
 use std::sync::Arc;
 
 const PREFIX: &[u8] = b"user.asof.";
+/// The name space of [`PREFIX`].
+const USER: &[u8] = b"user.";
 
 /// What a mount must be able to do with attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +51,24 @@ impl Tree {
             (Ok(None) | Err(_), Some(question)) => self.evidence(&place, question),
             (recorded, _) => recorded,
         }
+    }
+
+    /// Tells whether any version of any source has, or had, an attribute `name`; those of `user.*` may always be there.
+    ///
+    /// No query but the first time and after a publication.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn may_have_xattr(&self, name: &[u8]) -> Result<bool, Error> {
+        if name.starts_with(USER) {
+            return Ok(true);
+        }
+        if self.xattr_need() == XattrNeed::None {
+            return Ok(false);
+        }
+        let mut names = lock(&self.xattrs.names);
+        names.read(&self.readers)?;
+        Ok(names.may_have(name))
     }
 
     /// Returns the names of the attributes of `ino`, in order.
