@@ -19,6 +19,7 @@ mod backing;
 mod convert;
 mod filesystem;
 mod lane;
+mod page_cache;
 mod point;
 
 pub use point::{Error, catalog_at, plain_path, unmount};
@@ -365,7 +366,7 @@ fn serve(
 ) -> std::io::Result<Live> {
     let notifier = session.notifier();
     if let Some(ahead) = &shared.ahead {
-        ahead.connect(notifier.clone());
+        ahead.connect(page_cache::PageCache::of(session.as_fd())?);
     }
     let is_current = Arc::new(AtomicBool::new(true));
     let (own_current, on_end) = (Arc::clone(&is_current), Arc::clone(on_end));

@@ -36,6 +36,17 @@ pub enum Content {
     },
 }
 
+/// The small files after one in its directory, in name order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Neighbours {
+    /// The files.
+    pub files: Vec<Ino>,
+    /// Names that were looked at, of other kinds and sizes too; fewer than were asked for: the directory ends there.
+    pub names: usize,
+    /// Whether the one that was asked about is the first small file of its directory.
+    pub is_first: bool,
+}
+
 /// What a publication made stale in the caches of a kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refreshed {

@@ -9,11 +9,12 @@
 use super::copies::{CopyRows, Holder};
 use super::lock::lock;
 use super::place::{Place, Spot};
-use super::{Content, Error, Ino, Tree, notes};
-use crate::catalog::{self, CopyRow, NodeRow, ObjectRow, Reader};
+use super::{Content, Error, Ino, Neighbours, Tree, notes};
+use crate::catalog::{self, CopyRow, DirEntry, NodeRow, ObjectRow, Reader};
 use crate::model::{CopyState, Key, Kind, NodeId, ObjectId, RelPath, Time, chain};
 use crate::store::{self, Identity, OpenFile, Origin, Owner, Runs};
 use std::ffi::OsStr;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -383,25 +384,35 @@ impl Tree {
         Ok(Kind::from_mode(perm.mode) == Some(Kind::File))
     }
 
-    /// Returns up to `max_files` regular files of up to `max_bytes_each` bytes that follow `ino` in its directory,
-    /// in name order, each with its size. Two queries.
+    /// Returns the regular files of up to `max_bytes_each` bytes among the `max_names` names that follow `ino` in its directory, and
+    /// whether it is the first such file there itself. Three queries.
     ///
     /// # Errors
     /// [`Error::NoSuchView`], [`Error::Catalog`].
-    pub fn neighbours(&self, ino: Ino, max_files: usize, max_bytes_each: u64) -> Result<Vec<(Ino, u64)>, Error> {
-        let Spot::Node(place) = self.spot(ino)? else { return Ok(Vec::new()) };
+    pub fn neighbours(&self, ino: Ino, max_names: usize, max_bytes_each: u64) -> Result<Neighbours, Error> {
+        let Spot::Node(place) = self.spot(ino)? else { return Ok(Neighbours::default()) };
+        let is_small =
+            |entry: &DirEntry| entry.kind == Kind::File && (1..=max_bytes_each).contains(&entry.row.size_bytes);
         self.readers.with(|reader| {
+            let mut neighbours = Neighbours::default();
             let Some((parent, name)) = reader.names(place.node, place.at)?.into_iter().next() else {
-                return Ok(Vec::new());
+                return Ok(neighbours);
             };
-            let mut files = Vec::new();
-            reader.list(parent, place.at, Some(name.as_bytes()), max_files, |entry| {
-                if entry.kind == Kind::File && (1..=max_bytes_each).contains(&entry.row.size_bytes) {
-                    files.push((Ino::of_node(place.view, entry.node), entry.row.size_bytes));
+            reader.list(parent, place.at, None, max_names, |entry| {
+                if !is_small(&entry) {
+                    return ControlFlow::Continue(());
                 }
-                std::ops::ControlFlow::Continue(())
+                neighbours.is_first = entry.node == place.node;
+                ControlFlow::Break(())
             })?;
-            Ok(files)
+            reader.list(parent, place.at, Some(name.as_bytes()), max_names, |entry| {
+                neighbours.names += 1;
+                if is_small(&entry) {
+                    neighbours.files.push(Ino::of_node(place.view, entry.node));
+                }
+                ControlFlow::Continue(())
+            })?;
+            Ok(neighbours)
         })
     }
 

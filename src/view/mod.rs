@@ -38,7 +38,7 @@ mod windows;
 mod xattr;
 mod xattr_cache;
 
-pub use answer::{Content, Looked, Refreshed, Ttl, Usage};
+pub use answer::{Content, Looked, Neighbours, Refreshed, Ttl, Usage};
 pub use error::{Error, ErrorClass};
 pub use ino::Ino;
 pub use listing::EachEntry;
