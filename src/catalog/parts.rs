@@ -36,11 +36,6 @@ pub(super) fn xattr_digest(xattrs: &XattrSet) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// Tells whether a POSIX ACL is among extended attributes, as `xattr_set.has_acl` holds it.
-pub(super) fn has_acl(xattrs: &XattrSet) -> bool {
-    xattrs.iter().any(|(name, _)| name.starts_with(b"system.posix_acl_"))
-}
-
 /// Returns the row of `perm` with these rights; a new one, if there is none.
 pub(super) fn put_perm(c: &Connection, perm: Perm) -> rusqlite::Result<i64> {
     let key = params![perm.mode, perm.uid, perm.gid, perm.xattr];
@@ -65,7 +60,7 @@ pub(super) fn put_xattrs(c: &Connection, digest: &[u8; 32], xattrs: &XattrSet) -
         return Ok(id);
     }
     c.prepare_cached("INSERT INTO xattr_set(digest, has_acl) VALUES (?1, ?2)")?
-        .execute(params![&digest[..], has_acl(xattrs)])?;
+        .execute(params![&digest[..], xattrs.has_acl()])?;
     let id = c.last_insert_rowid();
     let mut statement = c.prepare_cached("INSERT INTO xattr_item(xattr, name, value) VALUES (?1, ?2, ?3)")?;
     for (name, value) in xattrs.iter() {

@@ -49,7 +49,7 @@ pub struct Registry {
     pub size_bytes: u64,
     /// Whether any version has, or had, extended attributes.
     pub has_xattrs: bool,
-    /// Whether any version has, or had, a POSIX ACL.
+    /// Whether any version has, or had, a POSIX ACL, or attributes that could not be read, which may have been one.
     pub has_acls: bool,
 }
 
@@ -112,7 +112,7 @@ impl Reader {
                 registry.blocks.push((row.get(0)?, SourceId(row.get(1)?)));
             }
             let mut statement = connection.prepare_cached(
-                "SELECT EXISTS(SELECT 1 FROM xattr_set) OR EXISTS(SELECT 1 FROM xattr_node), EXISTS(SELECT 1 FROM xattr_set INDEXED BY xattr_set_acl WHERE has_acl)",
+                "SELECT EXISTS(SELECT 1 FROM xattr_set) OR EXISTS(SELECT 1 FROM xattr_node), EXISTS(SELECT 1 FROM xattr_set INDEXED BY xattr_set_acl WHERE has_acl) OR EXISTS(SELECT 1 FROM perm WHERE xattr = -1)",
             )?;
             (registry.has_xattrs, registry.has_acls) = statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(registry)

@@ -235,18 +235,17 @@ async fn keep_fresh(fresh: Fresh) -> view::Error {
 }
 
 fn refresh(tree: &Tree, mount: &Mutex<Mount>) -> Option<view::Error> {
-    match tree.refresh() {
+    let prepare = |need| match mount.lock().expect(UNPOISONED).prepare(need) {
+        Ok(false) => {}
+        Ok(true) => tracing::info!("mounted anew: the catalog has its first extended attributes or ACLs"),
+        Err(e) => tracing::error!(
+            "until the next mount extended attributes are not shown, and files with ACLs are refused: {}",
+            chain(&e)
+        ),
+    };
+    match tree.refresh_after(prepare) {
         Ok(None) => {}
-        Ok(Some(changed)) => {
-            let mut mount = mount.lock().expect(UNPOISONED);
-            mount.invalidate(&changed);
-            if mount.is_outgrown() {
-                match mount.renew() {
-                    Ok(()) => tracing::info!("mounted anew: the catalog has its first extended attributes or ACLs"),
-                    Err(e) => tracing::error!("extended attributes are not shown until the next mount: {}", chain(&e)),
-                }
-            }
-        }
+        Ok(Some(changed)) => mount.lock().expect(UNPOISONED).invalidate(&changed),
         Err(lost @ view::Error::Replaced { .. }) => return Some(lost),
         Err(e) => tracing::error!("cannot look for new generations: {}", chain(&e)),
     }

@@ -38,6 +38,14 @@ const ACLS: &[u8] = b"system.posix_acl_";
 const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;
 
+/// What a mount does about extended attributes. The kernel is told once, when it is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Attributes {
+    pub(super) xattrs: Xattrs,
+    /// Whether ACLs decide on access (FUSE_POSIX_ACL). The kernel then asks for the ACL of each file of which somebody asks it.
+    pub(super) enforces_acls: bool,
+}
+
 /// How a mount answers for extended attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Xattrs {
@@ -54,7 +62,7 @@ pub(super) struct Shared {
     pub(super) tree: Arc<Tree>,
     pub(super) lanes: Arc<Lanes>,
     pub(super) ahead: Option<Ahead>,
-    pub(super) xattrs: Xattrs,
+    pub(super) attributes: Attributes,
     pub(super) is_passthrough: AtomicBool,
     pub(super) backings: Backings,
 }
@@ -68,10 +76,21 @@ thread_local! {
 
 impl Shared {
     fn entry(&self, found: Result<(Stat, Ttl), view::Error>, parent: Ino, reply: ReplyEntry) {
-        match found {
+        match found.and_then(|found| self.guarded(found.0).map(|_| found)) {
             Ok((stat, ttl)) => reply.entry(&convert::duration(ttl), &convert::attributes(&stat), GENERATION),
             Err(e) => fail(&self.tree, "lookup", parent, &e, reply),
         }
+    }
+
+    /// Returns `stat`, unless its node has an ACL and this mount is not one in which that decides.
+    ///
+    /// Nothing of it then reaches the kernel, which would go by the modes alone. Whoever is inside a mount that was left behind when
+    /// the first ACL came has to come in again.
+    fn guarded(&self, stat: Stat) -> Result<Stat, view::Error> {
+        if !self.attributes.enforces_acls && self.tree.has_acl(stat.xattrs)? {
+            return Err(view::Error::Unguarded(self.tree.describe(stat.ino)));
+        }
+        Ok(stat)
     }
 
     /// Answers a read from the page cache of the store, or gives the reply back.
@@ -123,7 +142,7 @@ impl Shared {
             Err(e) => return fail(&self.tree, "getxattr", ino, &e, reply),
         }
         // The kernel asks for ACLs to decide on access: any other error would be its answer to whoever comes.
-        if name.starts_with(ACLS) {
+        if name.starts_with(ACLS) && self.attributes.enforces_acls {
             return reply.error(Errno::ENODATA);
         }
         match self.tree.may_have_xattr(name) {
@@ -195,9 +214,9 @@ impl Filesystem for AsofFilesystem {
             | InitFlags::FUSE_EXPORT_SUPPORT
             | InitFlags::FUSE_NO_OPEN_SUPPORT
             | InitFlags::FUSE_NO_OPENDIR_SUPPORT;
-        // So that the kernel lets ACLs decide on access. Where there are none it helps too: it then
-        // remembers that a file has no ACL, which `cp -a` asks for each (a third less time when warm).
-        wanted |= InitFlags::FUSE_POSIX_ACL;
+        if shared.attributes.enforces_acls {
+            wanted |= InitFlags::FUSE_POSIX_ACL;
+        }
         if shared.is_passthrough.load(Ordering::Relaxed) {
             wanted |= InitFlags::FUSE_PASSTHROUGH;
             // 1: stores on plain file systems; an overlay over the mount stays possible.
@@ -238,7 +257,7 @@ impl Filesystem for AsofFilesystem {
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
         let (tree, ino) = (&self.0.tree, Ino(ino.0));
-        match tree.stat(ino) {
+        match tree.stat(ino).and_then(|(stat, ttl)| Ok((self.0.guarded(stat)?, ttl))) {
             Ok((stat, ttl)) => reply.attr(&convert::duration(ttl), &convert::attributes(&stat)),
             Err(e) => fail(tree, "getattr", ino, &e, reply),
         }
@@ -367,17 +386,21 @@ impl Filesystem for AsofFilesystem {
         mut reply: ReplyDirectoryPlus,
     ) {
         let (tree, ino) = (&self.0.tree, Ino(ino.0));
-        let mut is_empty = true;
+        let (mut is_empty, mut refused) = (true, Ok(()));
         let listed = tree.list(ino, offset, &mut |name, stat, next, ttl| {
+            if let Err(e) = self.0.guarded(*stat) {
+                refused = Err(e);
+                return ControlFlow::Break(());
+            }
             is_empty = false;
             let attributes = convert::attributes(stat);
             let name = OsStr::from_bytes(name);
             flow(reply.add(attributes.ino, next, name, &convert::duration(ttl), &attributes, GENERATION))
         });
-        match listed {
+        match listed.and(refused) {
             Ok(()) => reply.ok(),
             // As in `readdir`: the names that were seen come first.
-            Err(view::Error::Unlisted(_)) if !is_empty => reply.ok(),
+            Err(view::Error::Unlisted(_) | view::Error::Unguarded(_)) if !is_empty => reply.ok(),
             // Also when some names fitted already: a listing that breaks off is an error, not a shorter listing.
             Err(e) => fail(tree, "readdir", ino, &e, reply),
         }
@@ -390,7 +413,9 @@ impl Filesystem for AsofFilesystem {
     }
 
     fn getxattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        match self.0.xattrs {
+        match self.0.attributes.xattrs {
+            // Told once, the kernel answers so by itself from then on.
+            Xattrs::AccessOnly if !self.0.attributes.enforces_acls => reply.error(Errno::ENOSYS),
             Xattrs::AccessOnly if !name.as_bytes().starts_with(ACLS) => reply.error(Errno::EOPNOTSUPP),
             Xattrs::AccessOnly | Xattrs::VirtualOnly | Xattrs::Recorded => {
                 self.0.xattr(Ino(ino.0), name.as_bytes(), size, reply);
@@ -400,7 +425,7 @@ impl Filesystem for AsofFilesystem {
 
     fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let (tree, ino) = (&self.0.tree, Ino(ino.0));
-        match self.0.xattrs {
+        match self.0.attributes.xattrs {
             Xattrs::VirtualOnly | Xattrs::AccessOnly => return reply.error(Errno::ENOSYS),
             Xattrs::Recorded => {}
         }

@@ -1,10 +1,11 @@
 //! A view tree as a mounted file system; the only room that speaks FUSE.
 //!
 //! Promises: the mount is read-only, whoever asks for what ([`Mount::keep_read_only`]), and modes decide on access as on any file system
-//! (`default_permissions`; ACLs too, once the catalog has any). The kernel is told to keep everything inside
+//! (`default_permissions`; ACLs too, once the catalog has any: whoever asks a mount of before for a file with an ACL gets
+//! ESTALE). The kernel is told to keep everything inside
 //! a generation for ever, and is told of every change of the virtual top ([`Mount::invalidate`]). A store
 //! that hangs delays only those who read from it, and they get EIO after a set time. When a catalog gets
-//! its first extended attribute, [`Mount::renew`] mounts anew in the same place without a moment in
+//! its first extended attribute or ACL, [`Mount::prepare`] mounts anew in the same place without a moment in
 //! which the mount point is empty.
 //!
 //! Two ways to serve bytes, which cannot mix in one mount: by default the kernel opens files by itself and
@@ -26,7 +27,7 @@ pub use point::{Error, catalog_at, plain_path, unmount};
 
 use crate::sys::mount as sys;
 use crate::view::{Refreshed, Tree, XattrNeed};
-use filesystem::{AsofFilesystem, Shared, Xattrs};
+use filesystem::{AsofFilesystem, Attributes, Shared, Xattrs};
 use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
 use point::{Point, SUBTYPE};
 use std::ffi::OsStr;
@@ -39,6 +40,9 @@ use std::time::Duration;
 
 /// The kernel offers 128 KiB; with 1 MiB a large file is read 2.2 times as fast (16,384 reads become 2,048).
 const READ_AHEAD_KIB: u32 = 1024;
+
+/// Each keeps a descriptor open, and in older ones hardly anybody is left, who sees changes a second later.
+const LEFT_BEHIND_MAX: usize = 4;
 
 pub use sys::WhenBusy;
 
@@ -84,6 +88,10 @@ pub struct Mount {
     options: Options,
     on_end: OnEnd,
     live: Live,
+    /// What the mount has to be able to do with attributes, by what is shown or will be next.
+    need: XattrNeed,
+    /// What those who are inside a mount that was left behind are told of changes through; the last [`LEFT_BEHIND_MAX`].
+    left_behind: Vec<Notifier>,
     layers: Layers,
 }
 
@@ -126,9 +134,10 @@ impl Mount {
     /// [`Error`]; nothing is mounted then.
     pub fn start(tree: Arc<Tree>, dir: &Path, options: Options, on_end: OnEnd) -> Result<Self, Error> {
         let Point { dir, target } = point::check(dir)?;
-        let live = connect(&tree, &dir, &options, &on_end, Attach::Over(&target))?;
+        let need = tree.xattr_need();
+        let live = connect(&tree, need, &dir, &options, &on_end, Attach::Over(&target))?;
         let layers = Layers(Arc::new(Mutex::new(vec![live.id])));
-        let mount = Self { tree, dir, options, on_end, live, layers };
+        let mount = Self { tree, dir, options, on_end, live, need, left_behind: Vec::new(), layers };
         mount.raise_read_ahead();
         Ok(mount)
     }
@@ -155,32 +164,31 @@ impl Mount {
 
     /// Makes the kernel forget what has changed. Not to be called from a thread that answers it.
     pub fn invalidate(&self, changed: &Refreshed) {
-        let notifier = &self.live.notifier;
-        let names =
-            changed.names.iter().map(|(parent, name)| notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name)));
-        // From 0 on with no end: attributes, and content or the cached listing.
-        let inodes = changed.inodes.iter().map(|ino| notifier.inval_inode(INodeNo(ino.0), 0, 0));
-        for error in names.chain(inodes).filter_map(Result::err) {
-            tracing::debug!("the kernel did not take an invalidation: {error}");
-        }
+        self.left_behind.iter().chain([&self.live.notifier]).for_each(|notifier| invalidate(notifier, changed));
     }
 
-    /// Tells whether the catalog now needs more of the mount than it was set up for ([`Mount::renew`]).
-    pub fn is_outgrown(&self) -> bool {
-        self.live.is_privileged && xattrs(&self.options, self.tree.xattr_need(), true) != self.live.shared.xattrs
-    }
-
-    /// Mounts anew in the same place, for what can only be settled at mounting.
+    /// Mounts anew in the same place if the catalog now needs more of the mount than can be had without. To be called before what needs
+    /// it is shown.
     ///
     /// Processes that are inside go on in the old mount until they leave it; who comes by path sees the
-    /// new one. Where the kernel cannot mount beneath (before 6.5), the new one lies over the old one.
+    /// new one. Where the kernel cannot mount beneath (before 6.5), the new one lies over the old one. Returns whether it was done.
     ///
     /// # Errors
     /// [`Error`]; the old mount goes on.
-    pub fn renew(&mut self) -> Result<(), Error> {
+    pub fn prepare(&mut self, need: XattrNeed) -> Result<bool, Error> {
+        let is_outgrown =
+            self.live.is_privileged && attributes(&self.options, need, true) != self.live.shared.attributes;
+        self.need = need;
+        if is_outgrown {
+            self.renew()?;
+        }
+        Ok(is_outgrown)
+    }
+
+    fn renew(&mut self) -> Result<(), Error> {
         let lost = |source| Error::Mount { dir: self.dir.clone(), source };
         let top = sys::Target::of_mount(self.live.id).map_err(lost)?;
-        let connect = |attach| connect(&self.tree, &self.dir, &self.options, &self.on_end, attach);
+        let connect = |attach| connect(&self.tree, self.need, &self.dir, &self.options, &self.on_end, attach);
         let (live, is_over) = match connect(Attach::Beneath(&top)) {
             Err(Error::Mount { source, .. }) => {
                 tracing::debug!("cannot mount beneath: {source}; mounting over");
@@ -196,6 +204,8 @@ impl Mount {
         }
         layers.push(self.live.id);
         drop(layers);
+        self.left_behind.truncate(LEFT_BEHIND_MAX - 1);
+        self.left_behind.insert(0, old.notifier);
         if !is_over {
             sys::unmount(old.id, WhenBusy::Detach)
                 .map_err(|source| Error::Unmount { dir: self.dir.clone(), source })?;
@@ -247,6 +257,16 @@ impl Mount {
     }
 }
 
+fn invalidate(notifier: &Notifier, changed: &Refreshed) {
+    let names =
+        changed.names.iter().map(|(parent, name)| notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name)));
+    // From 0 on with no end: attributes, and content or the cached listing.
+    let inodes = changed.inodes.iter().map(|ino| notifier.inval_inode(INodeNo(ino.0), 0, 0));
+    for error in names.chain(inodes).filter_map(Result::err) {
+        tracing::debug!("the kernel did not take an invalidation: {error}");
+    }
+}
+
 /// Where a new file system goes.
 #[derive(Clone, Copy)]
 enum Attach<'a> {
@@ -254,14 +274,22 @@ enum Attach<'a> {
     Beneath(&'a sys::Target),
 }
 
-fn connect(tree: &Arc<Tree>, dir: &Path, options: &Options, on_end: &OnEnd, attach: Attach<'_>) -> Result<Live, Error> {
+fn connect(
+    tree: &Arc<Tree>,
+    need: XattrNeed,
+    dir: &Path,
+    options: &Options,
+    on_end: &OnEnd,
+    attach: Attach<'_>,
+) -> Result<Live, Error> {
     let at = |source| Error::Mount { dir: dir.to_owned(), source };
-    match connect_privileged(tree, dir, options, on_end, attach) {
+    let share = |can_renew| share(tree, options, attributes(options, need, can_renew)).map_err(at);
+    match connect_privileged(|| share(true), dir, options, on_end, attach) {
         Err(Error::Mount { source, .. }) if sys::is_unknown_call(&source) && matches!(attach, Attach::Over(_)) => {}
         other => return other,
     }
     for allows_other in [true, false] {
-        let shared = share(tree, options, false).map_err(at)?;
+        let shared = share(false)?;
         let mut config = config(options, allows_other);
         config.mount_options = vec![
             MountOption::RO,
@@ -286,7 +314,7 @@ fn connect(tree: &Arc<Tree>, dir: &Path, options: &Options, on_end: &OnEnd, atta
 
 /// Mounts by ourselves: the type is then `fuse.asof`, and the file system answers before anybody sees it.
 fn connect_privileged(
-    tree: &Arc<Tree>,
+    share: impl FnOnce() -> Result<Arc<Shared>, Error>,
     dir: &Path,
     options: &Options,
     on_end: &OnEnd,
@@ -306,7 +334,7 @@ fn connect_privileged(
         }
         (Err(e), _) => return Err(at(e)),
     };
-    let shared = share(tree, options, true).map_err(at)?;
+    let shared = share()?;
     let filesystem = AsofFilesystem(Arc::clone(&shared));
     let session = Session::from_fd(filesystem, device, SessionACL::All, config(options, true)).map_err(at)?;
     let live = serve(session, id, shared, on_end, true, true).map_err(at)?;
@@ -322,26 +350,26 @@ fn connect_privileged(
     Ok(live)
 }
 
-/// Returns how a mount answers for attributes, given what the catalog has.
-fn xattrs(options: &Options, need: XattrNeed, can_renew: bool) -> Xattrs {
-    match need {
-        // Also while there are no ACLs: who is inside when the first one comes must not be left without.
+/// Returns what a mount does about attributes, given what the catalog has.
+fn attributes(options: &Options, need: XattrNeed, can_renew: bool) -> Attributes {
+    let xattrs = match need {
         _ if options.noxattr => Xattrs::AccessOnly,
         // The kernel never asks again for what it was once told not to ask for; that needs a new mount.
         XattrNeed::None if can_renew => Xattrs::VirtualOnly,
         XattrNeed::None | XattrNeed::Plain | XattrNeed::Acl => Xattrs::Recorded,
-    }
+    };
+    // So does another answer to who decides on access.
+    Attributes { xattrs, enforces_acls: need == XattrNeed::Acl || !can_renew }
 }
 
-fn share(tree: &Arc<Tree>, options: &Options, can_renew: bool) -> std::io::Result<Arc<Shared>> {
+fn share(tree: &Arc<Tree>, options: &Options, attributes: Attributes) -> std::io::Result<Arc<Shared>> {
     let lanes = Arc::new(lane::Lanes::new(options.store_timeout)?);
     let is_ahead = options.store_ahead && !options.passthrough;
-    let xattrs = xattrs(options, tree.xattr_need(), can_renew);
     Ok(Arc::new(Shared {
         tree: Arc::clone(tree),
         ahead: is_ahead.then(|| ahead::Ahead::new(tree, &lanes)).transpose()?,
         lanes,
-        xattrs,
+        attributes,
         is_passthrough: AtomicBool::new(options.passthrough),
         backings: backing::Backings::default(),
     }))

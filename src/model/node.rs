@@ -76,6 +76,11 @@ impl XattrSet {
         self.0.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
     }
 
+    /// Tells whether a POSIX ACL is among them.
+    pub fn has_acl(&self) -> bool {
+        self.iter().any(|(name, _)| name.starts_with(b"system.posix_acl_"))
+    }
+
     /// Returns the value of `name`.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         let at = self.0.binary_search_by(|item| item.0.as_slice().cmp(name)).ok()?;

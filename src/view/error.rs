@@ -53,6 +53,9 @@ pub enum Error {
     /// A regular file is needed.
     #[error("{0} is not a regular file")]
     NotAFile(String),
+    /// It has an ACL, and is asked for in a mount that cannot let that decide.
+    #[error("{0} has an ACL, which the mount cannot enforce that was there before the first one was published")]
+    Unguarded(String),
     /// The directory could not be listed when it was indexed.
     #[error("{0} cannot be listed: it could not be read when it was indexed")]
     Unlisted(String),
@@ -108,6 +111,7 @@ impl Hinted for Error {
             | Self::NotADirectory(_)
             | Self::NotASymlink(_)
             | Self::NotAFile(_)
+            | Self::Unguarded(_)
             | Self::Unlisted(_)
             | Self::Unread(..)
             | Self::NoBytes { .. } => None,
@@ -124,7 +128,9 @@ impl Error {
     /// Returns what the error means to the one who asked.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::NoSuchView { .. } | Self::NoSuchNode { .. } | Self::Replaced { .. } => ErrorClass::Stale,
+            Self::NoSuchView { .. } | Self::NoSuchNode { .. } | Self::Replaced { .. } | Self::Unguarded(_) => {
+                ErrorClass::Stale
+            }
             Self::Nothing(_) => ErrorClass::NotFound,
             Self::NotADirectory(_) => ErrorClass::NotADirectory,
             Self::NotASymlink(_) => ErrorClass::Invalid,

@@ -42,7 +42,7 @@ pub use answer::{Content, Looked, Neighbours, Refreshed, Ttl, Usage};
 pub use error::{Error, ErrorClass};
 pub use ino::Ino;
 pub use listing::EachEntry;
-pub use stat::Stat;
+pub use stat::{Stat, Xattrs};
 pub use tree::Tree;
 pub use xattr::XattrNeed;
 

@@ -12,6 +12,7 @@ use super::notes;
 use super::retired::{GRACE_S, Retired};
 use super::snapshot::Snapshot;
 use super::tree::Tree;
+use super::xattr::XattrNeed;
 use crate::model::{Time, Timestamp};
 use std::sync::{Arc, PoisonError};
 
@@ -24,6 +25,14 @@ impl Tree {
     /// # Errors
     /// [`Error::Catalog`]; then the tree is as it was. [`Error::Replaced`]: it is the tree of a catalog that nobody writes to any more.
     pub fn refresh(&self) -> Result<Option<Refreshed>, Error> {
+        self.refresh_after(|_| ())
+    }
+
+    /// Does so, and calls `prepare` with what a mount needs for it before any of it is shown.
+    ///
+    /// # Errors
+    /// As [`Tree::refresh`].
+    pub fn refresh_after(&self, prepare: impl FnOnce(XattrNeed)) -> Result<Option<Refreshed>, Error> {
         if self.files.are_replaced() {
             return Err(Error::Replaced { path: self.catalog.clone() });
         }
@@ -45,6 +54,7 @@ impl Tree {
             let inodes = self.forget_stand_ins();
             return Ok((!inodes.is_empty()).then_some(Refreshed { inodes, names: Vec::new() }));
         }
+        prepare(XattrNeed::of(&registry));
         let read_at = Timestamp { seconds: self.clock.now().0, nanos: 0 };
         let new = Arc::new(Snapshot::new(registry, read_at));
         // From here on no reader asks inside a transaction that is older than what `new` shows.

@@ -31,6 +31,17 @@ pub struct Stat {
     pub nlink: u32,
     /// Device number of a device node.
     pub rdev: u64,
+    /// Which extended attributes.
+    pub xattrs: Xattrs,
+}
+
+/// Which extended attributes a node has: none, a set, or some that could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Xattrs(pub(super) i64);
+
+impl Xattrs {
+    /// For whatever has none.
+    pub const NONE: Self = Self(0);
 }
 
 impl Stat {
@@ -50,6 +61,7 @@ impl Stat {
             ctime: row.ctime,
             nlink: row.nlink,
             rdev: if let Place::Device(number) = row.place { number } else { 0 },
+            xattrs: Xattrs(perm.xattr),
         }
     }
 
@@ -72,6 +84,7 @@ impl Stat {
             ctime: changed,
             nlink: 1,
             rdev: 0,
+            xattrs: Xattrs::NONE,
         }
     }
 }

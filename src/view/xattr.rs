@@ -8,8 +8,8 @@
 use super::lock::lock;
 use super::place::{Place, Spot};
 use super::xattr_cache::{BLOCK_BITS, read_bits};
-use super::{Error, Ino, Tree};
-use crate::catalog::{self, Perm};
+use super::{Error, Ino, Tree, Xattrs};
+use crate::catalog::{self, Perm, Registry};
 use crate::model::{Level, NodeId, Scan, Time, XattrSet};
 use std::sync::Arc;
 
@@ -24,18 +24,38 @@ pub enum XattrNeed {
     None,
     /// Some have, none of them ACLs.
     Plain,
-    /// Some have POSIX ACLs, which must be enforced.
+    /// Some have POSIX ACLs, which must be enforced, or had what could not be read.
     Acl,
+}
+
+impl XattrNeed {
+    pub(super) fn of(registry: &Registry) -> Self {
+        match (registry.has_xattrs, registry.has_acls) {
+            (_, true) => Self::Acl,
+            (true, false) => Self::Plain,
+            (false, false) => Self::None,
+        }
+    }
 }
 
 impl Tree {
     /// Returns what the catalog needs of a mount.
     pub fn xattr_need(&self) -> XattrNeed {
         let snapshot = self.snapshot();
-        match (snapshot.registry.has_xattrs, snapshot.registry.has_acls) {
-            (false, _) => XattrNeed::None,
-            (true, false) => XattrNeed::Plain,
-            (true, true) => XattrNeed::Acl,
+        XattrNeed::of(&snapshot.registry)
+    }
+
+    /// Tells whether more than its modes decides on who may use a node that has `xattrs`: an ACL, or attributes that could not be read
+    /// and may have been one. No query while no version of any source has such.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`].
+    pub fn has_acl(&self, xattrs: Xattrs) -> Result<bool, Error> {
+        match xattrs.0 {
+            0 => Ok(false),
+            _ if self.xattr_need() != XattrNeed::Acl => Ok(false),
+            Perm::XATTRS_LOST => Ok(true),
+            id => Ok(self.known_set(id)?.has_acl()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Who may do what: modes and ACLs of the day decide, nobody writes, and nothing of a backup gains rights.
 
-use crate::site::{Site, as_nobody, said, sh, shell};
+use crate::lifecycle::Insider;
+use crate::site::{Site, as_nobody, await_view, said, sh, shell, wait_until};
 use std::path::Path;
 
 const REFUSED: &str = "Permission denied";
@@ -131,17 +132,88 @@ fn assert_no_back_door(options: &[&str]) {
     sh(&site.path("live"), "printf 'not for you' > secret; setfacl -m u:65534:- secret");
     site.copy("2026-11-20");
     site.ok(&["index", "homes"]);
-    crate::site::wait_until("the generation is there", || mount.join(secret).exists());
-    crate::site::wait_until("it is listed", || sh(&mount, "ls").contains("@2026-11-20T000000Z"));
-    if options.is_empty() {
-        crate::site::wait_until("it is mounted anew", || site.log().contains("mounted anew"));
-    }
+    wait_until("the generation is there", || mount.join(secret).exists());
+    wait_until("it is listed", || sh(&mount, "ls").contains("@2026-11-20T000000Z"));
+    wait_until("it is mounted anew", || site.log().contains("mounted anew"));
     drop(waits.stdin.take());
     let told = waits.wait_with_output().expect("it ends");
     let told = String::from_utf8(told.stdout).expect("text");
     assert!(told.starts_with("told") && !told.contains("not for you"), "{told}");
     // Its names are no secret: what is listed is what is there.
     assert!(told.contains(".:\n@2026-11-19T000000Z\n@2026-11-20T000000Z\nhomes\n"), "{told}");
+    site.umount();
+}
+
+/// Where no generation has an ACL the kernel goes by the modes; it is told anew what decides before the first one is shown.
+#[test]
+fn whoever_is_inside_when_the_first_acl_comes_meets_no_file_that_has_one_and_all_others() {
+    let site = Site::with_source();
+    site.let_everybody_pass();
+    sh(
+        &site.path("live"),
+        "mkdir plain mixed; for file in plain/file mixed/a mixed/b mixed/c; do printf told > $file; done; chmod 644 */*
+         setfattr -n user.note -v x mixed/a",
+    );
+    site.copy("2026-11-19");
+    site.ok(&["index", "homes"]);
+    let mount = site.mount(&[]);
+    let mut insider = Insider::new(&mount);
+    assert_eq!(insider.tells("cat homes/@2026-11-19/mixed/b"), "told");
+    sh(&site.path("live"), "setfacl -m u:65534:- mixed/b; setfacl -m u:65534:r mixed/c; chmod 600 plain/file");
+    site.copy("2026-11-20");
+    site.ok(&["index", "homes"]);
+    wait_until("it is mounted anew", || site.log().contains("mounted anew"));
+    let day = await_view(&mount.join("homes"), "2026-11-20T000000Z");
+
+    // In the old mount: what the modes of that day say, or nothing; not even root gets a file of which it cannot be said who may.
+    assert_eq!(insider.tells("cat homes/@2026-11-20/plain/file homes/@2026-11-20/mixed/a"), "toldtold");
+    for command in ["cat homes/@2026-11-20/mixed/b", "stat homes/@2026-11-20/mixed/c", "getfacl homes/@latest/mixed/b"]
+    {
+        let told = insider.tells(command);
+        assert!(told.contains("Stale file handle") && !told.contains("user:"), "{command}: {told}");
+    }
+    // A listing that cannot be whole is an error.
+    assert!(insider.tells("ls homes/@2026-11-20/mixed").contains("Stale file handle"));
+    assert_eq!(insider.tells("ls homes/@2026-11-19/mixed"), "a b c");
+    assert_eq!(insider.tells("cat homes/@2026-11-19/mixed/c"), "told");
+    // By path he comes to the new one.
+    assert_eq!(insider.tells(&format!("cat {}/mixed/b", day.display())), "told");
+    assert!(insider.tells(&format!("cd {}; getfacl -cpn mixed/c", day.display())).contains("user:65534:r--"));
+
+    for (file, is_let_in) in [("mixed/a", true), ("mixed/b", false), ("mixed/c", true), ("plain/file", false)] {
+        assert_eq!(as_nobody(&day, &format!("cat {file}")).status.success(), is_let_in, "{file}");
+    }
+    drop(insider);
+    site.umount();
+}
+
+/// Of one who is inside as another user, and knows the names.
+#[test]
+fn nor_does_another_user_inside_get_what_an_acl_keeps_from_him_by_any_call() {
+    let site = Site::with_source();
+    site.let_everybody_pass();
+    sh(
+        &site.path("live"),
+        "mkdir dir; printf told > dir/file; printf told > file; chmod 644 file dir/file; chmod 755 dir",
+    );
+    site.copy("2026-11-19");
+    site.ok(&["index", "homes"]);
+    let mount = site.mount(&[]);
+    let mut insider = Insider::new(&mount);
+    insider.tells("true");
+    sh(&site.path("live"), "setfacl -m u:65534:- dir; setfacl -m u:65534:- file");
+    site.copy("2026-11-20");
+    site.ok(&["index", "homes"]);
+    await_view(&mount.join("homes"), "2026-11-20T000000Z");
+    for command in
+        ["cat file", "cat dir/file", "ls dir", "stat -c %s file", "cp file /dev/stdout", "getfattr -d -m - file"]
+    {
+        let as_nobody =
+            format!("setpriv --reuid 65534 --regid 65534 --clear-groups bash -c 'cd homes/@2026-11-20; {command}'");
+        let told = insider.tells(&as_nobody);
+        assert!(told.contains("Stale file handle") && !told.contains("told"), "{command}: {told}");
+    }
+    drop(insider);
     site.umount();
 }
 

@@ -4,7 +4,7 @@
 //! or version are not looked at row by row here but in `names` and `nodes`; only what lies in no source's numbers is.
 
 use super::report::{Report, Subject};
-use crate::catalog::parts::{self, has_acl, xattr_digest};
+use crate::catalog::parts::{self, xattr_digest};
 use crate::catalog::rows::check_source_name;
 use crate::catalog::{Error, interval, objects};
 use crate::model::{FindingKind, Kind, Layer, Level, NodeId, ObjectId, RelPath, SourceId, SourceKind, escape_bytes};
@@ -413,7 +413,7 @@ fn xattrs(report: &mut Report<'_>, c: &Connection) -> rusqlite::Result<()> {
         if digest != xattr_digest(&set) {
             wrong("extended attributes are not those of their digest");
         }
-        if acl != has_acl(&set) {
+        if acl != set.has_acl() {
             wrong("an ACL is there and is not marked, or is marked and is not there");
         }
     }
