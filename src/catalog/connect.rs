@@ -4,7 +4,9 @@
 //! whole and on the disk before it has its name. What is made beside a catalog is closed to other users,
 //! whatever the umask. A catalog on a network file system is refused. Statements are planned once
 //! (`SQLITE_DBCONFIG_ENABLE_QPSG`: without it SQLite's STAT4 plans a range query anew at every use, 4.0 us instead
-//! of 0.5). Never opens a catalog but through SQLite: closing another descriptor of it would end SQLite's locks.
+//! of 0.5). Never opens a catalog but through SQLite: closing another descriptor of it would end SQLite's locks. Never maps it
+//! (`mmap_size` is 0, SQLite's default): where a page cannot be read, or a `cp` over the catalog cuts it short, SQLite has an error to tell,
+//! and a mapping SIGBUS, the end of every mount. A cold `find` on 34,600 names would take 0.68 of native for 0.80, on a million 0.80 for 0.82.
 
 use super::error::{Doing, Error, OPENING};
 use super::files::{SIDE_FILES, beside, folder_of, is_there, remove_if_there, remove_with_side_files, sync_folder};
