@@ -14,7 +14,11 @@ pub trait Monitor: Send + Sync {
     fn advance(&self, entries: u64);
     /// Something is amiss with one path; the run goes on.
     fn finding(&self, finding: &Finding);
-    /// Something that a person should know and that is not about one path.
+    /// Something that is worth knowing, not about one path, and no fault; a warning to who makes no difference.
+    fn note(&self, text: &str) {
+        self.warn(text);
+    }
+    /// Something that a person should look at and that is not about one path.
     fn warn(&self, text: &str);
     /// The work named by the last `begin` is over.
     fn end(&self);
@@ -37,7 +41,7 @@ impl Monitor for Void {
 pub struct Collect {
     /// Findings in the order in which they came.
     pub findings: Mutex<Vec<Finding>>,
-    /// Warnings in the order in which they came.
+    /// Notes and warnings in the order in which they came.
     pub warnings: Mutex<Vec<String>>,
 }
 

@@ -408,7 +408,7 @@ fn increments_without_links_rest_on_each_other_in_the_order_in_which_they_are_na
     let paths: Vec<String> = (1..3).map(|k| format!("images/{}.qcow2", name(k))).collect();
     let base = format!("images/{}.raw", name(0));
     let told = said(&site.run(&["index", "disk", &paths[0], "--base", &base], 2));
-    assert!(told.contains("is not indexed: nothing can rest on it"), "{told}");
+    assert!(told.contains("is not indexed: nothing can be based on it"), "{told}");
     site.run(&["index", "disk", &base], 0);
     let wrong = said(&site.run(&["index", "disk", &paths[1], &paths[0], "--base", &base], 1));
     assert!(wrong.contains("is not older"), "{wrong}");

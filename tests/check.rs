@@ -755,7 +755,8 @@ fn a_catalog_without_state_hashes_says_so() {
     assert_eq!((lines, checked.uncounted), (Vec::new(), 8));
     let (code, _, err) = site.asof(&["check", "--deep"]);
     assert_eq!(code, 0);
-    let told = "8 generations without a state hash, not counted yet: whether names and attributes are as published was not checked there\n";
+    let told =
+        "8 generations without a state hash yet: whether their names and attributes are as published was not checked\n";
     assert_eq!(err, format!("checked 8 generations of 2 sources: nothing is wrong\n{told}"));
 }
 

@@ -90,9 +90,10 @@ fn masked(text: &str, site: &Path) -> String {
     let mut masked = String::new();
     for line in text.replace(site, "/site").lines() {
         let mut line = line.to_owned();
-        for (before, after) in [(" in ", " s"), ("process ", ","), ("process ", " ")] {
+        for (before, after) in [(" in ", " ms"), (" in ", " s"), ("process ", ","), ("process ", " ")] {
             line = mask_number(&line, before, after);
         }
+        line = line.replace(" in N ms", " in N s");
         let value_at = ["indexed at ", "looked at ", "added at ", "ctime ", "indexed in "]
             .iter()
             .find(|key| line.starts_with(**key));
@@ -627,43 +628,212 @@ fn every_json_is_json() {
 }
 
 #[test]
-fn man_pages_and_completions_come_for_every_verb_and_shell() {
+fn manual_pages_have_every_section_and_no_mistake() {
     let site = Site::new();
     let page = site.ok(&["man"]);
-    assert!(page.contains(".TH asof 1") && page.contains("EXIT") || page.contains("Exit codes"), "{page}");
+    assert!(page.contains(".TH ASOF 1"), "{page}");
     let output = site.run(&["man", "--dir", "pages"], 0);
     assert_eq!(masked(&said(&output), &site.path("")), "\nwrote the manual pages into \"pages\"\n");
     let mut pages: Vec<String> =
         std::fs::read_dir(site.path("pages")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     pages.sort();
-    for verb in [
-        "init",
-        "migrate",
-        "source",
-        "index",
-        "generations",
-        "show",
-        "ls",
-        "resolve",
-        "sql",
-        "mount",
-        "umount",
-        "man",
-        "completions",
-    ] {
+    for verb in ["index", "source-add-nfs", "take", "gluster-changes", "sql", "mount", "completions"] {
         assert!(pages.contains(&format!("asof-{verb}.1")), "{pages:?}");
     }
+    for page in &pages {
+        let text = std::fs::read_to_string(site.path("pages").join(page)).unwrap();
+        for title in ["NAME", "SYNOPSIS", "EXIT STATUS", "ENVIRONMENT", "FILES", "SEE ALSO"] {
+            assert_eq!(text.matches(&format!("\n.SH {title}\n")).count(), 1, "{page}: {title}");
+        }
+    }
+    for page in ["asof-index.1", "asof-sql.1", "asof-mount.1", "asof-forget.1"] {
+        let text = std::fs::read_to_string(site.path("pages").join(page)).unwrap();
+        assert!(text.contains("\n.SH EXAMPLES\n"), "{page}");
+    }
+    assert_eq!(sh(&site.path("pages"), "mandoc -T lint -W warning *.1 2>&1"), "");
+    assert_eq!(sh(&site.path("pages"), "for page in *.1; do groff -man -ww -z -K utf8 $page 2>&1; done"), "");
+    let shown = sh(&site.path("pages"), "MANWIDTH=100 man -l asof-sql.1 | col -b");
+    assert!(shown.contains("deleted: ") && shown.contains("restore_path"), "{shown}");
     let refused = site.run(&["man", "--dir", "/dev/null/pages"], 2);
     assert_eq!(
         said(&refused),
         "\nasof: writing manual pages into \"/dev/null/pages\": Not a directory (os error 20)\n"
     );
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+}
+
+/// What bash offers for a line, in its order.
+fn completed(site: &Site, line: &str) -> Vec<String> {
+    let program = Path::new(env!("CARGO_BIN_EXE_asof")).parent().unwrap();
+    let script = format!(
+        "PATH={}:$PATH; export ASOF_CATALOG=$PWD/catalog.db; source <(asof completions bash); compopt() {{ :; }}
+         COMP_LINE={}; COMP_POINT=${{#COMP_LINE}}; _asof || true
+         printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        program.display(),
+        quoted(line)
+    );
+    sh(&site.path(""), &script).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn completions_know_verbs_sources_dates_and_paths() {
+    let site = Site::with_source();
+    two_copies(&site);
+    site.ok(&["index", "homes"]);
+    assert_eq!(completed(&site, "asof gen"), ["generations"]);
+    assert_eq!(completed(&site, "asof index --ag"), ["--again"]);
+    assert_eq!(completed(&site, "asof show ho"), ["homes"]);
+    // Bash has `@` and `:` between its words: what stands before the last one is in the line already.
+    assert_eq!(completed(&site, "asof forget homes@2024-11-19"), ["2024-11-19T000000Z"]);
+    assert_eq!(completed(&site, "asof show homes@l"), ["latest"]);
+    assert_eq!(completed(&site, "asof ls homes:do"), ["docs/"]);
+    assert_eq!(completed(&site, "asof show homes:docs/"), ["docs/hard"]);
+    assert_eq!(completed(&site, "asof show --at 2024-11-18 homes:docs/"), ["docs/b", "docs/hard"]);
+    assert_eq!(
+        completed(&site, "asof ls homes --at "),
+        ["latest", "oldest", "today", "yesterday", "2024-11-19T000000Z", "2024-11-18T000000Z"]
+    );
+    assert_eq!(completed(&site, "asof show web:"), [""]);
+    for (shell, asks) in [("zsh", "ASOF_COMPLETE=\"zsh\""), ("fish", "ASOF_COMPLETE=fish"), ("elvish", "asof")] {
         let script = site.ok(&["completions", shell]);
-        assert!(script.contains("generations") && script.contains("umount"), "{shell}");
+        assert!(script.contains(asks), "{shell}: {script}");
     }
-    std::fs::write(site.path("asof.bash"), site.ok(&["completions", "bash"])).unwrap();
-    sh(&site.path(""), "bash -n asof.bash");
     let refused = site.run(&["completions", "csh"], 2);
     assert!(said(&refused).contains("possible values: bash"), "{}", said(&refused));
+}
+
+#[test]
+fn a_quiet_run_says_nothing_where_all_is_well_and_all_that_is_wrong() {
+    let site = Site::new();
+    let quiet = |args: &[&str], code: i32| said(&site.run(&[&["-q"], args].concat(), code));
+    assert_eq!(quiet(&["init"], 0), "\n");
+    assert_eq!(quiet(&["source", "add", "nfs", "homes", "--copies", "copies"], 0), "\n");
+    two_copies(&site);
+    assert_eq!(quiet(&["index"], 0), "\n");
+    assert_eq!(quiet(&["index", "homes"], 0), "\n", "nothing is new");
+    sh(&site.path(""), "mv copies/2024-11-18 copies/20241118");
+    assert_eq!(quiet(&["index"], 0), "\n", "a copy moved");
+    for verb in [&["check"][..], &["mount", "mnt"], &["umount", "mnt"], &["source", "set", "homes", "--settle", "0"]] {
+        assert_eq!(quiet(verb, 0), "\n", "{verb:?}");
+    }
+    // Answers are not in the way.
+    assert!(quiet(&["generations"], 0).contains("2024-11-19T00:00:00Z"));
+    sh(&site.path(""), "mkdir copies/nonsense");
+    let told = quiet(&["index"], 1);
+    assert!(told.contains("skipped ") && !told.contains("indexed"), "{told}");
+    sh(&site.path(""), "rmdir copies/nonsense; mv copies/2024-11-19 away");
+    let told = quiet(&["index"], 1);
+    assert!(told.contains("not there any more: the copy of 2024-11-19T00:00:00Z"), "{told}");
+    assert!(quiet(&["forget", "homes@2024"], 2).contains("homes"), "errors are always said");
+}
+
+/// Copies that changed in the last minutes are walked once more by the next run.
+#[test]
+fn a_verbose_run_says_what_was_walked_again_and_had_not_changed() {
+    for (amount, says) in [(&[][..], false), (&["-v"], true)] {
+        let site = Site::with_source();
+        two_copies(&site);
+        site.ok(&["index"]);
+        let told = said(&site.run(&[amount, &["index"]].concat(), 0));
+        let line = "2024-11-18\" is as it was indexed, as 2024-11-18T00:00:00Z\n";
+        assert_eq!(told.contains(line), says, "{told}");
+    }
+    let refused = Site::new().run(&["-q", "-v", "index"], 2);
+    assert!(said(&refused).contains("cannot be used with"), "{}", said(&refused));
+}
+
+#[test]
+fn people_read_times_of_their_zone_and_programs_read_utc() {
+    let site = Site::new();
+    let here = |args: &[&str]| {
+        let output = site.asof(args).env("TZ", "Asia/Kolkata").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}\n{}", said(&output));
+        said(&output)
+    };
+    here(&["init"]);
+    here(&["source", "add", "nfs", "homes", "--copies", "copies"]);
+    two_copies(&site);
+    let told = here(&["index"]);
+    assert!(told.contains("indexed 2024-11-18T00:00:00+05:30 of \"homes\""), "{told}");
+    for args in [
+        &["generations"][..],
+        &["source", "list"],
+        &["show", "homes@2024-11-19"],
+        &["resolve", "latest"],
+        &["resolve", "2024-11-19T00:00:00+05:30"],
+    ] {
+        let told = here(args);
+        assert!(told.contains("2024-11-19T00:00:00+05:30") && !told.contains("2024-11-18T18:30"), "{args:?}: {told}");
+    }
+    assert!(here(&["ls", "-l", "homes"]).contains(" 2024-11-18T17:30:00+05:30 a\n"));
+    assert!(here(&["show", "homes:a"]).contains("mtime          2024-11-18T17:30:00.000000000+05:30"));
+    for args in
+        [&["generations", "--json"][..], &["show", "homes@2024-11-19", "--json"], &["resolve", "latest", "--json"]]
+    {
+        let told = here(args);
+        assert!(told.contains("2024-11-18T18:30:00Z") && !told.contains("+05:30"), "{args:?}: {told}");
+    }
+    assert!(here(&["sql", "SELECT taken_at FROM generations"]).contains("2024-11-18T18:30:00Z"));
+}
+
+#[test]
+fn show_tells_programs_numbers_and_people_words() {
+    let site = Site::with_source();
+    two_copies(&site);
+    site.ok(&["index"]);
+    let json =
+        |args: &[&str]| -> Value { serde_json::from_str(&site.ok(&[args, &["--json"]].concat())).expect("JSON") };
+    let source = json(&["show", "homes"]);
+    assert_eq!(source["generations"], 2);
+    assert_eq!(source["oldest"], "2024-11-18T00:00:00Z");
+    assert_eq!(source["settings"]["copies"], site.path("copies").to_str().unwrap());
+    let generation = json(&["show", "homes@2024-11-18"]);
+    assert_eq!(generation["entries"], 8);
+    assert_eq!(generation["size_bytes"], 1_048_586);
+    assert!(generation["index_ms"].is_u64() && generation["findings"].as_array().is_some_and(Vec::is_empty));
+    assert_eq!(generation["copies"][0], site.path("copies/2024-11-18").to_str().unwrap());
+    let entry = json(&["show", "homes:docs/hard"]);
+    assert_eq!((&entry["mode"], &entry["size_bytes"]), (&"0644".into(), &9.into()));
+    assert_eq!(entry["version_until"], Value::Null);
+    let docs = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.md")).unwrap();
+    let section = docs.split_once("## `asof show`").expect("the section").1;
+    for (of, value) in [("source", source), ("generation", generation), ("entry", entry)] {
+        for field in value.as_object().unwrap().keys() {
+            assert!(section.contains(&format!("`{field}`")), "{of}: {field}");
+        }
+    }
+}
+
+#[test]
+fn oldest_is_one_date_for_all_sources_in_a_command_and_in_a_mount() {
+    let site = Site::with_source();
+    two_copies(&site);
+    sh(&site.path(""), "mkdir -p web/2024-11-19; touch web/2024-11-19/page");
+    site.ok(&["source", "add", "nfs", "web", "--copies", "web"]);
+    site.ok(&["index"]);
+    let told: Value = serde_json::from_str(&site.ok(&["resolve", "oldest", "--json"])).unwrap();
+    let generation = |at: usize| &told["sources"][at]["generation"];
+    assert_eq!((generation(0), generation(1)), (&"2024-11-18T00:00:00Z".into(), &Value::Null));
+    let mount = site.mount(&[]);
+    assert_eq!(sh(&mount, "ls @oldest"), "homes\n");
+    assert_eq!(sh(&mount, "ls web/@oldest"), "page\n");
+    assert_eq!(site.ok(&["ls", "web@oldest"]), "page\n");
+    site.umount();
+}
+
+#[test]
+fn again_without_a_source_says_what_to_write() {
+    let site = Site::with_source();
+    let refused = said(&site.run(&["index", "--again"], 2));
+    assert!(refused.contains("no source is named") && refused.contains("asof index NAME@DATE --again"), "{refused}");
+}
+
+#[test]
+fn help_of_sql_lists_every_view_with_its_columns() {
+    let site = Site::with_source();
+    let help = site.ok(&["sql", "--help"]);
+    let views = site.ok(&["sql", "SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY name"]);
+    for view in views.lines().skip(1) {
+        assert!(help.contains(&format!("\n  {view}: ")), "{view}\n{help}");
+    }
+    assert!(help.contains("restore_path") && help.contains("xattr_set"), "{help}");
 }

@@ -261,7 +261,7 @@ fn a_full_disk_stops_an_index_run_with_the_reason_and_keeps_what_was_published()
         let text = said(&output);
         assert!(text.contains("asof: cannot index generation 2024-11-20T00:00:00Z of \"homes\": "), "{text}");
         assert!(text.contains(&format!(" in catalog {catalog:?}: the disk is full\n")), "{text}");
-        assert!(text.ends_with("hint: nothing that was published is lost; make room and run it again\n"), "{text}");
+        assert!(text.ends_with("hint: nothing that was published is lost; make room and run it again: CATALOG.format* and CATALOG.log may be deleted, CATALOG-wal never\n"), "{text}");
         assert_same(&told(&site, &catalog), &before, copy);
         let listing = output_of(&site, &catalog, &["ls", "homes:a", "--at", "2024-11-18"], 0);
         assert_eq!(said(&listing).lines().filter(|l| !l.is_empty()).count(), 100);
@@ -272,7 +272,7 @@ fn a_full_disk_stops_an_index_run_with_the_reason_and_keeps_what_was_published()
     assert!(fill().contains("No space left on device"));
     let text = said(&output_of(&site, &catalog, &["index", "homes", "copies/2024-11-22"], 2));
     assert!(
-        text.contains(": the disk is full\nhint: nothing that was published is lost; make room and run it again\n"),
+        text.contains(": the disk is full\nhint: nothing that was published is lost; make room and run it again: CATALOG.format* and CATALOG.log may be deleted, CATALOG-wal never\n"),
         "{text}"
     );
     sh(&site.path(""), "rm small/ballast; mount -o remount,size=100m small");

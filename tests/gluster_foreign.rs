@@ -324,7 +324,7 @@ fn a_directory_that_goes_with_two_names_of_one_file_takes_its_bytes_off_once() {
     index(&site, "first", "01", &[], 0);
     copied(&site, "second", "DELETE d\n");
     let told = index(&site, "second", "02", &[], 0);
-    assert!(told.contains("1 entries, 1 B"), "{told}");
+    assert!(told.contains("1 entry, 1 B"), "{told}");
 }
 
 #[test]
@@ -727,7 +727,7 @@ fn what_cannot_be_the_next_generation_is_refused_with_a_reason() {
             "02",
             &["--field-separator", "=="],
             "none of 1 lines of the list \"out/second\" is understood; the first one begins with none of NEW, MODIFY, RENAME, \
-             DELETE\nhint: --list-format, --field-separator and --output-prefix tell what it looks like",
+             DELETE\nhint: --list-format, --field-separator and --output-prefix describe its format",
         ),
         ("02", &["--list", "out/none"], "cannot open the list \"out/none\": No such file or directory (os error 2)"),
         ("02", &["--data", "copies/none"], "No such file or directory (os error 2)"),

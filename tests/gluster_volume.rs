@@ -636,9 +636,7 @@ fn a_set_that_is_away_leaves_what_it_holds_as_it_was() {
     let refused = live.site.run(&["take", "vol"], 2);
     let told = said(&refused);
     assert!(
-        told.contains(
-            "no brick of replica set 2 answered, and everything has to be looked at (this is the first generation)"
-        ),
+        told.contains("no brick of replica set 2 answered, and a full scan is needed (this is the first generation)"),
         "{told}"
     );
     assert!(told.contains("hint: nothing was recorded; run it again when one brick of the set is up"), "{told}");

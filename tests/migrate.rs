@@ -767,7 +767,7 @@ const DAMAGE: [(&str, Fate); 14] = [
     ),
     (
         "UPDATE disk_layer SET parent = 5 WHERE parent IS NOT NULL",
-        Refused("a layer of a disk rests on one that is not there: source "),
+        Refused("a layer of a disk is based on one that is missing: source "),
     ),
     ("UPDATE disk_layer SET at = at + 7", Refused("a layer of a disk is of a generation that is not there: source ")),
     ("UPDATE disk_file SET at = at + 7", Refused("a file of a disk is of a generation that is not there: source ")),

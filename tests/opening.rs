@@ -219,7 +219,7 @@ fn init_on_a_nearly_full_disk_makes_a_whole_catalog_or_says_that_the_disk_is_ful
                 assert_eq!(
                     text.trim(),
                     "asof: creating tables in catalog \"small/folder/catalog.db\": the disk is full\n\
-                     hint: nothing that was published is lost; make room and run it again",
+                     hint: nothing that was published is lost; make room and run it again: CATALOG.format* and CATALOG.log may be deleted, CATALOG-wal never",
                     "{size_kib} KiB"
                 );
                 assert_eq!(names_in(&site.path("small")), Vec::<String>::new(), "{size_kib} KiB");

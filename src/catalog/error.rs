@@ -3,6 +3,7 @@
 //! Promises: an error names the catalog and what was being done with it; a full disk and a read-only file system go by their names,
 //! whether SQLite met them or the system did. Knows no table and opens nothing.
 
+use super::files::beside;
 use super::holder::Busy;
 use crate::model::{Hinted, NodeId, Time};
 use std::path::{Path, PathBuf};
@@ -224,6 +225,9 @@ pub enum Error {
 impl Hinted for Error {
     fn hint(&self) -> Option<String> {
         let text = match self {
+            Self::Missing { path } if beside(path, "-manifests").is_dir() => {
+                "asof rebuild makes a lost catalog again from its manifests; --catalog FILE or ASOF_CATALOG names another"
+            }
             Self::Missing { .. } => "asof init makes it; --catalog FILE or ASOF_CATALOG names another",
             Self::Exists { .. } => "asof source add goes on with it; nothing was changed",
             Self::NotACatalog { .. } => "nothing was changed; --catalog FILE or ASOF_CATALOG names another",
@@ -243,7 +247,7 @@ impl Hinted for Error {
             }
             Self::Busy { .. } => "--wait DURATION waits longer; reading and mounting go on meanwhile",
             Self::NoSuchSource { .. } => "asof source list shows them, asof source add makes one",
-            Self::SourceExists { .. } => "asof source show tells its settings, asof source set changes them",
+            Self::SourceExists { .. } => "asof source show prints its settings, asof source set changes them",
             Self::GenerationExists { .. } => "give it another second: asof index NAME PATH --at DATE",
             Self::NoSuchGeneration { .. } => "asof generations NAME lists them",
             Self::Unproved { .. } => "nothing of it was kept; the copy is untouched: please report this",
@@ -251,15 +255,26 @@ impl Hinted for Error {
             Self::Torn { .. } => {
                 "nothing was changed; put back a backup of it, or begin a new catalog over the same copies"
             }
-            Self::NoVersion { .. } | Self::Contradiction { .. } => "asof check finds all that is wrong in the catalog",
+            Self::NoVersion { .. } | Self::Contradiction { .. } => {
+                "asof check lists everything that is wrong in the catalog"
+            }
+            Self::Manifest { cause, .. } if is_full(cause) => NO_ROOM,
             Self::Manifest { .. } => "nothing of the generation was kept; make the folder writable and run it again",
-            Self::Full { .. } => "nothing that was published is lost; make room and run it again",
+            Self::Full { .. } => NO_ROOM,
             Self::Io { .. } | Self::SourceName { .. } | Self::Spent { .. } | Self::Refused(_) | Self::Sqlite { .. } => {
                 return None;
             }
         };
         Some(text.to_owned())
     }
+}
+
+/// What to do where the disk of the catalog is full.
+const NO_ROOM: &str = "nothing that was published is lost; make room and run it again: CATALOG.format* and CATALOG.log may be \
+    deleted, CATALOG-wal never";
+
+fn is_full(cause: &std::io::Error) -> bool {
+    matches!(cause.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
 /// What SQLite said, once: the error of `rusqlite` has the same words again as its cause.
@@ -305,9 +320,7 @@ impl Doing {
     pub(super) fn io(self, path: &Path, source: std::io::Error) -> Error {
         let path = path.to_owned();
         match source.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                Error::Full { doing: self.inside, path }
-            }
+            _ if is_full(&source) => Error::Full { doing: self.inside, path },
             std::io::ErrorKind::ReadOnlyFilesystem => Error::ReadOnly { path },
             _ => Error::Io { doing: self.with, path, source },
         }

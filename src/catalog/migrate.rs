@@ -191,7 +191,7 @@ const TORN: [(&str, &str); 7] = [
           WHERE NOT EXISTS (SELECT 1 FROM generation g WHERE g.source = l.source AND g.taken_at = l.at)",
     ),
     (
-        "a layer of a disk rests on one that is not there",
+        "a layer of a disk is based on one that is missing",
         "SELECT 'source ' || l.source || ', at ' || l.at || ', parent ' || l.parent FROM disk_layer l WHERE l.parent IS NOT NULL \
             AND NOT EXISTS (SELECT 1 FROM disk_layer p WHERE p.source = l.source AND p.at = l.parent)",
     ),

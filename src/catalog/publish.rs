@@ -223,7 +223,7 @@ impl GenerationWriter<'_> {
         let (entries, size_bytes) = self.totals()?;
         let state = self.state()?.to_bytes();
         if self.expected.is_some_and(|expected| expected != state) {
-            let what = "what was told gives another state than it must have".to_owned();
+            let what = "the edits give another state than expected".to_owned();
             return Err(Error::Unproved { at: self.at, path: String::new(), what });
         }
         let counts = Counts {

@@ -7,15 +7,17 @@
 mod shared;
 
 use super::check::CheckArgs;
+use super::complete::CompletionsArgs;
 use super::forget::ForgetArgs;
 use super::generations::GenerationsArgs;
 use super::gluster::GlusterVerb;
 use super::index::args::IndexArgs;
 use super::ls::LsArgs;
 use super::mount::{MountArgs, UmountArgs};
-use super::pages::{CompletionsArgs, ManArgs};
+use super::pages::ManArgs;
 use super::rebuild::RebuildArgs;
 use super::resolve::ResolveArgs;
+use super::say::Amount;
 use super::show::ShowArgs;
 use super::source::SourceVerb;
 use super::sql::SqlArgs;
@@ -29,21 +31,38 @@ pub(super) use shared::{
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Every backup generation of every source in one catalog; any moment of the past as a directory.
+/// Index backups where they are, in one catalog; browse and restore any date as a directory.
 #[derive(Debug, Parser)]
 #[command(name = "asof", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "Dates: 2026-11-20, 2026-11-20T14:30, 2026-11-20T14:30:00Z, 2026-11, 2026-W47, 1763604000, \
-    yesterday, -3d, \"2h ago\", latest, oldest. A day or longer means its end.\n\
+    yesterday, -3d, \"2h ago\", latest, oldest. A day, week, month or year means its end.\n\
     Exit codes: 0 done, 1 done with losses or findings, 2 not done.")]
 pub(super) struct Cli {
     /// The catalog [default: /var/lib/asof/catalog.db for root, else in the XDG state folder]
     #[arg(long, value_name = "FILE", env = "ASOF_CATALOG", global = true)]
     pub(super) catalog: Option<PathBuf>,
-    /// How long to wait for another run that uses the source or writes the catalog: 30s, 10m, 2h; 0 refuses at once
+    /// How long to wait for another run that uses the source or writes the catalog: 30s, 10m, 2h; 0: do not wait
     #[arg(long, value_name = "DURATION", global = true, default_value = "10m", value_parser = duration)]
     pub(super) wait: Duration,
+    /// Print nothing where all is well (for cron); problems are printed all the same
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Print more: also copies that were walked again and had not changed, and every finding
+    #[arg(short, long, global = true)]
+    verbose: bool,
     #[command(subcommand)]
     pub(super) verb: Verb,
+}
+
+impl Cli {
+    /// Returns how much is to be said.
+    pub(super) fn amount(&self) -> Amount {
+        match (self.quiet, self.verbose) {
+            (true, _) => Amount::Quiet,
+            (_, true) => Amount::Verbose,
+            _ => Amount::Usual,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,36 +76,36 @@ pub(super) enum Verb {
     Source(SourceVerb),
     /// Index copies that another tool made, in place, as generations
     Index(IndexArgs),
-    /// Forget one generation; its copy is not touched, and not indexed again by itself
+    /// Remove one generation from the catalog; its copy is not touched
     Forget(ForgetArgs),
-    /// Make a generation of a source and index it
+    /// Take a generation of a volume or a disk, and index it
     Take(TakeArgs),
     /// List the generations of one source or of all
     Generations(GenerationsArgs),
-    /// Show all that is known of a source, a generation or an entry
+    /// Show everything known about a source, a generation or an entry
     Show(ShowArgs),
     /// List a directory as of a date
     Ls(LsArgs),
-    /// Tell what a date means, for each source
+    /// Show what a date means for each source
     Resolve(ResolveArgs),
-    /// Make a lost catalog again from the manifests of its generations
+    /// Make a lost catalog again from manifests, or add what an old copy of it lacks
     Rebuild(RebuildArgs),
-    /// Ask the catalog in SQL (read-only)
+    /// Query the catalog in SQL (read-only)
     Sql(SqlArgs),
-    /// Check the catalog against itself (read-only)
+    /// Check the catalog for damage (read-only)
     Check(CheckArgs),
     /// Mount all generations of all sources as one tree
     Mount(MountArgs),
-    /// Unmount what `asof mount` has mounted
+    /// Unmount what asof mount mounted
     Umount(UmountArgs),
     /// Write units for systemd and a file for logrotate
     Units(UnitsArgs),
-    /// Lists of what changed in a Gluster volume, for those who copy files themselves
+    /// List what changed in a GlusterFS volume, for tools that copy files themselves
     #[command(subcommand)]
     Gluster(GlusterVerb),
-    /// Print the manual page, or write one for each verb
+    /// Print the manual page, or write a page for each verb
     Man(ManArgs),
-    /// Print completions for a shell
+    /// Print the completion script for a shell
     Completions(CompletionsArgs),
 }
 

@@ -2,9 +2,11 @@
 //! Violations go to standard output, progress and counts to standard error.
 
 use super::World;
+use super::args::PRINT_JSON;
 use super::output::{self, counted};
 use super::progress::Terminal;
 use super::report::{Failure, Outcome};
+use super::say::say;
 use crate::catalog::{Checked, Checking, Violation};
 use crate::monitor::Monitor;
 use clap::Args;
@@ -12,15 +14,14 @@ use serde_json::{Value, json};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Every violation is one line; of each kind the first 20 are printed and the rest is counted. Exit codes: 0 clean, \
-    1 with violations, 2 not checked. What a check means is in catalog-schema/README.md."
+    after_help = "Every violation is one line; the first 20 of each kind are printed and the rest is counted. Exit codes: 0 clean, \
+    1 violations, 2 not checked. catalog-schema/README.md explains the checks."
 )]
 pub(super) struct CheckArgs {
-    /// Count also state hashes and what each generation changed anew
+    /// Also recompute the state hash of each generation, and what it changed
     #[arg(long)]
     deep: bool,
-    /// Print JSON
-    #[arg(long)]
+    #[arg(long, help = PRINT_JSON)]
     json: bool,
 }
 
@@ -89,11 +90,15 @@ fn tell(checked: &Checked, deep: bool) {
         0 => "nothing is wrong".to_owned(),
         count => counted(count, "violation"),
     };
-    eprintln!("checked {generations} of {sources}: {violations}");
+    if checked.violations == 0 {
+        say!("checked {generations} of {sources}: {violations}");
+    } else {
+        eprintln!("checked {generations} of {sources}: {violations}");
+    }
     if deep && checked.uncounted > 0 {
         let generations = counted(checked.uncounted, "generation");
-        eprintln!(
-            "{generations} without a state hash, not counted yet: whether names and attributes are as published was not checked there"
+        say!(
+            "{generations} without a state hash yet: whether their names and attributes are as published was not checked"
         );
     }
 }

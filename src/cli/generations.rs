@@ -3,14 +3,18 @@
 
 use super::World;
 use super::args::PRINT_JSON;
+use super::complete;
 use super::output::{self, grouped, human_bytes};
 use super::report::{Failure, Outcome};
+use super::say::local;
 use crate::jobs::generations::generations;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 
 #[derive(Debug, Args)]
 pub(super) struct GenerationsArgs {
     /// The source [default: all]
+    #[arg(add = ArgValueCompleter::new(complete::sources))]
     name: Option<String>,
     #[arg(long, help = PRINT_JSON)]
     json: bool,
@@ -27,7 +31,7 @@ pub(super) fn run(args: &GenerationsArgs, world: &World) -> Result<Outcome, Fail
         .map(|g| {
             let notes = notes(&g.status, g.losses, g.notices);
             let (entries, changed) = (grouped(g.entries), grouped(g.changed));
-            vec![g.source, g.when.0.to_string(), g.level, entries, human_bytes(g.size_bytes), changed, notes]
+            vec![g.source, local(g.when.0), g.level, entries, human_bytes(g.size_bytes), changed, notes]
         })
         .collect();
     output::table(
@@ -49,7 +53,7 @@ pub(super) fn notes(status: &str, losses: i64, notices: i64) -> String {
         notes.push(format!("partial: {losses} unreadable"));
     }
     if notices > 0 {
-        notes.push(format!("{notices} notices"));
+        notes.push(output::counted(notices as u64, "notice"));
     }
     if notes.is_empty() { "-".to_owned() } else { notes.join(", ") }
 }

@@ -8,6 +8,7 @@ mod foreign;
 use super::output::{self, grouped, human_bytes};
 use super::progress::Terminal;
 use super::report::{Failure, Outcome};
+use super::say::{detail, local, say};
 use super::target::{Target, generation_of};
 use super::{World, report};
 use crate::catalog::SourceRow;
@@ -72,7 +73,7 @@ fn wish(target: Option<&Target>, args: &IndexArgs, world: &World) -> Result<Wish
                 "{:?} is no source: it has a path",
                 args.target.as_deref().unwrap_or("")
             ))
-            .hint("asof index NAME, asof index NAME@DATE --again, asof index NAME PATH"));
+            .hint("write asof index NAME, asof index NAME@DATE --again or asof index NAME PATH"));
         }
         None => "NAME",
     };
@@ -89,6 +90,12 @@ fn wish(target: Option<&Target>, args: &IndexArgs, world: &World) -> Result<Wish
         Some(text) => Some(Location::parse(text).map_err(|e| Failure::new(chain(&e)))?),
         None => None,
     };
+    if target.is_none() && args.again {
+        return Err(Failure::new("--again indexes copies of one source once more, and no source is named").hint(
+            "asof index NAME@DATE --again for one generation, asof index NAME --again for all copies that may have changed or \
+             could not be read as a whole; asof source list shows the names",
+        ));
+    }
     let which = match target {
         Some(Target::Generation(..)) if count > 0 => {
             return Err(Failure::new("a generation is meant by its date or by the path of its copy, not by both"));
@@ -108,47 +115,64 @@ fn wish(target: Option<&Target>, args: &IndexArgs, world: &World) -> Result<Wish
     Ok(Wish { which, again: args.again, settle: args.settle, disk })
 }
 
+/// Prints an event: with `--quiet` only what a person has to look at.
 fn print(source: &str, event: &Event) {
     match event {
-        Event::Indexed(done) => print_indexed(source, done),
-        Event::Same(_) => {}
-        Event::Known(copy) => eprintln!("{:?} is indexed already, as {}", copy.path, copy.when.0),
-        Event::Moved { copies } => print_moved(copies),
-        Event::Back(copy) => eprintln!("the copy of {} is back, at {:?}", copy.when.0, copy.path),
-        Event::Gone(gone) => print_gone(source, gone),
-        Event::Changed { copy, why } => {
-            eprintln!("the copy of {}, {:?}, is not what was indexed: {why}", copy.when.0, copy.path);
-        }
-        Event::LeftAside { path, why } => eprintln!("left aside {path:?}: {why}"),
-        Event::Unreachable { store, why, copies } => {
-            eprintln!("cannot look at the {} of \"{source}\" in {store:?}: {why}", counted(*copies, "copy", "copies"));
-        }
         Event::Failed { copy, error } => {
             let failure = Failure::from(error);
             let failure = match copy {
-                Some(copy) => failure.about(&format!("cannot index generation {} of \"{source}\"", copy.when.0)),
+                Some(copy) => failure.about(&format!("cannot index generation {} of \"{source}\"", local(copy.when.0))),
                 None => failure.about(&format!("cannot index \"{source}\"")),
             };
             report::end(Err(failure));
         }
-        Event::Note { text } | Event::Warning { text } => eprintln!("{text}"),
+        Event::Same(copy) => detail!("{:?} is as it was indexed, as {}", copy.path, local(copy.when.0)),
+        event => {
+            for line in lines(source, event) {
+                match event.is_finding() {
+                    true => eprintln!("{line}"),
+                    false => say!("{line}"),
+                }
+            }
+        }
     }
 }
 
-fn print_indexed(source: &str, done: &Indexed) {
+fn lines(source: &str, event: &Event) -> Vec<String> {
+    match event {
+        Event::Same(_) | Event::Failed { .. } => Vec::new(),
+        Event::Indexed(done) => lines_of_indexed(source, done),
+        Event::Known(copy) => vec![format!("{:?} is indexed already, as {}", copy.path, local(copy.when.0))],
+        Event::Moved { copies } => line_of_moved(copies).into_iter().collect(),
+        Event::Back(copy) => vec![format!("the copy of {} is back, at {:?}", local(copy.when.0), copy.path)],
+        Event::Gone(gone) => lines_of_gone(source, gone),
+        Event::Changed { copy, why } => {
+            vec![format!("the copy of {}, {:?}, is not what was indexed: {why}", local(copy.when.0), copy.path)]
+        }
+        Event::LeftAside { path, why } => vec![format!("skipped {path:?}: {why}")],
+        Event::Unreachable { store, why, copies } => {
+            let copies = counted(*copies, "copy", "copies");
+            vec![format!("cannot look at the {copies} of \"{source}\" in {store:?}: {why}")]
+        }
+        Event::Note { text } | Event::Warning { text } => vec![text.clone()],
+    }
+}
+
+fn lines_of_indexed(source: &str, done: &Indexed) -> Vec<String> {
     let (at, path) = (done.copy.when.0, &done.copy.path);
     let what = match &done.snapshot {
         Some(name) => format!("snapshot {name:?} in {path:?}"),
         None => format!("{path:?}"),
     };
     let again = done.again.as_ref().map_or("", |_| " again");
-    let on = done.parent.map_or_else(String::new, |parent| format!(" on top of {}", parent.0));
+    let on = done.parent.map_or_else(String::new, |parent| format!(" on top of {}", local(parent.0)));
     let mut text = format!(
-        "indexed {at} of \"{source}\"{again} from {what}{on}: {} entries, {}, {} changed, in {:.1} s",
-        grouped(done.entries as i64),
+        "indexed {} of \"{source}\"{again} from {what}{on}: {}, {}, {} changed, in {}",
+        local(at),
+        output::entries(done.entries),
         human_bytes(done.size_bytes as i64),
         grouped(done.changed as i64),
-        done.index_ms as f64 / 1000.0,
+        output::took(done.index_ms),
     );
     if let Some(why) = &done.again {
         text.push_str(&format!("; {why}"));
@@ -159,7 +183,7 @@ fn print_indexed(source: &str, done: &Indexed) {
     if done.changed_while_indexed {
         text.push_str("; the copy changed while it was indexed");
     }
-    eprintln!("{text}");
+    let mut lines = vec![text];
     if done.losses + done.notices > 0 {
         let view = at.view_name();
         let once_more = if done.losses > 0 {
@@ -167,35 +191,39 @@ fn print_indexed(source: &str, done: &Indexed) {
         } else {
             String::new()
         };
-        eprintln!("hint: asof show {source}@{view} lists what was found{once_more}");
+        lines.push(format!("hint: asof show {source}@{view} lists what was found{once_more}"));
     }
     if done.suddenly_empty {
-        eprintln!("the copy {path:?} is empty: was the share mounted when it was made?");
+        lines.push(format!("the copy {path:?} is empty: was the share mounted when it was made?"));
     }
     if done.in_future {
-        eprintln!("the generation {at} lies in the future, and is not the latest until then: is its date right?");
+        let at = local(at);
+        lines.push(format!(
+            "the generation {at} lies in the future, and is not the latest until then: is its date right?"
+        ));
     }
+    lines
 }
 
-fn print_moved(copies: &[MovedCopy]) {
-    let [first, rest @ ..] = copies else { return };
-    let (at, from, to) = (first.when.0, &first.from, &first.to);
-    match rest.len() {
-        0 => eprintln!("the copy of {at} moved from {from:?} to {to:?}"),
-        more => eprintln!("{} copies moved: that of {at} from {from:?} to {to:?}, and {more} more", more + 1),
-    }
+fn line_of_moved(copies: &[MovedCopy]) -> Option<String> {
+    let [first, rest @ ..] = copies else { return None };
+    let (at, from, to) = (local(first.when.0), &first.from, &first.to);
+    Some(match rest.len() {
+        0 => format!("the copy of {at} moved from {from:?} to {to:?}"),
+        more => format!("{} copies moved: that of {at} from {from:?} to {to:?}, and {more} more", more + 1),
+    })
 }
 
-fn print_gone(source: &str, gone: &Gone) {
-    let [first, rest @ ..] = gone.copies.as_slice() else { return };
+fn lines_of_gone(source: &str, gone: &Gone) -> Vec<String> {
+    let [first, rest @ ..] = gone.copies.as_slice() else { return Vec::new() };
     let (at, path) = (first.when.0, &first.path);
     let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
-    if gone.pruned {
-        eprintln!("pruned by whoever makes the copies: the copy of {at}, {path:?}{more}");
+    let text = if gone.pruned {
+        format!("pruned by whoever makes the copies: the copy of {}, {path:?}{more}", local(at))
     } else {
-        eprintln!("not there any more: the copy of {at}, {path:?}{more}");
-    }
-    eprintln!("hint: asof forget {source}@{} removes the generation from the catalog", at.view_name());
+        format!("not there any more: the copy of {}, {path:?}{more}", local(at))
+    };
+    vec![text, format!("hint: asof forget {source}@{} removes the generation from the catalog", at.view_name())]
 }
 
 /// Says that there was nothing to do, where nothing else was said.
@@ -203,12 +231,12 @@ fn print_quiet(report: &Report) {
     match report.sources.as_slice() {
         [one] if one.is_quiet() => {
             let copy = SourceKind::from_word(&one.kind).map_or("copy", |kind| source::description(kind).copy);
-            eprintln!("nothing to index: no {copy} of \"{}\" is new{}", one.source, known(one));
+            say!("nothing to index: no {copy} of \"{}\" is new{}", one.source, known(one));
         }
-        [] => eprintln!("nothing to index: there is no source"),
+        [] => say!("nothing to index: there is no source"),
         [_] => {}
         all if all.iter().all(SourceReport::is_quiet) => {
-            eprintln!("nothing to index: nothing of {} sources is new", all.len());
+            say!("nothing to index: nothing of {} sources is new", all.len());
         }
         _ => {}
     }

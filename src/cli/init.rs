@@ -3,6 +3,7 @@
 
 use super::World;
 use super::report::{Failure, Outcome};
+use super::say::say;
 use crate::catalog::Writer;
 use std::path::Path;
 
@@ -16,7 +17,8 @@ pub(super) fn run(world: &World) -> Result<Outcome, Failure> {
         missing.iter().take_while(|folder| std::fs::remove_dir(folder).is_ok()).for_each(drop);
     }
     made?;
-    eprintln!("made the catalog {:?}", world.catalog);
+    say!("made the catalog {:?}", world.catalog);
+    say!("hint: asof source add nfs NAME --copies DIR adds a source; asof source add --help lists the other kinds");
     Ok(Outcome::Done)
 }
 

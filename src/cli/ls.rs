@@ -3,12 +3,15 @@
 
 use super::World;
 use super::args::PRINT_JSON;
+use super::complete;
 use super::output;
 use super::report::{Failure, Outcome};
+use super::say::local;
 use super::target::{Target, generation_at, is_in_doubt, node_at, unlisted};
 use crate::catalog::{DirEntry, Perm, Place, Reader};
-use crate::model::{Kind, RelPath, Timestamp, escape_bytes};
+use crate::model::{Kind, RelPath, Time, escape_bytes};
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
 
@@ -18,9 +21,10 @@ const BATCH: usize = 4096;
 #[derive(Debug, Args)]
 pub(super) struct LsArgs {
     /// SOURCE or SOURCE:PATH [default: the sources]
+    #[arg(add = ArgValueCompleter::new(complete::targets))]
     target: Option<std::ffi::OsString>,
     /// As of when [default: latest]
-    #[arg(long, value_name = "DATE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "DATE", allow_hyphen_values = true, add = ArgValueCompleter::new(complete::dates))]
     at: Option<String>,
     /// Long listing: mode, links, owner, group, size, mtime, name
     #[arg(short, long)]
@@ -49,8 +53,8 @@ pub(super) fn run(args: &LsArgs, world: &World) -> Result<Outcome, Failure> {
     let at = generation_at(&reader, &source, date.as_deref(), world)?.taken_at;
     let (node, kind) = node_at(&reader, &source, &path, at)?;
     if kind != Kind::Directory {
-        return Err(Failure::new(format!("\"{name}/{path}\" is not a directory as of {at}"))
-            .hint(format!("asof show {name}:{path} tells about it")));
+        return Err(Failure::new(format!("\"{name}/{path}\" is not a directory as of {}", local(at)))
+            .hint(format!("asof show {name}:{path} describes it")));
     }
     let is_in_doubt = is_in_doubt(&reader, node, at)?;
     let mut values = Vec::new();
@@ -100,7 +104,7 @@ fn long_line(reader: &Reader, entry: &DirEntry) -> Result<String, Failure> {
         entry.row.nlink,
         perm.uid,
         perm.gid,
-        seconds(entry.row.mtime),
+        local(Time(entry.row.mtime.seconds)),
         entry.name,
     );
     if let Some(target) = link_target(reader, entry.row.place, entry.kind)? {
@@ -172,11 +176,6 @@ pub(super) fn mode_text(mode: u32) -> String {
         });
     }
     text
-}
-
-/// Returns a time stamp to the second.
-pub(super) fn seconds(stamp: Timestamp) -> String {
-    crate::model::Time(stamp.seconds).to_string()
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 
 use super::World;
 use super::report::{Failure, Outcome};
+use super::say::say;
 use crate::catalog::FORMAT;
 
 pub(super) fn run(world: &World) -> Result<Outcome, Failure> {
     match world.bring_up_to_date("migrate")? {
-        None => eprintln!("the catalog {:?} has format {FORMAT} already", world.catalog),
+        None => say!("the catalog {:?} has format {FORMAT} already", world.catalog),
         Some(0) => {}
         Some(_) => return Ok(Outcome::WithFindings),
     }

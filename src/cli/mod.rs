@@ -1,7 +1,8 @@
 //! The command line: arguments to calls, answers to text.
 //!
 //! Promises: data goes to standard output, everything else to standard error. Exit code 0 done, 1 done with
-//! losses or findings, 2 not done (wrong usage included). Every listing has `--json`. This floor alone reads
+//! losses or findings, 2 not done (wrong usage included). Every listing has `--json`. With `--quiet` a run that ends with 0 says
+//! nothing. This floor alone reads
 //! the environment, the home directory and the terminal, and gives what it finds to the floors below as
 //! arguments.
 
@@ -13,6 +14,7 @@ macro_rules! eprintln {
 
 mod args;
 mod check;
+mod complete;
 mod forget;
 mod generations;
 mod gluster;
@@ -27,6 +29,7 @@ mod progress;
 mod rebuild;
 mod report;
 mod resolve;
+mod say;
 mod show;
 mod source;
 mod sql;
@@ -36,7 +39,7 @@ mod units;
 mod world;
 
 use args::{Cli, Verb};
-use clap::{CommandFactory, Parser};
+use clap::{Command, CommandFactory, FromArgMatches};
 use report::{Failure, Outcome};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -44,8 +47,10 @@ use world::{SourceRun, World};
 
 /// Runs the program with `args`, the first of which is its name.
 pub fn main(args: Vec<OsString>) -> ExitCode {
+    complete::answer_a_shell(command);
     let args = mount::from_helper_form(args, &Cli::command());
-    let cli = match Cli::try_parse_from(args) {
+    let parsed = command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(e) => {
             // Help and version are answers, the rest is a usage error.
@@ -54,6 +59,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    say::set_amount(cli.amount());
     let world = match World::new(cli.catalog, cli.wait) {
         Ok(world) => world,
         Err(failure) => return report::end(Err(failure)),
@@ -67,6 +73,11 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Outcome::Done if world.is_lacking() => Outcome::WithFindings,
         outcome => outcome,
     }))
+}
+
+/// Returns the command line with the examples of its verbs.
+fn command() -> Command {
+    pages::with_examples(Cli::command(), "asof")
 }
 
 fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
@@ -89,6 +100,6 @@ fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
         Verb::Units(args) => units::run(&args, world),
         Verb::Gluster(verb) => gluster::run(verb, world),
         Verb::Man(args) => pages::man(&args, Cli::command()),
-        Verb::Completions(args) => pages::completions(&args, Cli::command()),
+        Verb::Completions(args) => complete::script(&args),
     }
 }

@@ -6,6 +6,7 @@
 
 use super::World;
 use super::report::{Failure, Outcome};
+use super::say::say;
 use crate::catalog::beside;
 use crate::clock;
 use crate::daemon::{self, Log, MountOptions, Place};
@@ -84,7 +85,7 @@ pub(super) fn run(args: &MountArgs, world: &World) -> Result<Outcome, Failure> {
     }
     let place = if args.log_file.is_some() { Place::File(log.clone()) } else { Place::Beside(log.clone()) };
     let started = daemon::start_in_background(again, &place)?;
-    eprintln!("mounted {:?} (process {}, log {log:?})", args.dir, started.pid);
+    say!("mounted {:?} (process {}, log {log:?})", args.dir, started.pid);
     Ok(Outcome::Done)
 }
 
@@ -160,7 +161,7 @@ pub(super) fn umount(args: &UmountArgs) -> Result<Outcome, Failure> {
     let up_at = |dir: PathBuf| daemon::up_at(&fuse::catalog_at(&dir).unwrap_or_default(), &dir);
     let daemons = fuse::plain_path(&args.dir).and_then(up_at).unwrap_or_default();
     fuse::unmount(&args.dir, when_busy)?;
-    eprintln!("unmounted {:?}", args.dir);
+    say!("unmounted {:?}", args.dir);
     // After --lazy it ends when nobody is inside.
     if args.lazy {
         return Ok(Outcome::Done);

@@ -116,6 +116,31 @@ pub(super) fn counted(number: u64, thing: &str) -> String {
     format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
+/// Returns a number of entries: `1 entry`, `1,200 entries`.
+pub(super) fn entries(number: u64) -> String {
+    match number {
+        1 => "1 entry".to_owned(),
+        number => format!("{} entries", grouped(i64::try_from(number).unwrap_or(i64::MAX))),
+    }
+}
+
+/// Returns a number of losses: `1 loss`, `2 losses`.
+pub(super) fn losses(number: u64) -> String {
+    match number {
+        1 => "1 loss".to_owned(),
+        number => format!("{} losses", grouped(i64::try_from(number).unwrap_or(i64::MAX))),
+    }
+}
+
+/// Returns how long something took: `7 ms`, `1.3 s`, `4,000 s`.
+pub(super) fn took(ms: u64) -> String {
+    match ms {
+        0..1000 => format!("{ms} ms"),
+        1000..100_000 => format!("{:.1} s", ms as f64 / 1000.0),
+        _ => format!("{} s", grouped((ms / 1000) as i64)),
+    }
+}
+
 /// Returns bytes in the largest binary unit that keeps a digit before the point: `3.4 GiB`.
 pub(super) fn human_bytes(bytes: i64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -138,6 +163,11 @@ mod tests {
         assert_eq!(grouped(7), "7");
         assert_eq!(counted(1, "source"), "1 source");
         assert_eq!(counted(1200, "source"), "1,200 sources");
+        assert_eq!(entries(1), "1 entry");
+        assert_eq!(entries(1200), "1,200 entries");
+        assert_eq!(took(7), "7 ms");
+        assert_eq!(took(1250), "1.2 s");
+        assert_eq!(took(4_000_900), "4,000 s");
         assert_eq!(human_bytes(1023), "1023 B");
         assert_eq!(human_bytes(3_650_722_202), "3.4 GiB");
     }

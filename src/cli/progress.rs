@@ -1,11 +1,13 @@
 //! The monitor of a terminal: a bar with rate and time left, findings as lines.
 //!
-//! Promises: everything goes to standard error; the bar only where that is a terminal. After
-//! [`SHOWN_MAX`] findings of a run the rest is counted only; all of them are in the catalog.
+//! Promises: everything goes to standard error; the bar only where that is a terminal, and not with `--quiet`. After
+//! [`SHOWN_MAX`] findings of a run the rest is counted only, unless `--verbose` is given; all of them are in the catalog.
 
+use super::output::grouped;
+use super::say::{Amount, amount, say};
 use crate::model::{Finding, escape_bytes, printable};
 use crate::monitor::Monitor;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::sync::Mutex;
 
 /// Findings that are shown for one generation.
@@ -40,12 +42,15 @@ impl Monitor for Terminal {
     fn begin(&self, what: &str, expected_entries: Option<u64>) {
         let bar = match expected_entries {
             Some(expected) => ProgressBar::new(expected)
-                .with_style(style("{msg} {wide_bar} {human_pos}/about {human_len} entries, {per_sec}, {eta} left")),
+                .with_style(style("{msg} {wide_bar} {human_pos}/about {human_len} entries, {rate}, {eta} left")),
             None => {
-                ProgressBar::no_length().with_style(style("{msg} {spinner} {human_pos} entries, {per_sec}, {elapsed}"))
+                ProgressBar::no_length().with_style(style("{msg} {spinner} {human_pos} entries, {rate}, {elapsed}"))
             }
         };
-        bar.set_draw_target(ProgressDrawTarget::stderr());
+        bar.set_draw_target(match amount() {
+            Amount::Quiet => ProgressDrawTarget::hidden(),
+            _ => ProgressDrawTarget::stderr(),
+        });
         bar.set_message(printable(what).into_owned());
         *self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = bar;
         *self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = 0;
@@ -58,10 +63,14 @@ impl Monitor for Terminal {
     fn finding(&self, finding: &Finding) {
         let mut shown = self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *shown += 1;
-        if *shown <= SHOWN_MAX {
+        if *shown <= shown_max() {
             let path = if finding.path.is_root() { ".".into() } else { escape_bytes(finding.path.as_bytes()) };
             self.line(&format!("{}: \"{path}\": {}", finding.kind, finding.detail));
         }
+    }
+
+    fn note(&self, text: &str) {
+        self.suspend(|| say!("{text}"));
     }
 
     fn warn(&self, text: &str) {
@@ -71,12 +80,20 @@ impl Monitor for Terminal {
     fn end(&self) {
         self.bar().finish_and_clear();
         let shown = *self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if shown > SHOWN_MAX {
-            eprintln!("... and {} more", shown - SHOWN_MAX);
+        if shown > shown_max() {
+            eprintln!("... and {} more", shown - shown_max());
         }
     }
 }
 
+/// Returns how many findings are shown.
+fn shown_max() -> u64 {
+    if amount() >= Amount::Verbose { u64::MAX } else { SHOWN_MAX }
+}
+
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the templates above are well formed")
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        let _ = write!(out, "{}/s", grouped(state.per_sec().round() as i64));
+    };
+    ProgressStyle::with_template(template).expect("the templates above are well formed").with_key("rate", rate)
 }

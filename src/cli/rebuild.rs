@@ -7,6 +7,7 @@ use super::args::PRINT_JSON;
 use super::output;
 use super::progress::Terminal;
 use super::report::{Failure, Outcome};
+use super::say::{local, say};
 use crate::catalog::Busy;
 use crate::clock::Clock;
 use crate::jobs::rebuild::{Bad, Error, Rebuilt, Report, Wish, rebuild};
@@ -16,9 +17,9 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(super) struct RebuildArgs {
-    /// Directories to look in besides that beside the catalog: stores, second places of manifests
+    /// More directories with manifests: stores, second places [default: only the one beside the catalog]
     folders: Vec<PathBuf>,
-    /// The file to make [default: the catalog]; a catalog that is there gets what it lacks
+    /// The file to make [default: the catalog]; an existing catalog gets what it lacks
     #[arg(long, value_name = "FILE")]
     into: Option<PathBuf>,
     #[arg(long, help = PRINT_JSON)]
@@ -34,14 +35,14 @@ pub(super) fn run(args: &RebuildArgs, world: &World) -> Result<Outcome, Failure>
     }
     if into.exists() {
         world.bring_one_up_to_date("rebuild", into).map_err(|failure| {
-            failure.about("cannot make the catalog again").hint("move it away, or name another file with --into")
+            failure.about("cannot make the catalog again").hint("move it away, or name another file with --into FILE")
         })?;
     }
     let wait = world.lock_wait("rebuild");
-    let busy = |busy: &Busy| eprintln!("waiting: {busy}");
+    let busy = |busy: &Busy| say!("waiting: {busy}");
     let wish = Wish { catalog: &world.catalog, into, folders: &folders, wait: &wait, busy, now: world.clock.now() };
     let report = rebuild(&wish, &Terminal::new()).map_err(|e| failure(e).about("cannot make the catalog again"))?;
-    tell(into, &report);
+    print(into, &report);
     if args.json {
         output::report(&report)?;
     }
@@ -57,24 +58,24 @@ fn failure(e: Error) -> Failure {
     let text = chain(&e);
     match e {
         Error::Catalog(e) => e.into(),
-        Error::Exists { .. } => Failure::new(text).hint("run it again: the catalog that is there gets what it lacks"),
+        Error::Exists { .. } => Failure::new(text).hint("run it again: the existing catalog gets what it lacks"),
         Error::Nothing { bad, .. } => {
-            bad.iter().for_each(tell_bad);
+            bad.iter().for_each(print_bad);
             Failure::new(text).hint("name the stores and second places in which manifests lie: asof rebuild DIR...")
         }
         Error::Store(_) | Error::Io { .. } => Failure::new(text).hint("nothing was made"),
     }
 }
 
-fn tell(into: &Path, report: &Report) {
+fn print(into: &Path, report: &Report) {
     for source in &report.sources {
-        tell_source(source);
+        print_source(source);
     }
     for removed in &report.removed {
         let (name, marker) = (&removed.name, &removed.marker);
-        eprintln!("source \"{name}\" was removed, and stays so; without {marker:?} it is made again");
+        say!("source \"{name}\" was removed, and stays so; delete {marker:?} to bring it back");
     }
-    report.bad.iter().for_each(tell_bad);
+    report.bad.iter().for_each(print_bad);
     for what in &report.not_copied {
         eprintln!("a manifest was not copied beside the new catalog: {what}");
     }
@@ -83,20 +84,20 @@ fn tell(into: &Path, report: &Report) {
     let (deed, folders) = (if report.was_there { "went on with" } else { "made" }, folders.join(", "));
     let generations = counted(generations, "generation");
     match (report.was_there, generations.as_str()) {
-        (true, "0 generations") => eprintln!("the catalog {into:?} lacks nothing that the manifests in {folders} have"),
+        (true, "0 generations") => say!("the catalog {into:?} lacks nothing that the manifests in {folders} have"),
         _ => {
             let sources = counted(report.sources.len(), "source");
-            eprintln!("{deed} the catalog {into:?} from the manifests in {folders}: {sources}, {generations}");
+            say!("{deed} the catalog {into:?} from the manifests in {folders}: {sources}, {generations}");
         }
     }
     if report.is_lacking() {
         eprintln!(
-            "hint: asof index NAME indexes what copies are still there; a damaged manifest may be whole in another place"
+            "hint: asof index NAME indexes the copies that are still there; a damaged manifest may be whole in another directory"
         );
     }
 }
 
-fn tell_source(source: &Rebuilt) {
+fn print_source(source: &Rebuilt) {
     let name = &source.name;
     if let Some(was_called) = &source.was_called {
         eprintln!("a second source \"{was_called}\" is called \"{name}\"");
@@ -115,17 +116,17 @@ fn tell_source(source: &Rebuilt) {
         ),
     }
     for missing in &source.missing {
-        let of = missing.when.map_or_else(String::new, |when| format!(", of the generation of {},", when.0));
+        let of = missing.when.map_or_else(String::new, |when| format!(", of the generation of {},", local(when.0)));
         eprintln!("manifest {} of \"{name}\"{of} is missing", missing.sequence);
     }
     for left in &source.left_out {
-        eprintln!("left out {} of \"{name}\", manifest {:?}: {}", left.when.0, left.path, left.why);
+        eprintln!("left out {} of \"{name}\", manifest {:?}: {}", local(left.when.0), left.path, left.why);
     }
     for unlike in &source.unlike {
         let (said, found) = (unlike.said, unlike.found);
         eprintln!(
-            "{} of \"{name}\" is not what its manifest says: it has {} and {} bytes, and the manifest counted {} and {}",
-            unlike.when.0,
+            "{} of \"{name}\" is not what its manifest says: it has {} and {} bytes, the manifest says {} and {}",
+            local(unlike.when.0),
             counted(found.entries as usize, "entry"),
             found.size_bytes,
             said.entries,
@@ -134,7 +135,7 @@ fn tell_source(source: &Rebuilt) {
     }
 }
 
-fn tell_bad(bad: &Bad) {
+fn print_bad(bad: &Bad) {
     let instead = bad.instead.as_ref().map_or_else(String::new, |path| format!("; {path:?} was used"));
     eprintln!("cannot use {:?}: {}{instead}", bad.path, bad.what);
 }

@@ -3,21 +3,25 @@
 
 use super::World;
 use super::args::PRINT_JSON;
+use super::complete;
 use super::ls::{device, kind_word, link_target, mode_text};
 use super::output::{self, grouped, human_bytes};
 use super::report::{Failure, Outcome};
+use super::say::{local, local_stamp};
 use super::target::{Target, generation_at, node_at};
-use crate::catalog::{GenerationRow, Perm, Place, Reader, SourceRow};
+use crate::catalog::{Perm, Place, Reader, SourceRow};
 use crate::model::{FOREVER, NodeId, RelPath, Time, escape_bytes};
 use clap::Args;
-use serde_json::{Map, Value};
+use clap_complete::ArgValueCompleter;
+use serde_json::{Map, Value, json};
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
     /// SOURCE, SOURCE@DATE (a generation) or SOURCE:PATH (an entry)
+    #[arg(add = ArgValueCompleter::new(complete::targets))]
     target: std::ffi::OsString,
     /// As of when, for an entry [default: latest]
-    #[arg(long, value_name = "DATE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "DATE", allow_hyphen_values = true, add = ArgValueCompleter::new(complete::dates))]
     at: Option<String>,
     #[arg(long, help = PRINT_JSON)]
     json: bool,
@@ -33,33 +37,73 @@ pub(super) fn run(args: &ShowArgs, world: &World) -> Result<Outcome, Failure> {
     }
 }
 
-fn tell(facts: &[(&str, String)], as_json: bool) -> Result<(), Failure> {
-    if as_json {
-        let object: Map<String, Value> = facts.iter().map(|(k, v)| (k.replace(' ', "_"), v.clone().into())).collect();
-        output::json(&Value::Object(object))?;
-    } else {
-        output::facts(facts)?;
+/// What is known of something: for people a line, for programs a value.
+struct Facts(Vec<Fact>);
+
+struct Fact {
+    key: &'static str,
+    text: String,
+    json_key: String,
+    value: Value,
+}
+
+impl Facts {
+    fn new() -> Self {
+        Self(Vec::new())
     }
-    Ok(())
+
+    /// Adds what is the same text for both.
+    fn text(&mut self, key: &'static str, text: impl Into<String>) {
+        let text = text.into();
+        self.both(key, text.clone(), text);
+    }
+
+    /// Adds what people read in another way.
+    fn both(&mut self, key: &'static str, text: impl Into<String>, value: impl Into<Value>) {
+        self.unit(key, &key.replace(' ', "_"), text, value);
+    }
+
+    /// Adds what programs know by another name, which has the unit.
+    fn unit(&mut self, key: &'static str, json_key: &str, text: impl Into<String>, value: impl Into<Value>) {
+        self.0.push(Fact { key, text: text.into(), json_key: json_key.to_owned(), value: value.into() });
+    }
+
+    /// Adds an instant; none is `-` and `null`.
+    fn time(&mut self, key: &'static str, at: Option<Time>) {
+        self.both(key, at.map_or_else(|| "-".to_owned(), local), at.map(|at| at.to_string()));
+    }
+
+    fn count(&mut self, key: &'static str, count: i64) {
+        self.both(key, grouped(count), count);
+    }
+
+    fn print(self, as_json: bool) -> Result<(), Failure> {
+        if as_json {
+            let object: Map<String, Value> = self.0.into_iter().map(|fact| (fact.json_key, fact.value)).collect();
+            output::json(&Value::Object(object))?;
+        } else {
+            let facts: Vec<(&str, String)> = self.0.into_iter().map(|fact| (fact.key, fact.text)).collect();
+            output::facts(&facts)?;
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn source(name: &str, as_json: bool, world: &World) -> Result<Outcome, Failure> {
     let reader = world.reader()?;
     let source = reader.source(name)?;
     let generations = reader.generations(source.id)?;
-    let instant = |g: Option<&GenerationRow>| g.map_or_else(|| "-".to_owned(), |g| g.taken_at.to_string());
-    tell(
-        &[
-            ("source", source.name.clone()),
-            ("kind", source.kind.clone()),
-            ("settings", source.settings.clone()),
-            ("added at", source.added_at.to_string()),
-            ("generations", generations.len().to_string()),
-            ("oldest", instant(generations.first())),
-            ("newest", instant(generations.last())),
-        ],
-        as_json,
-    )?;
+    let mut facts = Facts::new();
+    facts.text("source", source.name.clone());
+    facts.text("kind", source.kind.clone());
+    // Settings that cannot be read are shown as they are.
+    let settings = serde_json::from_str(&source.settings).unwrap_or_else(|_| Value::from(source.settings.clone()));
+    facts.both("settings", source.settings.clone(), settings);
+    facts.time("added at", Some(source.added_at));
+    facts.count("generations", generations.len() as i64);
+    facts.time("oldest", generations.first().map(|g| g.taken_at));
+    facts.time("newest", generations.last().map(|g| g.taken_at));
+    facts.print(as_json)?;
     Ok(Outcome::Done)
 }
 
@@ -67,34 +111,38 @@ fn generation(name: &str, date: Option<&str>, as_json: bool, world: &World) -> R
     let reader = world.reader()?;
     let source = reader.source(name)?;
     let g = generation_at(&reader, &source, date, world)?;
-    let copies: Vec<String> = reader
-        .copies(source.id, g.taken_at)?
-        .iter()
-        .map(|c| format!("{}{}", c.path.display(), if c.path.exists() { "" } else { " (not there now)" }))
-        .collect();
-    tell(
-        &[
-            ("source", source.name.clone()),
-            ("generation", g.taken_at.to_string()),
-            ("level", g.level.clone()),
-            ("status", g.status.clone()),
-            ("looked at", g.looked_at.clone().unwrap_or_else(|| "-".to_owned())),
-            ("notes", super::generations::notes(&g.status, g.losses, g.notices)),
-            ("entries", grouped(g.entries)),
-            ("size", human_bytes(g.size_bytes)),
-            ("changed", grouped(g.changed_nodes)),
-            ("indexed at", g.indexed_at.to_string()),
-            ("indexed in", format!("{:.1} s", g.index_ms as f64 / 1000.0)),
-            ("copies", copies.join(", ")),
-            ("view", format!("@{}/{}", g.taken_at.view_name(), source.name)),
-        ],
-        as_json,
-    )?;
-    if !as_json {
-        for (kind, path, detail) in reader.findings(source.id, g.taken_at)? {
-            let path = if path.is_empty() { ".".into() } else { escape_bytes(&path) };
-            output::line(&format!("{kind}: \"{path}\": {detail}"))?;
-        }
+    let copies = reader.copies(source.id, g.taken_at)?;
+    let findings = reader.findings(source.id, g.taken_at)?;
+    let named = |path: &[u8]| if path.is_empty() { ".".to_owned() } else { escape_bytes(path).into_owned() };
+    let mut facts = Facts::new();
+    facts.text("source", source.name.clone());
+    facts.time("generation", Some(g.taken_at));
+    facts.text("level", g.level.clone());
+    facts.text("status", g.status.clone());
+    facts.time("looked at", g.looked_at.as_deref().and_then(at));
+    facts.text("notes", super::generations::notes(&g.status, g.losses, g.notices));
+    facts.count("entries", g.entries);
+    facts.unit("size", "size_bytes", human_bytes(g.size_bytes), g.size_bytes);
+    facts.count("changed", g.changed_nodes);
+    facts.time("indexed at", Some(g.indexed_at));
+    facts.unit("indexed in", "index_ms", output::took(g.index_ms as u64), g.index_ms);
+    let there = |path: &std::path::Path| if path.exists() { "" } else { " (not there now)" };
+    let shown: Vec<String> = copies.iter().map(|c| format!("{}{}", c.path.display(), there(&c.path))).collect();
+    let paths: Vec<Value> = copies.iter().map(|c| c.path.display().to_string().into()).collect();
+    facts.both("copies", shown.join(", "), paths);
+    facts.text("view", format!("@{}/{}", g.taken_at.view_name(), source.name));
+    if as_json {
+        let findings: Vec<Value> = findings
+            .iter()
+            .map(|(kind, path, detail)| json!({ "kind": kind, "path": named(path), "detail": detail }))
+            .collect();
+        facts.both("findings", "", findings);
+        facts.print(true)?;
+        return Ok(Outcome::Done);
+    }
+    facts.print(false)?;
+    for (kind, path, detail) in findings {
+        output::line(&format!("{kind}: \"{}\": {detail}", named(&path)))?;
     }
     Ok(Outcome::Done)
 }
@@ -109,33 +157,41 @@ fn entry(name: &str, path: &RelPath, args: &ShowArgs, world: &World) -> Result<O
     let ends = reader.version_until(node, row.born)?.min(reader.node_until(node)?);
     // What an unfinished run has written ends nothing yet.
     let until = if reader.generations(source.id)?.iter().any(|g| g.taken_at == ends) { ends } else { FOREVER };
-    let mut facts = vec![
-        ("entry", format!("{}:{path}", source.name)),
-        ("generation", at.to_string()),
-        ("kind", kind_word(kind).to_owned()),
-        ("mode", format!("{} ({:04o})", mode_text(perm.mode), perm.mode & 0o7777)),
-        ("owner", format!("{}:{}", perm.uid, perm.gid)),
-        ("size", format!("{} bytes", row.size_bytes)),
-        ("mtime", row.mtime.to_string()),
-        ("ctime", row.ctime.to_string()),
-        ("links", row.nlink.to_string()),
-    ];
+    let mode = format!("{:04o}", perm.mode & 0o7777);
+    let mut facts = Facts::new();
+    facts.text("entry", format!("{}:{path}", source.name));
+    facts.time("generation", Some(at));
+    facts.text("kind", kind_word(kind));
+    facts.both("mode", format!("{} ({mode})", mode_text(perm.mode)), mode.clone());
+    facts.text("owner", format!("{}:{}", perm.uid, perm.gid));
+    facts.unit("size", "size_bytes", format!("{} bytes", row.size_bytes), row.size_bytes);
+    facts.both("mtime", local_stamp(row.mtime), row.mtime.to_string());
+    facts.both("ctime", local_stamp(row.ctime), row.ctime.to_string());
+    facts.both("links", row.nlink.to_string(), row.nlink);
     if let Some(allocated) = row.allocated_bytes {
-        facts.push(("allocated", format!("{allocated} bytes")));
+        facts.unit("allocated", "allocated_bytes", format!("{allocated} bytes"), allocated);
     }
     if let Place::Device(number) = row.place {
-        facts.push(("device", device(number)));
+        facts.text("device", device(number));
     }
     if let Some(target) = link_target(&reader, row.place, kind)? {
-        facts.push(("target", target));
+        facts.text("target", target);
     }
-    facts.push(("version since", Time(row.born).to_string()));
-    facts.push(("version until", if until == FOREVER { "now".to_owned() } else { until.to_string() }));
-    facts.push(("xattrs", xattrs(&reader, perm.xattr)?));
-    facts.push(("bytes", bytes(&reader, &source, (node, path), at, row.place)?));
-    facts.push(("view", format!("@{}/{}/{path}", at.view_name(), source.name)));
-    tell(&facts, args.json)?;
+    facts.time("version since", Some(Time(row.born)));
+    match until {
+        FOREVER => facts.both("version until", "now", Value::Null),
+        until => facts.time("version until", Some(until)),
+    }
+    facts.text("xattrs", xattrs(&reader, perm.xattr)?);
+    facts.text("bytes", bytes(&reader, &source, (node, path), at, row.place)?);
+    facts.text("view", format!("@{}/{}/{path}", at.view_name(), source.name));
+    facts.print(args.json)?;
     Ok(Outcome::Done)
+}
+
+/// Reads an instant as SQL writes it.
+fn at(text: &str) -> Option<Time> {
+    text.parse::<jiff::Timestamp>().ok().map(|at| Time(at.as_second()))
 }
 
 fn xattrs(reader: &Reader, id: i64) -> Result<String, Failure> {

@@ -20,7 +20,25 @@ const TABLE_ROWS: usize = 10_000;
 /// Bytes in them, at most.
 const TABLE_BYTES: usize = 16 << 20;
 
+/// Where the views are described; each has a heading and a table of its columns.
+const REFERENCE: &str = include_str!("../../catalog-schema/README.md");
+
+/// Returns the views and their columns, for `--help`.
+fn views() -> String {
+    let mut text = "Views, and their columns:".to_owned();
+    for section in REFERENCE.split("\n### `").skip(1) {
+        let Some((name, rest)) = section.split_once("`: one row per ") else { continue };
+        let what = rest.lines().next().unwrap_or_default();
+        let cells = rest.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | ")).map(|(cell, _)| cell);
+        let columns: Vec<String> = cells.map(|cell| cell.replace('`', "")).collect();
+        text.push_str(&format!("\n  {name}: one row per {what}\n      {}", columns.join(", ")));
+    }
+    text.push_str("\nTimes are text in UTC. catalog-schema/README.md explains every column and has queries for the usual questions.");
+    text
+}
+
 #[derive(Debug, Args)]
+#[command(after_help = views())]
 pub(super) struct SqlArgs {
     /// The query; - reads it from standard input
     #[arg(required_unless_present = "file", conflicts_with = "file")]
@@ -34,7 +52,7 @@ pub(super) struct SqlArgs {
     /// Print CSV with a header line
     #[arg(long)]
     csv: bool,
-    /// The longest time that the query may take
+    /// How long the query may take
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=TIMEOUT_MAX))]
     timeout: u64,
     /// The most memory that SQLite may take for it; one value may take a sixteenth of that

@@ -8,6 +8,7 @@ pub(super) mod args;
 use super::output::{self, grouped, human_bytes};
 use super::progress::Terminal;
 use super::report::{self, Failure, Outcome};
+use super::say::{local, say};
 use super::{SourceRun, World};
 use crate::jobs::take::block::Ending;
 use crate::jobs::take::block::acquire::DiskWish;
@@ -30,7 +31,7 @@ pub(super) fn run(args: &TakeArgs, world: &World) -> Result<Outcome, Failure> {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("asof"));
     let inputs = Inputs { program: &program, clock: &world.clock, monitor: &Terminal::new(), on_hold: &end_in_order };
     let taken = take(&mut writer, &source, &wish, &inputs)?;
-    tell(&taken);
+    print(&taken);
     if args.json {
         output::report(&taken)?;
     }
@@ -61,7 +62,7 @@ fn end_in_order(ending: Ending) -> io::Result<()> {
         std::thread::sleep(END_WITHIN);
         // A server that is silent is waited for longer than that, and an index run is not ours to stop: what it had is kept
         // by its catalog, and what was taken by the next run.
-        eprintln!("asof: told to end; nothing was published");
+        eprintln!("asof: ended by a signal; nothing was published");
         for e in ending.let_go() {
             report::end(Err(e.into()));
         }
@@ -70,10 +71,10 @@ fn end_in_order(ending: Ending) -> io::Result<()> {
     Ok(())
 }
 
-fn tell(report: &Report) {
+fn print(report: &Report) {
     match &report.taken {
-        Taken::Volume(volume) => tell_volume(report, volume),
-        Taken::Disk(disk) => tell_disk(report, disk),
+        Taken::Volume(volume) => print_volume(report, volume),
+        Taken::Disk(disk) => print_disk(report, disk),
     }
     if let Some(trouble) = &report.trouble {
         report::end(Err(trouble.into()));
@@ -83,37 +84,38 @@ fn tell(report: &Report) {
     }
 }
 
-fn tell_volume(report: &Report, volume: &TakenVolume) {
+fn print_volume(report: &Report, volume: &TakenVolume) {
     let how = match &volume.looked_at_everything {
-        Some(why) => format!("everything was looked at ({why})"),
-        None => "changelogs told what changed".to_owned(),
+        Some(why) => format!("a full scan was made ({why})"),
+        None => "the changelogs named what changed".to_owned(),
     };
-    eprintln!(
-        "took {} of \"{}\" into {:?}: {}, {} entries, {} changed, {} files of {} copied, in {:.1} s; {how}",
-        report.when.0,
+    let text = format!(
+        "took {} of \"{}\" into {:?}: {}, {}, {} changed, {} files of {} copied, in {}; {how}",
+        local(report.when.0),
         report.source,
         report.path,
         report.level,
-        grouped(report.entries as i64),
+        output::entries(report.entries),
         grouped(report.changed as i64),
         grouped(volume.copied_files as i64),
         human_bytes(volume.copied_bytes as i64),
-        report.index_ms as f64 / 1000.0,
+        output::took(report.index_ms),
     );
+    emit(report, &text);
     if volume.taken_over_files > 0 {
         let files = grouped(volume.taken_over_files as i64);
-        eprintln!("{files} of the files had been copied by a run that was interrupted");
+        say!("an interrupted run had copied {files} of the files already");
     }
     if report.losses > 0 {
-        eprintln!("the generation is partial: {} losses", grouped(report.losses as i64));
+        eprintln!("the generation is partial: {}", output::losses(report.losses));
     }
     if let Some(why) = &volume.next_looks_at_everything {
-        eprintln!("the next run looks at everything: {why}");
+        say!("the next run makes a full scan: {why}");
     }
 }
 
-fn tell_disk(report: &Report, disk: &TakenDisk) {
-    let on = disk.parent.map_or_else(String::new, |parent| format!(" on top of {parent}"));
+fn print_disk(report: &Report, disk: &TakenDisk) {
+    let on = disk.parent.map_or_else(String::new, |parent| format!(" on top of {}", local(parent)));
     let human = |bytes: u64| human_bytes(bytes as i64);
     let read = match (report.level, disk.disk_bytes, disk.dirty_bytes, disk.fetched_bytes) {
         (Level::Full, Some(size), _, Some(fetched)) => format!(", {} of {} read", human(fetched), human(size)),
@@ -122,15 +124,24 @@ fn tell_disk(report: &Report, disk: &TakenDisk) {
         }
         _ => String::new(),
     };
-    eprintln!(
-        "took {} of \"{}\" into {:?}{on}: {}{read}, {}, {} entries, {} changed, in {:.1} s",
-        report.when.0,
+    let text = format!(
+        "took {} of \"{}\" into {:?}{on}: {}{read}, {}, {}, {} changed, in {}",
+        local(report.when.0),
         report.source,
         report.path,
         report.level,
         disk.consistency,
-        grouped(report.entries as i64),
+        output::entries(report.entries),
         grouped(report.changed as i64),
-        report.index_ms as f64 / 1000.0,
+        output::took(report.index_ms),
     );
+    emit(report, &text);
+}
+
+/// Prints what was taken: with `--quiet` only if a person has to look at it.
+fn emit(report: &Report, text: &str) {
+    match report.has_findings() {
+        true => eprintln!("{text}"),
+        false => say!("{text}"),
+    }
 }

@@ -3,6 +3,7 @@
 //! Promises: a source's name has neither `@` nor `:`, so the first of them ends it; a path is bytes.
 
 use super::report::Failure;
+use super::say::local;
 use super::world::World;
 use crate::catalog::{GenerationRow, Reader, SourceRow};
 use crate::model::{AsOf, Fold, Kind, NodeId, RelPath, Time, parse_date, parse_instant};
@@ -26,7 +27,7 @@ impl Target {
         let end = bytes.iter().position(|b| b"@:".contains(b)).unwrap_or(bytes.len());
         let utf8 = |bytes: &[u8]| match std::str::from_utf8(bytes) {
             Ok(text) => Ok(text.to_owned()),
-            Err(_) => Err(Failure::new(format!("{text:?} names no source: it is not text"))
+            Err(_) => Err(Failure::new(format!("{text:?} is not the name of a source: it is not UTF-8"))
                 .hint("write SOURCE, SOURCE@DATE or SOURCE:PATH")),
         };
         let name = utf8(&bytes[..end])?;
@@ -35,7 +36,7 @@ impl Target {
             Some(b'@') => Ok(Self::Generation(name, utf8(&bytes[end + 1..])?)),
             Some(_) => match RelPath::parse(&bytes[end + 1..]) {
                 Ok(path) => Ok(Self::Entry(name, path)),
-                Err(e) => Err(Failure::because(format!("{text:?} names no entry"), &e)),
+                Err(e) => Err(Failure::because(format!("{text:?} is not a path of an entry"), &e)),
             },
         }
     }
@@ -57,15 +58,15 @@ pub(super) fn generation_at(
     match pick(&generations, as_of, world.clock.now()) {
         Some(generation) => Ok(generation.clone()),
         None => {
-            let why = match generations.first() {
-                Some(first) => format!("; its first is of {}", first.taken_at),
-                None => "; it has none yet".to_owned(),
-            };
             let when = date.map_or_else(String::new, |d| format!(" by {d:?}"));
-            let failure = Failure::new(format!("source {:?} has no generation{when}{why}", source.name));
-            Err(match generations.is_empty() {
-                true => failure.hint(format!("asof index {} looks for copies", source.name)),
-                false => failure,
+            Err(match generations.first() {
+                Some(first) => Failure::new(format!(
+                    "source {:?} has no generation{when}; its first is of {}",
+                    source.name,
+                    local(first.taken_at)
+                )),
+                None => Failure::new(format!("source {:?} has no generation yet", source.name))
+                    .hint(format!("asof index {} looks for copies", source.name)),
             })
         }
     }
@@ -94,9 +95,11 @@ pub(super) fn generation_of(reader: &Reader, source: &SourceRow, date: &str, wor
         [at] => Ok(*at),
         [] => Err(Failure::new(format!("source {:?} has no generation of {date:?}", source.name)).hint(hint)),
         [first, .., last] => Err(Failure::new(format!(
-            "source {:?} has {} generations of {date:?}, from {first} to {last}",
+            "source {:?} has {} generations of {date:?}, from {} to {}",
             source.name,
-            of_it.len()
+            of_it.len(),
+            local(*first),
+            local(*last)
         ))
         .hint(hint)),
     }
@@ -120,8 +123,9 @@ pub(super) fn is_in_doubt(reader: &Reader, dir: NodeId, at: Time) -> Result<bool
 /// Says that not all names in a directory are known.
 pub(super) fn unlisted(source: &SourceRow, path: &RelPath, at: Time) -> Failure {
     Failure::new(format!(
-        "\"{}/{path}\" as of {at} cannot be listed: it could not be read when it was indexed",
-        source.name
+        "\"{}/{path}\" as of {} cannot be listed: it could not be read when it was indexed",
+        source.name,
+        local(at)
     ))
 }
 
@@ -136,14 +140,15 @@ pub(super) fn node_at(
     let mut walked = RelPath::root();
     for name in path.names() {
         if here.1 != Kind::Directory {
-            return Err(Failure::new(format!("\"{}/{walked}\" is not a directory as of {at}", source.name)));
+            return Err(Failure::new(format!("\"{}/{walked}\" is not a directory as of {}", source.name, local(at))));
         }
         let Some(found) = reader.lookup(here.0, name, at)? else {
             if is_in_doubt(reader, here.0, at)? {
                 return Err(unlisted(source, &walked, at));
             }
-            return Err(Failure::new(format!("there is no \"{}/{path}\" as of {at}", source.name))
-                .hint("SELECT * FROM deleted tells what was there before; asof generations lists other dates"));
+            return Err(Failure::new(format!("there is no \"{}/{path}\" as of {}", source.name, local(at))).hint(
+                "asof sql \"SELECT * FROM deleted\" lists what was there before; asof generations lists other dates",
+            ));
         };
         here = found;
         let name = crate::model::EntryName::new(name).map_err(|e| Failure::because("reading a path", &e))?;

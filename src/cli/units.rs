@@ -5,6 +5,7 @@
 
 use super::World;
 use super::report::{Failure, Outcome};
+use super::say::say;
 use crate::catalog::beside;
 use clap::Args;
 use std::fs;
@@ -42,8 +43,8 @@ pub(super) fn run(args: &UnitsArgs, world: &World) -> Result<Outcome, Failure> {
         write(&args.dir.join(name), text)?;
     }
     let names = files.map(|(name, _)| name).join(", ");
-    eprintln!("wrote {names} into {:?}", args.dir);
-    eprintln!("hint: systemctl daemon-reload && systemctl enable --now asof-mount.service asof-index.timer");
+    say!("wrote {names} into {:?}", args.dir);
+    say!("hint: systemctl daemon-reload && systemctl enable --now asof-mount.service asof-index.timer");
     Ok(Outcome::Done)
 }
 

@@ -4,6 +4,7 @@
 
 use super::output::counted;
 use super::report::Failure;
+use super::say::{self, detail, local, say};
 use crate::catalog::{Checking, LockWait, Migrated, Reader, SourceLock, SourceRow, Writer, migrate};
 use crate::clock::{self, Clock};
 use crate::jobs::manifests::Manifests;
@@ -39,7 +40,10 @@ impl World {
             Some(path) => path,
             None => default_catalog()?,
         };
-        Ok(Self { catalog, zone: local_zone(), clock: clock::System, wait, lacking: Arc::default() })
+        let zone = local_zone();
+        say::set_zone(&zone);
+        detail!("the catalog is {catalog:?}");
+        Ok(Self { catalog, zone, clock: clock::System, wait, lacking: Arc::default() })
     }
 
     /// Tells whether a second place for manifests lacks some.
@@ -58,8 +62,7 @@ impl World {
     }
 
     pub(super) fn open_writer(&self, verb: &str) -> Result<Writer, crate::catalog::Error> {
-        let mut writer =
-            Writer::open_by_turns(&self.catalog, &self.lock_wait(verb), |busy| eprintln!("waiting: {busy}"))?;
+        let mut writer = Writer::open_by_turns(&self.catalog, &self.lock_wait(verb), |busy| say!("waiting: {busy}"))?;
         let lacking = Arc::clone(&self.lacking);
         let warn = move |text: &str| {
             eprintln!("asof: {text}");
@@ -82,7 +85,7 @@ impl World {
         let mut writer = self.open_writer(verb)?;
         writer.clean_up(source.id)?;
         for (source, at) in writer.cleaned() {
-            eprintln!("removed what an interrupted run had left of generation {at} of \"{source}\"");
+            say!("removed what an interrupted run had left of generation {} of \"{source}\"", local(*at));
         }
         Ok(writer)
     }
@@ -110,7 +113,7 @@ impl World {
         let Some(Migrated { from, to, copy }) = migrate(path, &self.lock_wait(verb))? else {
             return Ok(None);
         };
-        eprintln!("brought the catalog {path:?} from format {from} to {to}; as it was it is kept in {copy:?}");
+        say!("brought the catalog {path:?} from format {from} to {to}; as it was it is kept in {copy:?}");
         let checked = Reader::open(path)?.check(false, &mut |what| {
             if let Checking::Found(violation) = what {
                 eprintln!("{violation}");
@@ -125,13 +128,13 @@ impl World {
     }
 
     pub(super) fn lock_wait<'w>(&self, verb: &'w str) -> LockWait<'w> {
-        LockWait { wait: self.wait, verb, now: Some(self.clock.now()), report: &|busy| eprintln!("waiting: {busy}") }
+        LockWait { wait: self.wait, verb, now: Some(self.clock.now()), report: &|busy| say!("waiting: {busy}") }
     }
 }
 
 /// Returns the zone in which dates are meant, found as tzset(3) does: `TZ`, `/etc/localtime`, UTC. Where one of these is there
 /// and is none, it says so.
-fn local_zone() -> jiff::tz::TimeZone {
+pub(super) fn local_zone() -> jiff::tz::TimeZone {
     let zone = jiff::tz::TimeZone::system();
     if !zone.is_unknown() {
         return zone;
@@ -147,7 +150,7 @@ fn local_zone() -> jiff::tz::TimeZone {
 }
 
 /// Returns `/var/lib/asof/catalog.db` for root and the XDG state folder's for others.
-fn default_catalog() -> Result<PathBuf, Failure> {
+pub(super) fn default_catalog() -> Result<PathBuf, Failure> {
     let (uid, _) = crate::sys::process::effective_ids();
     if uid == 0 {
         return Ok(PathBuf::from("/var/lib/asof/catalog.db"));
@@ -156,7 +159,7 @@ fn default_catalog() -> Result<PathBuf, Failure> {
     let state = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
     match state {
         Some(state) => Ok(state.join("asof/catalog.db")),
-        None => Err(Failure::new("no catalog is named, and neither XDG_STATE_HOME nor HOME tells where to look")
+        None => Err(Failure::new("no catalog is named, and neither XDG_STATE_HOME nor HOME is set")
             .hint("asof --catalog FILE, or set ASOF_CATALOG")),
     }
 }

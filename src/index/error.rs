@@ -32,7 +32,7 @@ pub enum Error {
     #[error("cannot take files into the copy")]
     Keep(#[source] KeepError),
     /// A directory came from nowhere: what is in it is not told. A walk has to find out.
-    #[error("the directory {directory:?} is there and was not, and nothing told that it was made")]
+    #[error("the directory {directory:?} is new, and nothing recorded that it was made")]
     UntoldDirectory {
         /// The directory.
         directory: FileKey,
@@ -109,13 +109,11 @@ impl Hinted for Error {
         let text = match self {
             Self::Catalog(e) => return e.hint(),
             Self::Source(e) => return e.hint(),
-            Self::NotUnderstood { .. } => {
-                "--list-format, --field-separator and --output-prefix tell what it looks like"
-            }
+            Self::NotUnderstood { .. } => "--list-format, --field-separator and --output-prefix describe its format",
             Self::Empty { .. } => "glusterfind leaves an empty list when it fails; --empty, if it is so",
             Self::NotNewer { .. } => "give it a later --at; asof source remove forgets a source, to index it anew",
             Self::State { .. } => "asof take --full begins anew",
-            Self::Exchanged { .. } => "the next run looks at it anew",
+            Self::Exchanged { .. } => "the next run examines it again",
             Self::NotACopy { .. }
             | Self::Keep(_)
             | Self::UntoldDirectory { .. }

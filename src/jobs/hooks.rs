@@ -61,7 +61,7 @@ pub enum Error {
         limit: Duration,
     },
     /// The run was told to end meanwhile.
-    #[error("the {when} command {command:?} was killed: the run was told to end")]
+    #[error("the {when} command {command:?} was killed: the run was ended by a signal")]
     Stopped {
         /// As above.
         when: &'static str,

@@ -31,17 +31,17 @@ pub enum Fold {
     Later,
 }
 
-/// Why a text names no time. `text` is always what was given, with its `@` if it had one.
+/// Why a text is not a date. `text` is always what was given, with its `@` if it had one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DateError {
     /// It has none of the forms.
-    #[error("{text:?} names no time; write YYYY-MM-DD or YYYY-MM-DDTHH:MM")]
+    #[error("{text:?} is not a date; try yesterday, -7d, 2026-11-20 or 2026-11-20T14:30")]
     Form {
         /// What was given.
         text: String,
     },
     /// It has a form, and one number in it is too large or too small.
-    #[error("{text:?} names no time: {part} {found}; write YYYY-MM-DD or YYYY-MM-DDTHH:MM")]
+    #[error("{text:?} is not a date: {part} {found}; write YYYY-MM-DD or YYYY-MM-DDTHH:MM")]
     Number {
         /// What was given.
         text: String,
@@ -51,7 +51,7 @@ pub enum DateError {
         found: u32,
     },
     /// The month has no such day.
-    #[error("{text:?} names no time: day {found}, and {year}-{month:02} has {days} days")]
+    #[error("{text:?} is not a date: day {found}, and {year}-{month:02} has {days} days")]
     Day {
         /// What was given.
         text: String,
@@ -65,7 +65,7 @@ pub enum DateError {
         days: i8,
     },
     /// The year has no such week.
-    #[error("{text:?} names no time: week {found}, and {year} has {weeks} weeks")]
+    #[error("{text:?} is not a date: week {found}, and {year} has {weeks} weeks")]
     Week {
         /// What was given.
         text: String,
@@ -84,14 +84,14 @@ pub enum DateError {
     },
     /// It looks like a span before now, and the span is not one.
     #[error(
-        "{text:?} names no time: a span is numbers with the units y, mo, w, d, h, m, s, in this order; write -2d12h or \"2d12h ago\""
+        "{text:?} is not a date: a span is numbers with the units y, mo, w, d, h, m, s, in this order; write -2d12h or \"2d12h ago\""
     )]
     Span {
         /// What was given.
         text: String,
     },
     /// A span that does not say in which direction.
-    #[error("{text:?} names no time but a span; write -{span} or \"{span} ago\"")]
+    #[error("{text:?} is a time span and not a date; write -{span} or \"{span} ago\"")]
     BareSpan {
         /// What was given.
         text: String,
@@ -111,7 +111,7 @@ pub enum DateError {
         after: Offset,
     },
     /// The clock was set forward and never showed this time.
-    #[error("{text:?} names no time: the clock skipped it, going from {} to {}; write it with its offset", offset_text(*before), offset_text(*after))]
+    #[error("{text:?} is not a date: the clock skipped it, going from {} to {}; write it with its offset", offset_text(*before), offset_text(*after))]
     Gap {
         /// What was given.
         text: String,
@@ -121,7 +121,7 @@ pub enum DateError {
         after: Offset,
     },
     /// `latest` or `oldest` where a new generation needs its time.
-    #[error("{text:?} names a generation and no instant; write YYYY-MM-DD or YYYY-MM-DDTHH:MM")]
+    #[error("{text:?} is a generation and not a date; write YYYY-MM-DD or YYYY-MM-DDTHH:MM")]
     NoInstant {
         /// What was given.
         text: String,
@@ -740,7 +740,7 @@ mod tests {
                 ("@-3d", "2026-11-18T00:35:00Z"),
                 ("@latest", "Latest"),
                 ("@GMT-2026.11.20-02.00.00", "2026-11-20T02:00:00Z"),
-                ("@@latest", r#""@@latest" names no time; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
+                ("@@latest", r#""@@latest" is not a date; try yesterday, -7d, 2026-11-20 or 2026-11-20T14:30"#),
             ],
         );
         assert_eq!(start("@2026-11-20"), "2026-11-19T23:00:00Z");
@@ -823,12 +823,14 @@ mod tests {
         ];
         let wrong: Vec<_> = texts
             .into_iter()
-            .filter(|text| at(text) != format!("{text:?} names no time; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"))
+            .filter(|text| {
+                at(text) != format!("{text:?} is not a date; try yesterday, -7d, 2026-11-20 or 2026-11-20T14:30")
+            })
             .map(|text| format!("{text:?}: {}", at(text)))
             .collect();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-        assert_eq!(at("friday"), r#""friday" names no time; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#);
-        assert_eq!(at("a\nb"), r#""a\nb" names no time; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#);
+        assert_eq!(at("friday"), r#""friday" is not a date; try yesterday, -7d, 2026-11-20 or 2026-11-20T14:30"#);
+        assert_eq!(at("a\nb"), r#""a\nb" is not a date; try yesterday, -7d, 2026-11-20 or 2026-11-20T14:30"#);
     }
 
     #[test]
@@ -836,38 +838,38 @@ mod tests {
         assert_rows(
             at,
             &[
-                ("2026-13-01", r#""2026-13-01" names no time: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
-                ("@2026-13-01", r#""@2026-13-01" names no time: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
-                ("2026-00", r#""2026-00" names no time: month 0; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
-                ("2026-02-29", r#""2026-02-29" names no time: day 29, and 2026-02 has 28 days"#),
-                ("2026-11-31T02:00", r#""2026-11-31T02:00" names no time: day 31, and 2026-11 has 30 days"#),
-                ("2026-11-00", r#""2026-11-00" names no time: day 0, and 2026-11 has 30 days"#),
-                ("2025-W53", r#""2025-W53" names no time: week 53, and 2025 has 52 weeks"#),
-                ("2026-W54", r#""2026-W54" names no time: week 54, and 2026 has 53 weeks"#),
-                ("2026-W00", r#""2026-W00" names no time: week 0, and 2026 has 53 weeks"#),
+                ("2026-13-01", r#""2026-13-01" is not a date: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
+                ("@2026-13-01", r#""@2026-13-01" is not a date: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
+                ("2026-00", r#""2026-00" is not a date: month 0; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
+                ("2026-02-29", r#""2026-02-29" is not a date: day 29, and 2026-02 has 28 days"#),
+                ("2026-11-31T02:00", r#""2026-11-31T02:00" is not a date: day 31, and 2026-11 has 30 days"#),
+                ("2026-11-00", r#""2026-11-00" is not a date: day 0, and 2026-11 has 30 days"#),
+                ("2025-W53", r#""2025-W53" is not a date: week 53, and 2025 has 52 weeks"#),
+                ("2026-W54", r#""2026-W54" is not a date: week 54, and 2026 has 53 weeks"#),
+                ("2026-W00", r#""2026-W00" is not a date: week 0, and 2026 has 53 weeks"#),
                 (
                     "2026-11-20T24:00",
-                    r#""2026-11-20T24:00" names no time: hour 24; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#,
+                    r#""2026-11-20T24:00" is not a date: hour 24; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#,
                 ),
                 (
                     "2026-11-20T02:60",
-                    r#""2026-11-20T02:60" names no time: minute 60; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#,
+                    r#""2026-11-20T02:60" is not a date: minute 60; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#,
                 ),
                 (
                     "2016-12-31T23:59:60Z",
-                    r#""2016-12-31T23:59:60Z" names no time: second 60; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#,
+                    r#""2016-12-31T23:59:60Z" is not a date: second 60; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#,
                 ),
                 (
                     "2026-11-20T02:00+24:00",
-                    r#""2026-11-20T02:00+24:00" names no time: offset hour 24; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#,
+                    r#""2026-11-20T02:00+24:00" is not a date: offset hour 24; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#,
                 ),
                 (
                     "2026-11-20T02:00+01:60",
-                    r#""2026-11-20T02:00+01:60" names no time: offset minute 60; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#,
+                    r#""2026-11-20T02:00+01:60" is not a date: offset minute 60; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#,
                 ),
                 (
                     "GMT-2026.13.20-02.00.00",
-                    r#""GMT-2026.13.20-02.00.00" names no time: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#,
+                    r#""GMT-2026.13.20-02.00.00" is not a date: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#,
                 ),
             ],
         );
@@ -903,7 +905,7 @@ mod tests {
     fn a_span_needs_a_direction_and_its_units_in_order() {
         let refused = |text: &str| {
             format!(
-                "{text:?} names no time: a span is numbers with the units y, mo, w, d, h, m, s, in this order; \
+                "{text:?} is not a date: a span is numbers with the units y, mo, w, d, h, m, s, in this order; \
                  write -2d12h or \"2d12h ago\""
             )
         };
@@ -938,10 +940,10 @@ mod tests {
             &[
                 (
                     "-3",
-                    r#""-3" names no time: a span is numbers with the units y, mo, w, d, h, m, s, in this order; write -2d12h or "2d12h ago""#,
+                    r#""-3" is not a date: a span is numbers with the units y, mo, w, d, h, m, s, in this order; write -2d12h or "2d12h ago""#,
                 ),
-                ("2d", r#""2d" names no time but a span; write -2d or "2d ago""#),
-                ("@1y6mo", r#""@1y6mo" names no time but a span; write -1y6mo or "1y6mo ago""#),
+                ("2d", r#""2d" is a time span and not a date; write -2d or "2d ago""#),
+                ("@1y6mo", r#""@1y6mo" is a time span and not a date; write -1y6mo or "1y6mo ago""#),
             ],
         );
     }
@@ -952,8 +954,8 @@ mod tests {
             at,
             &[
                 ("@20261109", "2026-11-09T22:59:59Z"),
-                ("20261320", r#""20261320" names no time: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
-                ("20260229", r#""20260229" names no time: day 29, and 2026-02 has 28 days"#),
+                ("20261320", r#""20261320" is not a date: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
+                ("20260229", r#""20260229" is not a date: day 29, and 2026-02 has 28 days"#),
                 ("12345678", r#""12345678" lies outside the years 1970 to 9998"#),
             ],
         );
@@ -992,18 +994,18 @@ mod tests {
                 ("12345678", "-"),
                 ("00000017", "-"),
                 ("99991399999999", "-"),
-                ("20261320", r#""20261320" names no time: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
-                ("2026-02-30", r#""2026-02-30" names no time: day 30, and 2026-02 has 28 days"#),
+                ("20261320", r#""20261320" is not a date: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
+                ("2026-02-30", r#""2026-02-30" is not a date: day 30, and 2026-02 has 28 days"#),
                 (
                     "2026-11-20T0200+2400",
-                    r#""2026-11-20T0200+2400" names no time: offset hour 24; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#,
+                    r#""2026-11-20T0200+2400" is not a date: offset hour 24; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#,
                 ),
                 ("1969-12-31", r#""1969-12-31" lies outside the years 1970 to 9998"#),
                 ("1970-01-01", r#""1970-01-01" lies outside the years 1970 to 9998"#),
                 ("9999-01-01", r#""9999-01-01" lies outside the years 1970 to 9998"#),
                 (
                     "2026-03-29T0230",
-                    r#""2026-03-29T0230" names no time: the clock skipped it, going from +01:00 to +02:00; write it with its offset"#,
+                    r#""2026-03-29T0230" is not a date: the clock skipped it, going from +01:00 to +02:00; write it with its offset"#,
                 ),
             ],
         );
@@ -1036,7 +1038,7 @@ mod tests {
 
     #[test]
     fn a_time_that_the_clock_skipped_is_refused_under_both_rules() {
-        let expected = r#""2026-03-29T02:30" names no time: the clock skipped it, going from +01:00 to +02:00; write it with its offset"#;
+        let expected = r#""2026-03-29T02:30" is not a date: the clock skipped it, going from +01:00 to +02:00; write it with its offset"#;
         for fold in [Fold::Refuse, Fold::Later] {
             let found = parse_date("2026-03-29T02:30", NOW, &berlin(), fold).unwrap_err();
             assert_eq!(found.to_string(), expected);
@@ -1165,9 +1167,9 @@ mod tests {
                 ("-1d", "2026-11-20T00:35:00Z"),
                 ("1763604000", "2025-11-20T02:00:00Z"),
                 ("@GMT-2026.11.20-02.00.00", "2026-11-20T02:00:00Z"),
-                ("latest", r#""latest" names a generation and no instant; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
-                ("@oldest", r#""@oldest" names a generation and no instant; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
-                ("friday", r#""friday" names no time; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
+                ("latest", r#""latest" is a generation and not a date; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
+                ("@oldest", r#""@oldest" is a generation and not a date; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
+                ("friday", r#""friday" is not a date; try yesterday, -7d, 2026-11-20 or 2026-11-20T14:30"#),
             ],
         );
     }

@@ -59,7 +59,7 @@ pub enum NoCopy {
         target: PathBuf,
     },
     /// What it is cannot be found out.
-    #[error("it cannot be looked at: {0}")]
+    #[error("it cannot be read: {0}")]
     Unreadable(String),
     /// What file systems and machines keep at the top of a disk: `lost+found`.
     #[error("it belongs to the file system, not to the copies")]
@@ -152,7 +152,7 @@ pub trait Source: Send {
     /// # Errors
     /// [`Error::NoInstant`] with all that was tried; always so for a kind whose copies tell none.
     fn instant_of(&self, path: &Path) -> Result<Time, Error> {
-        Err(Error::NoInstant { path: path.to_owned(), why: "copies of this kind tell no date".to_owned() })
+        Err(Error::NoInstant { path: path.to_owned(), why: "copies of this kind have no date".to_owned() })
     }
 }
 

@@ -45,7 +45,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A pattern for names of copies tells no date.
-    #[error("name pattern {pattern:?} tells no date: {why}")]
+    #[error("name pattern {pattern:?} cannot give a date: {why}")]
     Pattern {
         /// The pattern as it was written.
         pattern: String,
@@ -56,7 +56,7 @@ pub enum Error {
     #[error("no time zone is named {0:?}")]
     Zone(String),
     /// A directory that does not tell its instant.
-    #[error("{path:?} does not tell when it was taken: {why}")]
+    #[error("{path:?} has no date: {why}")]
     NoInstant {
         /// The directory.
         path: PathBuf,

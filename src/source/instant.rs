@@ -31,7 +31,7 @@ pub(super) fn of_name(name: &[u8], patterns: &[String], zone: &TimeZone) -> Resu
         };
         match told {
             Ok(time) => return Ok(Some(time)),
-            Err(why) => refused = Some(format!("its name has the form {pattern:?} and tells no time: {why}")),
+            Err(why) => refused = Some(format!("its name has the form {pattern:?} and is not a date: {why}")),
         }
     }
     refused.map_or(Ok(None), Err)
@@ -55,7 +55,7 @@ pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
     let day = SAMPLE_DAY.to_zoned(TimeZone::UTC).map_err(|e| e.to_string())?.timestamp().as_second();
     match whole.contains(&(told.0 - day)) {
         true => Ok(()),
-        false => Err("it does not tell the afternoon from the morning: %H, or %I with %p".to_owned()),
+        false => Err("it does not distinguish morning and afternoon: %H, or %I with %p".to_owned()),
     }
 }
 
@@ -249,15 +249,15 @@ mod tests {
     #[test]
     fn a_name_with_the_form_of_a_date_that_tells_none_is_refused_with_the_reason() {
         for (name, reason) in [
-            ("2026-13-01", r#""2026-13-01" names no time: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
-            ("2026-02-29", r#""2026-02-29" names no time: day 29, and 2026-02 has 28 days"#),
-            ("20260230", r#""20260230" names no time: day 30, and 2026-02 has 28 days"#),
-            ("2026-11-20T2400", r#""2026-11-20T2400" names no time: hour 24; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
+            ("2026-13-01", r#""2026-13-01" is not a date: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
+            ("2026-02-29", r#""2026-02-29" is not a date: day 29, and 2026-02 has 28 days"#),
+            ("20260230", r#""20260230" is not a date: day 30, and 2026-02 has 28 days"#),
+            ("2026-11-20T2400", r#""2026-11-20T2400" is not a date: hour 24; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"#),
             ("1969-12-31", r#""1969-12-31" lies outside the years 1970 to 9998"#),
             ("9999-01-01", r#""9999-01-01" lies outside the years 1970 to 9998"#),
             (
                 "2026-03-29T0230",
-                r#""2026-03-29T0230" names no time: the clock skipped it, going from +01:00 to +02:00; write it with its offset"#,
+                r#""2026-03-29T0230" is not a date: the clock skipped it, going from +01:00 to +02:00; write it with its offset"#,
             ),
         ] {
             assert_eq!(told(name, "Europe/Berlin"), reason);
@@ -299,7 +299,7 @@ mod tests {
         let told = |pattern: &str, name: &str| told_by(name, &[pattern.to_owned()], "Europe/Berlin");
         let refused = |pattern: &str, name: &str| {
             let told = told(pattern, name);
-            assert!(told.starts_with(&format!("its name has the form {pattern:?} and tells no time: ")), "{told}");
+            assert!(told.starts_with(&format!("its name has the form {pattern:?} and is not a date: ")), "{told}");
         };
         refused("backup-%Y%m%d", "backup-20260230");
         refused("backup-%Y%m%d", "backup-20261399");
@@ -312,11 +312,11 @@ mod tests {
         refused("%Y%m%d%z", "20261399-0330");
         assert_eq!(
             told("%F", "1969-12-31"),
-            "its name has the form \"%F\" and tells no time: 1969-12-30T23:00:00Z lies outside the years 1970 to 9998"
+            "its name has the form \"%F\" and is not a date: 1969-12-30T23:00:00Z lies outside the years 1970 to 9998"
         );
         assert_eq!(
             told("%F %R", "2026-03-29 02:30"),
-            "its name has the form \"%F %R\" and tells no time: the clocks skipped 2026-03-29T02:30:00 in Europe/Berlin"
+            "its name has the form \"%F %R\" and is not a date: the clocks skipped 2026-03-29T02:30:00 in Europe/Berlin"
         );
         assert_eq!(told("%d-%b-%Y", "20-11-2026"), "-");
         assert_eq!(told("%Y%m%d", "daily.0"), "-");

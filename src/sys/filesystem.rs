@@ -99,5 +99,5 @@ fn mount_options(path: &Path) -> io::Result<(&'static str, &'static str)> {
         _ => None,
     };
     let words = mount.and_then(|line| Some((word(line.split(' ').nth(5))?, word(line.split(' ').next_back())?)));
-    words.ok_or_else(|| io::Error::other(format!("/proc/self/mountinfo does not tell how {path:?} is mounted")))
+    words.ok_or_else(|| io::Error::other(format!("/proc/self/mountinfo does not say how {path:?} is mounted")))
 }

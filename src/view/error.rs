@@ -42,7 +42,7 @@ pub enum Error {
         at: Time,
     },
     /// A number that was never given out.
-    #[error("inode {0:#x} is none of a view")]
+    #[error("inode {0:#x} belongs to no view")]
     Nothing(u64),
     /// A directory is needed.
     #[error("{0} is not a directory")]

@@ -834,7 +834,7 @@ fn a_question_that_does_not_fit_what_it_is_asked_of_is_refused_by_name() {
             "\"homes/b\" as of 2026-11-20T02:00:00Z is not a regular file",
             ErrorClass::IsADirectory,
         ),
-        (tree.stat(Ino(5)).unwrap_err(), "inode 0x5 is none of a view", ErrorClass::NotFound),
+        (tree.stat(Ino(5)).unwrap_err(), "inode 0x5 belongs to no view", ErrorClass::NotFound),
         (
             tree.stat(Ino(999 << 36 | 65_536)).unwrap_err(),
             "inode 0x3e7000010000 belongs to view 999, which is not there any more",

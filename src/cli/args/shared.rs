@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The help of a source that is there.
 pub(in crate::cli) const SOURCE: &str = "The source";
 /// The help of a source that is made.
-pub(in crate::cli) const NEW_SOURCE: &str = "Its name; a directory of that name appears in every view";
+pub(in crate::cli) const NEW_SOURCE: &str = "The name of the source; a directory of this name appears in every view";
 /// The help of the copies of a share.
 pub(in crate::cli) const COPIES: &str = "The directory that holds one directory for each copy";
 /// The help of where a volume is asked for.
@@ -24,7 +24,7 @@ pub(in crate::cli) const PRINT_JSON: &str = "Print JSON";
 /// The programs beside the bricks of a volume.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ProgramArgs {
-    /// The program asof over there [default: asof]
+    /// The program asof on the other servers [default: asof]
     #[arg(long, value_name = "PROGRAM")]
     pub(in crate::cli) program: Option<PathBuf>,
     /// The program gluster [default: gluster]
@@ -35,7 +35,7 @@ pub(in crate::cli) struct ProgramArgs {
 /// How often a volume is looked at as a whole.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RescanArgs {
-    /// Look at everything this often, in days; 0: only where changelogs have a gap [default: 7]
+    /// Make a full scan every so many days; 0: only where the changelogs have a gap [default: 7]
     #[arg(long, value_name = "DAYS")]
     rescan_every: Option<u64>,
 }
@@ -59,10 +59,10 @@ pub(in crate::cli) enum YesNo {
     No,
 }
 
-/// What is promised of the data of a disk.
+/// How consistent the data of a disk is.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(in crate::cli) enum ConsistencyArg {
-    /// The programs had written all, and waited
+    /// The programs had written everything and waited
     App,
     /// The file systems were frozen
     Frozen,
@@ -86,13 +86,13 @@ impl From<ConsistencyArg> for Consistency {
 /// Which guest of libvirt, and how its disk is taken.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct GuestArgs {
-    /// The libvirt domain whose disk asof take takes; virsh must be installed
+    /// The libvirt domain whose disk asof take backs up; virsh must be installed
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) domain: Option<String>,
     /// The disk of that domain, as virsh domblklist calls it: vda [default: the only one]
     #[arg(long, value_name = "DISK")]
     pub(in crate::cli) disk: Option<String>,
-    /// Who moves the bytes of a domain's disk: asof reads them (pull), or QEMU writes a qcow2 file (push) [default: pull]
+    /// Who copies the bytes of a domain's disk: asof reads them (pull), or QEMU writes a qcow2 file (push) [default: pull]
     #[arg(long, value_name = "HOW")]
     pub(in crate::cli) method: Option<MethodArg>,
 }

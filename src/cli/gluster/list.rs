@@ -17,25 +17,25 @@ use std::path::PathBuf;
 /// What is listed, where to and how: names and meaning as in glusterfind.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ListArgs {
-    /// Where the list goes; - is standard output. A file that is there is kept, unless it is called output.txt
+    /// The file to write; - is standard output. An existing file is not overwritten unless it is called output.txt
     #[arg(long, value_name = "FILE", default_value = "output.txt")]
     pub(super) out_file: PathBuf,
-    /// Overwrite the file of the list, whatever it is called
+    /// Overwrite an existing file, whatever it is called
     #[arg(long)]
     force: bool,
-    /// Names as they are: lines with %, blanks and line feeds in names cannot be told apart then
+    /// Write names as they are: lines whose names have %, spaces or line feeds are ambiguous then
     #[arg(long)]
     no_encode: bool,
-    /// What stands between the fields of a line [default: a blank]
+    /// The text between the fields of a line [default: a space]
     #[arg(long, value_name = "TEXT", default_value = " ", hide_default_value = true)]
     field_separator: std::ffi::OsString,
-    /// What stands before every path, with a slash in between
+    /// The text before every path, with a slash in between
     #[arg(long, value_name = "PATH")]
     output_prefix: Option<std::ffi::OsString>,
     /// Leave out MODIFY lines
     #[arg(short = 'N', long)]
     only_namespace_changes: bool,
-    /// List files (all that is no directory), directories or both
+    /// List files (everything but directories), directories or both
     #[arg(long = "type", value_name = "WHAT", default_value = "both")]
     kinds: KindsArg,
     /// End every field with a zero byte: no name is ambiguous

@@ -18,25 +18,25 @@ use stateless::{FullArgs, IncArgs};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum GlusterVerb {
-    /// Make a session: it remembers what was listed, so that the next list tells what changed since
+    /// Register a session: it remembers what was listed, so that the next list has what changed since
     Register(RegisterArgs),
     /// List the sessions
     Sessions(JsonArgs),
     /// Forget a session
     Unregister(SessionArgs),
-    /// List what changed since the last list of a session; everything, as new, the first time
+    /// List what changed since the last list of a session; the first list has everything, as new
     Changes(ChangesArgs),
     /// List everything, without a session: nothing is remembered
     Full(FullArgs),
     /// List what changelogs recorded in a span of time, without a session: nothing is remembered
     ///
-    /// A session knows the volume as it was and tells exact differences. Without one only records and the present are
-    /// known: what was renamed over and what no record tells (fallocate, rebalance) is missing; a file that self-heal
-    /// brought back comes as NEW; MODIFY is what was written or set, also if it is as before; what changed after the
-    /// end of the span is told as it is now. Changelogs are read whole, so the span is widened to where they begin and
-    /// end (changelog.rollover-time).
+    /// A session knows the volume as it was and lists exact differences. Without a session, only the changelogs and the
+    /// present state are known. So the list lacks files that were renamed over and changes that no changelog records
+    /// (fallocate, rebalance). A file that self-heal brought back is NEW. MODIFY means that something was written, even if
+    /// the file is as before. What changed after the end of the time span is listed as it is now. Changelogs are read
+    /// whole, so the time span is widened to where they begin and end (changelog.rollover-time).
     Inc(IncArgs),
-    /// Look at one brick and write one part file (run by asof itself, beside the brick)
+    /// Scan one brick and write one part file (asof runs this itself, beside the brick)
     ScanBrick(ScanBrickArgs),
 }
 

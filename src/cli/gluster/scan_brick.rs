@@ -24,8 +24,9 @@ pub(in crate::cli) struct ScanBrickArgs {
 
 pub(super) fn run(args: &ScanBrickArgs, world: &World) -> Result<Outcome, Failure> {
     let text = read_request(&args.request)?;
-    let request: Request = serde_json::from_slice(&text)
-        .map_err(|e| Failure::because(format!("the request in {:?} is none that this asof knows", args.request), &e))?;
+    let request: Request = serde_json::from_slice(&text).map_err(|e| {
+        Failure::because(format!("the request in {:?} is not one that this asof knows", args.request), &e)
+    })?;
     let failed = |e: &dyn std::error::Error| Failure::new(chain(e));
     let version = env!("CARGO_PKG_VERSION");
     let summary = if args.out == Path::new("-") {

@@ -11,6 +11,7 @@ use crate::cli::args::{JsonArgs, RescanArgs};
 use crate::cli::output;
 use crate::cli::progress::Terminal;
 use crate::cli::report::{Failure, Outcome};
+use crate::cli::say::say;
 use crate::clock::Clock;
 use crate::jobs::gluster::lists::{self, Window};
 use crate::jobs::gluster::session::{About, Sessions};
@@ -35,10 +36,10 @@ pub(in crate::cli) struct RegisterArgs {
     how: AskArgs,
     #[command(flatten)]
     rescan: RescanArgs,
-    /// Run this before every list; where it fails nothing is listed. No shell; see ASOF_* in its environment
+    /// Run this command before every list; if it fails, nothing is listed. No shell; ASOF_* is in its environment
     #[arg(long, value_name = "COMMAND")]
     pre: Option<String>,
-    /// Run this after every list
+    /// Run this command after every list
     #[arg(long, value_name = "COMMAND")]
     post: Option<String>,
 }
@@ -48,14 +49,14 @@ pub(super) fn register(args: RegisterArgs, world: &World) -> Result<Outcome, Fai
     let about = About { session: args.session, scan, pre: args.pre, post: args.post, told: None };
     let has_changelogs = sessions(world)?.register(&about, world.clock.now())?;
     let (session, volume) = (&about.session, &about.scan.volume);
-    eprintln!("registered session \"{session}\": volume \"{volume}\"");
+    say!("registered session \"{session}\": volume \"{volume}\"");
     if !has_changelogs {
         eprintln!(
-            "changelogs are off: every list will cost a look at everything (gluster volume set {volume} \
-             changelog.changelog on)"
+            "changelogs are off, so every list needs a full scan; gluster volume set {volume} changelog.changelog on \
+             turns them on"
         );
     }
-    eprintln!("hint: asof gluster changes {session} lists everything the first time, then what changed");
+    say!("hint: asof gluster changes {session} lists everything the first time, then what changed");
     Ok(Outcome::Done)
 }
 
@@ -95,7 +96,7 @@ pub(in crate::cli) struct SessionArgs {
 pub(super) fn unregister(args: &SessionArgs, world: &World) -> Result<Outcome, Failure> {
     let verb = format!("gluster unregister {}", args.session);
     sessions(world)?.unregister(&args.session, &world.lock_wait(&verb))?;
-    eprintln!("forgot session \"{}\"", args.session);
+    say!("forgot session \"{}\"", args.session);
     Ok(Outcome::Done)
 }
 
@@ -103,10 +104,10 @@ pub(super) fn unregister(args: &SessionArgs, world: &World) -> Result<Outcome, F
 pub(in crate::cli) struct ChangesArgs {
     #[arg(help = SESSION)]
     session: String,
-    /// Tell the last list once more; nothing is looked at
+    /// Write the last list once more, without a scan
     #[arg(long, conflicts_with = "full")]
     again: bool,
-    /// Look at everything and list all of it as new
+    /// Make a full scan and list everything as new
     #[arg(long)]
     full: bool,
     #[command(flatten)]
@@ -146,32 +147,32 @@ pub(super) fn changes(args: &ChangesArgs, world: &World) -> Result<Outcome, Fail
     lists::list::<Failure>(reader, source, window, &mut |change, kind| list.line(&change, kind))?;
     let counts = list.finish()?;
     session.told(window)?;
-    eprintln!("window {} {}", seconds(window.from), window.until.0);
-    eprintln!("listed {counts} in {}", shown(&args.list.out_file));
-    let mut outcome = report.map_or(Outcome::Done, |report| tell(&report));
+    say!("window {} {}", seconds(window.from), window.until.0);
+    say!("listed {counts} in {}", shown(&args.list.out_file));
+    let mut outcome = report.map_or(Outcome::Done, |report| print(&report));
     about.push(("ASOF_WINDOW_END", window.until.0.to_string().into()));
     if let Some(command) = &session.about().post
         && let Err(e) = hooks::run("post", command, &about)
     {
         eprintln!("asof: {}", chain(&e));
-        eprintln!("hint: the list is there and counts as told; --again tells it once more");
+        eprintln!("hint: the list is there and counts as delivered; --again writes it once more");
         outcome = Outcome::WithFindings;
     }
     Ok(outcome)
 }
 
-/// Tells how the volume was looked at; findings were told as they came.
-fn tell(report: &Report) -> Outcome {
+/// Prints how the volume was scanned; findings were printed as they came.
+fn print(report: &Report) -> Outcome {
     match &report.walked {
-        Some(why) => eprintln!("everything was looked at ({why})"),
-        None => eprintln!("changelogs told what changed"),
+        Some(why) => say!("a full scan was made ({why})"),
+        None => say!("the changelogs named what changed"),
     }
     if let Some(why) = &report.walk_next {
-        eprintln!("the next run looks at everything: {why}");
+        say!("the next run makes a full scan: {why}");
     }
     let counts = &report.done.counts;
     if counts.losses > 0 {
-        eprintln!("the list may lack changes: {} losses", counts.losses);
+        eprintln!("the list may lack changes: {}", output::losses(counts.losses));
     }
     if counts.losses + counts.notices > 0 { Outcome::WithFindings } else { Outcome::Done }
 }

@@ -7,8 +7,10 @@ use super::list::{List, ListArgs};
 use super::session::shown;
 use super::volume::{AskArgs, VolumeArgs, settings};
 use crate::cli::World;
+use crate::cli::output;
 use crate::cli::progress::Terminal;
 use crate::cli::report::{Failure, Outcome};
+use crate::cli::say::say;
 use crate::clock::Clock;
 use crate::jobs::gluster::lists::list_volume;
 use crate::jobs::gluster::window::list_window;
@@ -64,12 +66,12 @@ pub(super) fn inc(args: IncArgs, world: &World) -> Result<Outcome, Failure> {
         Some(end) => match parse_date(end, now, &world.zone, Fold::Refuse)? {
             AsOf::At(until) => until,
             AsOf::Latest => now,
-            AsOf::Oldest => return Err(Failure::new(format!("{end:?} is no end of a span of time"))),
+            AsOf::Oldest => return Err(Failure::new(format!("{end:?} cannot be the end of a time span"))),
         },
     };
     if until < from || from < Time(0) {
-        return Err(Failure::new(format!("the span ends at {until}, before it begins at {from}"))
-            .hint("asof gluster inc HOST VOLUME START END; asof resolve DATE tells what a date means"));
+        return Err(Failure::new(format!("the time span ends at {until}, before it begins at {from}"))
+            .hint("asof gluster inc HOST VOLUME START END; asof resolve DATE shows what a date means"));
     }
     let outcome = list(&settings, &args.list, |program, folder, monitor, list| {
         list_window::<Failure>(
@@ -81,7 +83,7 @@ pub(super) fn inc(args: IncArgs, world: &World) -> Result<Outcome, Failure> {
             &mut |change, kind| list.line(&change, kind),
         )
     })?;
-    eprintln!("window {} {}", from.0, until.0);
+    say!("window {} {}", from.0, until.0);
     Ok(outcome)
 }
 
@@ -100,10 +102,10 @@ fn list(
     monitor.end();
     let findings = told?;
     let counts = list.finish()?;
-    eprintln!("listed {counts} in {}", shown(&args.out_file));
+    say!("listed {counts} in {}", shown(&args.out_file));
     let losses = findings.iter().filter(|finding| finding.kind.is_loss()).count();
     if losses > 0 {
-        eprintln!("the list may lack changes: {losses} losses");
+        eprintln!("the list may lack changes: {}", output::losses(losses as u64));
     }
     Ok(if findings.is_empty() { Outcome::Done } else { Outcome::WithFindings })
 }

@@ -17,7 +17,7 @@ pub(in crate::cli) struct VolumeArgs {
 /// How the bricks of a volume are asked.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct AskArgs {
-    /// What runs a program beside the bricks of {host}, as in "ssh -o BatchMode=yes {host}"
+    /// The command that runs a program on {host}, beside its bricks: "ssh -o BatchMode=yes {host}"
     /// [default: all bricks are on this machine]
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,

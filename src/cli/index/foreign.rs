@@ -6,6 +6,7 @@
 use super::super::output::{self, grouped, human_bytes};
 use super::super::progress::Terminal;
 use super::super::report::{Failure, Outcome};
+use super::super::say::{local, say};
 use super::super::{SourceRun, World};
 use super::args::{IndexArgs, ListFormatArg};
 use crate::clock::Clock;
@@ -50,16 +51,16 @@ fn wish(list: &Path, args: &IndexArgs, world: &World) -> Result<ListWish, Failur
 
 fn tell(listed: &ListReport) {
     let mut text = format!(
-        "indexed {} of \"{}\" from {:?} and a list of {} lines: {}, {} entries, {}, {} changed, in {:.1} s",
-        listed.when.0,
+        "indexed {} of \"{}\" from {:?} and a list of {} lines: {}, {}, {}, {} changed, in {}",
+        local(listed.when.0),
         listed.source,
         listed.path,
         grouped(listed.lines as i64),
         listed.level,
-        grouped(listed.entries as i64),
+        output::entries(listed.entries),
         human_bytes(listed.size_bytes as i64),
         grouped(listed.changed as i64),
-        listed.index_ms as f64 / 1000.0,
+        output::took(listed.index_ms),
     );
     if listed.losses > 0 {
         text.push_str(&format!("; {} could not be read, the generation is partial", grouped(listed.losses as i64)));
@@ -67,8 +68,10 @@ fn tell(listed: &ListReport) {
     if listed.notices > 0 {
         text.push_str(&format!("; in {} places list and files do not agree", grouped(listed.notices as i64)));
     }
-    eprintln!("{text}");
-    if listed.losses + listed.notices > 0 {
+    if listed.losses + listed.notices == 0 {
+        say!("{text}");
+    } else {
+        eprintln!("{text}");
         eprintln!("hint: asof show {}@{} lists what was found", listed.source, listed.when.0.view_name());
     }
 }

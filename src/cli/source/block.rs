@@ -6,6 +6,7 @@ use super::{given, second};
 use crate::cli::World;
 use crate::cli::args::{ConsistencyArg, GuestArgs, NEW_SOURCE, YesNo};
 use crate::cli::report::{Failure, Outcome};
+use crate::cli::say::say;
 use crate::model::{Consistency, Rule};
 use crate::source::Error;
 use crate::source::block::{DESCRIPTION, Settings, image};
@@ -19,20 +20,20 @@ pub(in crate::cli) struct BlockArgs {
     /// The directory that holds the images; only files in it are opened
     #[arg(long, value_name = "DIR")]
     images: PathBuf,
-    /// A pattern for names of images that tell their instant, as date(1) writes it; may be given again
-    /// [default: common forms, as in db01-2026-11-20T0200.qcow2; else what the image says, else its mtime]
+    /// The pattern of image names that have a date, as date(1) writes it; may be given more than once
+    /// [default: common forms, as in db01-2026-11-20T0200.qcow2; else the date in the image, else its mtime]
     #[arg(long, value_name = "PATTERN")]
     name_pattern: Vec<String>,
-    /// The time zone of names that carry none, as in the IANA database [default: this machine's]
+    /// The time zone of names that have none, from the IANA database [default: that of this machine]
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
     /// The directory that asof take writes to [default: that of the images]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
-    /// Run this first: it quiesces the guest. No shell; see ASOF_* in its environment
+    /// Run this command first: it quiesces the guest. No shell; ASOF_* is in its environment
     #[arg(long, value_name = "COMMAND")]
     pre: Option<String>,
-    /// Run this in any case as soon as the moment is taken: it thaws the guest
+    /// Run this command as soon as the moment is taken, in any case: it thaws the guest
     #[arg(long, value_name = "COMMAND")]
     post: Option<String>,
     #[command(flatten)]
@@ -41,27 +42,27 @@ pub(in crate::cli) struct BlockArgs {
     second: SecondArgs,
 }
 
-/// How a disk is read and taken; "" takes back what can be left out.
+/// How a disk is read and taken; "" takes back an optional setting.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Disks")]
 pub(in crate::cli) struct DiskHowArgs {
-    /// The format of the images [default: what each says of itself]. A guest can write the header of a qcow2 image into its raw
-    /// disk: say raw where all are
+    /// The format of the images [default: read from each image]. A guest can write a qcow2 header into its raw disk: say raw if
+    /// all images are raw
     #[arg(long, value_name = "FORMAT")]
     format: Option<FormatArg>,
     /// The NBD export that asof take pulls generations from: nbd://HOST/EXPORT, nbd+unix:///EXPORT?socket=PATH; nbds for TLS
     #[arg(long, value_name = "URI")]
     nbd: Option<String>,
-    /// The dirty bitmap of that export that tells what changed since the newest generation: a bitmap of this name is begun,
-    /// or cleared, at each moment that is taken
+    /// The dirty bitmap of that export that records what changed since the newest generation: a bitmap of this name is begun,
+    /// or cleared, for each generation
     #[arg(long, value_name = "BITMAP")]
     bitmap: Option<String>,
-    /// The certificate that the server's has to be signed by, a file ca-cert.pem; client-cert.pem and client-key.pem lie
-    /// beside it if the server asks for them
+    /// The CA certificate that signed the server's, a file ca-cert.pem; client-cert.pem and client-key.pem must be beside it if
+    /// the server asks for them
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
-    /// Run this after --pre: it makes the export, or without --nbd an image, whose path it prints as its last line unless it
-    /// wrote it to $ASOF_IMAGE
+    /// Run this command after --pre: it makes the export; without --nbd it makes an image, at $ASOF_IMAGE or at the path that it
+    /// prints as its last line
     #[arg(long, value_name = "COMMAND")]
     snapshot: Option<String>,
     #[command(flatten)]
@@ -69,17 +70,17 @@ pub(in crate::cli) struct DiskHowArgs {
     /// The address of libvirt [default: qemu:///system]
     #[arg(long, value_name = "URI")]
     connect: Option<String>,
-    /// Have the agent in the guest freeze its file systems for the moment
+    /// Have the agent in the guest freeze its file systems while the backup begins
     #[arg(long, value_name = "YES|NO", num_args = 0..=1, default_missing_value = "yes")]
     freeze: Option<YesNo>,
-    /// The directory for the socket of a guest's disk, and for what the guest overwrites while its disk is read
+    /// The directory for the socket of a guest's disk, and for the data that the guest overwrites while its disk is read
     /// [default: /var/tmp]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
     /// Kill a command that takes longer [default: 60]
     #[arg(long, value_name = "SECONDS")]
     hook_timeout: Option<u64>,
-    /// How much the data is at rest in what is taken [default: app with --pre and --snapshot or --domain, frozen with --freeze,
+    /// How consistent the data is in what is taken [default: app with --pre and --snapshot or --domain, frozen with --freeze,
     /// else crash]
     #[arg(long, value_name = "HOW")]
     consistency: Option<ConsistencyArg>,
@@ -134,10 +135,10 @@ pub(super) fn add(args: &BlockArgs, world: &World) -> Result<Outcome, Failure> {
     let mut writer = given::writer(&args.name, world)?;
     let id = given::add(&mut writer, &args.name, how, world)?;
     second::keep(&mut writer, id, "{}", second)?;
-    eprintln!("added source \"{}\": a disk, images in {:?}", args.name, settings.images);
+    say!("added source \"{}\": a disk, images in {:?}", args.name, settings.images);
     match settings.nbd.is_some() || settings.snapshot.is_some() || settings.domain.is_some() {
-        true => eprintln!("hint: asof take {} takes a generation", args.name),
-        false => eprintln!("hint: asof index {} indexes those that are there", args.name),
+        true => say!("hint: asof take {} takes a generation", args.name),
+        false => say!("hint: asof index {} indexes those that are there", args.name),
     }
     Ok(Outcome::Done)
 }

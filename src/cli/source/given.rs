@@ -37,10 +37,10 @@ pub(super) fn zone(given: Option<String>, world: &World) -> Result<String, Failu
     }
     let why = match std::env::var_os("TZ") {
         Some(text) => format!("TZ is {text:?}, which is not the name of a time zone"),
-        None => "/etc/localtime does not tell the name of this machine's time zone".to_owned(),
+        None => "/etc/localtime does not give the name of this machine's time zone".to_owned(),
     };
-    Err(Failure::new(format!("cannot tell in which time zone the names of copies are to be read: {why}"))
-        .hint("--zone Europe/Berlin tells it, or another name of the IANA database"))
+    Err(Failure::new(format!("the time zone of the names of copies is not known: {why}"))
+        .hint("give it with --zone Europe/Berlin, or another name of the IANA database"))
 }
 
 /// Refuses to change rules by which generations that are there were dated, and files in them told apart: by other ones the copies

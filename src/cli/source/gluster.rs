@@ -6,6 +6,7 @@ use super::{given, second};
 use crate::cli::World;
 use crate::cli::args::{HOST, NEW_SOURCE, ProgramArgs, RescanArgs, VOLUME, YesNo};
 use crate::cli::report::{Failure, Outcome};
+use crate::cli::say::say;
 use crate::model::Rule;
 use crate::source::gluster::{DESCRIPTION, Settings};
 use clap::Args;
@@ -19,10 +20,10 @@ pub(in crate::cli) struct GlusterArgs {
     host: String,
     #[arg(long, value_name = "VOLUME", required_unless_present = "lists", help = VOLUME)]
     volume: Option<String>,
-    /// The directory that holds the copies, each in NAME/INSTANT
+    /// The directory for the copies, each in NAME/DATE
     #[arg(long, value_name = "DIR", required_unless_present = "lists")]
     store: Option<PathBuf>,
-    /// There are only lists of another tool (glusterfind) and what it copied: asof index NAME --list ...
+    /// Only index lists of another tool (glusterfind) and the files that it copied: asof index NAME --list ...
     #[arg(long, conflicts_with_all = ["host", "volume", "store", "exec", "program", "gluster", "rescan_every", "client_reads", "pre", "post"])]
     lists: bool,
     #[command(flatten)]
@@ -34,21 +35,22 @@ pub(in crate::cli) struct GlusterArgs {
 /// How a volume is looked at.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ScanArgs {
-    /// What runs a program beside the bricks of {host}, which it has to name, as in "ssh -o BatchMode=yes {host}"
+    /// The command that runs a program on {host}, beside its bricks; it must contain {host}: "ssh -o BatchMode=yes {host}"
     /// [default: all bricks are on this machine]
     #[arg(long, value_name = "COMMAND")]
     pub(super) exec: Option<String>,
     #[command(flatten)]
     pub(super) programs: ProgramArgs,
-    /// Read all bytes through a client mount, also where a brick on this machine has them
+    /// Read all bytes through a client mount, even where a brick on this machine has them
     #[arg(long, value_name = "YES|NO", num_args = 0..=1, default_missing_value = "yes")]
     pub(super) client_reads: Option<YesNo>,
     #[command(flatten)]
     pub(super) rescan: RescanArgs,
-    /// Run this before a generation is taken; where it fails none is. No shell; see ASOF_* in its environment; "" for none
+    /// Run this command before a generation is taken; if it fails, none is taken. No shell; ASOF_* is in its environment; ""
+    /// for none
     #[arg(long, value_name = "COMMAND")]
     pub(super) pre: Option<String>,
-    /// Run this after a generation was taken, or was not (ASOF_STATUS)
+    /// Run this command after a generation was taken, or was not (ASOF_STATUS)
     #[arg(long, value_name = "COMMAND")]
     pub(super) post: Option<String>,
 }
@@ -78,15 +80,15 @@ pub(super) fn add(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure>
     apply(&args.how, &mut settings)?;
     settings.check()?;
     add_as(args, &settings, world)?;
-    eprintln!("added source \"{}\": volume \"{volume}\", copies below {:?}", args.name, settings.store);
-    eprintln!("hint: asof take {} makes the first generation, a full one", args.name);
+    say!("added source \"{}\": volume \"{volume}\", copies below {:?}", args.name, settings.store);
+    say!("hint: asof take {} makes the first generation, a full one", args.name);
     Ok(Outcome::Done)
 }
 
 fn add_lists(args: &GlusterArgs, world: &World) -> Result<Outcome, Failure> {
     add_as(args, &Settings::of_lists(), world)?;
-    eprintln!("added source \"{}\": a volume of which another tool makes lists and copies", args.name);
-    eprintln!("hint: asof index {} --list LIST --data DIR --at DATE indexes the first copy, a full one", args.name);
+    say!("added source \"{}\": a volume of which another tool makes lists and copies", args.name);
+    say!("hint: asof index {} --list LIST --data DIR --at DATE indexes the first copy, a full one", args.name);
     Ok(Outcome::Done)
 }
 

@@ -12,13 +12,15 @@ mod set;
 use super::args::{JsonArgs, PRINT_JSON, SOURCE};
 use super::output::{self, grouped};
 use super::report::{Failure, Outcome};
-use super::{SourceRun, World, show};
+use super::say::{local, say};
+use super::{SourceRun, World, complete, show};
 use crate::catalog::GenerationRow;
 use crate::clock::Clock;
 use crate::jobs::manifests;
 use crate::model::chain;
 use block::BlockArgs;
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCompleter;
 use gluster::GlusterArgs;
 use nfs::NfsArgs;
 use serde_json::json;
@@ -33,7 +35,7 @@ pub(in crate::cli) enum SourceVerb {
     List(JsonArgs),
     /// Show a source and its settings
     Show(SourceNameArgs),
-    /// Change how the copies of a source are found
+    /// Change the settings of a source
     Set(Box<SetArgs>),
     /// Forget a source and its generations; its copies are not touched
     Remove(RemoveArgs),
@@ -43,15 +45,15 @@ pub(in crate::cli) enum SourceVerb {
 pub(in crate::cli) enum SourceKindArgs {
     /// A share whose backups are directories: one full tree per generation
     Nfs(NfsArgs),
-    /// A GlusterFS volume: a full generation, then what its changelogs tell; copied into a store
+    /// A GlusterFS volume: one full generation, then what its changelogs name; copied into a store
     Gluster(Box<GlusterArgs>),
-    /// A disk: images of it (raw, qcow2), full ones and increments
+    /// A disk: its images (raw, qcow2), full ones and increments
     Block(Box<BlockArgs>),
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SourceNameArgs {
-    #[arg(help = SOURCE)]
+    #[arg(help = SOURCE, add = ArgValueCompleter::new(complete::sources))]
     name: String,
     #[arg(long, help = PRINT_JSON)]
     json: bool,
@@ -75,11 +77,12 @@ fn list(as_json: bool, world: &World) -> Result<Outcome, Failure> {
     for source in reader.sources()? {
         let generations = reader.generations(source.id)?;
         let instant = |g: Option<&GenerationRow>| g.map(|g| g.taken_at.to_string());
-        let (oldest, newest) = (instant(generations.first()), instant(generations.last()));
+        let (oldest, newest) = (generations.first(), generations.last());
         values.push(json!({
-            "name": source.name, "kind": source.kind, "generations": generations.len(), "oldest": oldest, "newest": newest,
+            "name": source.name, "kind": source.kind, "generations": generations.len(), "oldest": instant(oldest),
+            "newest": instant(newest),
         }));
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let or_dash = |g: Option<&GenerationRow>| g.map_or_else(|| "-".to_owned(), |g| local(g.taken_at));
         rows.push(vec![source.name, source.kind, grouped(generations.len() as i64), or_dash(oldest), or_dash(newest)]);
     }
     match as_json {
@@ -95,7 +98,7 @@ fn list(as_json: bool, world: &World) -> Result<Outcome, Failure> {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RemoveArgs {
-    #[arg(help = SOURCE)]
+    #[arg(help = SOURCE, add = ArgValueCompleter::new(complete::sources))]
     name: String,
     /// Do it even though the source has generations
     #[arg(long)]
@@ -107,17 +110,22 @@ fn remove(args: &RemoveArgs, world: &World) -> Result<Outcome, Failure> {
     let generations = world.reader()?.generations(source.id)?.len();
     if generations > 0 && !args.force {
         return Err(Failure::new(format!(
-            "source {:?} has {generations} generations; nothing was removed",
-            source.name
+            "source {:?} has {}; nothing was removed",
+            source.name,
+            output::counted(generations as u64, "generation")
         ))
         .hint("--force forgets them; their copies stay where they are and can be indexed again"));
     }
     writer.remove_source(source.id)?;
     drop(writer);
     lock.remove();
-    eprintln!("forgot source \"{}\" and {generations} generations; no copy was touched", source.name);
+    say!(
+        "forgot source \"{}\" and {}; no copy was touched",
+        source.name,
+        output::counted(generations as u64, "generation")
+    );
     if let Err(e) = manifests::mark_removed(&world.catalog, &source, world.clock.now()) {
-        eprintln!("asof: a catalog that is made again with asof rebuild will have it again: {}", chain(&e));
+        eprintln!("asof: the source was removed, but asof rebuild would bring it back: {}", chain(&e));
         return Ok(Outcome::WithFindings);
     }
     Ok(Outcome::Done)

@@ -6,6 +6,7 @@ use super::{given, second};
 use crate::cli::World;
 use crate::cli::args::{COPIES, NEW_SOURCE, YesNo, duration};
 use crate::cli::report::{Failure, Outcome};
+use crate::cli::say::say;
 use crate::model::SourceKind;
 use crate::source;
 use crate::source::nfs::{DESCRIPTION, IdentityRule, InstantFrom, Settings};
@@ -28,24 +29,23 @@ pub(in crate::cli) struct NfsArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct HowArgs {
-    /// How copies are named, as strptime(3) writes it: backup-%Y%m%d; may be given more than once
+    /// The pattern of the copies' names, as in strptime(3): backup-%Y%m%d; may be given more than once
     /// (default: dates like 2026-11-20, 2026-11-20T0200, 20261120T020000Z, 2026-11-20T02:00-0330)
     #[arg(long, value_name = "PATTERN")]
     pub(super) name_pattern: Vec<String>,
-    /// Where the instant of a copy comes from, in order of preference [default: name]
+    /// Where the date of a copy comes from, in order of preference [default: name]
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub(super) instant_from: Vec<InstantArg>,
-    /// The time zone of names that carry none, as in the IANA database [default: this machine's]
+    /// The time zone of names that have none, from the IANA database [default: that of this machine]
     #[arg(long, value_name = "ZONE")]
     pub(super) zone: Option<String>,
-    /// How a file is found again in the next copy [default: path]
+    /// How a file is recognised in the next copy [default: path]
     #[arg(long, value_name = "RULE")]
     pub(super) identity: Option<IdentityArg>,
-    /// Compare bytes where size and mtime say that a file is unchanged
+    /// Compare the bytes of files whose size and mtime are unchanged, too
     #[arg(long, value_name = "YES|NO", num_args = 0..=1, default_missing_value = "yes")]
     pub(super) checksum: Option<YesNo>,
-    /// How long nothing in a copy must have changed for it to be whole; a younger one is walked once more by the next run
-    /// [default: 15m]
+    /// The next run walks a copy once more if something in it changed less than this ago: 15m, 2h, 0 for never [default: 15m]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(super) settle: Option<Duration>,
 }
@@ -54,7 +54,7 @@ pub(in crate::cli) struct HowArgs {
 pub(in crate::cli) enum InstantArg {
     /// The name of its directory
     Name,
-    /// The time of last change of its directory (rsync -a sets that to the source's!)
+    /// The mtime of its directory (rsync -a sets that to the mtime of what it copied!)
     Mtime,
 }
 
@@ -77,8 +77,8 @@ pub(super) fn add(args: &NfsArgs, world: &World) -> Result<Outcome, Failure> {
     let how = (DESCRIPTION.kind, &*settings.to_json()?, settings.rule());
     let id = given::add(&mut writer, &args.name, how, world)?;
     second::keep(&mut writer, id, "{}", second)?;
-    eprintln!("added source \"{}\": one copy per directory in {:?}", args.name, settings.copies);
-    eprintln!("hint: asof index {} indexes what is there", args.name);
+    say!("added source \"{}\": one copy per directory in {:?}", args.name, settings.copies);
+    say!("hint: asof index {} indexes what is there", args.name);
     Ok(Outcome::Done)
 }
 

@@ -15,8 +15,8 @@ use std::path::Path;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Manifests")]
 pub(in crate::cli) struct SecondArgs {
-    /// Keep the manifest of each generation, from which a lost catalog is made again, in this directory as well: it should be on
-    /// another file system than the catalog; "" takes it back
+    /// Keep a second copy of each manifest (asof rebuild makes a lost catalog again from them) in this directory, which should be
+    /// on another file system than the catalog; "" for none
     #[arg(long, value_name = "DIR")]
     manifests: Option<String>,
 }
@@ -39,7 +39,7 @@ impl SecondArgs {
         let folder = given::canonical(Path::new(given), "manifests")?;
         let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
         if device(&folder).is_some() && device(&folder) == device(&world.catalog) {
-            eprintln!("{folder:?} is on the file system of the catalog, and is lost with it");
+            eprintln!("{folder:?} is on the same file system as the catalog: one lost disk takes both");
         }
         Ok(Some(folder.to_str().map(str::to_owned)))
     }

@@ -9,16 +9,19 @@ use super::second::SecondArgs;
 use super::{block, given, gluster, nfs, second};
 use crate::catalog::{SourceRow, Writer};
 use crate::cli::args::{COPIES, HOST, ProgramArgs, SOURCE};
+use crate::cli::complete;
 use crate::cli::report::{Failure, Outcome};
+use crate::cli::say::say;
 use crate::cli::{SourceRun, World};
 use crate::model::SourceKind;
 use crate::source;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SetArgs {
-    #[arg(help = SOURCE)]
+    #[arg(help = SOURCE, add = ArgValueCompleter::new(complete::sources))]
     name: String,
     #[arg(long, value_name = "DIR", help = COPIES)]
     copies: Option<PathBuf>,
@@ -26,12 +29,12 @@ pub(in crate::cli) struct SetArgs {
     how: HowArgs,
     #[arg(long, value_name = "HOST", help = HOST)]
     host: Option<String>,
-    /// The directory that holds new copies; those that are there are found where they were
+    /// The directory for new copies; existing ones are found where they are
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
     #[command(flatten)]
     scan: ScanArgs,
-    /// The directory that holds the images of a disk; those that are indexed are found where they were
+    /// The directory that holds the images of a disk; indexed ones are found where they are
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
     #[command(flatten)]
@@ -46,7 +49,7 @@ pub(super) fn run(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
     let kind = source::kind_of(&source.name, &source.kind)?;
     changing(kind)(args, &source, &mut writer, world)?;
     second::keep(&mut writer, source.id, &source.policy, second)?;
-    eprintln!("changed source \"{}\"", source.name);
+    say!("changed source \"{}\"", source.name);
     Ok(Outcome::Done)
 }
 
@@ -68,7 +71,7 @@ fn set_nfs(args: &SetArgs, source: &SourceRow, writer: &mut Writer, world: &Worl
     }
     let foreign = args.host.is_some() || args.store.is_some() || !args.scan.is_empty();
     if foreign {
-        return Err(wrong_kind(source, "--host, --store and how bricks are looked at are for sources of kind gluster"));
+        return Err(wrong_kind(source, "--host, --store and the settings of bricks are for sources of kind gluster"));
     }
     let kept = source::nfs::Settings::from_json(&source.settings)?;
     let mut settings = kept.clone();
@@ -130,7 +133,7 @@ fn set_block(args: &SetArgs, source: &SourceRow, writer: &mut Writer, world: &Wo
     let ScanArgs { exec, programs: ProgramArgs { program, gluster }, client_reads, rescan, pre, post } = &args.scan;
     let has_bricks = exec.is_some() || program.is_some() || gluster.is_some() || client_reads.is_some();
     if args.host.is_some() || has_bricks || rescan.rescan_every_s().is_some() {
-        return Err(wrong_kind(source, "--host and how bricks are looked at are for sources of kind gluster"));
+        return Err(wrong_kind(source, "--host and the settings of bricks are for sources of kind gluster"));
     }
     let kept = source::block::Settings::from_json(&source.settings)?;
     let mut settings = kept.clone();
@@ -170,5 +173,5 @@ fn has_disk(args: &SetArgs) -> bool {
 
 fn wrong_kind(source: &SourceRow, why: &str) -> Failure {
     Failure::new(format!("source {:?} is of kind {}: {why}", source.name, source.kind))
-        .hint(format!("asof source show {} tells its settings; nothing was changed", source.name))
+        .hint(format!("asof source show {} prints its settings; nothing was changed", source.name))
 }

@@ -2,11 +2,13 @@
 //! Plain text and paths: what it means is decided by the verb, which knows the settings of the source.
 
 use crate::cli::args::{ConsistencyArg, GuestArgs, PRINT_JSON, SOURCE};
+use crate::cli::complete;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TakeArgs {
-    #[arg(help = SOURCE)]
+    #[arg(help = SOURCE, add = ArgValueCompleter::new(complete::sources))]
     pub(super) name: String,
     /// Copy everything, not only what changed
     #[arg(long, conflicts_with = "differential")]
@@ -14,7 +16,7 @@ pub(in crate::cli) struct TakeArgs {
     /// Copy what changed since the last full generation, not only since the last one
     #[arg(long)]
     pub(super) differential: bool,
-    /// Look at everything, also where changelogs tell what changed
+    /// Make a full scan even where the changelogs name what changed
     #[arg(long)]
     pub(super) rescan: bool,
     #[command(flatten)]
@@ -29,19 +31,19 @@ pub(in crate::cli) struct TakeDiskArgs {
     /// The NBD export of a disk
     #[arg(long, value_name = "URI")]
     pub(super) nbd: Option<String>,
-    /// The dirty bitmap of that export that tells what changed since the newest generation
+    /// The dirty bitmap of that export that records what changed since the newest generation
     #[arg(long, value_name = "BITMAP")]
     pub(super) bitmap: Option<String>,
-    /// What this moment is called: the next increment counts from it [default: as the bitmap, else the instant]
+    /// The name of this checkpoint: the next increment counts from it [default: as the bitmap, else the date and time]
     #[arg(long, value_name = "NAME")]
     pub(super) checkpoint: Option<String>,
-    /// The checkpoint that the bitmap counts from, where it is not called so itself; it must be that of the newest generation
+    /// The checkpoint that the bitmap counts from, if it has another name; it must be that of the newest generation
     #[arg(long, value_name = "NAME", conflicts_with = "full")]
     pub(super) since: Option<String>,
-    /// How much the data is at rest
+    /// How consistent the data is
     #[arg(long, value_name = "HOW")]
     pub(super) consistency: Option<ConsistencyArg>,
-    /// Where the bytes come from, to be recorded: cinder://ID, nbd://HOST/EXPORT, file:///PATH
+    /// Record where the bytes come from: cinder://ID, nbd://HOST/EXPORT, file:///PATH
     #[arg(long, value_name = "URI")]
     pub(super) location: Option<String>,
     #[command(flatten)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Opens the file system of a volume; says in `row` what is there otherwise.
 pub(super) fn open(device: &Arc<dyn Device>, row: &mut VolumeRow) -> Result<Option<Box<dyn FileSystem>>, block::Error> {
     if device.size_bytes() == 0 {
-        return Err(block::Error::Damaged("the table of the disk does not tell where it is".to_owned()));
+        return Err(block::Error::Damaged("the table of the disk does not say where it is".to_owned()));
     }
     if ext4::is(&**device) {
         row.kind = Some("ext4".to_owned());

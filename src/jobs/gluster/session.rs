@@ -54,7 +54,7 @@ pub enum Error {
         known: Vec<String>,
     },
     /// Nothing to be told again.
-    #[error("session {0:?} has told no list yet")]
+    #[error("session {0:?} has written no list yet")]
     NothingTold(String),
     /// What the session is cannot be read.
     #[error("cannot read what session {name:?} is")]
@@ -457,7 +457,7 @@ mod tests {
         let sessions = Sessions::beside(&dir.path().join("catalog.db"));
         made(&sessions, "nightly");
         let mut session = sessions.open("nightly", &LockWait::refuse("")).unwrap();
-        assert_eq!(session.again().unwrap_err().to_string(), "session \"nightly\" has told no list yet");
+        assert_eq!(session.again().unwrap_err().to_string(), "session \"nightly\" has written no list yet");
         session.told(Window { from: None, until: Time(100) }).unwrap();
         session.told(Window { from: Some(Time(100)), until: Time(200) }).unwrap();
         assert!(

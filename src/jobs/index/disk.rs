@@ -147,7 +147,7 @@ impl Disk<'_, '_> {
     fn discover(&mut self) -> Result<Vec<Wanted>, Error> {
         let found = discover::files(&self.settings.folders(), is_manifest_name)?;
         for path in found.links {
-            let text = format!("left aside {path:?}: it is a link, and only files in the folder are opened");
+            let text = format!("skipped {path:?}: it is a link, and only files in the folder are opened");
             self.work.emit(Event::Note { text });
         }
         let mut wanted = Vec::new();

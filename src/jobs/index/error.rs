@@ -155,7 +155,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     /// An image that is no generation.
-    #[error("{base:?} is not indexed: nothing can rest on it")]
+    #[error("{base:?} is not indexed: nothing can be based on it")]
     UnknownBase {
         /// The source.
         name: String,
@@ -195,7 +195,7 @@ impl Hinted for Error {
             }
             Self::Manifest { .. } | Self::Contradicts { .. } => "nothing was changed".to_owned(),
             Self::UnknownBase { name, base } => format!("asof index {name} {base:?} first"),
-            Self::Exchanged { .. } => "the next run looks at it anew".to_owned(),
+            Self::Exchanged { .. } => "the next run examines it again".to_owned(),
             Self::Image(_) | Self::Io { .. } | Self::Store(_) | Self::NotADirectory { .. } => return None,
         })
     }

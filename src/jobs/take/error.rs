@@ -37,10 +37,10 @@ pub enum Error {
     /// A guest that an earlier run held is held still.
     #[error("nothing was taken, since a guest is held still")]
     Held(#[source] still::Error),
-    /// What was held may be held still, after the run was told to end.
+    /// What was held may be held still, after the run was ended by a signal.
     #[error(transparent)]
     NotReleased(still::Error),
-    /// What libvirt ran may run still, after the run was told to end.
+    /// What libvirt ran may run still, after the run was ended by a signal.
     #[error(transparent)]
     NotEnded(libvirt::Error),
     /// The run could not be made to end in order.

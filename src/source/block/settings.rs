@@ -306,7 +306,7 @@ mod tests {
         let refused = |name: &str| settings.instant_of_name(Path::new(name), &TimeZone::UTC).unwrap_err().to_string();
         assert_eq!(
             refused("/i/db01-2026-02-30.raw"),
-            r#""/i/db01-2026-02-30.raw" does not tell when it was taken: "2026-02-30" names no time: day 30, and 2026-02 has 28 days"#
+            r#""/i/db01-2026-02-30.raw" has no date: "2026-02-30" is not a date: day 30, and 2026-02 has 28 days"#
         );
         assert!(refused("/i/db01-vda-2026-03-29T0230.qcow2").contains("the clock skipped it"));
         assert!(refused("/i/1969-12-31.raw").ends_with("lies outside the years 1970 to 9998"));

@@ -42,7 +42,7 @@ pub enum Error {
         source: Box<exec::Error>,
     },
     /// All of a replica set failed, and all is needed.
-    #[error("no brick of replica set {set} answered, and everything has to be looked at ({why}): {said}")]
+    #[error("no brick of replica set {set} answered, and a full scan is needed ({why}): {said}")]
     Uncovered {
         /// The number of the set, from 1.
         set: u32,
@@ -140,7 +140,7 @@ pub fn collect(
             return Ok(collected);
         }
         for (brick, gap) in &gaps {
-            let detail = format!("brick {brick}: {}; everything was looked at instead", span(gap));
+            let detail = format!("brick {brick}: {}; a full scan was made instead", span(gap));
             findings.push(Finding { kind: FindingKind::Gap, path: RelPath::root(), detail });
         }
         why = Some(format!("brick {}: {}", gaps[0].0, gaps[0].1.why));
@@ -178,7 +178,7 @@ pub fn collect_window(
     let mut findings = Vec::new();
     for (brick, ended) in &asked {
         for gap in ended.iter().flat_map(|(_, ended)| &ended.end.gaps) {
-            let detail = format!("brick {}: {}; changes of that time are not told", name_of(brick), span(gap));
+            let detail = format!("brick {}: {}; changes of that time are missing", name_of(brick), span(gap));
             findings.push(Finding { kind: FindingKind::Gap, path: RelPath::root(), detail });
         }
     }
@@ -303,7 +303,7 @@ impl<'a> Round<'a> {
             if let Some(set) = sets.difference(&told).next() {
                 return Err(Error::Uncovered {
                     set: set + 1,
-                    why: "it has to tell of nodes that others named".to_owned(),
+                    why: "it must describe nodes that others named".to_owned(),
                     said: "it answered no more".to_owned(),
                 });
             }
@@ -361,7 +361,7 @@ fn settle(
                         let why = ended.end.gaps.first().map_or_else(|| "it tells no cursor".to_owned(), span);
                         // As long as nothing is recorded every generation has a gap before it, but for the first.
                         if walked.is_some() && !is_first && !has_gap {
-                            find(FindingKind::Gap, format!("brick {name}: {why}; everything was looked at instead"));
+                            find(FindingKind::Gap, format!("brick {name}: {why}; a full scan was made instead"));
                         }
                         next.walk_next.get_or_insert(format!("brick {name}: {why}"));
                     }
@@ -420,7 +420,7 @@ impl Hinted for Error {
             Self::Uncovered { .. } => {
                 Some("nothing was recorded; run it again when one brick of the set is up".to_owned())
             }
-            Self::Silent(_) => Some("nothing was recorded; the next run tells what changed meanwhile".to_owned()),
+            Self::Silent(_) => Some("nothing was recorded; the next run finds what changed meanwhile".to_owned()),
             Self::Part(_) | Self::Endless { .. } => None,
         }
     }

@@ -171,7 +171,7 @@ fn hint(change: &Change, line: u64, unsure: bool) -> Hint {
         Ok(path) => Ok(path),
         Err(e) => Err(Hint::Amiss {
             path: RelPath::root(),
-            detail: format!("line {line} \"{}\" names no path below the top: {e}", told(bytes)),
+            detail: format!("line {line} \"{}\" is not a path below the top: {e}", told(bytes)),
         }),
     };
     let made = match change {
@@ -282,7 +282,7 @@ mod tests {
                 r#"3 moved "a" "b""#,
                 r#"4 gone "\xff""#,
                 r#"5 new "a b" ?"#,
-                r#"amiss "": line 6 "a/../b" names no path below the top: ".." is not a name of its own"#,
+                r#"amiss "": line 6 "a/../b" is not a path below the top: ".." is not a name of its own"#,
                 r#"amiss "": line 7 names the top directory, which no list has to name"#,
             ]
         );

@@ -267,7 +267,7 @@ pub struct End {
     pub lines: u64,
     /// Where the next scan goes on. None where changelogs are off or cannot be read (`gaps` says why), and for `look`.
     pub cursor: Option<Cursor>,
-    /// Why changelogs do not tell all that changed since the request's cursor; empty: they do. For a walk: why
+    /// Why the changelogs are not complete that changed since the request's cursor; empty: they do. For a walk: why
     /// the next scan cannot be incremental.
     pub gaps: Vec<Gap>,
     /// The slices that were read, by name, in the order of reading.

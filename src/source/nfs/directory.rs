@@ -297,7 +297,7 @@ impl<'c> Reader<'c> {
         let mut key = key_of(&stat);
         let stat = copy.without_made_up_times(stat);
         let Some(kind) = Kind::from_mode(stat.mode) else {
-            return out.lose(Some(&name), format!("mode {:o} names no type of file", stat.mode));
+            return out.lose(Some(&name), format!("mode {:o} is not a type of file", stat.mode));
         };
         let mut unreadable = false;
         let target = target.unwrap_or_else(|error| {

@@ -80,7 +80,7 @@ impl Nfs {
             match from {
                 InstantFrom::Name => match self.instant_of_name(path) {
                     Ok(Some(time)) => return Ok(Ok(time)),
-                    Ok(None) => reasons.push("its name matches no date pattern".to_owned()),
+                    Ok(None) => reasons.push("its name is not a date".to_owned()),
                     Err(why) => return Ok(Err(NoCopy::BadDate(why))),
                 },
                 InstantFrom::Mtime => match instant::of_mtime(mtime()?) {
@@ -90,7 +90,7 @@ impl Nfs {
             }
         }
         if reasons.is_empty() {
-            reasons.push("the settings name no place that tells its date".to_owned());
+            reasons.push("the settings say nothing that dates it".to_owned());
         }
         Ok(Err(NoCopy::NoDate(reasons.join("; "))))
     }

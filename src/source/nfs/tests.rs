@@ -634,7 +634,7 @@ fn look(folder: &Path, instant_from: &[InstantFrom]) -> Looked {
 }
 
 fn no_date() -> NoCopy {
-    NoCopy::NoDate("its name matches no date pattern".to_owned())
+    NoCopy::NoDate("its name is not a date".to_owned())
 }
 
 #[test]
@@ -682,12 +682,12 @@ fn a_name_with_the_form_of_a_date_that_tells_none_is_left_aside_whatever_its_tim
         aside,
         [
             refused("1969-12-31", "lies outside the years 1970 to 9998"),
-            refused("2026-02-30", "names no time: day 30, and 2026-02 has 28 days"),
+            refused("2026-02-30", "is not a date: day 30, and 2026-02 has 28 days"),
             refused(
                 "2026-03-29T0230",
-                "names no time: the clock skipped it, going from +01:00 to +02:00; write it with its offset"
+                "is not a date: the clock skipped it, going from +01:00 to +02:00; write it with its offset"
             ),
-            refused("20261399", "names no time: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"),
+            refused("20261399", "is not a date: month 13; write YYYY-MM-DD or YYYY-MM-DDTHH:MM"),
         ]
     );
 }
@@ -779,7 +779,7 @@ fn the_time_of_last_change_tells_the_instant_only_where_the_settings_say_so() {
     let mut settings = Settings::new(copies.path().to_owned());
     assert_eq!(
         text(&source(settings.clone()).instant_of(&copy).unwrap_err()),
-        format!("{copy:?} does not tell when it was taken: its name matches no date pattern")
+        format!("{copy:?} has no date: its name is not a date")
     );
     settings.instant_from = vec![InstantFrom::Name, InstantFrom::Mtime];
     let both = source(settings);
@@ -788,16 +788,14 @@ fn the_time_of_last_change_tells_the_instant_only_where_the_settings_say_so() {
     let gone = copies.path().join("gone");
     assert_eq!(
         text(&both.instant_of(&gone).unwrap_err()),
-        format!(
-            "{gone:?} does not tell when it was taken: it cannot be looked at: No such file or directory (os error 2)"
-        )
+        format!("{gone:?} has no date: it cannot be looked at: No such file or directory (os error 2)")
     );
     let early = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
     File::open(&copy).unwrap().set_times(FileTimes::new().set_modified(early)).unwrap();
     assert_eq!(
         text(&both.instant_of(&copy).unwrap_err()),
         format!(
-            "{copy:?} does not tell when it was taken: its name matches no date pattern; \
+            "{copy:?} has no date: its name is not a date; \
              its time of last change: 1969-12-31T23:59:59Z lies outside the years 1970 to 9998"
         )
     );

@@ -86,22 +86,27 @@ impl Share<'_, '_> {
                 Ok(Compared::Differs(why)) => why,
                 // What was read once stays as it was read until somebody says otherwise.
                 Ok(Compared::Unreadable(why)) => {
-                    let text = format!("cannot tell whether the copy of {}, {:?}, changed: {why}", copy.at, one.path);
+                    let text =
+                        format!("cannot determine whether the copy of {}, {:?}, changed: {why}", copy.at, one.path);
                     self.work.emit(Event::Warning { text });
                     return Ok(());
                 }
                 Err(Error::Catalog(e)) => return Err(e.into()),
                 Err(e @ Error::Exchanged { .. }) => return self.work.fail_copy(one, e),
                 Err(e) => {
-                    let text =
-                        format!("cannot tell whether the copy of {}, {:?}, changed: {}", copy.at, one.path, chain(&e));
+                    let text = format!(
+                        "cannot determine whether the copy of {}, {:?}, changed: {}",
+                        copy.at,
+                        one.path,
+                        chain(&e)
+                    );
                     self.work.emit(Event::Warning { text });
                     return Ok(());
                 }
             }
         };
         if matches!(verdict, Verdict::Copied { .. }) && self.sights[number] == Sight::Unknown && !self.work.wish.again {
-            let why = format!("it is not what was indexed from {:?}, which cannot be looked at: {why}", copy.path);
+            let why = format!("it is not what was indexed from {:?}, which cannot be read: {why}", copy.path);
             self.work.emit(Event::Changed { copy: one, why });
             return Ok(());
         }

@@ -55,7 +55,7 @@ pub enum Error {
         at: Time,
     },
     /// What it rests on is not older.
-    #[error("image {image:?} would be of {at}, and the generation of {parent} that it rests on is not older")]
+    #[error("image {image:?} would be of {at}, and the generation of {parent} that it is based on is not older")]
     NotNewer {
         /// The image.
         image: PathBuf,
@@ -71,7 +71,7 @@ pub enum Error {
         image: PathBuf,
     },
     /// What a generation rests on is not in the catalog.
-    #[error("the disk as of {at} is not whole: a generation that it rests on is not there")]
+    #[error("the disk as of {at} is not whole: a generation that it is based on is missing")]
     NotWhole {
         /// The generation.
         at: Time,
@@ -84,19 +84,19 @@ impl Hinted for Error {
             Self::Catalog(e) => return e.hint(),
             Self::Index(e) => return e.hint(),
             Self::Image(image::Error::File { why: image::Why::Outside, .. }) => {
-                "an increment that QEMU pushed names the live disk: --base IMAGE says what it rests on"
+                "an increment that QEMU pushed names the live disk: --base IMAGE says what it is based on"
             }
             Self::Image(_) => return None,
             Self::Store(_) => {
-                "every image that it rests on has to be there as it was when it was indexed; nothing was recorded"
+                "every image that it is based on must be as it was when it was indexed; nothing was recorded"
             }
             Self::Empty { .. } => "was it copied to its end?",
-            Self::NothingBefore { .. } => "index the full image first; --base IMAGE names what increments rest on",
+            Self::NothingBefore { .. } => "index the full image first; --base IMAGE names what increments are based on",
             Self::NoCheckpoint { .. } => {
-                "index the image of that checkpoint first; --base IMAGE says that it rests on another"
+                "index the image of that checkpoint first; --base IMAGE says that it is based on another"
             }
-            Self::NotNewer { .. } => "asof index NAME IMAGE --at DATE gives it another instant",
-            Self::NotWhole { .. } => "the image that it rests on has to be indexed first",
+            Self::NotNewer { .. } => "asof index NAME IMAGE --at DATE gives it another date",
+            Self::NotWhole { .. } => "the image that it is based on must be indexed first",
         };
         Some(text.to_owned())
     }

@@ -78,7 +78,7 @@ pub enum Error {
         expected: u64,
     },
     /// The run was told to end.
-    #[error("the run was told to end before all was read")]
+    #[error("the run was ended by a signal before all was read")]
     Stopped,
 }
 

@@ -87,7 +87,7 @@ impl Hinted for Error {
                 ));
             }
             Self::NotStarted(volume) => return Some(format!("gluster volume start {volume}")),
-            Self::NoStore { .. } => "is it mounted? asof source show tells where it has to be",
+            Self::NoStore { .. } => "is it mounted? asof source show prints where it has to be",
             Self::ClockBehind { .. } => "set the clock, or wait: a generation is never older than one that is there",
             Self::Client(_) => "packages glusterfs-client and fuse are needed where a brick has no whole files",
             Self::StoreIsAnother { .. } => {

@@ -1,7 +1,7 @@
 //! A generation of a Gluster volume is taken: its bricks are asked, the bytes that changed come into a copy, and that is
 //! indexed and published.
 //!
-//! Promises: what changelogs do not tell all of is looked at as a whole, and the reason is told. A store that lost the
+//! Promises: what the changelogs are not complete of is looked at as a whole, and the reason is told. A store that lost the
 //! newest copy is refused.
 
 use super::bare::Bare;
@@ -117,8 +117,8 @@ impl Job<'_> {
         };
         match self.run(writer, at, before.as_ref(), state.as_ref(), extent, why) {
             Err(Error::Index(e @ (index::Error::UnknownDirectory { .. } | index::Error::UntoldDirectory { .. }))) => {
-                let why = format!("changelogs do not tell all: {e}");
-                monitor.warn(&format!("looking at everything: {why}"));
+                let why = format!("the changelogs are not complete: {e}");
+                monitor.note(&format!("making a full scan: {why}"));
                 self.run(writer, at, before.as_ref(), state.as_ref(), extent, Some(why))
             }
             done => done,
@@ -229,7 +229,7 @@ impl Job<'_> {
     ) -> Result<Report, Error> {
         for brick in self.volume.bricks.iter().filter(|brick| brick.online == Some(false)) {
             let (host, path) = (&brick.host, brick.path.display());
-            self.monitor.warn(&format!("brick {host}:{path} is not running; its disk is looked at all the same"));
+            self.monitor.warn(&format!("brick {host}:{path} is not running; its disk is scanned all the same"));
         }
         let mut collected = collect(&self.volume, state, why, asking, self.clock, self.monitor)?;
         let level = if extent == Extent::All { Level::Full } else { Level::Incremental };

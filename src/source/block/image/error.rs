@@ -88,7 +88,7 @@ pub enum Error {
         size_bytes: u64,
     },
     /// It rests on itself.
-    #[error("image {image:?} rests on {parent:?}, which rests on it")]
+    #[error("image {image:?} is based on {parent:?}, which is based on it")]
     Loop {
         /// The image.
         image: PathBuf,
@@ -96,7 +96,7 @@ pub enum Error {
         parent: PathBuf,
     },
     /// Too many images rest on each other.
-    #[error("image {image:?} rests on more than {CHAIN_MAX} others")]
+    #[error("image {image:?} is based on more than {CHAIN_MAX} others")]
     Deep {
         /// The first one.
         image: PathBuf,

@@ -107,7 +107,7 @@ pub(super) fn open(opened: Opened, map: PullMap) -> Result<Image, Error> {
     let mut budget = Budget::of(map.size);
     split(&dirty, &zero, |offset, length, is_zero| {
         if !is_zero && offset + length > opened.device.size_bytes {
-            return Err(opened.cut(format!("its map tells of {length} bytes at byte {offset}")));
+            return Err(opened.cut(format!("its map describes {length} bytes at byte {offset}")));
         }
         let bytes = if is_zero { LayerBytes::Zero } else { LayerBytes::Plain { file: 0, at: offset } };
         let added = pieces.add(&mut budget, LayerExtent { offset, length, bytes });

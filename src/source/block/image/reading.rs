@@ -26,7 +26,7 @@ impl Opened {
 
     pub(super) fn check_disk(&self, size_bytes: u64) -> Result<(), Error> {
         if size_bytes > DISK_BYTES_MAX {
-            return Err(self.damaged(format!("it tells of a disk of {size_bytes} bytes")));
+            return Err(self.damaged(format!("it describes a disk of {size_bytes} bytes")));
         }
         Ok(())
     }

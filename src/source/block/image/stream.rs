@@ -110,7 +110,7 @@ fn end_line(opened: &Opened, at: u64) -> Result<u64, Error> {
 fn read_meta(opened: &Opened) -> Result<(Meta, u64), Error> {
     let frame = read_frame(opened, 0)?;
     if &frame.kind != b"meta" || frame.length > META_BYTES_MAX {
-        return Err(opened.damaged("its first frame does not tell what it is of"));
+        return Err(opened.damaged("its first frame does not say what it is of"));
     }
     let json = opened.read(HEADER_BYTES, frame.length)?;
     let next = end_line(opened, HEADER_BYTES + frame.length)?;
@@ -125,7 +125,7 @@ fn read_meta(opened: &Opened) -> Result<(Meta, u64), Error> {
     }
     let compressed = version == 2 && json.get("compressed").is_some_and(|value| *value != Value::Bool(false));
     let meta = Meta {
-        size_bytes: size_bytes.ok_or_else(|| opened.damaged("its description does not tell the size of the disk"))?,
+        size_bytes: size_bytes.ok_or_else(|| opened.damaged("its description lacks the size of the disk"))?,
         data_bytes: number("dataSize", "data-size"),
         incremental: json.get("incremental").and_then(Value::as_bool).unwrap_or(false),
         compressed,
@@ -224,7 +224,7 @@ impl Runs<'_> {
             }
             Some(blocks) => {
                 let sizes = blocks.next();
-                let sizes = sizes.ok_or_else(|| self.opened.damaged("it tells the sizes of too few blocks"))?;
+                let sizes = sizes.ok_or_else(|| self.opened.damaged("it has the sizes of too few blocks"))?;
                 self.packed(frame, at, &sizes)?
             }
         };
@@ -266,7 +266,7 @@ impl Runs<'_> {
         };
         let size = rest.get(2..).and_then(|size| Some(u64::from_le_bytes(size.try_into().ok()?)));
         let told = size.filter(|_| flags & LZ4_HAS_SIZE != 0).or(only);
-        told.ok_or_else(|| self.opened.unsupported(format!("the LZ4 frame at byte {at} does not tell its length")))
+        told.ok_or_else(|| self.opened.unsupported(format!("the LZ4 frame at byte {at} does not say its length")))
     }
 
     fn push(&mut self, offset: u64, length: u64, bytes: LayerBytes) -> Result<(), Error> {
@@ -283,7 +283,7 @@ impl Runs<'_> {
         let mut end = 0;
         for run in self.found {
             if run.offset < end {
-                return Err(self.opened.damaged(format!("two frames tell of byte {} of the disk", run.offset)));
+                return Err(self.opened.damaged(format!("two frames describe byte {} of the disk", run.offset)));
             }
             end = run.offset + run.length;
             pieces.add(&mut budget, run).map_err(|TooMany| too_many(self.opened))?;

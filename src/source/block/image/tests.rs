@@ -166,7 +166,7 @@ fn what_lies_past_the_end_of_the_disk_is_the_memory_of_the_guest_and_passed_over
 fn a_disk_that_no_file_could_hold_is_refused() {
     let world = World::new();
     world.write("a.data", stream(r#"{"virtualSize":9223372036854775808}"#, &[STOP]));
-    let text = "image \"a.data\" is damaged: it tells of a disk of 9223372036854775808 bytes";
+    let text = "image \"a.data\" is damaged: it describes a disk of 9223372036854775808 bytes";
     assert_eq!(world.error("a.data"), text);
 }
 
@@ -457,7 +457,7 @@ fn a_compressed_stream_tells_every_block() {
     assert_eq!(world.open("a.data").unwrap().layer.extents, expected);
 
     world.write("a.data", make("[{\"40\": [20, 20]}]"));
-    assert_eq!(world.error("a.data"), "image \"a.data\" is damaged: it tells the sizes of too few blocks");
+    assert_eq!(world.error("a.data"), "image \"a.data\" is damaged: it has the sizes of too few blocks");
     world.write("a.data", make("[20, 20]"));
     let text = format!(
         "image \"a.data\" is damaged: the blocks before byte {} do not have the 1024 bytes of their frame",

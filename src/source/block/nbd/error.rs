@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address is none.
-    #[error("{uri:?} names no disk of an NBD server: {why}")]
+    #[error("{uri:?} is not a disk of an NBD server: {why}")]
     Uri {
         /// As it was given.
         uri: String,
@@ -92,7 +92,7 @@ pub enum Error {
         why: String,
     },
     /// It cannot read its own disk.
-    #[error("the NBD server cannot tell {length} bytes at byte {offset}: {why}")]
+    #[error("the NBD server cannot describe {length} bytes at byte {offset}: {why}")]
     Failed {
         /// Where.
         offset: u64,
@@ -130,7 +130,7 @@ pub enum Error {
 
 fn listed(names: &[String]) -> String {
     match names {
-        [] => "none that it tells of".to_owned(),
+        [] => "none that it lists".to_owned(),
         names => names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "),
     }
 }

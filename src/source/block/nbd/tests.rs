@@ -242,7 +242,7 @@ fn what_is_no_address_is_refused_with_the_reason() {
         ("nbd://h/%00", "its export is not UTF-8, or a % begins no byte"),
     ];
     for (text, why) in cases {
-        let expected = format!("{text:?} names no disk of an NBD server: {why}");
+        let expected = format!("{text:?} is not a disk of an NBD server: {why}");
         assert_eq!(Uri::parse(text).unwrap_err().to_string(), expected);
     }
 }

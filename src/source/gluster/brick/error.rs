@@ -57,7 +57,7 @@ pub enum Error {
         gfid: Gfid,
     },
     /// A node that is somewhere in what the walk for lost names could not read, or nowhere.
-    #[error("cannot tell where {gfid} is: {why}, and {unread:?} could not be searched")]
+    #[error("cannot determine where {gfid} is: {why}, and {unread:?} could not be searched")]
     Nowhere {
         /// The node.
         gfid: Gfid,

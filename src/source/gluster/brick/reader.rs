@@ -232,7 +232,7 @@ impl Reader<'_> {
         let brick = self.brick;
         let stat = sys::stat_of(at)?;
         let Some(kind) = Kind::from_mode(stat.mode) else {
-            return Err(io::Error::other(format!("mode {:o} names no type of file", stat.mode)));
+            return Err(io::Error::other(format!("mode {:o} is not a type of file", stat.mode)));
         };
         let mut attributes = Attributes::default();
         let mut target = None;

@@ -209,7 +209,7 @@ fn merge_entry(
     let at = listing.path.join(&entry_name);
     let mut find = |kind, detail: String| findings.push(Finding { kind, path: at.clone(), detail });
     let Some(attrs) = attrs_of(chosen, &told) else {
-        find(FindingKind::Unreadable, format!("its mode {:o} names no kind of file", chosen.state.mode));
+        find(FindingKind::Unreadable, format!("its mode {:o} is not a type of file", chosen.state.mode));
         return;
     };
     if told.iter().any(|copy| copy.state.gfid != chosen.state.gfid) {

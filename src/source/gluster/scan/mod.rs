@@ -1,7 +1,7 @@
 //! What the agent beside a brick does: answers one request with one part.
 //!
 //! Promises: the history is asked before the brick is looked at, so what changes during a scan is told again by the next.
-//! Trouble with one node is a line and does not stop the scan; where changelogs do not tell all, no node of theirs is
+//! Trouble with one node is a line and does not stop the scan; where the changelogs are not complete, no node of theirs is
 //! told at all, and the end mark says why. Memory: a walk holds the directories of one depth and one directory's names;
 //! the rest holds the gfids and names that changelogs tell, and one changelog. Never writes below the brick.
 

@@ -1,6 +1,6 @@
 //! Tells what changelogs name: the nodes, their directories, and the names themselves, all as they are now.
 //!
-//! Promises: where changelogs do not tell all, no node of theirs is told, and the end mark says why. A write into a shard
+//! Promises: where the changelogs are not complete, no node of theirs is told, and the end mark says why. A write into a shard
 //! is one into its file.
 
 use super::error::Error;

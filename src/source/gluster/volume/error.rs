@@ -76,7 +76,7 @@ pub enum Error {
     #[error("volume {0:?} is not started")]
     NotStarted(String),
     /// The daemon said no.
-    #[error("glusterd tells nothing about volume {name:?}: \"{why}\"")]
+    #[error("glusterd says nothing about volume {name:?}: \"{why}\"")]
     Refused {
         /// The volume.
         name: String,
@@ -84,7 +84,7 @@ pub enum Error {
         why: String,
     },
     /// The answer is no XML.
-    #[error("what gluster tells about volume {name:?} is no XML")]
+    #[error("the answer of gluster about volume {name:?} is not XML")]
     Xml {
         /// The volume.
         name: String,
@@ -93,7 +93,7 @@ pub enum Error {
         source: roxmltree::Error,
     },
     /// The answer lacks something, or holds something that cannot be.
-    #[error("what gluster tells about volume {name:?} is not understood: {what} is {found:?}, expected {expected}")]
+    #[error("the answer of gluster about volume {name:?} is not understood: {what} is {found:?}, expected {expected}")]
     Odd {
         /// The volume.
         name: String,

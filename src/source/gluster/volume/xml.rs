@@ -72,7 +72,7 @@ impl Volume {
             self.bricks.iter().filter(|brick| brick.online.is_none()).map(|brick| brick.to_string()).collect();
         if !untold.is_empty() {
             // A node that is down tells nothing of its bricks, and its daemon is not in the list.
-            self.status_unknown = Some(format!("nothing is told of {}", untold.join(", ")));
+            self.status_unknown = Some(format!("nothing is known of {}", untold.join(", ")));
         }
     }
 }

@@ -36,7 +36,7 @@ impl DiskJob<'_> {
         let is_mark = |marks: &Option<Vec<String>>| marks.as_ref().is_none_or(|marks| marks.contains(&checkpoint));
         if let Some(Unsettled { why, .. }) = unsettled.filter(|unsettled| is_mark(&unsettled.marks)) {
             return all(format!(
-                "{why}, so what bitmap {bitmap:?} counts from is not known; checkpoints of different names tell"
+                "{why}, so what bitmap {bitmap:?} counts from is not known; give checkpoints different names"
             ));
         }
         let since = self.since(writer, newest, &checkpoint, bitmap)?;
@@ -60,7 +60,7 @@ impl DiskJob<'_> {
             });
             if !is_there {
                 let path = &file.path;
-                return Ok(Err(format!("{path:?}, which an increment would rest on, is gone or was written to")));
+                return Ok(Err(format!("{path:?}, which an increment would be based on, is gone or was written to")));
             }
         }
         let Some(newest) = layers.first() else { return Ok(Err(format!("the disk as of {at} is not whole"))) };

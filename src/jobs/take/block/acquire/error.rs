@@ -93,7 +93,7 @@ pub enum Error {
         now: Time,
     },
     /// The run was told to end.
-    #[error("the run was told to end")]
+    #[error("the run was ended by a signal")]
     Stopped,
 }
 

@@ -64,7 +64,7 @@ impl DiskJob<'_> {
             (Ok(()), since) => (since, None),
             (Err(e @ libvirt::Error::Virsh(libvirt::VirshError::Refused { .. })), Some(_)) => {
                 let why = format!("libvirt gives no increment: {}", chain(&e));
-                self.monitor.warn(&format!("everything is read: {why}"));
+                self.monitor.note(&format!("the whole disk is read: {why}"));
                 self.backup.begin(guest, &Begin { since: None, ..begin })?;
                 (None, Some(why))
             }
@@ -207,14 +207,14 @@ impl DiskJob<'_> {
             let told = image.and_then(|image| image.moment.checkpoint_xml);
             let why = match told.map(|told| guest.redefine(&told, self.settings.own_folder())) {
                 Some(Ok(())) => {
-                    self.monitor.warn(&format!("libvirt had forgotten checkpoint {name:?} and was told of it again"));
+                    self.monitor.warn(&format!("libvirt had forgotten checkpoint {name:?}; it was redefined"));
                     known.push(name.clone());
                     continue;
                 }
                 Some(Err(e)) => chain(&e),
-                None => "nothing is told of it beside the image".to_owned(),
+                None => "there is no file about it beside the image".to_owned(),
             };
-            self.monitor.warn(&format!("libvirt has checkpoint {name:?} no longer, and it cannot come back: {why}"));
+            self.monitor.warn(&format!("libvirt has forgotten checkpoint {name:?}, and it cannot be redefined: {why}"));
         }
         Ok(known)
     }

@@ -53,7 +53,7 @@ impl DiskJob<'_> {
             (_, None) => Basis::All(None),
         };
         if let Basis::All(Some(why)) = &basis {
-            self.monitor.warn(&format!("everything is read: {why}"));
+            self.monitor.note(&format!("the whole disk is read: {why}"));
         }
         let marks = marks.map(|marks| marks.into_iter().chain(mark.cloned()).collect());
         let mut note = Note { marks, ..Note::default() };

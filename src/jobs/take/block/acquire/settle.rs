@@ -37,7 +37,7 @@ impl DiskJob<'_> {
         };
         let folder = self.settings.own_folder();
         for removed in pull::remove_left(folder, at).map_err(|source| Error::Write { path: path.clone(), source })? {
-            self.monitor.warn(&format!("removed {removed:?}, which an interrupted run had left"));
+            self.monitor.note(&format!("removed {removed:?}, which an interrupted run had left"));
         }
         let images = [pull::names(folder, at).0, pull::pushed_name(folder, at)];
         let mut is_known = writer.instants(self.source.id)?.contains(&at);

@@ -46,7 +46,7 @@ pub enum Error {
     #[error("the file systems of the guest were not frozen")]
     Freeze(#[source] VirshError),
     /// What it tells is no XML.
-    #[error("what libvirt tells of {domain:?} is no XML")]
+    #[error("the description of {domain:?} by libvirt is not XML")]
     Xml {
         /// The domain.
         domain: String,
@@ -81,7 +81,7 @@ pub enum Error {
         disks: Vec<String>,
     },
     /// Somebody else backs it up.
-    #[error("a backup of domain {0:?} is running that is none of this source")]
+    #[error("a backup of domain {0:?} is running that this source did not begin")]
     Busy(String),
     /// QEMU did not write it all.
     #[error("the backup of domain {domain:?} did not complete: {said}")]
@@ -110,7 +110,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The run was told to end.
-    #[error("the run was told to end before the backup of {0:?} was complete")]
+    #[error("the run was ended by a signal before the backup of {0:?} was complete")]
     Stopped(String),
 }
 
@@ -134,7 +134,7 @@ impl Hinted for Error {
                 "virsh start it; the image of a guest that is off can be copied, and asof index indexes it"
             }
             Self::NoDisk { .. } | Self::WhichDisk { .. } => "--disk names it; a source is one disk",
-            Self::Busy(_) => "virsh domjobinfo tells of it; wait for its end, or virsh domjobabort ends it",
+            Self::Busy(_) => "virsh domjobinfo shows it; wait for its end, or end it with virsh domjobabort",
             Self::LongPath(_) => "--scratch DIR gives it another place",
             Self::NotEnded { .. } => "virsh domjobabort ends it",
             Self::Virsh(_) | Self::Xml { .. } | Self::Failed { .. } | Self::Write { .. } | Self::Stopped(_) => {
