@@ -2,7 +2,7 @@
 //! cloned, and both go on. What was taken is a database that a second server starts on, with every transaction that the first
 //! one had acknowledged.
 //!
-//! The three commands are those of README.md, with other paths. The database is MariaDB, of which the packages
+//! The three commands are those of docs/disks.md, with other paths. The database is MariaDB, of which the packages
 //! mariadb-server-core and mariadb-client-core have the programs and no service; it listens on a socket in the test's own
 //! directory. Needs root, `/dev/fuse`, loop devices, and the packages e2fsprogs, xfsprogs, gdisk, rsync and util-linux, too.
 
@@ -402,9 +402,9 @@ fn client(site: &Site, server: &str) -> Command {
     command
 }
 
-/// Returns the script of this name in README.md.
+/// Returns the script of this name in docs/disks.md.
 fn of_manual(name: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/disks.md");
     let manual = std::fs::read_to_string(path).expect("the manual is there");
     let mut scripts = manual.split("```").filter_map(|block| block.strip_prefix("sh\n"));
     let head = format!("#!/bin/sh\n# /etc/asof/{name}\n");
@@ -577,6 +577,6 @@ fn a_run_that_hangs_in_its_own_frozen_folder_can_be_told_to_end() {
     world.expect_writes();
     let output = run.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-    assert!(said(&output).contains("told to end; nothing was published"), "{}", said(&output));
+    assert!(said(&output).contains("ended by a signal; nothing was published"), "{}", said(&output));
     assert_eq!(world.generations("db01"), 0);
 }

@@ -6,9 +6,12 @@
 //! and ends by itself when nobody has asked it for half a minute. Needs root and the packages libvirt-daemon-system,
 //! libvirt-clients, libvirt-daemon-driver-qemu, qemu-system-x86, qemu-utils, e2fsprogs.
 
+#[path = "common/examples.rs"]
+mod examples;
 #[path = "common/site.rs"]
 mod site;
 
+use examples::examples_of;
 use serde_json::Value;
 use site::{Site, await_view, difference, said, sh, shell, wait_until};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -238,6 +241,24 @@ const CHANGES: [&str; 6] = [
     "seq 50000 > again && truncate -s 0 end",
 ];
 
+/// The session of `docs/disks.md` that needs libvirt, with other paths.
+#[test]
+fn the_examples_of_the_manual_do_what_they_say() {
+    let guest = Guest::new();
+    let images = guest.images().display().to_string();
+    let (domain, scratch) = (format!("--domain {}", guest.name), guest.scratch().display().to_string());
+    let asof =
+        format!("ASOF_CATALOG={} TZ=UTC {}", guest.site.path("catalog.db").display(), env!("CARGO_BIN_EXE_asof"));
+    for example in examples_of("docs/disks.md", "libvirt") {
+        let example = example.with(&[("/srv/images/vm1", &images), ("--domain vm1", &domain)]);
+        let rest = example.command.strip_prefix("asof").expect("a command of asof");
+        let more = if rest.contains(" add ") { format!(" --scratch {scratch}") } else { String::new() };
+        let output = shell(&guest.dir(), &format!("{asof}{rest}{more} 2>&1"));
+        assert!(output.status.success(), "{}\n{}", example.command, said(&output));
+        example.must_be_like(&String::from_utf8_lossy(&output.stdout));
+    }
+}
+
 #[test]
 fn a_guest_is_taken_pulled_and_pushed_and_each_generation_is_its_disk_at_that_moment() {
     let guest = Guest::new();
@@ -327,7 +348,10 @@ fn what_a_deleted_checkpoint_counted_is_in_the_next_increment_and_a_forgotten_on
     guest.virsh(&["checkpoint-delete", &guest.name, newest]);
     let (json, told) = guest.take_told(&[]);
     let third: Value = serde_json::from_str(&json).unwrap();
-    assert!(told.contains(&format!("libvirt has checkpoint {newest:?} no longer, and it cannot come back")), "{told}");
+    assert!(
+        told.contains(&format!("libvirt has forgotten checkpoint {newest:?}, and it cannot be redefined")),
+        "{told}"
+    );
     assert_eq!((third["level"].as_str(), &third["parent"]), (Some("incremental"), &first["taken_at"]));
     guest.newest_is(&mnt, &third, 3);
 
@@ -337,7 +361,7 @@ fn what_a_deleted_checkpoint_counted_is_in_the_next_increment_and_a_forgotten_on
     guest.virsh(&["checkpoint-delete", &guest.name, newest, "--metadata"]);
     let (json, told) = guest.take_told(&["--method", "push"]);
     let fourth: Value = serde_json::from_str(&json).unwrap();
-    assert!(told.contains(&format!("libvirt had forgotten checkpoint {newest:?} and was told of it again")), "{told}");
+    assert!(told.contains(&format!("libvirt had forgotten checkpoint {newest:?}; it was redefined")), "{told}");
     assert_eq!(fourth["parent"], third["taken_at"]);
     guest.newest_is(&mnt, &fourth, 4);
     // Where nothing beside the image tells of a forgotten one, the one before it counts for both.
@@ -347,7 +371,7 @@ fn what_a_deleted_checkpoint_counted_is_in_the_next_increment_and_a_forgotten_on
     std::fs::remove_file(Path::new(fourth["path"].as_str().unwrap()).with_extension("json")).unwrap();
     let (json, told) = guest.take_told(&[]);
     let fifth: Value = serde_json::from_str(&json).unwrap();
-    assert!(told.contains("it cannot come back: nothing is told of it beside the image"), "{told}");
+    assert!(told.contains("it cannot come back: there is no file about it beside the image"), "{told}");
     assert_eq!(fifth["parent"], third["taken_at"]);
     guest.newest_is(&mnt, &fifth, 5);
     // The generation whose checkpoint was deleted is what it was.
@@ -420,7 +444,7 @@ fn where_the_bitmaps_were_lost_everything_is_read_and_that_is_said() {
     guest.become_state(2, CHANGES[2]);
     let (json, told) = guest.take_told(&[]);
     let taken: Value = serde_json::from_str(&json).unwrap();
-    assert!(told.contains("everything is read: libvirt gives no increment: "), "{told}");
+    assert!(told.contains("the whole disk is read: libvirt gives no increment: "), "{told}");
     assert_eq!(taken["level"].as_str(), Some("full"));
     assert!(taken["full_because"].as_str().unwrap().contains("missing or broken bitmap"), "{taken}");
     guest.newest_is(&mnt, &taken, 2);
@@ -457,8 +481,8 @@ fn what_cannot_be_taken_is_told_and_leaves_libvirt_as_it_was() {
     std::fs::write(&other, xml).unwrap();
     guest.virsh(&["backup-begin", name, &other.display().to_string()]);
     let busy = format!(
-        "{cannot} a backup of domain {name:?} is running that is none of this source\n\
-         hint: virsh domjobinfo tells of it; wait for its end, or virsh domjobabort ends it"
+        "{cannot} a backup of domain {name:?} is running that this source did not begin\n\
+         hint: virsh domjobinfo shows it; wait for its end, or end it with virsh domjobabort"
     );
     assert_eq!(guest.refused(&[]), busy);
     assert!(guest.backup_runs() && !guest.dir().join("thawed").exists(), "nothing was held");

@@ -2,10 +2,13 @@
 //!
 //! Expected lists are written out. Needs root, `/dev/fuse` and the packages that `scripts/gluster-volume` installs.
 
+#[path = "common/examples.rs"]
+mod examples;
 #[path = "common/site.rs"]
 mod site;
 
-use site::{said, said as said_of, sh};
+use examples::examples_of;
+use site::{said, said as said_of, sh, shell};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -299,7 +302,10 @@ fn sessions_are_registered_once_by_a_name_that_can_be_one() {
          hint: asof gluster register SESSION HOST VOLUME makes one\n"
     );
     let nothing = volume.run(2, &["gluster", "changes", "one_1", "--again"]);
-    assert_eq!(nothing, "asof: session \"one_1\" has told no list yet\nhint: without --again everything is listed\n");
+    assert_eq!(
+        nothing,
+        "asof: session \"one_1\" has written no list yet\nhint: without --again everything is listed\n"
+    );
     assert!(!volume.path("output.txt").exists());
 }
 
@@ -352,7 +358,7 @@ fn a_span_of_time_is_listed_without_a_session() {
 
     let args = ["gluster", "inc", "localhost", "vol", "--gluster", gluster.to_str().unwrap(), "--out-file", "-"];
     let refused = volume.run(2, &[&args[..], &[&end, &start]].concat());
-    assert!(refused.starts_with("asof: the span ends at "), "{refused}");
+    assert!(refused.starts_with("asof: the time span ends at "), "{refused}");
     let output = volume.asof(&[&args[..], &["2020-01-01", &end]].concat());
     assert_eq!(output.status.code(), Some(1));
     let said = said(&output);
@@ -361,6 +367,39 @@ fn a_span_of_time_is_listed_without_a_session() {
 }
 
 /// Waits until the next second begins and returns it, as changelogs count them.
+/// The sessions of `docs/gluster.md` that need a volume, with other paths.
+#[test]
+fn the_examples_of_the_manual_do_what_they_say() {
+    let volume = Volume::start("distrep");
+    volume.on_client("mkdir d; echo one > d/a; echo two > b");
+    volume.run(0, &["init"]);
+    std::fs::create_dir(volume.path("store")).unwrap();
+    let path = |name: &str| volume.path(name).display().to_string();
+    let (gluster, store, list) = (path("g/gluster"), path("store"), path("changed.txt"));
+    let asof = format!("ASOF_CATALOG={} TZ=UTC {}", path("catalog.db"), env!("CARGO_BIN_EXE_asof"));
+    for example in examples_of("docs/gluster.md", "gluster") {
+        let example = example.with(&[
+            ("--volume gv0", "--volume vol"),
+            ("volume \"gv0\"", "volume \"vol\""),
+            ("localhost gv0", "localhost vol"),
+            ("volume set gv0", "volume set vol"),
+            ("/srv/asof", &store),
+            ("/root/changed.txt", &list),
+        ]);
+        let mut command = match example.command.split_once(' ') {
+            Some(("asof", rest)) => format!("{asof} {rest}"),
+            Some(("gluster", rest)) => format!("{gluster} --mode=script {rest}"),
+            _ => panic!("{}", example.command),
+        };
+        if example.command.contains(" add ") || example.command.contains(" register ") {
+            command.push_str(&format!(" --gluster {gluster}"));
+        }
+        let output = shell(volume.dir.path(), &format!("{command} 2>&1"));
+        assert!(output.status.success(), "{}\n{}", example.command, said(&output));
+        example.must_be_like(&String::from_utf8_lossy(&output.stdout));
+    }
+}
+
 fn next_second() -> String {
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     // Changelogs are cut at whole seconds: what is on either side of one is in the same slice.

@@ -1,4 +1,4 @@
-//! What the manual promises of the mount, sentence by sentence: each promise of README.md stands above the test that
+//! What the manual promises of the mount, sentence by sentence: each promise of docs/mount.md stands above the test that
 //! holds it.
 //!
 //! The tests are small; `mount.rs` has the same with every kind of file, `slow_store.rs` has stores that hang. The first
@@ -10,9 +10,10 @@ mod site;
 use site::{Site, as_nobody, difference, said, sh, shell, wait_until};
 use std::path::Path;
 
-/// The text of `README.md` from "What the mount promises" to the next heading, blanks and line ends made one blank.
+/// The text of `docs/mount.md` from "What the mount promises" to the next heading, blanks and line ends made one blank.
 fn promises() -> String {
-    let manual = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the manual");
+    let manual =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/mount.md")).expect("the manual");
     let section = manual.split_once("## What the mount promises").expect("the section").1;
     let section = section.split_once("\n##").expect("a section after it").0;
     section.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -130,7 +131,7 @@ fn times_without_an_offset_are_local_to_the_daemon() {
     site.umount();
 }
 
-/// > What is no date is not there.
+/// > A name that is not a date does not exist.
 #[test]
 fn what_is_no_date_is_not_there() {
     let site = Site::with_source();
