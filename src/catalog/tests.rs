@@ -14,6 +14,8 @@ use rusqlite::{Connection, params};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+mod chunks;
+
 /// 2026-11-18T02:00:00Z; generation `n` is taken `n` days later.
 const FIRST: i64 = 1_794_967_200;
 const DAY: i64 = 86_400;
@@ -62,8 +64,8 @@ impl World {
         let mut writer = self.writer();
         let mut generation = begin(&mut writer, &self.source(), n);
         if generation.previous().is_none() {
-            let top = generation.encode(&attrs(Kind::Directory, 4096), false, None).unwrap();
-            generation.put(generation.root(), None, top, Written::Unknown).unwrap();
+            let root = generation.root();
+            put(&mut generation, root, Kind::Directory, 4096);
         }
         write(&mut generation);
         generation.publish(None, 0).unwrap().changed_nodes
@@ -188,6 +190,20 @@ fn attrs(kind: Kind, size_bytes: u64) -> Attrs {
         xattrs: XattrSet::default(),
         target: if kind == Kind::Symlink { b"target".to_vec() } else { Vec::new() },
     }
+}
+
+/// Writes something new in a directory.
+fn add(generation: &mut GenerationWriter<'_>, dir: NodeId, text: &str, kind: Kind) -> NodeId {
+    let node = generation.new_node().unwrap();
+    generation.link(dir, &name(text), node, kind).unwrap();
+    put(generation, node, kind, 1);
+    node
+}
+
+fn put(generation: &mut GenerationWriter<'_>, node: NodeId, kind: Kind, size_bytes: u64) {
+    let base = generation.living(node).unwrap();
+    let row = generation.encode(&attrs(kind, size_bytes), false, base.as_ref()).unwrap();
+    generation.put(node, base.as_ref(), row, Written::Unknown).unwrap();
 }
 
 /// Writes a new file in the root.
