@@ -132,8 +132,7 @@ impl GenerationWriter<'_> {
         if self.disk.is_some() {
             return Ok(());
         }
-        let named = self.ledger.half.iter().filter(|(_, half)| **half == Half::Name).map(|(node, _)| *node);
-        let mut nodes: Vec<NodeId> = named.chain(self.ledger.linked.iter().copied()).collect();
+        let mut nodes: Vec<NodeId> = self.ledger.named().chain(self.ledger.linked.iter().copied()).collect();
         nodes.sort_unstable();
         nodes.dedup();
         for node in nodes {

@@ -54,6 +54,11 @@ impl Ledger {
         }
     }
 
+    /// Returns the nodes that got a name after their version was told, or without one: their names have to be counted.
+    pub(super) fn named(&self) -> impl Iterator<Item = NodeId> {
+        self.half.iter().filter(|(_, half)| **half == Half::Name).map(|(node, _)| *node)
+    }
+
     pub(super) fn put(&mut self, node: NodeId, has_links: bool, is_new: bool) {
         if has_links && is_new {
             self.linked.insert(node);

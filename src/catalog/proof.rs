@@ -1,13 +1,12 @@
 //! The proof before a generation is published: what was told holds together.
 //!
 //! Every name that was told hangs below a directory that lives, and leads to a node that has a version; nothing lives below a directory
-//! that died; link counts are the numbers of names; as many entries were counted as there are names. The whole catalog is proved by
-//! `check`; this costs what was told.
+//! that died; a directory has one name; link counts are the numbers of names; as many entries were counted as there are names. The whole
+//! catalog is proved by `check`; this costs what was told.
 //!
 //! Promises: a generation that fails is not published, and the error names the path. Never writes.
 
 use super::draft::Mode;
-use super::ledger::Half;
 use super::paths::path_at;
 use super::{Error, GenerationWriter, parts, tables};
 use crate::model::{Kind, NodeId, escape_bytes};
@@ -19,16 +18,14 @@ type Flaw = Option<(NodeId, String)>;
 /// Proves the generation that `writer` was told, whose rows are written.
 pub(super) fn prove(writer: &GenerationWriter<'_>, walked: Option<u64>) -> Result<(), Error> {
     debug_assert!(matches!(writer.mode, Mode::Append), "the rows are there");
-    for node in &writer.ledger.linked {
-        if let Some((node, what)) = links(writer, *node)? {
+    for node in writer.ledger.linked.iter().copied().chain(writer.ledger.named()) {
+        if let Some((node, what)) = links(writer, node)? {
             return Err(unproved(writer, node, what)?);
         }
     }
     let flaw = writer.sql("proving a generation", |c| {
-        for (node, half) in &writer.ledger.half {
-            if *half == Half::Name
-                && let Some(flaw) = has_version(writer, c, *node)?
-            {
+        for node in writer.ledger.named() {
+            if let Some(flaw) = has_version(writer, c, node)? {
                 return Ok(Some(flaw));
             }
         }

@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 mod chunks;
+mod proof;
 
 /// 2026-11-18T02:00:00Z; generation `n` is taken `n` days later.
 const FIRST: i64 = 1_794_967_200;

@@ -1,0 +1,142 @@
+//! What does not hold together is not published, and the error names the path: of the newest generation and of one in between.
+
+use super::*;
+
+/// Generations 0 and 4 of two files and a directory.
+fn world() -> World {
+    let world = World::new();
+    world.generation(0, |g| {
+        let root = g.root();
+        add(g, root, "a", Kind::File);
+        let dir = add(g, root, "d", Kind::Directory);
+        add(g, dir, "x", Kind::File);
+    });
+    world.generation(4, |_| {});
+    world
+}
+
+fn top(generation: &GenerationWriter<'_>, text: &str) -> NodeId {
+    generation.lookup_current(generation.root(), &name(text)).unwrap().unwrap().0
+}
+
+/// Tells generation `n`, which is not published, and returns why. Nothing of it is left.
+fn refusal(world: &World, n: i64, walked: Option<u64>, tell: impl FnOnce(&mut GenerationWriter<'_>)) -> String {
+    let before = world.dump();
+    let (mut writer, source) = (world.writer(), world.source());
+    let mut generation = begin(&mut writer, &source, n);
+    tell(&mut generation);
+    let why = generation.publish(walked, 0).unwrap_err().to_string();
+    drop(writer);
+    assert_eq!(world.dump(), before, "{why}");
+    let refused = format!("the generation of {} was not published: ", at(n));
+    why.strip_prefix(&refused).unwrap_or_else(|| panic!("{why}")).to_owned()
+}
+
+#[test]
+fn what_does_not_hold_together_is_not_published_and_the_path_is_named() {
+    type Tell = fn(&mut GenerationWriter<'_>);
+    let cases: [(Tell, &str); 7] = [
+        (
+            |g| {
+                let node = g.new_node().unwrap();
+                g.link(g.root(), &name("n"), node, Kind::File).unwrap();
+            },
+            r#""n": it has a name and no attributes"#,
+        ),
+        (
+            |g| {
+                let file = top(g, "a");
+                add(g, file, "y", Kind::File);
+            },
+            r#""a": names are in it, and it is not a directory"#,
+        ),
+        (
+            |g| {
+                let dir = top(g, "d");
+                g.link(g.root(), &name("e"), dir, Kind::Directory).unwrap();
+            },
+            r#""d": a directory has 2 names"#,
+        ),
+        (
+            |g| {
+                let root = g.root();
+                let dir = add(g, root, "e", Kind::Directory);
+                g.link(dir, &name("f"), dir, Kind::Directory).unwrap();
+            },
+            r#""e": a directory has 2 names"#,
+        ),
+        (
+            |g| assert!(g.unlink(g.root(), &name("d")).unwrap().is_some()),
+            r#""d": "x" is in a directory that has no name"#,
+        ),
+        (
+            |g| {
+                let dir = g.new_node().unwrap();
+                put(g, dir, Kind::Directory, 4096);
+                add(g, dir, "y", Kind::File);
+            },
+            r#"".": "y" is in a directory that has no name"#,
+        ),
+        (|g| g.expect_state([0; 32]), r#""": what was told gives another state than it must have"#),
+    ];
+    for (number, (tell, expected)) in cases.into_iter().enumerate() {
+        for n in [2, 6] {
+            assert_eq!(refusal(&world(), n, None, tell), expected, "case {number}, day {n}");
+        }
+    }
+}
+
+#[test]
+fn as_many_entries_have_to_be_there_as_were_walked_and_kept() {
+    for n in [2, 6] {
+        let world = world();
+        let doubt = |g: &mut GenerationWriter<'_>| g.doubt(top(g, "d"), "it cannot be read").unwrap();
+        assert_eq!(refusal(&world, n, Some(2), |_| {}), r#"".": 2 entries were seen, and 3 are written"#);
+        assert_eq!(refusal(&world, n, Some(9), doubt), r#"".": 9 entries were seen and 1 kept, and 3 are written"#);
+        let (mut writer, source) = (world.writer(), world.source());
+        let mut generation = begin(&mut writer, &source, n);
+        doubt(&mut generation);
+        assert_eq!(generation.publish(Some(2), 0).unwrap().counts.entries, 3, "day {n}");
+    }
+}
+
+#[test]
+fn there_cannot_be_fewer_entries_than_none() {
+    let world = world();
+    Connection::open(world.path()).unwrap().execute_batch("UPDATE generation SET entries = 0").unwrap();
+    let why = refusal(&world, 6, None, |g| assert!(g.unlink(g.root(), &name("a")).unwrap().is_some()));
+    assert_eq!(why, r#"".": -1 entries are written"#);
+}
+
+#[test]
+fn a_link_count_has_to_be_the_number_of_names() {
+    let world = world();
+    let (mut writer, source) = (world.writer(), world.source());
+    let mut generation = begin(&mut writer, &source, 6);
+    let node = generation.new_node().unwrap();
+    generation.link(generation.root(), &name("n"), node, Kind::File).unwrap();
+    let row = generation.encode(&Attrs { nlink: 3, ..attrs(Kind::File, 1) }, false, None).unwrap();
+    generation.put(node, None, row, Written::Unknown).unwrap();
+    let why = crate::catalog::proof::prove(&generation, None).unwrap_err().to_string();
+    let refused = format!("the generation of {} was not published: ", at(6));
+    assert_eq!(why, refused + r#""n": its link count is 3, and it has 1 names"#);
+    generation.count_links().unwrap();
+    crate::catalog::proof::prove(&generation, None).unwrap();
+    generation.abandon().unwrap();
+}
+
+#[test]
+fn what_was_told_and_taken_back_is_no_flaw_and_no_change() {
+    for n in [2, 6] {
+        let world = world();
+        let before = (world.dirents(), world.versions());
+        let changed = world.generation(n, |g| {
+            let root = g.root();
+            let dir = add(g, root, "e", Kind::Directory);
+            add(g, dir, "y", Kind::File);
+            assert!(g.unlink(dir, &name("y")).unwrap().is_some());
+            assert!(g.unlink(root, &name("e")).unwrap().is_some());
+        });
+        assert_eq!((changed, world.dirents(), world.versions()), (0, before.0, before.1), "day {n}");
+    }
+}
