@@ -392,3 +392,6 @@ fn is_left_out(edit: &Edit<'_>, put_later: &HashSet<NodeId>) -> bool {
 fn entry_name(name: &[u8]) -> Result<EntryName, Trouble> {
     EntryName::new(name).or_else(|_| contradicts(format!("\"{}\" is no name", escape_bytes(name))))
 }
+
+#[cfg(test)]
+mod tests;
