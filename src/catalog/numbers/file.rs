@@ -118,21 +118,14 @@ fn append(file: &File, path: &Path, first: i64, records: &[u8]) -> Result<(), Er
     })
 }
 
-/// Returns the vector at number `view`, if it is of the catalog `of`.
+/// Returns the vector at number `view`, if it is of the catalog `of`. It is an error if the file is not that long.
 pub(super) fn vector(catalog: &Path, of: CatalogId, view: ViewId) -> Result<Option<Vector>, Error> {
-    let path = path_of(catalog);
     let io = |doing| move |source| Error::Io { doing, path: path_of(catalog), source };
-    let file = match File::open(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(io("opening"))?,
-    };
+    let file = File::open(path_of(catalog)).map_err(io("opening"))?;
     let record = |number: ViewId| {
         let mut bytes = [0; RECORD_BYTES];
-        match file.read_exact_at(&mut bytes, offset(number)) {
-            Ok(()) => Ok(Record::decode(&bytes, number)),
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(e) => Err(io("reading")(e)),
-        }
+        file.read_exact_at(&mut bytes, offset(number)).map_err(io("reading"))?;
+        Ok::<_, Error>(Record::decode(&bytes, number))
     };
     let Some(Record::Vector(vector, catalog)) = record(view)? else { return Ok(None) };
     if !IN_FILE.contains(&catalog.0) {

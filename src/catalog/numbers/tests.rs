@@ -125,6 +125,21 @@ fn a_record_that_was_never_finished_costs_a_number_and_nothing_else() {
     fs::write(world.file(), [1; 20]).unwrap();
     assert_eq!(world.mount().view(vector(0)).unwrap(), ViewId(FIRST + 1), "the first one was never finished");
     assert_eq!(world.mount().view(vector(0)).unwrap(), ViewId(FIRST + 1));
+    let world = World::new();
+    fs::write(world.file(), [0; 40]).unwrap();
+    assert_eq!(world.mount().view(vector(0)).unwrap(), ViewId(FIRST + 2), "nothing of the first two was written");
+}
+
+#[test]
+fn a_record_in_the_place_of_another_is_of_no_vector() {
+    let world = World::new();
+    world.mount().give(&vectors(0..3)).unwrap();
+    let mut bytes = fs::read(world.file()).unwrap();
+    bytes.copy_within(32..64, 64);
+    fs::write(world.file(), bytes).unwrap();
+    let mount = world.mount();
+    assert_eq!(mount.vector(ViewId(FIRST + 1)), None);
+    assert_eq!(mount.give(&vectors(0..3)).unwrap(), [FIRST, FIRST + 3, FIRST + 2].map(ViewId));
 }
 
 #[test]
@@ -158,6 +173,8 @@ fn a_live_mount_goes_on_above_what_it_gave_when_the_file_is_taken_away() {
     live.give(&vectors(0..3)).unwrap();
     fs::remove_file(world.file()).unwrap();
     assert_eq!(live.view(vector(1)).unwrap(), ViewId(FIRST + 1), "it knows that");
+    assert_eq!(live.vector(ViewId(FIRST + 1)), Some(vector(1)), "and whose it is");
+    assert_eq!(world.mount().vector(ViewId(FIRST + 1)), None, "which another one cannot know");
     assert_eq!(live.view(vector(7)).unwrap(), ViewId(FIRST + 4), "above, and above a new record of the catalog");
     let next = world.mount();
     assert_eq!(next.give(&vectors(7..9)).unwrap(), [FIRST + 4, FIRST + 5].map(ViewId));
