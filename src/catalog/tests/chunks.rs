@@ -77,3 +77,37 @@ fn findings_are_counted_by_what_they_mean_and_numbered_as_they_were_reported() {
         assert_eq!(world.rows(&sql), told, "day {n}");
     }
 }
+
+#[test]
+fn entries_and_bytes_are_those_of_the_names_and_files_that_are_left() {
+    for n in [2, 6] {
+        let world = World::new();
+        let mut kept = NodeId(0);
+        world.generation(0, |g| {
+            let root = g.root();
+            create(g, "a", 5);
+            kept = create(g, "k", 11);
+            let dir = add(g, root, "d", Kind::Directory);
+            let file = g.new_node().unwrap();
+            g.link(dir, &name("x"), file, Kind::File).unwrap();
+            resize(g, file, 7);
+            add(g, dir, "link", Kind::Symlink);
+        });
+        world.generation(4, |_| {});
+        let (mut writer, source) = (world.writer(), world.source());
+        let mut generation = begin(&mut writer, &source, n);
+        let root = generation.root();
+        for gone in ["a", "d"] {
+            assert!(generation.unlink(root, &name(gone)).unwrap().is_some());
+        }
+        // What is below a directory that lost its name is gone with it.
+        generation.bury().unwrap();
+        create(&mut generation, "b", 3);
+        resize(&mut generation, kept, 13);
+        let counts = generation.publish(Some(2), 0).unwrap().counts;
+        assert_eq!((counts.entries, counts.size_bytes), (2, 16), "day {n}");
+        assert_eq!(world.names(n), ["b", "k"]);
+        let sums = "SELECT taken_at, entries, size_bytes FROM generation WHERE number <> 3 ORDER BY taken_at";
+        assert_eq!(world.rows(sums), ["day 0 5 23", "day 4 5 23"], "day {n}");
+    }
+}
