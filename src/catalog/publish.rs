@@ -149,7 +149,9 @@ impl GenerationWriter<'_> {
                 Ok(if is_counted && is_file { row.size_bytes as i64 } else { 0 })
             })?;
             self.ledger.size_bytes -= dead_bytes;
-            if self.ledger.half.remove(&node) == Some(Half::Version) {
+            // One that has a name and no attributes stays for the proof.
+            if self.ledger.half.get(&node) == Some(&Half::Version) {
+                self.ledger.half.remove(&node);
                 self.ledger.again.insert(node);
             }
         }

@@ -35,13 +35,21 @@ fn refusal(world: &World, n: i64, walked: Option<u64>, tell: impl FnOnce(&mut Ge
 #[test]
 fn what_does_not_hold_together_is_not_published_and_the_path_is_named() {
     type Tell = fn(&mut GenerationWriter<'_>);
-    let cases: [(Tell, &str); 7] = [
+    let cases: [(Tell, &str); 8] = [
         (
             |g| {
                 let node = g.new_node().unwrap();
                 g.link(g.root(), &name("n"), node, Kind::File).unwrap();
             },
             r#""n": it has a name and no attributes"#,
+        ),
+        (
+            |g| {
+                let node = g.new_node().unwrap();
+                g.link(g.root(), &name("n"), node, Kind::File).unwrap();
+                g.link(g.root(), &name("m"), node, Kind::File).unwrap();
+            },
+            r#""m": it has a name and no attributes"#,
         ),
         (
             |g| {
@@ -123,6 +131,29 @@ fn a_link_count_has_to_be_the_number_of_names() {
     generation.count_links().unwrap();
     crate::catalog::proof::prove(&generation, None).unwrap();
     generation.abandon().unwrap();
+}
+
+#[test]
+fn what_gets_another_name_has_one_link_more_whether_or_not_its_attributes_say_so_before() {
+    let link = |g: &mut GenerationWriter<'_>| g.link(g.root(), &name("b"), top(g, "a"), Kind::File).unwrap();
+    let put_and_link = |g: &mut GenerationWriter<'_>| {
+        let file = top(g, "a");
+        let base = g.living(file).unwrap();
+        let row = g.encode(&Attrs { nlink: 2, ..attrs(Kind::File, 1) }, false, base.as_ref()).unwrap();
+        g.put(file, base.as_ref(), row, Written::Unknown).unwrap();
+        link(g);
+    };
+    let tells: [&dyn Fn(&mut GenerationWriter<'_>); 2] = [&link, &put_and_link];
+    for (tell, n) in tells.into_iter().flat_map(|tell| [(tell, 2), (tell, 6)]) {
+        let world = world();
+        world.generation(n, |g| tell(g));
+        let links = world.rows("SELECT node, born, nlink FROM inode ORDER BY node, born");
+        let expected = match n {
+            2 => ["node 1 day 0 1", "node 1 day 2 2", "node 1 day 4 1"].as_slice(),
+            _ => &["node 1 day 0 1", "node 1 day 6 2"],
+        };
+        assert_eq!(links[1..links.len() - 2], *expected, "day {n}");
+    }
 }
 
 #[test]
