@@ -167,6 +167,8 @@ fn what_was_told_and_taken_back_is_no_flaw_and_no_change() {
             add(g, dir, "y", Kind::File);
             assert!(g.unlink(dir, &name("y")).unwrap().is_some());
             assert!(g.unlink(root, &name("e")).unwrap().is_some());
+            let (file, kind) = g.unlink(root, &name("a")).unwrap().unwrap();
+            g.link(root, &name("a"), file, kind).unwrap();
         });
         assert_eq!((changed, world.dirents(), world.versions()), (0, before.0, before.1), "day {n}");
     }
