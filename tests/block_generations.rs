@@ -373,8 +373,8 @@ fn increments_that_rest_on_nothing_on_themselves_or_on_what_is_gone_are_refused_
     overlay("2026-11-08.qcow2", "/etc/passwd");
     for (image, why) in [
         ("2026-11-05.qcow2", "backing file \"gone.qcow2\""),
-        ("2026-11-06.qcow2", "which rests on it"),
-        ("2026-11-07.qcow2", "which rests on it"),
+        ("2026-11-06.qcow2", "which is based on it"),
+        ("2026-11-07.qcow2", "which is based on it"),
         ("2026-11-08.qcow2", "backing file \"/etc/passwd\""),
     ] {
         let told = said(&site.run(&["index", "disk", &format!("images/{image}")], 2));

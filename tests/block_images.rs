@@ -310,7 +310,7 @@ fn a_chain_that_is_not_all_there_is_an_error() {
     world.img("create -q -f qcow2 -u -F qcow2 -b loop-b.qcow2 in/loop-a.qcow2 4M");
     world.img("create -q -f qcow2 -u -F qcow2 -b loop-a.qcow2 in/loop-b.qcow2 4M");
     let (a, b) = (world.path("in/loop-a.qcow2"), world.path("in/loop-b.qcow2"));
-    assert_eq!(error(&a), format!("image {b:?} rests on {a:?}, which rests on it"));
+    assert_eq!(error(&a), format!("image {b:?} is based on {a:?}, which is based on it"));
 
     for (named, why) in [("gone.qcow2", Why::Missing), ("nbd://host/x", Why::Remote), ("json:{}", Why::Remote)] {
         world.img(&format!("create -q -f qcow2 -u -F qcow2 -b {named} in/{}.qcow2 4M", named.len()));

@@ -371,7 +371,7 @@ fn what_a_deleted_checkpoint_counted_is_in_the_next_increment_and_a_forgotten_on
     std::fs::remove_file(Path::new(fourth["path"].as_str().unwrap()).with_extension("json")).unwrap();
     let (json, told) = guest.take_told(&[]);
     let fifth: Value = serde_json::from_str(&json).unwrap();
-    assert!(told.contains("it cannot come back: there is no file about it beside the image"), "{told}");
+    assert!(told.contains("it cannot be redefined: there is no file about it beside the image"), "{told}");
     assert_eq!(fifth["parent"], third["taken_at"]);
     guest.newest_is(&mnt, &fifth, 5);
     // The generation whose checkpoint was deleted is what it was.

@@ -119,7 +119,7 @@ fn output_of(site: &Site, catalog: &Path, args: &[&str], code: i32) -> Output {
     output
 }
 
-/// Copies a catalog that nobody writes to, log and all.
+/// Copies a catalog that nobody writes to, with its log and its manifests.
 fn copy_catalog(from: &Path, to: &Path) {
     for ending in ["", "-wal"] {
         let file = |path: &Path| PathBuf::from(format!("{}{ending}", path.display()));
@@ -127,6 +127,12 @@ fn copy_catalog(from: &Path, to: &Path) {
         if file(from).exists() {
             std::fs::copy(file(from), file(to)).expect("a copy of the catalog");
         }
+    }
+    let manifests = |path: &Path| PathBuf::from(format!("{}-manifests", path.display()));
+    let _ = std::fs::remove_dir_all(manifests(to));
+    if manifests(from).exists() {
+        let copied = Command::new("cp").arg("-a").args([manifests(from), manifests(to)]).status();
+        assert!(copied.expect("cp runs").success(), "a copy of the manifests");
     }
 }
 

@@ -236,7 +236,7 @@ fn a_source_keeps_the_name_of_its_zone_or_is_not_added() {
             "{}",
             said(&told)
         );
-        assert!(said(&told).contains("hint: --zone Europe/Berlin"), "{}", said(&told));
+        assert!(said(&told).contains("hint: give it with --zone Europe/Berlin"), "{}", said(&told));
         assert_eq!(add(&source, zone, &["--zone", "Asia/Tokyo"]).status.code(), Some(0), "TZ={zone}");
         assert_eq!(kept(&source).as_deref(), Some("Asia/Tokyo"));
     }

@@ -1,4 +1,5 @@
-//! What is committed while a generation is told, and what it numbers and counts.
+//! What is committed while a generation is told,
+//! and what it numbers and counts.
 
 use super::*;
 use std::time::{Duration, Instant};

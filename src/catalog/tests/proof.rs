@@ -1,4 +1,5 @@
-//! What does not hold together is not published, and the error names the path: of the newest generation and of one in between.
+//! What does not hold together is not published, and the error names the path:
+//! of the newest generation and of one in between.
 
 use super::*;
 
@@ -85,7 +86,7 @@ fn what_does_not_hold_together_is_not_published_and_the_path_is_named() {
             },
             r#"".": "y" is in a directory that has no name"#,
         ),
-        (|g| g.expect_state([0; 32]), r#""": what was told gives another state than it must have"#),
+        (|g| g.expect_state([0; 32]), r#""": the edits give another state than expected"#),
     ];
     for (number, (tell, expected)) in cases.into_iter().enumerate() {
         for n in [2, 6] {

@@ -1,4 +1,5 @@
-//! What does not go with what is there is refused, and it is said what does not.
+//! What does not go with what is there is refused,
+//! and it is said what does not.
 
 use super::*;
 use crate::catalog::{NewGeneration, NewSource, SourceRow, Writer};

@@ -788,7 +788,7 @@ fn the_time_of_last_change_tells_the_instant_only_where_the_settings_say_so() {
     let gone = copies.path().join("gone");
     assert_eq!(
         text(&both.instant_of(&gone).unwrap_err()),
-        format!("{gone:?} has no date: it cannot be looked at: No such file or directory (os error 2)")
+        format!("{gone:?} has no date: it cannot be read: No such file or directory (os error 2)")
     );
     let early = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
     File::open(&copy).unwrap().set_times(FileTimes::new().set_modified(early)).unwrap();
@@ -841,7 +841,7 @@ fn settings_that_cannot_work_are_refused_with_the_reason() {
         "no time zone is named \"Mars/Olympus\""
     );
     let pattern = refused(Settings { name_patterns: vec!["%H%M".to_owned()], ..good });
-    assert!(pattern.starts_with("name pattern \"%H%M\" tells no date: "), "{pattern}");
+    assert!(pattern.starts_with("name pattern \"%H%M\" cannot give a date: "), "{pattern}");
     let opened = crate::source::open(SourceKind::Nfs, r#"{"copies":"/gone"}"#, &TimeZone::UTC).unwrap();
     assert_eq!(
         text(&opened.generations().unwrap_err()),

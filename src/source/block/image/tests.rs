@@ -336,9 +336,9 @@ fn a_chain_ends_at_its_base_and_never_runs_in_circles() {
     assert_eq!(images[2].layer.extents, [plain(0, 1000, 0)]);
 
     world.write("b.qcow2", &Made::new(&[]).backing("a.qcow2", "qcow2").0);
-    assert_eq!(world.chain_error("a.qcow2"), "image \"b.qcow2\" rests on \"a.qcow2\", which rests on it");
+    assert_eq!(world.chain_error("a.qcow2"), "image \"b.qcow2\" is based on \"a.qcow2\", which is based on it");
     world.write("b.qcow2", &Made::new(&[]).backing("b.qcow2", "qcow2").0);
-    assert_eq!(world.chain_error("b.qcow2"), "image \"b.qcow2\" rests on \"b.qcow2\", which rests on it");
+    assert_eq!(world.chain_error("b.qcow2"), "image \"b.qcow2\" is based on \"b.qcow2\", which is based on it");
     world.write("b.qcow2", &Made::new(&[]).backing("/etc/passwd", "raw").0);
     let text = "image \"b.qcow2\": backing file \"/etc/passwd\" is outside of the folders of the source";
     assert_eq!(world.chain_error("a.qcow2"), text);
@@ -357,7 +357,7 @@ fn a_chain_of_more_than_1024_images_is_refused() {
         world.write(&format!("{number}.qcow2"), &Made::new(&[]).backing(&name, "qcow2").0);
     }
     world.write(&format!("{}.qcow2", CHAIN_MAX + 1), &Made::new(&[]).0);
-    assert_eq!(world.chain_error("0.qcow2"), "image \"0.qcow2\" rests on more than 1024 others");
+    assert_eq!(world.chain_error("0.qcow2"), "image \"0.qcow2\" is based on more than 1024 others");
     assert_eq!(chain(world.open("2.qcow2").unwrap(), &world.folders()).unwrap().len(), 1024);
 }
 
@@ -529,7 +529,7 @@ fn a_raw_file_beside_a_map_is_what_the_map_says() {
     let text = "image \"gen-1.raw\" is damaged: its map calls 1001 bytes at byte 0 dirty, on a disk of 1000 bytes";
     assert_eq!(world.error("gen-1.raw"), text);
     world.write("gen-1.json", r#"{"size":2000,"dirty":[[900,101]]}"#);
-    let text = "image \"gen-1.raw\" is cut: its map tells of 101 bytes at byte 900, and the file has 1000 bytes";
+    let text = "image \"gen-1.raw\" is cut: its map describes 101 bytes at byte 900, and the file has 1000 bytes";
     assert_eq!(world.error("gen-1.raw"), text);
     world.write("gen-1.json", r#"{"size":1000,"dirty":[[0,"#);
     let text = "image \"gen-1.json\" is damaged: it is beside a raw file and no map: EOF while parsing a value at line 1 column 25";

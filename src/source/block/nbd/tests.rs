@@ -456,7 +456,7 @@ fn a_request_that_is_answered_in_dust_is_refused() {
 #[test]
 fn errors_of_the_server_and_a_cut_connection_are_told() {
     let failing = |asked: Asked| chunk(1, 0x8002, asked.handle, &[&[0, 0, 0, 5, 0, 4][..], b"disk", &[0; 8]].concat());
-    let expected = "the NBD server cannot tell 1024 bytes at byte 4096: disk: Input/output error (os error 5)";
+    let expected = "the NBD server cannot describe 1024 bytes at byte 4096: disk: Input/output error (os error 5)";
     assert_eq!(refused_read(failing), expected);
     let lying = |asked: Asked| chunk(1, 0x8001, asked.handle, &[0, 0, 0, 5, 0, 9]);
     let expected = "the NBD server does not keep to the protocol: error has 6 bytes, and 9 at byte 6 are needed";

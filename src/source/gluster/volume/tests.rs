@@ -94,7 +94,7 @@ fn a_brick_that_the_status_does_not_tell_of_is_unknown() {
     let status = sample("distrep-status").replace("<path>/bricks/gv-distrep-b3<", "<path>/else<");
     let volume = Volume::from_xml(&sample("distrep-info"), Some(&status), "gv-distrep").unwrap();
     assert_eq!(volume.bricks[2].online, None);
-    assert_eq!(volume.status_unknown.unwrap(), "nothing is told of 127.1.1.1:/bricks/gv-distrep-b3");
+    assert_eq!(volume.status_unknown.unwrap(), "nothing is known of 127.1.1.1:/bricks/gv-distrep-b3");
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_switch_is_on_by_any_word_of_gluster() {
 
 #[test]
 fn an_answer_that_is_not_understood_is_refused_with_what_was_found() {
-    let about = |shape: &str| format!("what gluster tells about volume \"gv-{shape}\" is not understood: ");
+    let about = |shape: &str| format!("the answer of gluster about volume \"gv-{shape}\" is not understood: ");
     for (shape, from, to, expected) in [
         ("dist1", "<opRet>0</opRet>", "", "opRet is \"\", expected a number"),
         ("dist1", "<id>5c", "<id>xx", "id is \"xx55c033-fe5c-4a54-89ea-77b0ac50fec5\", expected a UUID"),
@@ -153,7 +153,7 @@ fn an_answer_that_is_not_understood_is_refused_with_what_was_found() {
         let found = hurt(shape, from, to);
         assert!(found.starts_with(&format!("{}{expected}", about(shape))), "{found}");
     }
-    assert_eq!(hurt("dist1", "</cliOutput>", ""), "what gluster tells about volume \"gv-dist1\" is no XML");
+    assert_eq!(hurt("dist1", "</cliOutput>", ""), "the answer of gluster about volume \"gv-dist1\" is not XML");
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn what_cannot_be_loaded_is_told_with_a_hint() {
             "cannot ask about volume \"gv0\": cannot run \"/dev/null\": Permission denied (os error 13)",
             "",
         ),
-        (tool(None, "odd"), "what gluster tells about volume \"odd\" is no XML: unknown token at 1:1", ""),
+        (tool(None, "odd"), "the answer of gluster about volume \"odd\" is not XML: unknown token at 1:1", ""),
         (
             tool(None, "all"),
             "\"all\" is no name of a volume: expected letters, digits, _ and -, and no - at the beginning",
