@@ -250,7 +250,7 @@ fn a_second_place_gives_back_what_the_first_has_lost() {
     site.ok(&["init"]);
     // It is on the catalog's file system, which is said.
     let added = said(&site.run(&["source", "add", "nfs", "homes", "--copies", &copies, "--manifests", &second], 0));
-    assert!(added.contains("is on the file system of the catalog, and is lost with it"), "{added}");
+    assert!(added.contains("is on the same file system as the catalog: one lost disk takes both"), "{added}");
     site.ok(&["index", "homes", "copies-homes/2026-11-01"]);
     sh(&site.path(""), "mv second away");
     let lacking = said(&site.run(&["index", "homes", "copies-homes/2026-11-02"], 1));
@@ -635,7 +635,7 @@ fn generations_that_are_older_than_manifests_are_named() {
         "manifest 2 of \"homes\", of the generation of 2026-11-03T00:00:00Z, is missing",
         "left out 2026-11-04T00:00:00Z of \"homes\"",
         "it counts from the generation of 2026-11-03T00:00:00Z, manifest 2, which is not there",
-        "hint: asof index NAME indexes what copies are still there",
+        "hint: asof index NAME indexes the copies that are still there",
     ] {
         assert!(told.contains(line), "{line}\n{told}");
     }

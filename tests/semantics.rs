@@ -234,7 +234,7 @@ fn bytes_come_from_the_views_own_copy_or_from_one_that_holds_the_same_version() 
     site.umount();
 }
 
-/// > Bytes come from the very directory that was indexed as the copy: its inode number and birth time are looked at before a file in it is
+/// > Bytes come from the very directory that was indexed as the copy: its inode number, birth time and file system are looked at before a file in it is
 /// > opened. Where names rotated it is read beside the place that it had; where it is not there, or a copy was made again, its files are EIO
 /// > (or another copy serves them) until the next `asof index`. The log says once of each copy what was found. No link below the folder of copies is followed, and nothing that is mounted over a
 /// > part of a copy is shown.
