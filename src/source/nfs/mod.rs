@@ -25,7 +25,7 @@ use read::OpenTree;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// Tells every directory of the tree at `path` once, breadth first, as [`Source::scan`] does of a copy.
+/// Tells every directory of the tree at `path` once, breadth first, as [`OpenCopy::scan`] does of a copy.
 ///
 /// # Errors
 /// [`Error::Copy`] if it cannot be opened as a directory.

@@ -139,7 +139,7 @@ pub struct Mounted {
 /// empty name stands for `dir`. Of what is no directory the file system is not asked for.
 ///
 /// # Errors
-/// As [`subvolume`].
+/// What the system says when a subvolume is asked for its number.
 pub fn seen_root(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat, near: Option<Mounted>) -> io::Result<SeenRoot> {
     let ns = |time: Timestamp| time.ns_since(Timestamp::default());
     let is_directory = stat.mode & libc::S_IFMT == libc::S_IFDIR;
