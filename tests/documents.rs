@@ -150,12 +150,12 @@ fn is_picture(body: &str) -> bool {
     !scripts.is_empty() && scripts.iter().all(is_there)
 }
 
-/// Makes the machine in `$1` and runs `$1/work/steps` in it. Its first process ends with it, and so does all that it has started.
+/// Makes the machine in `$1` and runs `$1/plan/steps` in it. Its first process ends with it, and so does all that it has started.
 const MACHINE: &str = r#"
 set -euo pipefail
 machine=$1 asof=$2
 mount -t tmpfs -o mode=755 asof-machine "$machine"
-mkdir -p "$machine"/{dev,etc,home,mnt,proc,root,run,srv,sys,tmp,usr,work} "$machine"/var/{lib,log,tmp,cache}
+mkdir -p "$machine"/{dev,etc,home,mnt,proc,plan,root,run,srv,sys,tmp,usr} "$machine"/var/{lib,log,tmp,cache}
 for name in bin sbin lib lib32 lib64 libx32; do
     [ ! -L /$name ] || cp -P /$name "$machine/$name"
     [ -L /$name ] || [ ! -d /$name ] || { mkdir "$machine/$name"; mount --rbind /$name "$machine/$name"; }
@@ -170,10 +170,10 @@ mount -t tmpfs none "$machine/usr/local"
 mkdir -p "$machine"/usr/local/bin
 touch "$machine/usr/local/bin/asof"
 mount --bind "$asof" "$machine/usr/local/bin/asof"
-cp -a "$3"/. "$machine/work/"
+cp -a "$3"/. "$machine/plan/"
 chroot "$machine" /usr/bin/env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TZ=UTC LC_ALL=C.UTF-8 \
-    bash -uo pipefail /work/steps
-cp -a "$machine"/work/said/. "$3/said/"
+    bash -uo pipefail /plan/steps
+cp -a "$machine"/plan/said/. "$3/said/"
 "#;
 
 /// Runs a script on a machine; returns what each of its commands printed, and how it ended.
@@ -199,7 +199,7 @@ impl Machine {
     /// Runs a script in a folder of its own; it must succeed.
     fn must(&mut self, script: &str) {
         let number = self.command(&format!("(set -e; mkdir -p /var/tmp/setup; cd /var/tmp/setup\n{script}\n)"));
-        writeln!(self.steps, "[ $(cat /work/said/{number}.code) = 0 ] || exit 0").unwrap();
+        writeln!(self.steps, "[ $(cat /plan/said/{number}.code) = 0 ] || exit 0").unwrap();
     }
 
     /// Adds a command; returns its number.
@@ -207,8 +207,8 @@ impl Machine {
         let number = self.commands;
         self.commands += 1;
         std::fs::write(self.work.path().join(format!("{number}.sh")), command).unwrap();
-        writeln!(self.steps, ". /work/{number}.sh >/work/said/{number} 2>&1 </dev/null").unwrap();
-        writeln!(self.steps, "echo $? >/work/said/{number}.code").unwrap();
+        writeln!(self.steps, ". /plan/{number}.sh >/plan/said/{number} 2>&1 </dev/null").unwrap();
+        writeln!(self.steps, "echo $? >/plan/said/{number}.code").unwrap();
         number
     }
 
@@ -216,7 +216,7 @@ impl Machine {
         let name = format!("file-{}", self.steps.len());
         std::fs::write(self.work.path().join(&name), text).unwrap();
         let mode = if text.starts_with("#!") { "755" } else { "644" };
-        writeln!(self.steps, "mkdir -p $(dirname {path}); cat /work/{name} >>{path}; chmod {mode} {path}").unwrap();
+        writeln!(self.steps, "mkdir -p $(dirname {path}); cat /plan/{name} >>{path}; chmod {mode} {path}").unwrap();
     }
 
     /// Runs all of it; returns what each command printed, with its exit code. Commands after a setup that failed are not there.
