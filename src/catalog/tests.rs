@@ -6,10 +6,11 @@ use crate::clock::Fixed;
 use crate::index::{NewCopy, index_copy};
 use crate::model::{
     Attrs, EntryName, FileKey, Finding, FindingKind, Kind, Level, ListedEntry, Listing, NodeId, RelPath, Rule,
-    SourceKind, Time, Timestamp, Walked, XattrSet, escape_bytes,
+    SourceKind, Time, Timestamp, XattrSet, escape_bytes,
 };
 use crate::monitor::Void;
-use crate::source::{Discovered, FileStamp, Found, NoDigest, OpenCopy, ScanStats, Source, TopDirectory};
+use crate::source::Found;
+use crate::source::told::Told;
 use rusqlite::{Connection, params};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -224,34 +225,6 @@ fn resize(generation: &mut GenerationWriter<'_>, node: NodeId, size_bytes: u64) 
 
 fn remove(generation: &mut GenerationWriter<'_>, file: &str, node: NodeId) {
     assert_eq!(generation.unlink(generation.root(), &name(file)).unwrap(), Some((node, Kind::File)));
-}
-
-/// A copy that is told and not walked.
-struct Told(Vec<Listing>);
-
-impl Source for Told {
-    fn generations(&self) -> Result<Discovered, crate::source::Error> {
-        Ok(Discovered::default())
-    }
-
-    fn open(&self, _: &Found) -> Result<Box<dyn OpenCopy + '_>, crate::source::Error> {
-        Ok(Box::new(self))
-    }
-}
-
-impl OpenCopy for &Told {
-    fn top(&self) -> TopDirectory {
-        TopDirectory::default()
-    }
-
-    fn scan(&self, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, crate::source::Error> {
-        let _ = self.0.iter().try_for_each(|listing| each(Walked::Listing(Box::new(listing.clone()))));
-        Ok(ScanStats::default())
-    }
-
-    fn digest(&self, _: &RelPath, _: &FileStamp) -> Result<[u8; 32], NoDigest> {
-        Err(std::io::Error::other("nothing is stored").into())
-    }
 }
 
 fn entry(text: &str, kind: Kind, inode: u64, size_bytes: u64) -> ListedEntry {

@@ -23,6 +23,8 @@ pub mod gluster;
 mod instant;
 mod kinds;
 pub mod nfs;
+#[cfg(test)]
+pub(crate) mod told;
 
 pub use copies::{
     Discovered, FileStamp, Found, LeftAside, NoCopy, NoDigest, OpenCopy, ScanStats, Source, TopDirectory,

@@ -8,11 +8,12 @@ use crate::clock::{Clock, Fixed};
 use crate::index::{NewCopy, index_copy};
 use crate::model::{
     Attrs, EntryName, FileKey, Finding, FindingKind, Hinted, Kind, ListedEntry, Listing, RelPath, Rule, SourceKind,
-    Time, Timestamp, ViewId, Walked, XattrSet,
+    Time, Timestamp, ViewId, XattrSet,
 };
 use crate::monitor::Void;
 use crate::source::nfs::{Nfs, Settings};
-use crate::source::{Discovered, FileStamp, Found, NoDigest, OpenCopy, ScanStats, Source, TopDirectory};
+use crate::source::told::Told;
+use crate::source::{Found, Source};
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
@@ -122,34 +123,6 @@ impl Hands {
 impl Clock for Hands {
     fn now(&self) -> Time {
         Time(self.0.load(Ordering::Relaxed))
-    }
-}
-
-/// A copy that is told and not walked.
-struct Told(Vec<Listing>);
-
-impl Source for Told {
-    fn generations(&self) -> Result<Discovered, crate::source::Error> {
-        Ok(Discovered::default())
-    }
-
-    fn open(&self, _: &Found) -> Result<Box<dyn OpenCopy + '_>, crate::source::Error> {
-        Ok(Box::new(self))
-    }
-}
-
-impl OpenCopy for &Told {
-    fn top(&self) -> TopDirectory {
-        TopDirectory::default()
-    }
-
-    fn scan(&self, each: &mut dyn FnMut(Walked) -> ControlFlow<()>) -> Result<ScanStats, crate::source::Error> {
-        let _ = self.0.iter().try_for_each(|listing| each(Walked::Listing(Box::new(listing.clone()))));
-        Ok(ScanStats::default())
-    }
-
-    fn digest(&self, _: &RelPath, _: &FileStamp) -> Result<[u8; 32], NoDigest> {
-        Err(std::io::Error::other("nothing is stored").into())
     }
 }
 
