@@ -441,6 +441,13 @@ fn unpack(packing: Packing, stored: &[u8], unpacked: &mut [u8]) -> io::Result<()
     }
 }
 
+/// Tells whether a file, and no device, is at this path as it was when it was indexed.
+pub fn is_image_there(about: &ImageFile) -> bool {
+    open(about)
+        .and_then(|file| file.metadata().map_err(|source| Error::Unreadable { path: about.path.clone(), source }))
+        .is_ok_and(|metadata| metadata.is_file())
+}
+
 fn open(about: &ImageFile) -> Result<File, Error> {
     let path = || about.path.clone();
     let (folder, name) = match (about.path.parent(), about.path.file_name()) {

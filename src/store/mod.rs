@@ -23,7 +23,7 @@ mod plain;
 mod writer;
 
 pub use cost::StoreCost;
-pub use disk::{Disk, DiskMap};
+pub use disk::{Disk, DiskMap, is_image_there};
 pub use disk_file::Runs;
 pub use error::Error;
 pub use manifest::{

@@ -15,9 +15,8 @@ use crate::jobs::take::block::disk::{NewImage, index_image};
 use crate::jobs::take::block::still::Still;
 use crate::model::{Consistency, CopyState, Fold, ImageFile, Time, chain, nameable_instant, parse_instant};
 use crate::source::block::{Location, Settings, discover, image};
-use crate::store::is_manifest_name;
+use crate::store::{is_image_there, is_manifest_name};
 use std::collections::HashMap;
-use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -104,18 +103,12 @@ fn take_moved(work: &mut Work<'_>, settings: &Settings) -> Result<(), Error> {
 /// Returns where the files of an image are whose store is in `folder` now; those that lie elsewhere stay there. None if one of them is not
 /// there as it was.
 fn moved_files(copy: &KnownCopy, files: &[ImageFile], folder: &Path) -> Option<Vec<PathBuf>> {
-    let is_as_it_was = |file: &ImageFile, path: &Path| {
-        let is_same = |stat: Metadata| {
-            let mtime = (stat.mtime(), stat.mtime_nsec());
-            stat.is_file() && stat.len() == file.size_bytes && mtime == (file.mtime.seconds, file.mtime.nanos.into())
-        };
-        std::fs::symlink_metadata(path).is_ok_and(is_same)
-    };
+    let is_there = |file: &ImageFile, path: &Path| is_image_there(&ImageFile { path: path.to_owned(), ..file.clone() });
     // A copy is its image, which is a file of its own.
     let image = files.first().filter(|image| image.path == copy.path && copy.path != copy.store_path)?;
-    is_as_it_was(image, &folder.join(copy.below())).then_some(())?;
+    is_there(image, &folder.join(copy.below())).then_some(())?;
     let moved = files.iter().map(|file| match file.path.strip_prefix(&copy.store_path) {
-        Ok(below) => Some(folder.join(below)).filter(|path| is_as_it_was(file, path)),
+        Ok(below) => Some(folder.join(below)).filter(|path| is_there(file, path)),
         Err(_) => Some(file.path.clone()),
     });
     moved.collect()
