@@ -45,6 +45,24 @@ impl Who {
     }
 }
 
+/// When and under which number a generation was made: who it is among those of its source.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made {
+    pub(super) sequence: u64,
+    pub(super) indexed_at: Time,
+}
+
+impl Made {
+    pub(super) fn of(header: &Header) -> Self {
+        Self { sequence: header.sequence, indexed_at: header.indexed_at }
+    }
+
+    /// Tells whether it is the one that a manifest or a tombstone names; older ones do not say when that was indexed.
+    pub(super) fn is(&self, sequence: u64, indexed_at: Option<Time>) -> bool {
+        self.sequence == sequence && indexed_at.is_none_or(|at| at == self.indexed_at)
+    }
+}
+
 /// What was found before anything is written.
 #[derive(Default)]
 pub(super) struct Found {
@@ -71,7 +89,7 @@ impl Found {
     /// Returns the tombstone of a manifest of the source with this UUID, if it has one.
     pub(super) fn tombstone_of(&self, uuid: &[u8; 16], header: &Header) -> Option<&Tombstone> {
         let (_, tombstone) = self.tombstones.get(&(*uuid, header.sequence))?;
-        Some(tombstone).filter(|tomb| tomb.indexed_at.is_none_or(|at| at == header.indexed_at))
+        Some(tombstone).filter(|tomb| Made::of(header).is(tomb.sequence, tomb.indexed_at))
     }
 }
 

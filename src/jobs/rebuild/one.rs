@@ -2,7 +2,7 @@
 //!
 //! Promises: each generation is published whole or not at all; what the catalog had before stays, but for what a newer tombstone says.
 
-use super::find::{Found, ToTell, Who, Whole, newest, uuid_of_name};
+use super::find::{Found, Made, ToTell, Who, Whole, newest, uuid_of_name};
 use super::report::{Error, LeftOut, Missing, Rebuilt, Unlike, Why};
 use super::target::Target;
 use crate::catalog::{Known, KnownGeneration, NewGeneration, Published, RestoredSource, SourceLock, SourceRow};
@@ -38,20 +38,6 @@ enum Step<'f> {
     Tombstone(&'f Tombstone),
 }
 
-/// A generation that is there, by its manifest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Live {
-    sequence: u64,
-    indexed_at: Time,
-}
-
-impl Live {
-    /// Tells whether it is the generation that edits count from, as far as both are known; what is in it is not compared.
-    fn is(&self, base: &Base) -> bool {
-        self.sequence == base.sequence && base.indexed_at.is_none_or(|at| at == self.indexed_at)
-    }
-}
-
 /// One source that is made again.
 pub(super) struct One<'o, 't> {
     target: &'o mut Target<'t>,
@@ -65,7 +51,7 @@ pub(super) struct One<'o, 't> {
     /// What was there before.
     known: Known,
     /// What is there at each instant.
-    live: BTreeMap<Time, Live>,
+    live: BTreeMap<Time, Made>,
     /// What holds the bytes that each manifest brought.
     objects: HashMap<u64, ObjectId>,
     /// Instants that this run brought.
@@ -102,8 +88,8 @@ impl<'o, 't> One<'o, 't> {
             true => target.writer().resume_renumbered(&row, &blocks, &known),
             false => target.writer().resume_source(&row, &blocks)?,
         };
-        let live = |known: &KnownGeneration| Live { sequence: known.sequence, indexed_at: known.indexed_at };
-        let live = known.generations.iter().map(|known| (known.at, live(known))).collect();
+        let made = |known: &KnownGeneration| Made { sequence: known.sequence, indexed_at: known.indexed_at };
+        let live = known.generations.iter().map(|known| (known.at, made(known))).collect();
         let objects = known.generations.iter().map(|known| (known.sequence, known.object)).collect();
         let rebuilt = Rebuilt { renumbered: is_renumbered, commands, ..Rebuilt::default() };
         let told = BTreeSet::new();
@@ -219,8 +205,7 @@ impl<'o, 't> One<'o, 't> {
     }
 
     fn tombstone(&mut self, tomb: &Tombstone) -> Result<(), Error> {
-        let is_made_then = |live: &Live| tomb.indexed_at.is_none_or(|at| at == live.indexed_at);
-        let is_it = self.live.get(&tomb.at).is_some_and(|live| live.sequence == tomb.sequence && is_made_then(live));
+        let is_it = self.live.get(&tomb.at).is_some_and(|made| made.is(tomb.sequence, tomb.indexed_at));
         // What was there is as old as the catalog: one that was forgotten before and is there was indexed by another one.
         let is_later = self.told.contains(&tomb.at) || tomb.after >= self.known.last_sequence;
         if is_it && is_later {
@@ -319,13 +304,18 @@ impl<'o, 't> One<'o, 't> {
             return Ok(Some(Why::NoExtents));
         }
         if let Some(base) = header.base {
-            let there = self.live.get(&base.at);
-            if there.is_none_or(|there| header.format != 1 && there.sequence != base.sequence) {
-                return Ok(Some(Why::NoBase(base)));
-            }
-            let is_another = there.is_some_and(|there| header.format != 1 && !there.is(&base));
-            if is_another || (restored.keeps_numbers() && self.has_another_state(&base)?) {
-                return Ok(Some(Why::OtherBase(base)));
+            // Format 1 knows it by its instant alone.
+            let is_numbered = header.format != 1;
+            match self.live.get(&base.at) {
+                None => return Ok(Some(Why::NoBase(base))),
+                Some(there) if is_numbered && there.sequence != base.sequence => return Ok(Some(Why::NoBase(base))),
+                Some(there) if is_numbered && !there.is(base.sequence, base.indexed_at) => {
+                    return Ok(Some(Why::OtherBase(base)));
+                }
+                Some(_) if restored.keeps_numbers() && self.has_another_state(&base)? => {
+                    return Ok(Some(Why::OtherBase(base)));
+                }
+                Some(_) => {}
             }
         }
         // What was there is not taken away.
@@ -340,7 +330,7 @@ impl<'o, 't> One<'o, 't> {
     }
 
     fn sequence_at(&self, at: Time) -> Option<u64> {
-        self.live.get(&at).map(|live| live.sequence)
+        self.live.get(&at).map(|made| made.sequence)
     }
 
     /// Tells whether the state of the generation that is there is known to be another one than edits count from.
@@ -384,7 +374,7 @@ impl<'o, 't> One<'o, 't> {
     fn applied(&mut self, whole: &Whole, published: &Published) -> Result<(), Error> {
         let (header, end) = (&whole.header, &whole.end);
         let at = header.taken_at;
-        self.live.insert(at, Live { sequence: header.sequence, indexed_at: header.indexed_at });
+        self.live.insert(at, Made::of(header));
         self.told.insert(at);
         let object = self.target.writer().copies(self.row.id, at)?.first().map(|copy| copy.object);
         self.objects.extend(object.map(|object| (header.sequence, object)));
