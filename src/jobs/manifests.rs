@@ -274,10 +274,9 @@ struct Second {
 }
 
 impl Second {
-    /// Copies this manifest or tombstone, and what else it lacks of the folder in which that lies.
+    /// Copies this manifest or tombstone; what it lacked before it got at the beginning of the run.
     fn copy(&self, path: &Path) {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        self.tell(copy_to_second(path, &self.place()).and_then(|()| copy_all_to_second(folder, &self.place())), folder);
+        self.tell(copy_to_second(path, &self.place()), path.parent().unwrap_or(Path::new(".")));
     }
 
     /// Copies what it lacks of the manifests and tombstones in `folder`.
