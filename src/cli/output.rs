@@ -112,24 +112,22 @@ pub(super) fn grouped(number: i64) -> String {
 
 /// Returns a number of things: `1 source`, `1,200 sources`.
 pub(super) fn counted(number: u64, thing: &str) -> String {
-    let number = i64::try_from(number).unwrap_or(i64::MAX);
-    format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
+    number_of(number, thing, &format!("{thing}s"))
 }
 
 /// Returns a number of entries: `1 entry`, `1,200 entries`.
 pub(super) fn entries(number: u64) -> String {
-    match number {
-        1 => "1 entry".to_owned(),
-        number => format!("{} entries", grouped(i64::try_from(number).unwrap_or(i64::MAX))),
-    }
+    number_of(number, "entry", "entries")
 }
 
 /// Returns a number of losses: `1 loss`, `2 losses`.
 pub(super) fn losses(number: u64) -> String {
-    match number {
-        1 => "1 loss".to_owned(),
-        number => format!("{} losses", grouped(i64::try_from(number).unwrap_or(i64::MAX))),
-    }
+    number_of(number, "loss", "losses")
+}
+
+fn number_of(number: u64, one: &str, many: &str) -> String {
+    let thing = if number == 1 { one } else { many };
+    format!("{} {thing}", grouped(i64::try_from(number).unwrap_or(i64::MAX)))
 }
 
 /// Returns how long something took: `7 ms`, `1.3 s`, `4,000 s`.

@@ -50,7 +50,7 @@ pub(super) struct ManArgs {
 
 /// Returns a command with the examples of its verbs in their help; `verb` is how it is called.
 pub(super) fn with_examples(command: Command, verb: &str) -> Command {
-    let mut command = command.mut_subcommands(|sub| {
+    let command = command.mut_subcommands(|sub| {
         let verb = format!("{verb} {}", sub.get_name());
         with_examples(sub, &verb)
     });
@@ -64,8 +64,7 @@ pub(super) fn with_examples(command: Command, verb: &str) -> Command {
         write!(text, "\n  {what}:").expect("a string takes all");
         lines.iter().for_each(|line| write!(text, "\n    {line}").expect("a string takes all"));
     }
-    command = command.after_help(text);
-    command
+    command.after_help(text)
 }
 
 /// Returns what each example of a verb does, and its commands.
@@ -114,17 +113,12 @@ fn write_pages(command: &mut Command, verb: &str, pages: &mut Vec<(String, Strin
     man.render_synopsis_section(&mut page)?;
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
-    let verbs: Vec<String> =
-        command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(|sub| sub.get_name().to_owned()).collect();
+    let verbs = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    let about = |sub: &Command| sub.get_about().map(ToString::to_string).unwrap_or_default();
+    let verbs: Vec<(String, String)> = verbs.map(|sub| (format!("{verb} {}", sub.get_name()), about(sub))).collect();
     let mut text = String::new();
     if !verbs.is_empty() {
-        let about = |sub: &Command| sub.get_about().map(ToString::to_string).unwrap_or_default();
-        let list: Vec<(String, String)> = command
-            .get_subcommands()
-            .filter(|sub| !sub.is_hide_set())
-            .map(|sub| (format!("{verb} {}", sub.get_name()), about(sub)))
-            .collect();
-        section(&mut text, "COMMANDS", list.iter().map(|(name, about)| (name.as_str(), about.as_str())));
+        section(&mut text, "COMMANDS", verbs.iter().map(|(name, about)| (name.as_str(), about.as_str())));
     }
     if let Some(notes) = command.get_after_help() {
         text.push_str(".SH NOTES\n.nf\n");
@@ -167,8 +161,8 @@ fn section<'t>(text: &mut String, title: &str, items: impl IntoIterator<Item = (
     }
 }
 
-fn see_also(text: &mut String, verb: &str, verbs: &[String]) {
-    let mut pages: Vec<String> = verbs.iter().map(|sub| format!("{verb} {sub}").replace(' ', "-")).collect();
+fn see_also(text: &mut String, verb: &str, verbs: &[(String, String)]) {
+    let mut pages: Vec<String> = verbs.iter().map(|(verb, _)| verb.replace(' ', "-")).collect();
     if let Some((above, _)) = verb.rsplit_once(' ') {
         pages.insert(0, above.replace(' ', "-"));
     }
