@@ -527,6 +527,19 @@ fn what_a_user_left_in_a_copy_is_no_manifest() {
 }
 
 #[test]
+fn a_file_that_is_called_by_the_last_number_there_is_stops_no_run() {
+    let site = backed_up();
+    sh(
+        &site.path(""),
+        "for folder in second/* catalog.db-manifests/*; do touch $folder/9223372036854775806.manifest; done",
+    );
+    for day in [2, 3] {
+        site.ok(&["index", "homes", &one_file(&site, day, "b")]);
+    }
+    assert_eq!(asked(&site.path("catalog.db"), "SELECT last_sequence FROM source"), ["3"]);
+}
+
+#[test]
 fn a_second_place_that_was_away_gets_what_it_lacks_by_a_run_that_indexes_nothing() {
     let site = backed_up();
     sh(&site.path(""), "mv second away");

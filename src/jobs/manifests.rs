@@ -22,6 +22,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// No run can have given out more: numbers that go on after one below it do not come to an end.
+const SEQUENCE_MAX: u64 = 1 << 62;
+
 /// Says that a second place lacks something.
 type Warn = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -168,7 +171,7 @@ fn taken_after<'f>(
     source: &SourceFacts,
     last: u64,
 ) -> (u64, Option<PathBuf>) {
-    let is_next = |sequence: u64| sequence > last && i64::try_from(sequence).is_ok_and(|sequence| sequence < i64::MAX);
+    let is_next = |sequence: u64| (last + 1..SEQUENCE_MAX).contains(&sequence);
     let mut highest = (last, None);
     for folder in folders {
         for (sequence, path) in numbered(folder, is_next).unwrap_or_default() {
