@@ -11,6 +11,7 @@
 //! Never writes, never opens a file of a backup: bytes are compared by whoever reads them.
 
 mod doubts;
+mod looks;
 mod names;
 mod nodes;
 pub(super) mod notes;
@@ -41,6 +42,7 @@ impl Reader {
         let mut report = Report::new(self, tell);
         pages::check(&mut report)?;
         rules::check(&mut report)?;
+        looks::check(&mut report)?;
         for source in report.step("listing sources", |_, _| Ok(self.sources()))?.transpose()?.unwrap_or_default() {
             source::check(&mut report, &source, deep)?;
             if deep {

@@ -2,9 +2,9 @@
 //!
 //! Promises: the directories above a name are looked at only where a loop may begin with it.
 
+use super::looks::has_text;
 use super::pass::{Child, Pass};
 use super::report::Subject;
-use super::rules::has_text;
 use crate::catalog::tables::{NAMES, fork_of};
 use crate::catalog::timeline::covers;
 use crate::model::{EntryName, FOREVER, Kind, NodeId};

@@ -2,10 +2,10 @@
 //!
 //! Promises: a version is looked at once, however many names show it.
 
+use super::looks::has_text;
 use super::notes;
 use super::pass::Pass;
 use super::report::Subject;
-use super::rules::has_text;
 use crate::catalog::history::{History, VersionRow};
 use crate::catalog::rows::Place;
 use crate::catalog::timeline::{Timeline, common};

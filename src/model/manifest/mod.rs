@@ -27,7 +27,9 @@
 //! JSON lines in a zstd stream, of volumes and disks that programs of catalog format 4 took; read only. It has no sequence, no
 //! findings, no counts, no volumes of a disk and no extents of a layer: see `lines`.
 
+mod blocks;
 mod columns;
+mod edits;
 mod lines;
 mod reader;
 mod record;

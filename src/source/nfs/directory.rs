@@ -6,15 +6,15 @@
 //! listing, never a silent gap. Names are asked about in the order of their inode numbers, which lie beside each other on disk, and
 //! told in the order of their bytes. Opens no file but to have its bytes read ([`Copy::open_file`]).
 
-use crate::model::{
-    Attrs, EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, RelPath, Timestamp, XattrSet,
-};
+use super::mark::Mark;
+use super::out::{Out, Read, boundary_text};
+use super::xattrs::XattrBuffers;
+use crate::model::{Attrs, EntryName, FileKey, FindingKind, Kind, ListedEntry, RelPath, Timestamp, XattrSet};
 use crate::source::{FileStamp, TopDirectory};
 use crate::sys::read;
-use crate::sys::walk::{self as sys, FileAt, Stat, XattrCalls, errno};
+use crate::sys::walk::{self as sys, FileAt, Stat, XattrCalls};
 use std::ffi::CStr;
 use std::fs::File;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -25,52 +25,9 @@ const STILL_S: i64 = 3;
 const LOOKS_MAX: usize = 8;
 /// Room for names per call: about 8,000 of them; the kernel allocates nothing for it.
 const NAMES_BYTES: usize = 256 * 1024;
-/// Room for lists and values of extended attributes at the first try: the kernel allocates as much per call.
-const XATTR_BYTES_FIRST: usize = 512;
-/// `XATTR_LIST_MAX` and `XATTR_SIZE_MAX` (`include/uapi/linux/limits.h`): nothing is longer.
-const XATTR_BYTES_MAX: usize = 65_536;
-
-/// Extended attributes that a file system makes up about itself; they are no part of the file, and nothing
-/// could set them elsewhere. A name that ends with a dot stands for all that begin with it.
-///
-/// All others are kept, also those of tools and of layers (`trusted.overlay.*`, `trusted.gfid`,
-/// `btrfs.compression`, `system.nfs4_acl`): where they are listed they were stored.
-const XATTRS_OF_FILE_SYSTEMS: [&[u8]; 5] = [
-    b"system.sockprotoname", // every socket of sockfs
-    b"ceph.",                // layout, quota and recursive sums
-    b"glusterfs.",           // client mounts: path, pathinfo, gfid
-    b"afs.",                 // cell, volume and file ids
-    b"lustre.",              // striping
-];
-
 /// The inode number of the empty directory that a snapshot on btrfs has where a subvolume was nested in the original
 /// (`BTRFS_EMPTY_SUBVOL_DIR_OBJECTID`, `include/uapi/linux/btrfs_tree.h`); what is stored there has 256 or more.
 const INODE_OF_NESTED_SUBVOLUME: u64 = 2;
-
-/// What a directory was when it was named, folded into one number: its identity and its times.
-///
-/// Kept for every directory that waits to be read, so it is small.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
-    /// Which directory it is; 0: the root of another mount.
-    identity: u64,
-    /// How it was.
-    state: u64,
-}
-
-impl Mark {
-    /// A directory that is the root of another mount; nothing is read there.
-    pub(super) const BOUNDARY: Self = Self { identity: 0, state: 0 };
-
-    pub(super) fn of(stat: &Stat) -> Self {
-        let hasher = BuildHasherDefault::<DefaultHasher>::default();
-        Self {
-            // A directory that was made since may have the inode number of one that was removed.
-            identity: hasher.hash_one((stat.device, stat.inode, stat.born)) | 1,
-            state: hasher.hash_one((stat.mtime, stat.ctime)),
-        }
-    }
-}
 
 /// What is the same for all directories of one walk.
 #[derive(Debug)]
@@ -161,16 +118,6 @@ impl Copy {
         let suspect = stamps.into_iter().flatten().find(|at| *at >= self.began)?;
         (suspect <= sys::real_clock()).then_some(suspect)
     }
-}
-
-/// A directory as it was read, with what the walk needs to go on.
-#[derive(Debug)]
-pub(super) struct Read {
-    pub(super) listing: Listing,
-    /// One mark for each entry of kind directory, in name order.
-    pub(super) marks: Vec<Mark>,
-    /// Whether something changed while it was read.
-    pub(super) changed: bool,
 }
 
 /// Reads directories one after the other with the same buffers; one per thread.
@@ -385,13 +332,6 @@ impl Seen {
     }
 }
 
-fn boundary_text(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Directory => "another file system is mounted here; it was not entered",
-        _ => "another file system is mounted here; this file is not of the copy",
-    }
-}
-
 fn key_of(stat: &Stat) -> FileKey {
     let born = stat.born.unwrap_or_default();
     FileKey { device: stat.device, inode: stat.inode, born_ns: born.ns_since(Timestamp::default()) }
@@ -416,194 +356,4 @@ fn attrs_of(stat: &Stat, kind: Kind, xattrs: XattrSet, target: Vec<u8>) -> Attrs
         xattrs,
         target,
     }
-}
-
-/// A listing while it is filled.
-#[derive(Debug)]
-struct Out {
-    listing: Listing,
-    /// Place in `listing.entries` and mark of each directory.
-    directories: Vec<(usize, Mark)>,
-    changed: bool,
-}
-
-/// How far an [`Out`] is filled.
-#[derive(Clone, Copy, Debug)]
-struct Filled {
-    findings: usize,
-    complete: bool,
-    changed: bool,
-}
-
-impl Out {
-    /// Takes note that another directory is there than was named.
-    fn exchanged(&mut self) {
-        self.listing.complete = false;
-        self.changed = true;
-        let text = "another directory was put in its place while the copy was walked".to_owned();
-        self.find(None, FindingKind::Unreadable, text);
-    }
-
-    fn new(number: u64, path: RelPath) -> Self {
-        let listing = Listing { number, path, root: None, entries: Vec::new(), complete: true, findings: Vec::new() };
-        Self { listing, directories: Vec::new(), changed: false }
-    }
-
-    fn find(&mut self, name: Option<&EntryName>, kind: FindingKind, detail: String) {
-        let path = match name {
-            Some(name) => self.listing.path.join(name),
-            None => self.listing.path.clone(),
-        };
-        self.listing.findings.push(Finding { kind, path, detail });
-    }
-
-    /// Returns how far it is filled before any name is.
-    fn mark(&self) -> Filled {
-        Filled { findings: self.listing.findings.len(), complete: self.listing.complete, changed: self.changed }
-    }
-
-    /// Takes back all names, and what was said of them.
-    fn back_to(&mut self, filled: Filled) {
-        self.listing.entries.clear();
-        self.directories.clear();
-        self.listing.findings.truncate(filled.findings);
-        self.listing.complete = filled.complete;
-        self.changed = filled.changed;
-    }
-
-    fn not_listed(&mut self, error: &io::Error) {
-        self.listing.complete = false;
-        self.find(None, FindingKind::Unreadable, format!("listing: {error}"));
-    }
-
-    fn change(&mut self, name: Option<&EntryName>, detail: String) {
-        self.changed = true;
-        self.find(name, FindingKind::Changed, detail);
-    }
-
-    fn vanish(&mut self, name: &EntryName) {
-        self.change(Some(name), "it vanished while its directory was read".to_owned());
-    }
-
-    /// A name that is there and cannot be listed: the listing is not all.
-    fn lose(&mut self, name: Option<&EntryName>, detail: String) {
-        self.listing.complete = false;
-        self.find(name, FindingKind::Unreadable, detail);
-    }
-
-    fn not_opened(&mut self, error: &io::Error) {
-        match error.raw_os_error() {
-            // A mount that came after the parent was read, or an automount that the parent did not tell as one.
-            Some(errno::EXDEV) => {
-                self.find(None, FindingKind::Boundary, boundary_text(Kind::Directory).to_owned());
-                self.listing.complete = false;
-            }
-            // It was a directory when its parent was read.
-            Some(errno::ENOENT | errno::ENOTDIR | errno::ELOOP) => {
-                self.changed = true;
-                self.lose(None, format!("it vanished while the copy was walked: {error}"));
-            }
-            _ => self.not_listed(error),
-        }
-    }
-
-    /// Puts the entries in name order and hands over.
-    fn finish(mut self) -> Read {
-        // Numbers are sorted and not the entries, which are long; then every entry moves at most once or twice.
-        let entries = &mut self.listing.entries;
-        let mut order: Vec<u32> = (0..u32::try_from(entries.len()).unwrap_or(u32::MAX)).collect();
-        order.sort_unstable_by(|a, b| entries[*a as usize].name.cmp(&entries[*b as usize].name));
-        let mut place = vec![0u32; order.len()];
-        for (to, from) in order.iter().enumerate() {
-            place[*from as usize] = to as u32;
-        }
-        for directory in &mut self.directories {
-            directory.0 = place[directory.0] as usize;
-        }
-        self.directories.sort_unstable_by_key(|directory| directory.0);
-        for from in 0..place.len() {
-            while place[from] as usize != from {
-                let to = place[from] as usize;
-                entries.swap(from, to);
-                place.swap(from, to);
-            }
-        }
-        self.drop_repeated();
-        let marks = self.directories.into_iter().map(|directory| directory.1).collect();
-        Read { listing: self.listing, marks, changed: self.changed }
-    }
-
-    /// Drops all but the first of equal names: a file system may list a name twice while it is renamed.
-    fn drop_repeated(&mut self) {
-        let entries = &mut self.listing.entries;
-        if !entries.windows(2).any(|pair| pair[0].name == pair[1].name) {
-            return;
-        }
-        let repeated: Vec<bool> =
-            (0..entries.len()).map(|at| at > 0 && entries[at].name == entries[at - 1].name).collect();
-        self.directories.retain(|directory| !repeated[directory.0]);
-        let mut at = 0;
-        entries.retain(|_| {
-            at += 1;
-            !repeated[at - 1]
-        });
-    }
-}
-
-/// Buffers for extended attributes.
-#[derive(Debug)]
-struct XattrBuffers {
-    list: Vec<u8>,
-    value: Vec<u8>,
-}
-
-impl Default for XattrBuffers {
-    fn default() -> Self {
-        Self { list: vec![0; XATTR_BYTES_MAX], value: vec![0; XATTR_BYTES_MAX] }
-    }
-}
-
-impl XattrBuffers {
-    /// Returns the extended attributes of the file at `at`. One call where there are none: what one file is said to know none of says nothing
-    /// of the next one.
-    fn read(&mut self, calls: XattrCalls, at: FileAt<'_>) -> io::Result<XattrSet> {
-        let listed = fit(&mut self.list, |room| sys::list_xattrs(calls, at, room));
-        let length = match listed {
-            Ok(length) => length,
-            Err(error) if error.raw_os_error() == Some(errno::EOPNOTSUPP) => return Ok(XattrSet::default()),
-            Err(error) => return Err(error),
-        };
-        if length == 0 {
-            return Ok(XattrSet::default());
-        }
-        let mut items = Vec::new();
-        for attribute in self.list[..length].split_inclusive(|b| *b == 0) {
-            let Ok(attribute) = CStr::from_bytes_with_nul(attribute) else { continue };
-            if attribute.is_empty() || is_of_file_system(attribute.to_bytes()) {
-                continue;
-            }
-            let got = fit(&mut self.value, |room| sys::get_xattr(calls, at, attribute, room));
-            match got {
-                Ok(length) => items.push((attribute.to_bytes().to_vec(), self.value[..length].to_vec())),
-                // Removed since it was listed, or listed for every file and held by few (`system.nfs4_acl`).
-                Err(e) if matches!(e.raw_os_error(), Some(errno::ENODATA | errno::EOPNOTSUPP)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(XattrSet::new(items))
-    }
-}
-
-/// Calls with little room, and with all that there can be where that is too small.
-fn fit(buffer: &mut [u8], mut call: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
-    match call(&mut buffer[..XATTR_BYTES_FIRST]) {
-        Err(error) if error.raw_os_error() == Some(errno::ERANGE) => call(buffer),
-        done => done,
-    }
-}
-
-fn is_of_file_system(attribute: &[u8]) -> bool {
-    XATTRS_OF_FILE_SYSTEMS
-        .iter()
-        .any(|name| attribute == *name || (name.ends_with(b".") && attribute.starts_with(name)))
 }

@@ -10,10 +10,13 @@ mod bytes;
 mod describe;
 mod directory;
 mod discover;
+mod mark;
+mod out;
 mod read;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod xattrs;
 
 pub use describe::DESCRIPTION;
 pub use discover::Nfs;

@@ -6,7 +6,9 @@
 //! panics the threads stop. Never skips a directory that a listing has named.
 
 use super::bytes;
-use super::directory::{Copy, Mark, Read, Reader};
+use super::directory::{Copy, Reader};
+use super::mark::Mark;
+use super::out::Read;
 use crate::model::{Kind, RelPath, Timestamp, Walked};
 use crate::source::{Error, FileStamp, NoDigest, OpenCopy, ScanStats, TopDirectory};
 use crate::sys::walk as sys;

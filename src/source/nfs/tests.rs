@@ -2,7 +2,8 @@
 //!
 //! Those that need device nodes, mounts or another user need root, and say so where they skip.
 
-use super::directory::{Copy, Mark, Reader};
+use super::directory::{Copy, Reader};
+use super::mark::Mark;
 use super::*;
 use crate::model::{Attrs, FindingKind, Kind, ListedEntry, RelPath, SourceKind, Timestamp, escape_bytes};
 use crate::source::{FileStamp, NoDigest};
