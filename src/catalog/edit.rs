@@ -31,6 +31,8 @@ use crate::model::{
 
 /// Rows between two commits of a generation that nobody can see yet.
 const CHUNK_ROWS: u32 = 50_000;
+/// Rows between two looks at the clock.
+const CLOCK_ROWS: u32 = 64;
 
 impl GenerationWriter<'_> {
     /// Says that `name` in `dir`, which is free, points to `node`.
@@ -173,7 +175,7 @@ impl GenerationWriter<'_> {
         }
         self.tee_version(false, node, &row, written)?;
         // What is new is noted with its name. Until it has one, the note of its version is what undoes it.
-        let is_nameless = is_new && self.ledger.half.get(&node) == Some(&Half::Version);
+        let is_nameless = is_new && self.ledger.half.get(node) == Some(Half::Version);
         self.put_row(node, row, if base.is_some() || is_nameless { ops } else { ChangeOps::default() })?;
         if let Some(digest) = other_digest {
             self.put_digest(node, &digest)?;
@@ -400,7 +402,10 @@ impl GenerationWriter<'_> {
     }
 
     fn wrote(&mut self, rows: u32) -> Result<(), Error> {
+        let before = self.chunk_rows;
         self.chunk_rows += rows;
-        if self.chunk_rows >= CHUNK_ROWS || self.is_long() { self.commit_chunk() } else { Ok(()) }
+        // The clock is asked now and then: it costs as much as a row.
+        let is_asked = before / CLOCK_ROWS != self.chunk_rows / CLOCK_ROWS;
+        if self.chunk_rows >= CHUNK_ROWS || (is_asked && self.is_long()) { self.commit_chunk() } else { Ok(()) }
     }
 }

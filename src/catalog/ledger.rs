@@ -13,13 +13,15 @@ pub(super) struct Ledger {
     /// Names that there are more than at the base.
     pub(super) names: i64,
     /// Nodes of which only a name or only a version was told.
-    pub(super) half: HashMap<NodeId, Half>,
+    pub(super) half: Halves,
     /// Nodes whose link count has to be compared with their names.
     pub(super) linked: HashSet<NodeId>,
     /// Nodes of which something was told that was taken back or told again.
     pub(super) again: BTreeSet<NodeId>,
     /// Directories that got a name.
     pub(super) parents: HashSet<NodeId>,
+    /// The one of them that got the last one.
+    last_parent: Option<NodeId>,
     /// Bytes of regular files that there are more than at the base.
     pub(super) size_bytes: i64,
     /// Nodes of which it has to be known which name defines them, and the keys of these names: written when the generation is published, for
@@ -40,13 +42,58 @@ pub(super) enum Half {
     Version,
 }
 
+/// Nodes of which only a half was told. Mostly the other one comes next, so the newest stands by itself.
+#[derive(Default)]
+pub(super) struct Halves {
+    newest: Option<(NodeId, Half)>,
+    others: HashMap<NodeId, Half>,
+}
+
+impl Halves {
+    pub(super) fn get(&self, node: NodeId) -> Option<Half> {
+        match self.newest {
+            Some((newest, half)) if newest == node => Some(half),
+            _ => self.others.get(&node).copied(),
+        }
+    }
+
+    fn insert(&mut self, node: NodeId, half: Half) {
+        if let Some((other, half)) = self.newest.replace((node, half)) {
+            self.others.insert(other, half);
+        }
+    }
+
+    pub(super) fn remove(&mut self, node: NodeId) -> Option<Half> {
+        match self.newest {
+            Some((newest, half)) if newest == node => {
+                self.newest = None;
+                Some(half)
+            }
+            _ if self.others.is_empty() => None,
+            _ => self.others.remove(&node),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.newest.is_none() && self.others.is_empty()
+    }
+
+    /// Returns the nodes of which only `half` was told.
+    pub(super) fn only(&self, half: Half) -> impl Iterator<Item = NodeId> {
+        let others = self.others.iter().map(|(node, half)| (*node, *half));
+        self.newest.into_iter().chain(others).filter(move |(_, other)| *other == half).map(|(node, _)| node)
+    }
+}
+
 impl Ledger {
     pub(super) fn linked(&mut self, dir: NodeId, node: NodeId) {
         self.names += 1;
-        self.parents.insert(dir);
-        match self.half.remove(&node) {
+        if self.last_parent.replace(dir) != Some(dir) {
+            self.parents.insert(dir);
+        }
+        match self.half.remove(node) {
             Some(Half::Version) => {}
-            None => drop(self.half.insert(node, Half::Name)),
+            None => self.half.insert(node, Half::Name),
             Some(Half::Name) => {
                 self.half.insert(node, Half::Name);
                 self.linked.insert(node);
@@ -56,7 +103,7 @@ impl Ledger {
 
     /// Returns the nodes that got a name after their version was told, or without one: their names have to be counted.
     pub(super) fn named(&self) -> impl Iterator<Item = NodeId> {
-        self.half.iter().filter(|(_, half)| **half == Half::Name).map(|(node, _)| *node)
+        self.half.only(Half::Name)
     }
 
     pub(super) fn put(&mut self, node: NodeId, has_links: bool, is_new: bool) {
@@ -66,12 +113,12 @@ impl Ledger {
         if !is_new && self.half.is_empty() {
             return;
         }
-        match self.half.remove(&node) {
+        match self.half.remove(node) {
             // A node of the base has other names already.
             Some(Half::Name) if !is_new => drop(self.linked.insert(node)),
             Some(Half::Name) => {}
             None if !is_new => {}
-            None | Some(Half::Version) => drop(self.half.insert(node, Half::Version)),
+            None | Some(Half::Version) => self.half.insert(node, Half::Version),
         }
     }
 }

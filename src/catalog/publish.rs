@@ -128,7 +128,7 @@ impl GenerationWriter<'_> {
 
     /// Removes versions of nodes that no name leads to, which nobody can see, and takes the bytes of dead files off the sum.
     fn drop_nameless(&mut self) -> Result<(), Error> {
-        let only_put = self.ledger.half.iter().filter(|(_, half)| **half == Half::Version).map(|(node, _)| *node);
+        let only_put = self.ledger.half.only(Half::Version);
         // One of the base may have lost its last name after something was put.
         let nameless: BTreeSet<NodeId> =
             only_put.chain(self.ledger.linked.iter().copied()).filter(|node| *node != self.root).collect();
@@ -150,8 +150,8 @@ impl GenerationWriter<'_> {
             })?;
             self.ledger.size_bytes -= dead_bytes;
             // One that has a name and no attributes stays for the proof.
-            if self.ledger.half.get(&node) == Some(&Half::Version) {
-                self.ledger.half.remove(&node);
+            if self.ledger.half.get(node) == Some(Half::Version) {
+                self.ledger.half.remove(node);
                 self.ledger.again.insert(node);
             }
         }

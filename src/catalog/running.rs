@@ -20,16 +20,29 @@ use std::path::Path;
 const ODD_MIN: usize = 10_000;
 const ODD_PART: usize = 8;
 
+/// What was told last: mostly a number, the name that it gets, and its version come one after the other.
+#[derive(Default)]
+struct Newest {
+    /// None: nothing is lacking.
+    node: Option<NodeId>,
+    /// Its directory and type, if it has a name.
+    named: Option<(NodeId, Kind)>,
+    /// The name; its room is used again.
+    name: Vec<u8>,
+}
+
 /// A sum that follows the edits.
 pub(super) struct Running {
     sum: StateSum,
     states: States,
     root: NodeId,
     at: Time,
-    /// Numbers that were given out, and have neither name nor version.
+    /// The node that was told of last; the next two say nothing of it.
+    newest: Newest,
+    /// Other numbers that were given out, and have neither name nor version.
     fresh: HashSet<NodeId>,
-    /// The one name of nodes that have no version yet.
-    waiting: HashMap<NodeId, (NodeId, EntryName, Kind)>,
+    /// The one name of other nodes that have no version yet.
+    waiting: HashMap<NodeId, (NodeId, Box<[u8]>, Kind)>,
     odd: HashSet<NodeId>,
     /// Whether the top directory has a version.
     has_root: bool,
@@ -43,6 +56,7 @@ impl Running {
             states: States::new(path),
             root,
             at,
+            newest: Newest::default(),
             fresh: HashSet::default(),
             waiting: HashMap::default(),
             odd: HashSet::default(),
@@ -53,7 +67,17 @@ impl Running {
 
     /// A number was given out.
     pub(super) fn numbered(&mut self, node: NodeId) {
-        self.fresh.insert(node);
+        self.put_by();
+        self.newest.node = Some(node);
+    }
+
+    /// Keeps what is known of the newest node until it is told of again.
+    fn put_by(&mut self) {
+        let Some(node) = self.newest.node.take() else { return };
+        match self.newest.named.take() {
+            None => _ = self.fresh.insert(node),
+            Some((dir, kind)) => _ = self.waiting.insert(node, (dir, self.newest.name.as_slice().into(), kind)),
+        }
     }
 
     /// A node is about to get a name.
@@ -67,8 +91,15 @@ impl Running {
         node: NodeId,
         kind: Kind,
     ) -> Result<(), Error> {
+        let newest = &mut self.newest;
+        if newest.node == Some(node) && newest.named.is_none() {
+            newest.named = Some((dir, kind));
+            newest.name.clear();
+            newest.name.extend_from_slice(name.as_bytes());
+            return Ok(());
+        }
         match self.fresh.remove(&node) {
-            true => drop(self.waiting.insert(node, (dir, name.clone(), kind))),
+            true => drop(self.waiting.insert(node, (dir, name.as_bytes().into(), kind))),
             false => self.make_odd(c, node)?,
         }
         Ok(())
@@ -81,15 +112,23 @@ impl Running {
     pub(super) fn put(&mut self, c: &Connection, node: NodeId, row: &NodeRow) -> Result<(), Error> {
         self.has_root |= node == self.root;
         // What is kept in the catalog is read from there, at the end.
-        let is_regular = !matches!(row.place, Place::Inline(_)) && self.waiting.contains_key(&node);
-        let rights = if is_regular { self.states.rights_of(c, row.perm)? } else { None };
-        let (Some(rights), Some((dir, name, kind))) = (rights, self.waiting.get(&node)) else {
-            return self.make_odd(c, node);
+        let rights = match row.place {
+            Place::Inline(_) => None,
+            _ => self.states.rights_of(c, row.perm)?,
         };
-        let named = Named { dir: *dir, name: name.as_bytes(), kind: *kind };
+        let is_newest = self.newest.node == Some(node);
+        let named = match is_newest {
+            true => self.newest.named.map(|(dir, kind)| Named { dir, name: &self.newest.name, kind }),
+            false => self.waiting.get(&node).map(|(dir, name, kind)| Named { dir: *dir, name, kind: *kind }),
+        };
+        let (Some(rights), Some(named)) = (rights, named) else { return self.make_odd(c, node) };
         let version = VersionRow { row: *row, content: None };
         self.sum.add(&self.states.contribution(named, node, &version, &rights));
-        self.waiting.remove(&node);
+        if is_newest {
+            (self.newest.node, self.newest.named) = (None, None);
+        } else {
+            self.waiting.remove(&node);
+        }
         self.regular += 1;
         Ok(())
     }
@@ -101,6 +140,9 @@ impl Running {
     pub(super) fn make_odd(&mut self, c: &Connection, node: NodeId) -> Result<(), Error> {
         if node == self.root || !self.odd.insert(node) {
             return Ok(());
+        }
+        if self.newest.node == Some(node) {
+            self.put_by();
         }
         // Of one that lacks its name or its version nothing was added.
         if !self.fresh.remove(&node) && self.waiting.remove(&node).is_none() {
@@ -119,6 +161,7 @@ impl Running {
     /// # Errors
     /// [`Error::Contradiction`] at a name without a version; [`Error::Sqlite`].
     pub(super) fn end(mut self, c: &Connection) -> Result<StateSum, Error> {
+        self.put_by();
         self.odd.extend(self.waiting.drain().map(|(node, _)| node));
         for node in self.odd.iter().copied().chain(self.has_root.then_some(self.root)) {
             self.states.each_shown(c, (node, self.root), self.at, &mut |digest| self.sum.add(digest))?;

@@ -9,9 +9,12 @@ use super::{BytesAt, Edit, EditSink, End, Header, Held, Permissions, Put, Writte
 use crate::model::{DiskRow, Kind, NodeId, Timestamp, XattrSet};
 use std::collections::HashMap;
 use std::io::{self, Write};
+use zstd::zstd_safe::CParameter;
 
 /// Fast, and smaller than what a level more would gain.
 const LEVEL: i32 = 3;
+/// What is packed at once: some blocks, so that little waits in memory.
+const JOB_BYTES: u32 = 2 << 20;
 
 /// Writes a manifest: the header at once, edits in blocks, the end last.
 pub struct Writer<W: Write> {
@@ -56,6 +59,9 @@ impl<W: Write> Writer<W> {
         assert_eq!(header.format, super::FORMAT, "only the newest format is written");
         let mut out = zstd::Encoder::new(out, LEVEL)?;
         out.include_checksum(true)?;
+        // In a thread beside: whoever writes a generation is what its time hangs on.
+        out.multithread(1)?;
+        out.set_parameter(CParameter::JobSize(JOB_BYTES))?;
         let mut out = Hashed { out, hasher: blake3::Hasher::new() };
         let mut begin = MAGIC.to_vec();
         put_json(&mut begin, &JsonHeader::of(header))?;
