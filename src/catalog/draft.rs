@@ -108,9 +108,11 @@ impl Draft {
         rows.collect()
     }
 
-    pub(super) fn put(&self, node: NodeId, row: &NodeRow) -> rusqlite::Result<()> {
-        super::tables::put_version(&self.connection, node, row)?;
-        self.wrote()
+    /// Keeps what a node is, and returns what it was said to be before.
+    pub(super) fn put(&self, node: NodeId, row: &NodeRow) -> rusqlite::Result<Option<NodeRow>> {
+        let before = super::tables::exchange_version(&self.connection, node, row)?;
+        self.wrote()?;
+        Ok(before)
     }
 
     pub(super) fn version(&self, node: NodeId) -> rusqlite::Result<Option<NodeRow>> {

@@ -163,7 +163,8 @@ impl GenerationWriter<'_> {
         let is_new = base.is_none() && node != self.root;
         let has_links = row.nlink != 1 && !self.interned.is_directory(row.perm);
         self.ledger.put(node, has_links, is_new);
-        if self.interned.is_file(row.perm) {
+        let is_file = self.interned.is_file(row.perm);
+        if is_file {
             self.ledger.size_bytes += row.size_bytes as i64 - base.map_or(0, |base| base.size_bytes as i64);
         }
         let other_digest = match written {
@@ -176,7 +177,18 @@ impl GenerationWriter<'_> {
         self.tee_version(false, node, &row, written)?;
         // What is new is noted with its name. Until it has one, the note of its version is what undoes it.
         let is_nameless = is_new && self.ledger.half.get(node) == Some(Half::Version);
-        self.put_row(node, row, if base.is_some() || is_nameless { ops } else { ChangeOps::default() })?;
+        let noted = if base.is_some() || is_nameless { ops } else { ChangeOps::default() };
+        if let Some(before) = self.put_row(node, row, noted)? {
+            // A walk met it twice: what moves from one directory to another may be seen in both.
+            self.ledger.linked.insert(node);
+            self.ledger.again.insert(node);
+            if before.place != row.place {
+                self.write("removing bytes", |c| tables::drop_content(c, node, before.place))?;
+            }
+            if is_file {
+                self.ledger.size_bytes += base.map_or(0, |base| base.size_bytes as i64) - before.size_bytes as i64;
+            }
+        }
         if let Some(digest) = other_digest {
             self.put_digest(node, &digest)?;
         }
@@ -216,30 +228,34 @@ impl GenerationWriter<'_> {
         self.ledger.linked.insert(node);
         self.ledger.again.insert(node);
         // Nothing may be noted of it so far. What it comes to is worked out in the end; should the run be killed, this note undoes it.
-        self.put_row(node, row, ChangeOps::ATTRIBUTES)
+        self.put_row(node, row, ChangeOps::ATTRIBUTES).map(drop)
     }
 
-    fn put_row(&mut self, node: NodeId, row: NodeRow, ops: ChangeOps) -> Result<(), Error> {
+    /// Writes a version, and returns the one that this generation wrote of the node before, where it did.
+    fn put_row(&mut self, node: NodeId, row: NodeRow, ops: ChangeOps) -> Result<Option<NodeRow>, Error> {
         let (at, source) = (self.at, self.source);
         let noted = self.previous.is_some() && !ops.is_empty();
         // What may have attributes is known before any row says so: an answer "none" may be given from memory.
         let xattrs = self.interned.has_xattrs(row.perm);
         if let Mode::Aside(draft) = &self.mode {
             let done = draft.put(node, &row);
-            return self.noted_aside(done);
+            let before = *done.as_ref().unwrap_or(&None);
+            self.noted_aside(done.map(drop))?;
+            return Ok(before);
         }
         self.count_running(|running, c| running.put(c, node, &row))?;
-        self.write("writing attributes", |c| {
+        let before = self.write("writing attributes", |c| {
             if xattrs {
                 tables::put_xattr_node(c, node)?;
             }
-            tables::put_version(c, node, &row)?;
+            let before = tables::exchange_version(c, node, &row)?;
             if noted {
                 tables::add_note(c, source, at, node, ops)?;
             }
-            Ok(())
+            Ok(before)
         })?;
-        self.wrote(2)
+        self.wrote(2)?;
+        Ok(before)
     }
 
     fn put_digest(&mut self, node: NodeId, digest: &[u8; 32]) -> Result<(), Error> {

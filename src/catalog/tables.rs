@@ -22,6 +22,14 @@ pub(super) const NODE: &str = "SELECT i.born, i.perm, i.size, i.allocated, i.mti
 pub(super) const NAMES: &str = "SELECT parent, name FROM dirent INDEXED BY dirent_node \
      WHERE node = ?1 AND born <= ?2 AND died > ?2";
 
+/// What follows `INSERT OR ...` where a version is written.
+macro_rules! version_into {
+    () => {
+        "INTO inode(node, born, perm, size, allocated, mtime, mtime_ns, ctime_ns, nlink, place, content, bytes) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+    };
+}
+
 /// A row of `dirent` without its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NameRow {
@@ -242,12 +250,22 @@ pub(super) fn places(c: &Connection, node: NodeId) -> rusqlite::Result<Vec<Place
 
 /// Writes a version; one of the same birth is replaced.
 pub(super) fn put_version(c: &Connection, node: NodeId, row: &NodeRow) -> rusqlite::Result<()> {
+    write_version(c, concat!("INSERT OR REPLACE ", version_into!()), node, row).map(drop)
+}
+
+/// Writes a version, and returns the one of the same birth that it took the place of. One statement where there was none.
+pub(super) fn exchange_version(c: &Connection, node: NodeId, row: &NodeRow) -> rusqlite::Result<Option<NodeRow>> {
+    if write_version(c, concat!("INSERT OR IGNORE ", version_into!()), node, row)? == 1 {
+        return Ok(None);
+    }
+    let before = version_at(c, node, Time(row.born))?;
+    put_version(c, node, row)?;
+    Ok(before)
+}
+
+fn write_version(c: &Connection, sql: &'static str, node: NodeId, row: &NodeRow) -> rusqlite::Result<usize> {
     let (place, content) = row.place.columns();
-    c.prepare_cached(
-        "INSERT OR REPLACE INTO inode(node, born, perm, size, allocated, mtime, mtime_ns, ctime_ns, nlink, place, content, bytes) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    )?
-    .execute(params![
+    c.prepare_cached(sql)?.execute(params![
         node.0,
         row.born,
         row.perm,
@@ -261,7 +279,6 @@ pub(super) fn put_version(c: &Connection, node: NodeId, row: &NodeRow) -> rusqli
         content,
         (row.bytes != 0).then_some(row.bytes)
     ])
-    .map(drop)
 }
 
 /// Removes a version.

@@ -174,3 +174,48 @@ fn what_was_told_and_taken_back_is_no_flaw_and_no_change() {
         assert_eq!((changed, world.dirents(), world.versions()), (0, before.0, before.1), "day {n}");
     }
 }
+
+/// What moves from one directory to another while it is walked may be met in both, and is one file all the same.
+#[test]
+fn what_is_told_twice_counts_once_and_as_it_was_told_last() {
+    for n in [2, 6] {
+        let world = world();
+        let link = |g: &mut GenerationWriter<'_>, file: &str, node, target: &str| {
+            g.link(g.root(), &name(file), node, Kind::Symlink).unwrap();
+            let told = Attrs { target: target.into(), ..attrs(Kind::Symlink, 0) };
+            let row = g.encode(&told, false, None).unwrap();
+            g.put(node, None, row, Written::No).unwrap();
+        };
+        let before = world.rows("SELECT size_bytes FROM generation ORDER BY taken_at LIMIT 1");
+        world.generation(n, |g| {
+            let (file, symlink) = (g.new_node().unwrap(), g.new_node().unwrap());
+            for (text, size_bytes) in [("new", 10), ("moved", 11)] {
+                g.link(g.root(), &name(text), file, Kind::File).unwrap();
+                put(g, file, Kind::File, size_bytes);
+            }
+            link(g, "s", symlink, "x");
+            link(g, "t", symlink, "y");
+            // And one of the base.
+            let old = top(g, "a");
+            put(g, old, Kind::File, 100);
+            put(g, old, Kind::File, 200);
+        });
+        let sql = format!(
+            "SELECT name, size, nlink FROM dirent d JOIN inode i USING (node) WHERE i.born = {} AND d.born = i.born ORDER BY name",
+            at(n).0
+        );
+        assert_eq!(world.rows(&sql), ["moved 11 2", "new 11 2", "s 0 2", "t 0 2"], "day {n}");
+        let sql = format!("SELECT size_bytes FROM generation WHERE taken_at = {}", at(n).0);
+        let old: i64 = 1;
+        let bytes: i64 = before[0].parse().unwrap();
+        assert_eq!(world.rows(&sql), [(bytes - old + 200 + 11).to_string()], "day {n}");
+        assert_eq!(world.rows("SELECT bytes FROM content"), ["y"], "day {n}");
+        let mut told = Vec::new();
+        let checked = world.reader().check(true, &mut |checking| {
+            if let Checking::Found(violation) = checking {
+                told.push(format!("{violation:?}"));
+            }
+        });
+        assert!(checked.is_ok() && told.is_empty(), "day {n}: {told:?}");
+    }
+}
