@@ -648,6 +648,27 @@ fn a_copy_that_is_gone_from_the_middle_is_told_until_it_is_back_or_forgotten() {
     assert_eq!(states(&site).len(), 2, "what stood for the forgotten copy went with it");
 }
 
+/// A script that names a copy after the moment at which it makes it gives it a time of last change that equals its name.
+#[test]
+fn copies_named_after_the_moment_at_which_they_were_made_are_one_series_in_which_only_the_oldest_may_go() {
+    let site = Site::with_source();
+    let make = "for d in 09-29 09-30 10-01 10-02; do n=2024-${d}T020000Z; mkdir $n; echo $d > $n/f; touch -d 2024-${d}T02:00:00Z $n; done";
+    sh(&site.path("copies"), make);
+    index(&site, &["homes"], 0);
+    // With the last one of its month, and with the last one of its day.
+    sh(&site.path("copies"), "rm -r 2024-09-29*");
+    let told = index(&site, &["homes"], 0);
+    assert!(told.contains("2024-09-29T02:00:00Z"), "{told}");
+    sh(&site.path("copies"), "rm -r 2024-09-30*");
+    index(&site, &["homes"], 0);
+    sh(
+        &site.path("copies"),
+        "rm -r 2024-10-02*; mkdir 2024-10-03T020000Z; touch -d 2024-10-03T02:00:00Z 2024-10-03T020000Z",
+    );
+    let told = index(&site, &["homes"], 1);
+    assert!(told.contains("not there any more: the copy of 2024-10-02T02:00:00Z"), "{told}");
+}
+
 #[test]
 fn all_copies_gone_are_no_retention() {
     let site = Site::with_source();

@@ -147,6 +147,11 @@ pub trait Source: Send {
         None
     }
 
+    /// Tells whether the copy at `path` has its date from its name, so that one of another date has another name. Else its name may rotate.
+    fn is_dated_by_name(&self, _path: &Path) -> bool {
+        true
+    }
+
     /// Returns the instant that the directory `path` tells of itself, when the admin gave none.
     ///
     /// # Errors

@@ -16,7 +16,8 @@ pub(super) struct Series<'p> {
 }
 
 impl<'p> Series<'p> {
-    /// Returns the series of the copy at `path`. Where its mtime gives its date its name rotates: `daily.0`, `daily.1`.
+    /// Returns the series of the copy at `path`. Where nothing but its mtime gives its date, its name rotates:
+    /// `daily.0`, `daily.1`.
     pub(super) fn of(path: &'p Path, rotates: bool) -> Self {
         let name = path.file_name().map_or(&b""[..], std::os::unix::ffi::OsStrExt::as_bytes);
         let end = name.iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |last| last + 1);

@@ -263,7 +263,7 @@ impl Share<'_, '_> {
     /// Says what became of the copies that are known.
     fn emit_known(&mut self, seen: &Seen, new: &[Found]) {
         let (mut moved, mut back, mut gone) = (Vec::new(), Vec::new(), Vec::new());
-        let left = left(self.known, self.verdicts, self.places, new);
+        let left = left(self.known, self.verdicts, (self.copies, self.places), new);
         for (copy, verdict) in self.known.iter().zip(self.verdicts) {
             let is_there = verdict.place().is_some();
             if copy.forgotten {
@@ -279,7 +279,7 @@ impl Share<'_, '_> {
                 Verdict::Here { .. } if copy.state == CopyState::Gone => back.push(one(&copy.path)),
                 Verdict::Gone => {
                     let is_old_news = copy.state == CopyState::Gone;
-                    gone.push((one(&copy.path), is_pruned(series_of(copy), copy.at, &left), is_old_news));
+                    gone.push((one(&copy.path), is_pruned(series_of(self.copies, copy), copy.at, &left), is_old_news));
                 }
                 _ => {}
             }

@@ -52,6 +52,12 @@ impl Source for Nfs {
         self.instant_with(path, || Ok(mtime.seconds)).ok()?.ok()
     }
 
+    fn is_dated_by_name(&self, path: &Path) -> bool {
+        // Whatever has to be asked for its time of last change is not.
+        let not_asked = || Err(std::io::ErrorKind::Unsupported.into());
+        self.instant_with(path, not_asked).is_ok_and(|told| told.is_ok())
+    }
+
     fn instant_of(&self, path: &Path) -> Result<Time, Error> {
         let told = self.instant(path).unwrap_or_else(|e| Err(NoCopy::Unreadable(e.to_string())));
         told.map_err(|why| Error::NoInstant { path: path.to_owned(), why: why.to_string() })

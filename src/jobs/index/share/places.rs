@@ -75,15 +75,17 @@ pub(super) fn store_of(path: &Path, folder: &Path) -> PathBuf {
 pub(super) fn left<'l>(
     known: &'l [KnownCopy],
     verdicts: &[Verdict],
-    places: &'l Places,
+    (copies, places): (&dyn Source, &'l Places),
     new: &'l [Found],
 ) -> Vec<(Series<'l>, Time)> {
-    let series =
-        |place: &'l Place| Series::of(&place.path, place.date.is_some_and(|date| date.0 == place.root.mtime.seconds));
+    let series = |place: &'l Place| {
+        let is_of_mtime = place.date.is_some_and(|date| date.0 == place.root.mtime.seconds);
+        Series::of(&place.path, is_of_mtime && !copies.is_dated_by_name(&place.path))
+    };
     let known = known.iter().zip(verdicts).filter(|(copy, _)| !copy.forgotten);
     let known = known.filter_map(|(copy, verdict)| match (verdict, verdict.place()) {
         (_, Some(place)) => Some((series(&places.all[place]), copy.at)),
-        (Verdict::Unknown, None) => Some((series_of(copy), copy.at)),
+        (Verdict::Unknown, None) => Some((series_of(copies, copy), copy.at)),
         _ => None,
     });
     let new = new.iter().filter_map(|found| Some((series(&places.all[places.at(&found.path)?]), found.taken_at)));
@@ -91,6 +93,6 @@ pub(super) fn left<'l>(
 }
 
 /// Returns the series of a copy that cannot be looked at.
-pub(super) fn series_of(copy: &KnownCopy) -> Series<'_> {
-    Series::of(&copy.path, copy.root_mtime_s == Some(copy.at.0))
+pub(super) fn series_of<'c>(copies: &dyn Source, copy: &'c KnownCopy) -> Series<'c> {
+    Series::of(&copy.path, copy.root_mtime_s == Some(copy.at.0) && !copies.is_dated_by_name(&copy.path))
 }
