@@ -333,3 +333,37 @@ fn assert_read_only(dir: &Path, write: &str) {
     let output = shell(dir, write);
     assert!(!output.status.success() && said(&output).contains(READ_ONLY), "{write} in {dir:?}: {}", said(&output));
 }
+
+/// > `private` lets nobody in but the user who mounts, whatever modes say.
+#[test]
+fn a_private_mount_lets_nobody_else_in_by_path_by_another_mount_of_it_or_after_it_was_mounted_anew() {
+    let site = Site::with_source();
+    site.let_everybody_pass();
+    sh(&site.path("live"), "mkdir dir; printf told > file; printf told > dir/file; chmod -R a+rX .");
+    site.copy("2026-11-19");
+    site.ok(&["index", "homes"]);
+    // What closes the copies and not the mount is why there is such an option.
+    sh(&site.path(""), "chmod 700 copies; mkdir other");
+    let assert_is_private = |mount: &Path| {
+        for command in ["ls mnt", "stat mnt", "cat mnt/@latest/homes/file", "ls other", "cat other/file"] {
+            let output = as_nobody(&site.path(""), command);
+            assert!(!output.status.success() && said(&output).contains(REFUSED), "{command}: {}", said(&output));
+        }
+        assert_eq!(sh(mount, "cat @latest/homes/file homes/@2026-11-19/dir/file"), "toldtold");
+    };
+    let mount = site.mount(&["private,allow_other"]);
+    sh(&site.path(""), "mount --bind mnt/homes/@2026-11-19/dir other");
+    assert_is_private(&mount);
+    assert!(site.log().contains(", for this user only"), "{}", site.log());
+    sh(&site.path("live"), "setfacl -m u:65534:r file");
+    site.copy("2026-11-20");
+    site.ok(&["index", "homes"]);
+    wait_until("it is mounted anew", || site.log().contains("mounted anew"));
+    assert_is_private(&mount);
+    sh(&site.path(""), "umount other");
+    site.umount();
+    // The same without the option: whoever passes sees it.
+    let mount = site.mount(&["passthrough"]);
+    assert_eq!(said(&as_nobody(&mount, "cat @latest/homes/file")), "told\n");
+    site.umount();
+}
