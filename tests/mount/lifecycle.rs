@@ -211,6 +211,22 @@ fn the_daemon_of_a_mount_that_hangs_is_named_when_it_was_unmounted_and_nothing_i
     wait_until("the daemon has ended", || !is_running(process));
 }
 
+/// A daemon that hangs holds up nobody but those who mean its mount.
+#[test]
+fn umount_does_not_wait_for_the_daemons_of_other_catalogs() {
+    let (site, other) = (site_with_days(&["20"]), site_with_days(&["20"]));
+    let (ours, hangs) = (site.mount_process(&[]), other.mount_process(&[]));
+    sh(&other.path(""), &format!("kill -STOP {hangs}"));
+    let began = std::time::Instant::now();
+    site.umount();
+    let took = began.elapsed();
+    sh(&other.path(""), &format!("kill -CONT {hangs}"));
+    assert!(!is_running(ours), "umount waits for the end of its own daemon");
+    // It would be waited for 5 s.
+    assert!(took < std::time::Duration::from_secs(4), "it took {took:?}");
+    other.umount();
+}
+
 /// A process that nobody has waited for yet is a zombie, and has ended.
 pub(crate) fn is_running(process: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
