@@ -8,6 +8,7 @@ mod gluster;
 mod nfs;
 mod second;
 mod set;
+mod visible;
 
 use super::args::{JsonArgs, PRINT_JSON, SOURCE};
 use super::output::{self, grouped};
