@@ -75,7 +75,7 @@ pub(super) fn run(args: &MountArgs, world: &World) -> Result<Outcome, Failure> {
     drop(world.reader()?);
     let (log, option) = match &args.log_file {
         Some(file) => (absolute(file)?, "--log-file"),
-        None => (beside(&catalog, ".log"), "--log-beside"),
+        None => (beside(&catalog, daemon::LOG_BESIDE), "--log-beside"),
     };
     let mut again: Vec<OsString> = vec!["--catalog".into(), catalog.into(), "mount".into()];
     again.push(absolute(&args.dir)?.into());

@@ -26,6 +26,7 @@ use gluster::GlusterArgs;
 use nfs::NfsArgs;
 use serde_json::json;
 use set::SetArgs;
+pub(super) use visible::gid_of;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum SourceVerb {
