@@ -98,7 +98,7 @@ fn foreground(args: &MountArgs, options: fuse::Options, world: &World) -> Result
     let log = Log::start(&place, daemon::is_in_background())?;
     // By it `asof umount` finds the daemon, from whatever directory.
     let options = fuse::Options { source: absolute(&options.source)?, ..options };
-    let tree = Tree::over(&world.catalog, daemon::room_for_files(), Arc::new(clock::System), world.zone.clone())?;
+    let tree = Tree::over(&world.catalog, daemon::room_in_process(), Arc::new(clock::System), world.zone.clone())?;
     let options = MountOptions { dir: args.dir.clone(), catalog: world.catalog.clone(), fuse: options, log };
     daemon::run(Arc::new(tree), options, |ready| {
         tracing::info!(

@@ -85,8 +85,12 @@ pub enum Exit {
     Unmounted,
 }
 
-/// Raises the limit of open files, and returns how many files of copies may stay open: the others are for catalogs, threads and disks.
-pub fn room_for_files() -> usize {
+/// Keeps this process within the addresses that it was given, raises the limit of open files, and returns how many files of copies may stay
+/// open: the others are for catalogs, threads and disks. To be called before there are threads.
+pub fn room_in_process() -> usize {
+    if let Err(e) = process::keep_within_addresses() {
+        tracing::debug!("the limit of addresses is not known: {e}");
+    }
     let limit = process::raise_open_files(OPEN_FILES_WANTED).unwrap_or_else(|e| {
         tracing::debug!("the limit of open files is not known: {e}");
         0
