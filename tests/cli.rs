@@ -238,6 +238,10 @@ fn source_adds_lists_shows_changes_and_removes() {
     ]);
     session.asof(&["source", "set", "homes", "--zone", "Mars/Olympus"]);
     session.asof(&["source", "set", "homes", "--copies", "out", "--checksum", "no", "--instant-from", "name,mtime"]);
+    session.asof(&["source", "set", "homes", "--visible-to", "nosuchgroup"]);
+    session.asof(&["source", "set", "homes", "--visible-to", "4711"]);
+    session.asof(&["source", "show", "homes"]);
+    session.asof(&["source", "set", "homes", "--visible-to", "modes"]);
     session.asof(&["source", "set", "nothing", "--copies", "out"]);
     session.asof(&["source", "show", "homes"]);
     session.note("mkdir out/backup-20241118 && touch out/backup-20241118/a");

@@ -7,6 +7,8 @@ mod site;
 mod access;
 #[path = "mount/attributes.rs"]
 mod attributes;
+#[path = "mount/compared.rs"]
+mod compared;
 #[path = "mount/damage.rs"]
 mod damage;
 #[path = "mount/escapes.rs"]

@@ -427,3 +427,70 @@ fn what_has_the_name_of_a_log_and_is_none_is_refused_and_stays_whose_it_is() {
     assert!(told.contains("belongs to user 0, and not to user 65534, whose catalog it is"), "{told}");
     assert_eq!(sh(&site.path(""), "stat -c %u catalog.db.lock; cat catalog.db.lock"), "0\nsecret");
 }
+
+/// > `asof init --group GROUP` lets the members of a group read the catalog, its manifests and its log.
+#[test]
+fn a_catalog_for_a_group_can_be_read_by_its_members_and_by_nobody_else() {
+    let site = Site::new();
+    site.let_everybody_pass();
+    sh(
+        &site.path(""),
+        "mkdir -p live store copies/2026-11-20 copies/2026-11-21; touch copies/2026-11-20/a copies/2026-11-21/a",
+    );
+    let in_group = |groups: &str, args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--groups", groups]).arg(env!("CARGO_BIN_EXE_asof"));
+        command.args(["--catalog", "store/state/catalog.db"]).args(args);
+        command.current_dir(site.path("")).env("TZ", "UTC").output().expect("setpriv is installed")
+    };
+    let catalog = "store/state/catalog.db";
+    for umask in ["000", "077"] {
+        sh(
+            &site.path(""),
+            &format!("umask {umask}; {} --catalog {catalog} init --group 4711", env!("CARGO_BIN_EXE_asof")),
+        );
+        let read = |groups: &str, args: &[&str]| {
+            let output = in_group(groups, args);
+            (output.status.code(), said(&output))
+        };
+        // Nobody has it open, and the members may make no file beside it.
+        assert_eq!(read("4711", &["source", "list"]).0, Some(0), "{}", read("4711", &["source", "list"]).1);
+        assert_eq!(read("4712", &["source", "list"]).0, Some(2));
+        ok(&site, catalog, &["source", "add", "nfs", "homes", "--copies", "copies"]);
+        ok(&site, catalog, &["index", "homes"]);
+        let (code, told) = read("4711", &["sql", "SELECT path FROM files WHERE source = 'homes' AND path <> ''"]);
+        assert!(code == Some(0) && told.contains("a\n"), "{told}");
+        ok(&site, catalog, &["mount", "mnt"]);
+        ok(&site, catalog, &["forget", "homes@2026-11-20"]);
+        let (code, told) = read("4711", &["generations"]);
+        assert!(code == Some(0) && told.contains("2026-11-21") && !told.contains("2026-11-20"), "{told}");
+        ok(&site, catalog, &["umount", "mnt"]);
+        assert_eq!(read("4711", &["generations"]).0, Some(0));
+        // Others than the owner hold no lock, and write nothing.
+        let shown = sh(
+            &site.path("store"),
+            "find . -printf '%P %m %G\n' | sed -E 's/[0-9a-f]{8}-[^/ ]*/UUID/' | LC_ALL=C sort",
+        );
+        assert_eq!(shown, GROUP_FILES, "umask {umask}");
+        assert_eq!(read("4711", &["init"]).0, Some(2));
+        assert_eq!(read("4711", &["source", "remove", "homes", "--force"]).0, Some(2));
+        sh(&site.path(""), "rm -r store; mkdir store");
+    }
+}
+
+/// `-shm` and `-wal` stay, as SQLite takes them from the catalog.
+const GROUP_FILES: &str = " 755 0
+state 750 4711
+state/catalog.db 640 4711
+state/catalog.db-locks 700 0
+state/catalog.db-locks/1 600 0
+state/catalog.db-manifests 750 4711
+state/catalog.db-manifests/UUID 750 4711
+state/catalog.db-manifests/UUID/1.manifest 640 4711
+state/catalog.db-manifests/UUID/1.tombstone 640 4711
+state/catalog.db-manifests/UUID/2.manifest 640 4711
+state/catalog.db-shm 640 4711
+state/catalog.db-wal 640 4711
+state/catalog.db.lock 600 0
+state/catalog.db.log 640 4711
+";

@@ -2,7 +2,7 @@
 //!
 //! Promises: a reader never changes a file; an older format is refused, but for whoever brings it up to date; a new catalog is
 //! whole and on the disk before it has its name. What is made beside a catalog is closed to other users,
-//! whatever the umask. A catalog on a network file system is refused. Statements are planned once
+//! whatever the umask, but for the group of a catalog that its group may read. A catalog on a network file system is refused. Statements are planned once
 //! (`SQLITE_DBCONFIG_ENABLE_QPSG`: without it SQLite's STAT4 plans a range query anew at every use, 4.0 us instead
 //! of 0.5). Never opens a catalog but through SQLite: closing another descriptor of it would end SQLite's locks. Never maps it
 //! (`mmap_size` is 0, SQLite's default): where a page cannot be read, or a `cp` over the catalog cuts it short, SQLite has an error to tell,
@@ -13,9 +13,9 @@ use super::files::{SIDE_FILES, beside, folder_of, is_there, remove_if_there, rem
 use super::lock::CatalogLock;
 use super::schema;
 use crate::sys::filesystem::{self, Writable};
-use crate::sys::{lock, process};
+use crate::sys::{group, lock, process};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, FileControl, OpenFlags};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -53,6 +53,7 @@ pub(super) fn open_writing(path: &Path, _locked: &CatalogLock) -> Result<Connect
         return Err(Error::TooOld { path: path.to_owned(), found: format, wanted: schema::FORMAT });
     }
     // 16,384 pages of 4 KiB: the log is folded back every 64 MiB and not every 4.
+    keep_log_for_group(&connection, path)?;
     connection
         .execute_batch("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 16384; PRAGMA cache_size = -65536; PRAGMA foreign_keys = ON;")
         .map_err(|e| OPENING.sqlite(path, e))?;
@@ -67,8 +68,20 @@ pub(super) fn open_any_writing(path: &Path) -> Result<(Connection, i64), Error> 
     Ok((connection, format))
 }
 
-/// Makes a new catalog.
-pub(super) fn create(path: &Path) -> Result<(), Error> {
+/// Has SQLite leave its log and its shared memory where the group of the catalog may read it: whoever may make no files beside it could
+/// not open it while nobody else has.
+fn keep_log_for_group(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let metadata = fs::metadata(path).map_err(|e| OPENING.io(path, e))?;
+    if group::reader_of(&metadata).is_none() {
+        return Ok(());
+    }
+    // The log that stays is an empty one.
+    connection.execute_batch("PRAGMA journal_size_limit = 0").map_err(|e| OPENING.sqlite(path, e))?;
+    connection.file_control(None::<&str>, FileControl::PersistWal(&mut 1)).map_err(|e| OPENING.sqlite(path, e))
+}
+
+/// Makes a new catalog, which its owner alone may read, and the group `gid` where there is one.
+pub(super) fn create(path: &Path, gid: Option<u32>) -> Result<(), Error> {
     let io = |e| CREATING.io(path, e);
     refuse_taken(path)?;
     refuse_old_log(path)?;
@@ -79,12 +92,17 @@ pub(super) fn create(path: &Path) -> Result<(), Error> {
     let draft = beside(path, ".new");
     let ours = hold_draft(&draft).map_err(io)?;
     // Somebody else may have been faster.
-    let made = refuse_taken(path).and_then(|()| create_draft(&draft, &ours, path));
+    let made = refuse_taken(path).and_then(|()| create_draft(&draft, &ours, path, gid));
     if made.is_err() {
         // The error that is told is the first one.
         let _ = remove_with_side_files(&draft);
     }
-    made
+    made?;
+    if gid.is_some() {
+        let (connection, _) = open_any_writing(path)?;
+        keep_log_for_group(&connection, path)?;
+    }
+    Ok(())
 }
 
 /// Refuses to make a catalog beside the log of one that was here: SQLite would take that for its own. It may hold the last generations
@@ -133,7 +151,7 @@ fn hold_draft(draft: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn create_draft(draft: &Path, file: &File, path: &Path) -> Result<(), Error> {
+fn create_draft(draft: &Path, file: &File, path: &Path, gid: Option<u32>) -> Result<(), Error> {
     let io = |e| CREATING.io(path, e);
     let sqlite = |e| CREATING.sqlite(path, e);
     let connection = connect(draft, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sqlite)?;
@@ -153,6 +171,7 @@ fn create_draft(draft: &Path, file: &File, path: &Path) -> Result<(), Error> {
     if is_there(&beside(draft, "-wal")).map_err(io)? {
         return Err(io(io::Error::other("its log was not written back")));
     }
+    group::let_read(file, gid).map_err(io)?;
     fs::rename(draft, path).map_err(io)?;
     sync_folder(path).map_err(|e| {
         let _ = fs::remove_file(path);

@@ -26,7 +26,7 @@ use super::tables::{self, NameRow, Slot, insert_digest, insert_finding};
 use super::{Error, GenerationWriter};
 use crate::model::manifest::{Edit, Written};
 use crate::model::{
-    DiskRow, EntryName, FOREVER, FileKey, Finding, FindingKind, Key, Kind, NodeId, Rule, Scan, VolumeRow,
+    DiskRow, EntryName, FOREVER, FileKey, Finding, FindingKind, Key, Kind, NodeId, Rule, Scan, VolumeRow, printable,
 };
 
 /// Rows between two commits of a generation that nobody can see yet.
@@ -347,6 +347,8 @@ impl GenerationWriter<'_> {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn report(&mut self, finding: &Finding) -> Result<(), Error> {
+        // Other tools than asof print it, too.
+        let finding = &Finding { detail: printable(&finding.detail).into_owned(), ..finding.clone() };
         self.tee(&Edit::Report { kind: finding.kind, path: finding.path.as_bytes(), detail: &finding.detail })?;
         if finding.kind.is_loss() {
             self.ledger.losses += 1;

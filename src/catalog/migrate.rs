@@ -10,7 +10,7 @@ use super::connect::{check_writable, connect, open_any_writing, open_immutable};
 use super::error::Doing;
 use super::files::{beside, is_there, remove_with_side_files, sync_folder};
 use super::{CatalogLock, Error, LockWait, numbers, older, schema, state};
-use crate::sys::lock;
+use crate::sys::{group, lock};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::fs::{self, File};
@@ -70,12 +70,12 @@ fn bring_up_to_date(connection: &Connection, path: &Path, from: i64) -> Result<M
 fn keep_copy(connection: &Connection, path: &Path, format: i64) -> Result<PathBuf, Error> {
     let io = |e| COPYING.io(path, e);
     let real = fs::canonicalize(path).map_err(io)?;
-    let owner = fs::metadata(&real).map_err(io)?.uid();
+    let like = fs::metadata(&real).map_err(io)?;
     let name = format!(".format{format}");
     // Under another name first: a run that is killed leaves nothing that looks like a copy.
     let draft = beside(&real, &format!("{name}.new"));
     remove_with_side_files(&draft).map_err(io)?;
-    let made = copy_to(&draft, owner, connection, path, format).and_then(|()| {
+    let made = copy_to(&draft, &like, connection, path, format).and_then(|()| {
         let copy = free_name(&beside(&real, &name)).map_err(io)?;
         fs::rename(&draft, &copy).map_err(io)?;
         sync_folder(&copy).map_err(|e| {
@@ -91,10 +91,12 @@ fn keep_copy(connection: &Connection, path: &Path, format: i64) -> Result<PathBu
     made
 }
 
-fn copy_to(draft: &Path, owner: u32, from: &Connection, path: &Path, format: i64) -> Result<(), Error> {
+fn copy_to(draft: &Path, like: &fs::Metadata, from: &Connection, path: &Path, format: i64) -> Result<(), Error> {
     let sqlite = |e| COPYING.sqlite(path, e);
     let io = |e| COPYING.io(path, e);
-    drop(lock::open_private_file(draft, owner).map_err(io)?);
+    let made =
+        lock::open_private_file(draft, like.uid()).and_then(|file| group::let_read(&file, group::reader_of(like)));
+    made.map_err(io)?;
     let mut copy = connect(draft, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sqlite)?;
     // It is synced below, once, and removed if anything goes wrong.
     copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;").map_err(sqlite)?;

@@ -6,7 +6,7 @@
 use super::numbers::{CatalogId, Vector, check_generation};
 use super::rows::read_rule;
 use super::{Error, Reader};
-use crate::model::{GenerationId, NodeId, Rule, SourceId, SourceKind, Time};
+use crate::model::{GenerationId, NodeId, Rule, SourceId, SourceKind, Time, Visibility};
 use std::collections::HashMap;
 
 /// A source with the instants of its published generations.
@@ -22,6 +22,8 @@ pub struct RegistrySource {
     pub root: NodeId,
     /// When two versions of it are the same bytes.
     pub rule: Rule,
+    /// Who may go into it.
+    pub visible_to: Visibility,
     /// Published instants, oldest first.
     pub instants: Vec<Time>,
     /// The generation of each of them.
@@ -66,16 +68,17 @@ impl Reader {
                 .prepare_cached("SELECT uuid, incarnation FROM catalog")?
                 .query_row([], |row| Ok(CatalogId { uuid: row.get(0)?, incarnation: row.get(1)? }))?;
             let mut registry = Registry { catalog, ..Registry::default() };
-            let mut statement = connection.prepare_cached("SELECT id, name, kind, root, rule, by_inode FROM source ORDER BY name")?;
+            let mut statement = connection.prepare_cached("SELECT id, name, kind, root, rule, by_inode, policy FROM source ORDER BY name")?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                let kind: String = row.get(2)?;
+                let (kind, policy): (String, String) = (row.get(2)?, row.get(6)?);
                 registry.sources.push(RegistrySource {
                     id: SourceId(row.get(0)?),
                     name: row.get(1)?,
                     kind: SourceKind::from_word(&kind).ok_or(rusqlite::Error::InvalidQuery)?,
                     root: NodeId(row.get(3)?),
                     rule: read_rule(row, 4)?,
+                    visible_to: Visibility::of_policy(&policy),
                     instants: Vec::new(),
                     generations: Vec::new(),
                     losses: Vec::new(),
@@ -133,9 +136,9 @@ impl RegistrySource {
 impl Registry {
     /// Tells whether two registries show the same views of the same sources.
     pub fn same_views(&self, other: &Self) -> bool {
-        type Shown<'a> = (SourceId, &'a str, &'a [GenerationId], &'a [i64], &'a [i64]);
+        type Shown<'a> = (SourceId, &'a str, &'a Visibility, &'a [GenerationId], &'a [i64], &'a [i64]);
         fn shown(s: &RegistrySource) -> Shown<'_> {
-            (s.id, &s.name, &s.generations, &s.losses, &s.gaps)
+            (s.id, &s.name, &s.visible_to, &s.generations, &s.losses, &s.gaps)
         }
         self.catalog == other.catalog
             && self.has_xattrs == other.has_xattrs

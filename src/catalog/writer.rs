@@ -32,7 +32,15 @@ impl Writer {
     /// # Errors
     /// [`Error::Exists`], [`Error::NetworkFilesystem`], [`Error::Io`], [`Error::Sqlite`].
     pub fn create(path: &Path) -> Result<(), Error> {
-        connect::create(path)
+        connect::create(path, None)
+    }
+
+    /// Makes one that the group `gid` may read, too.
+    ///
+    /// # Errors
+    /// As [`Writer::create`].
+    pub fn create_for_group(path: &Path, gid: u32) -> Result<(), Error> {
+        connect::create(path, Some(gid))
     }
 
     /// Opens the catalog at `path` for writing and removes what killed runs left in it; does not wait for another writer.

@@ -12,6 +12,7 @@ use super::forget::ForgetArgs;
 use super::generations::GenerationsArgs;
 use super::gluster::GlusterVerb;
 use super::index::args::IndexArgs;
+use super::init::InitArgs;
 use super::ls::LsArgs;
 use super::mount::{MountArgs, UmountArgs};
 use super::pages::ManArgs;
@@ -68,7 +69,7 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Make a new, empty catalog
-    Init,
+    Init(InitArgs),
     /// Bring a catalog of an older format up to date, and keep a copy of it as it was
     Migrate,
     /// Add, list, show, change or remove sources
@@ -114,7 +115,9 @@ impl Verb {
     pub(super) fn is_writing(&self) -> bool {
         match self {
             Self::Source(_) | Self::Index(_) | Self::Forget(_) | Self::Take(_) | Self::Rebuild(_) => true,
-            Self::Init | Self::Migrate | Self::Generations(_) | Self::Show(_) | Self::Ls(_) | Self::Resolve(_) => false,
+            Self::Init(_) | Self::Migrate | Self::Generations(_) | Self::Show(_) | Self::Ls(_) | Self::Resolve(_) => {
+                false
+            }
             Self::Sql(_) | Self::Check(_) | Self::Mount(_) | Self::Umount(_) | Self::Gluster(_) => false,
             Self::Man(_) | Self::Completions(_) | Self::Units(_) => false,
         }

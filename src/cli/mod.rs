@@ -82,7 +82,7 @@ fn command() -> Command {
 
 fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
     match verb {
-        Verb::Init => init::run(world),
+        Verb::Init(args) => init::run(&args, world),
         Verb::Migrate => migrate::run(world),
         Verb::Source(args) => source::run(args, world),
         Verb::Index(args) => index::run(&args, world),

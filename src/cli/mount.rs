@@ -50,7 +50,7 @@ pub(super) struct MountArgs {
     /// Do not go to the background
     #[arg(long)]
     foreground: bool,
-    /// Options: passthrough, noxattr, store_timeout=SECONDS; those of mount(8) are understood
+    /// Options: private, passthrough, noxattr, no_store_ahead, store_timeout=SECONDS; those of mount(8) are understood
     #[arg(short = 'o', value_name = "OPTIONS", value_delimiter = ',')]
     options: Vec<String>,
     /// Where the daemon writes what goes wrong [default: FILE.log beside the catalog; standard error with --foreground]
@@ -75,7 +75,7 @@ pub(super) fn run(args: &MountArgs, world: &World) -> Result<Outcome, Failure> {
     drop(world.reader()?);
     let (log, option) = match &args.log_file {
         Some(file) => (absolute(file)?, "--log-file"),
-        None => (beside(&catalog, ".log"), "--log-beside"),
+        None => (beside(&catalog, daemon::LOG_BESIDE), "--log-beside"),
     };
     let mut again: Vec<OsString> = vec!["--catalog".into(), catalog.into(), "mount".into()];
     again.push(absolute(&args.dir)?.into());
@@ -96,7 +96,9 @@ fn foreground(args: &MountArgs, options: fuse::Options, world: &World) -> Result
         (None, None) => Place::Stderr,
     };
     let log = Log::start(&place, daemon::is_in_background())?;
-    let tree = Tree::over(&world.catalog, daemon::room_for_files(), Arc::new(clock::System), world.zone.clone())?;
+    // By it `asof umount` finds the daemon, from whatever directory.
+    let options = fuse::Options { source: absolute(&options.source)?, ..options };
+    let tree = Tree::over(&world.catalog, daemon::room_in_process(), Arc::new(clock::System), world.zone.clone())?;
     let options = MountOptions { dir: args.dir.clone(), catalog: world.catalog.clone(), fuse: options, log };
     daemon::run(Arc::new(tree), options, |ready| {
         tracing::info!(
@@ -123,12 +125,14 @@ fn fuse_options(options: &[String], catalog: &Path) -> Result<fuse::Options, Fai
             Some(("subtype" | "fsname" | "setuid" | "gid" | "uid", _)) => {}
             None if option == "passthrough" => fuse.passthrough = true,
             None if option == "noxattr" => fuse.noxattr = true,
+            // Whatever else is there: mount(8) and lines of fstab add `allow_other` by habit.
+            None if option == "private" => fuse.is_private = true,
             None if option == "no_store_ahead" => fuse.store_ahead = false,
             None if IGNORED.contains(&option) => {}
             _ if option.starts_with("x-") || option.starts_with("comment=") => {}
             _ => {
                 return Err(Failure::new(format!("mount option {option:?} is not known"))
-                    .hint("asof knows passthrough, noxattr, no_store_ahead, store_timeout=SECONDS"));
+                    .hint("asof knows private, passthrough, noxattr, no_store_ahead, store_timeout=SECONDS"));
             }
         }
     }
@@ -251,6 +255,7 @@ mod tests {
         let fuse = options("ro,dev,suid,x-systemd.automount,nofail,passthrough,store_timeout=5").unwrap();
         assert!(fuse.passthrough);
         assert_eq!(fuse.store_timeout, Duration::from_secs(5));
+        assert!(!fuse.is_private && options("private,allow_other").unwrap().is_private);
         assert!(options("sync_everything").is_err());
         assert!(options("store_timeout=0").is_err());
     }

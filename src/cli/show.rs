@@ -10,7 +10,7 @@ use super::report::{Failure, Outcome};
 use super::say::{local, local_stamp};
 use super::target::{Target, generation_at, node_at};
 use crate::catalog::{Perm, Place, Reader, SourceRow};
-use crate::model::{FOREVER, NodeId, RelPath, Time, escape_bytes};
+use crate::model::{FOREVER, NodeId, RelPath, Time, Visibility, escape_bytes};
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde_json::{Map, Value, json};
@@ -99,6 +99,7 @@ pub(super) fn source(name: &str, as_json: bool, world: &World) -> Result<Outcome
     // Settings that cannot be read are shown as they are.
     let settings = serde_json::from_str(&source.settings).unwrap_or_else(|_| Value::from(source.settings.clone()));
     facts.both("settings", source.settings.clone(), settings);
+    facts.text("visible to", Visibility::of_policy(&source.policy).to_string());
     facts.time("added at", Some(source.added_at));
     facts.count("generations", generations.len() as i64);
     facts.time("oldest", generations.first().map(|g| g.taken_at));

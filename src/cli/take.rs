@@ -54,7 +54,7 @@ fn disk_wish(args: &TakeDiskArgs) -> Result<DiskWish, Failure> {
 /// Has a run end when it is told to; if it does not in time, has it let go what it holds.
 fn end_in_order(ending: Ending) -> io::Result<()> {
     let mut told = process::terminations()?;
-    std::thread::spawn(move || {
+    let end = move || {
         if told.read_exact(&mut [0]).is_err() {
             return;
         }
@@ -67,8 +67,8 @@ fn end_in_order(ending: Ending) -> io::Result<()> {
             report::end(Err(e.into()));
         }
         std::process::exit(2);
-    });
-    Ok(())
+    };
+    std::thread::Builder::new().name("end".to_owned()).spawn(end).map(drop)
 }
 
 fn print(report: &Report) {

@@ -113,7 +113,7 @@ pub fn show(catalog: &Path) -> io::Result<Vec<Up>> {
     let Some(folder) = folder() else { return Ok(Vec::new()) };
     let mark = mark(catalog)?;
     let of_it = doors(&folder)?.into_iter().filter(|door| door.mark == mark);
-    Ok(ask(of_it.collect(), SHOW).into_iter().filter(|up| up.dir.is_none()).collect())
+    Ok(ask(of_it.collect(), SHOW, |_| false).into_iter().filter(|up| up.dir.is_none()).collect())
 }
 
 /// The daemons that a mount may be of.
@@ -141,17 +141,20 @@ pub fn up_at(catalog: &Path, dir: &Path) -> io::Result<Daemons> {
     let Some(folder) = folder() else { return Ok(Daemons::default()) };
     // A catalog that is gone has a mark that nobody knows any more.
     let mark = mark(catalog).ok();
-    let doors = doors(&folder)?;
-    let marked: Vec<u32> = doors.iter().filter(|door| Some(&door.mark) == mark.as_ref()).map(|door| door.pid).collect();
+    let (of_catalog, others): (Vec<_>, Vec<_>) =
+        doors(&folder)?.into_iter().partition(|door| Some(&door.mark) == mark.as_ref());
+    let is_of_catalog = !of_catalog.is_empty();
+    // Those of other catalogs may hang for all that matters here.
+    let asked = if is_of_catalog { of_catalog } else { others };
     let mut daemons = Daemons::default();
-    for up in ask(doors, WHERE) {
+    for up in ask(asked, WHERE, |up| up.dir.as_deref() == Some(dir)) {
         // What has ended since is not waited for.
         let Ok(watched) = process::watch(up.pid) else { continue };
         let daemon = Daemon { pid: up.pid, watched };
         match up.dir {
             Some(at) if at == dir => daemons.of_it.push(daemon),
             Some(_) => {}
-            None if marked.contains(&up.pid) => daemons.silent.push(daemon),
+            None if is_of_catalog => daemons.silent.push(daemon),
             None => {}
         }
     }
@@ -171,18 +174,22 @@ struct Found {
     pid: u32,
 }
 
-/// Asks all at once: one that hangs holds nobody up but itself.
-fn ask(doors: Vec<Found>, what: &'static str) -> Vec<Up> {
+/// Asks all at once, and waits until all have answered or one has of whom `is_enough` holds: one that hangs holds nobody up but himself.
+fn ask(doors: Vec<Found>, what: &'static str, is_enough: impl Fn(&Up) -> bool) -> Vec<Up> {
     let (sender, answers) = mpsc::channel();
     let mut asked = Vec::new();
     for door in doors {
         let sender = sender.clone();
-        asked.push(door.pid);
-        std::thread::spawn(move || {
-            let answer = ask_one(&door.path, what);
+        let Found { path, pid, .. } = door;
+        asked.push(pid);
+        let ask = move || {
+            let answer = ask_one(&path, what);
             // Who asks may not wait any more.
-            let _ = sender.send((door.pid, answer));
-        });
+            let _ = sender.send((pid, answer));
+        };
+        if let Err(e) = std::thread::Builder::new().spawn(ask) {
+            tracing::debug!("process {pid} is not asked: {e}");
+        }
     }
     drop(sender);
     let until = Instant::now() + LIMIT;
@@ -190,6 +197,10 @@ fn ask(doors: Vec<Found>, what: &'static str) -> Vec<Up> {
     while let Ok((pid, answer)) = answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
         asked.retain(|one| *one != pid);
         match answer {
+            Ok(Some(answer)) if is_enough(&answer) => {
+                up.push(answer);
+                return up;
+            }
             Ok(answer) => up.extend(answer),
             Err(e) => {
                 tracing::debug!("process {pid} does not answer: {e}");

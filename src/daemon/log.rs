@@ -1,6 +1,6 @@
 //! The log of a daemon: a file, or standard error.
 //!
-//! Promises: the file is made for its owner alone, and the one that is beside a catalog is opened through no symbolic link. What one
+//! Promises: the file is made for its owner alone (and, beside a catalog that its group may read, for that), and the one that is beside a catalog is opened through no symbolic link. What one
 //! cause says is limited: [`LINES_MAX`] lines a minute, each of at most [`LINE_MAX`] bytes; what is left out is counted and said.
 //! Where standard error is the journal of systemd, lines have their priority and no time of their own (sd-daemon(3)).
 //! A line is one line, whatever names are in it, and nothing in it is obeyed by a terminal.
@@ -8,12 +8,14 @@
 
 use super::error::Error;
 use crate::model::printable;
-use crate::sys::{lock, process};
+use crate::sys::{group, lock, process};
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +31,9 @@ const LINES_MAX: u32 = 60;
 /// Bytes of a line.
 const LINE_MAX: usize = 4096;
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// What the name of a log beside a catalog ends with.
+pub const BESIDE: &str = ".log";
 
 /// Where a log is.
 #[derive(Clone, Debug)]
@@ -108,6 +113,12 @@ pub(super) fn open(place: &Place) -> Result<File, Error> {
         Place::Stderr | Place::File(_) => File::options().append(true).create(true).mode(0o600).open(path),
         Place::Beside(_) => lock::open_to_append(path),
     };
+    if let (Ok(file), Place::Beside(_)) = (&opened, place) {
+        let catalog = path.as_os_str().as_bytes().strip_suffix(BESIDE.as_bytes()).map(OsStr::from_bytes);
+        let readers = catalog.and_then(|catalog| group::reader_of(&std::fs::metadata(catalog).ok()?));
+        // A log that the group cannot read is as good for us.
+        let _ = group::let_read(file, readers);
+    }
     opened.map_err(|source| Error::Log { path: path.to_owned(), source })
 }
 

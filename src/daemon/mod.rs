@@ -18,7 +18,7 @@ mod read_only;
 pub use background::{Started, is_in_background, start_in_background, tell_starter};
 pub use door::{Daemon, Daemons, Up, show, up_at, wait_for_end};
 pub use error::Error;
-pub use log::{Log, Place};
+pub use log::{BESIDE as LOG_BESIDE, Log, Place};
 
 use blocking::blocking;
 use door::Door;
@@ -85,8 +85,12 @@ pub enum Exit {
     Unmounted,
 }
 
-/// Raises the limit of open files, and returns how many files of copies may stay open: the others are for catalogs, threads and disks.
-pub fn room_for_files() -> usize {
+/// Keeps this process within the addresses that it was given, raises the limit of open files, and returns how many files of copies may stay
+/// open: the others are for catalogs, threads and disks. To be called before there are threads.
+pub fn room_in_process() -> usize {
+    if let Err(e) = process::keep_within_addresses() {
+        tracing::debug!("the limit of addresses is not known: {e}");
+    }
     let limit = process::raise_open_files(OPEN_FILES_WANTED).unwrap_or_else(|e| {
         tracing::debug!("the limit of open files is not known: {e}");
         0

@@ -85,6 +85,7 @@ impl<R: Reply> Asker for Ticket<R> {
         let why = match why {
             Late::Timeout(timeout) => format!("its store gave no answer within {} s", timeout.as_secs_f32()),
             Late::Hung => "its store does not answer, earlier requests still wait".to_owned(),
+            Late::NoThread => "no thread can be started for its store".to_owned(),
             Late::Full => "its store is too slow, too many requests wait already".to_owned(),
         };
         tracing::error!("{} of {}: {why}", self.operation, self.tree.describe(self.ino));

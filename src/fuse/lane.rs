@@ -40,6 +40,8 @@ pub(super) enum Late {
     Hung,
     /// Too many wait already.
     Full,
+    /// The process may start no thread, and there is none that works for the store.
+    NoThread,
 }
 
 /// Somebody who waits for an answer.
@@ -164,9 +166,11 @@ impl Lanes {
         let (own_lane, inner) = (Arc::clone(lane), Arc::clone(&self.inner));
         let started = Builder::new().name(format!("store-{store}")).spawn(move || work(&own_lane, &inner));
         if let Err(e) = started {
-            // What waits is answered by another thread of the lane or, at the deadline, by the watchdog.
             tracing::warn!("no thread for store {store}: {e}");
-            lane.lock().workers -= 1;
+            for asker in lane.give_back() {
+                self.inner.open.fetch_sub(1, Ordering::SeqCst);
+                asker.give_up(Late::NoThread);
+            }
         }
     }
 }
@@ -183,6 +187,18 @@ impl Drop for Lanes {
 impl Lane {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().expect(UNPOISONED)
+    }
+
+    /// Counts a thread out that could not be started. Where no other one works for the lane, nobody would ever come to what waits: returns
+    /// who asked for it.
+    fn give_back(&self) -> Vec<Arc<dyn Asker>> {
+        let mut state = self.lock();
+        state.workers -= 1;
+        if state.workers > 0 {
+            return Vec::new();
+        }
+        state.ahead.clear();
+        state.asked.drain(..).map(|asked| asked.asker).collect()
     }
 }
 

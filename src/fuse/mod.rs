@@ -58,6 +58,8 @@ pub struct Options {
     /// Show no extended attributes, `user.asof.*` included. ACLs still decide on
     /// access.
     pub noxattr: bool,
+    /// Let nobody in but the user who mounts, whatever the modes say.
+    pub is_private: bool,
     /// After that time without an answer of its store, a read is EIO.
     pub store_timeout: Duration,
     /// Threads that answer the kernel; at least two, so that a wake-up can stay on one processor.
@@ -72,6 +74,7 @@ impl Default for Options {
             passthrough: false,
             store_ahead: true,
             noxattr: false,
+            is_private: false,
             store_timeout: Duration::from_secs(30),
             threads: std::thread::available_parallelism().map_or(2, |n| n.get().max(2)),
         }
@@ -128,7 +131,7 @@ impl Mount {
     /// Mounts `tree` at `dir` and serves it from threads of its own. When it returns, the mount answers.
     ///
     /// As root with `allow_other`; otherwise through `fusermount3`, with `allow_other` where that is
-    /// permitted ([`Mount::allows_other`] tells).
+    /// permitted ([`Mount::allows_other`] tells). Without it where it is to be private.
     ///
     /// # Errors
     /// [`Error`]; nothing is mounted then.
@@ -288,7 +291,7 @@ fn connect(
         Err(Error::Mount { source, .. }) if sys::is_unknown_call(&source) && matches!(attach, Attach::Over(_)) => {}
         other => return other,
     }
-    for allows_other in [true, false] {
+    for allows_other in [true, false].into_iter().filter(|allows_other| !(*allows_other && options.is_private)) {
         let shared = share(false)?;
         let mut config = config(options, allows_other);
         config.mount_options = vec![
@@ -322,7 +325,7 @@ fn connect_privileged(
 ) -> Result<Live, Error> {
     let at = |source| Error::Mount { dir: dir.to_owned(), source };
     let device = sys::open_fuse_device().map_err(|source| Error::NoDevice { source })?;
-    let wanted = sys::FuseMount { source: &options.source, subtype: SUBTYPE, allow_other: true };
+    let wanted = sys::FuseMount { source: &options.source, subtype: SUBTYPE, allow_other: !options.is_private };
     let (detached, id) = match (sys::create(device.as_fd(), &wanted), attach) {
         (Ok(detached), _) => {
             let id = detached.id().map_err(at)?;
@@ -336,8 +339,10 @@ fn connect_privileged(
     };
     let shared = share()?;
     let filesystem = AsofFilesystem(Arc::clone(&shared));
-    let session = Session::from_fd(filesystem, device, SessionACL::All, config(options, true)).map_err(at)?;
-    let live = serve(session, id, shared, on_end, true, true).map_err(at)?;
+    let allows_other = wanted.allow_other;
+    let config = config(options, allows_other);
+    let session = Session::from_fd(filesystem, device, config.acl, config).map_err(at)?;
+    let live = serve(session, id, shared, on_end, true, allows_other).map_err(at)?;
     let attached = match (&detached, attach) {
         (None, _) => Ok(()),
         (Some(detached), Attach::Over(target)) => detached.attach(target),

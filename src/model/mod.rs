@@ -28,6 +28,6 @@ pub use id::{CopyId, GenerationId, NodeId, ObjectId, SourceId, StoreId, ViewId};
 pub use listing::{Changes, FileKey, ListedEntry, Listing, NodeState, Walked};
 pub use name::{EntryName, NameError, RelPath, escape_bytes, printable, printable_json, unescape_bytes};
 pub use node::{Attrs, Kind, XattrSet};
-pub use policy::Policy;
+pub use policy::{Policy, Visibility};
 pub use rule::{Key, Rule};
 pub use time::{FOREVER, Time, Timestamp};

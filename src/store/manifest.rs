@@ -10,7 +10,7 @@
 
 use super::Error;
 use crate::model::manifest::{Edit, EditSink, End, Header, Tombstone, Writer};
-use crate::sys::process;
+use crate::sys::{group, process};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read};
@@ -73,10 +73,13 @@ impl ManifestFolder<'_> {
     }
 }
 
+/// What the name of a folder of manifests beside a catalog ends with.
+const BESIDE_CATALOG: &str = "-manifests";
+
 /// Returns the folder beside a catalog in which manifests lie.
 pub fn beside_catalog(catalog: &Path) -> PathBuf {
     let mut name = catalog.as_os_str().to_owned();
-    name.push("-manifests");
+    name.push(BESIDE_CATALOG);
     name.into()
 }
 
@@ -395,21 +398,45 @@ fn write_durably(to: &Path, bytes: &mut dyn Read) -> io::Result<()> {
     }
 }
 
-/// Makes a folder that only its owner can enter, if there is none.
+/// Makes a folder that only its owner can enter, and the group that may read manifests beside a catalog, if there is none.
 fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    match folder.parent().and_then(readers_in) {
+        Some(gid) => group::let_in(folder, gid),
+        None => Ok(()),
+    }
 }
 
-/// Makes a new file that only its owner can read; what a killed run left under the name goes.
+/// Makes the folder of manifests beside `catalog` for the group `gid` to read.
+///
+/// # Errors
+/// [`Error::CannotWrite`].
+pub fn let_group_read_manifests(catalog: &Path, gid: u32) -> Result<(), Error> {
+    let folder = beside_catalog(catalog);
+    make_folder(&folder).and_then(|()| group::let_in(&folder, gid)).map_err(cannot_write(&folder))
+}
+
+/// Returns the group that may read what is in `folder`: that of a folder of manifests beside a catalog which is open to its group.
+/// What lies beside copies is for the owner alone, whoever may pass through there.
+fn readers_in(folder: &Path) -> Option<u32> {
+    let mut names = folder.ancestors().take(2).filter_map(Path::file_name);
+    let is_beside_catalog = names.any(|name| name.as_bytes().ends_with(BESIDE_CATALOG.as_bytes()));
+    let metadata = fs::metadata(folder).ok().filter(|metadata| is_beside_catalog && metadata.mode() & 0o777 == 0o750);
+    metadata.map(|metadata| metadata.gid())
+}
+
+/// Makes a new file that only its owner can read, and whom [`readers_in`] tells; what a killed run left under the name goes.
 fn create_anew(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    File::options().write(true).create_new(true).mode(0o600).open(path)
+    let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    group::let_read(&file, path.parent().and_then(readers_in))?;
+    Ok(file)
 }
 
 /// Returns the name under which a file is written. Hidden, so that nobody takes it for an image or a copy.

@@ -28,8 +28,9 @@ pub use disk_file::Runs;
 pub use error::Error;
 pub use manifest::{
     FoundManifests, ManifestDraft, ManifestFolder, SecondPlace, beside_catalog, copy_all_to_second, copy_manifest,
-    copy_to_second, find_manifests, has_tombstone, is_manifest_name, is_tombstone, manifests_with, mark_removed,
-    numbered, read_tombstone, remove_manifest, removed_marker, tombstones_in, uuid_text, write_tombstone,
+    copy_to_second, find_manifests, has_tombstone, is_manifest_name, is_tombstone, let_group_read_manifests,
+    manifests_with, mark_removed, numbered, read_tombstone, remove_manifest, removed_marker, tombstones_in, uuid_text,
+    write_tombstone,
 };
 pub use open::Store;
 pub use open_file::{OpenFile, Origin};

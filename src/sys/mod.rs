@@ -5,6 +5,7 @@
 
 pub mod child;
 pub mod filesystem;
+pub mod group;
 pub mod handle;
 pub mod lock;
 pub mod mount;

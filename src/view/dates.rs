@@ -83,6 +83,12 @@ impl Dates {
         view
     }
 
+    /// Returns the numbers of the directories at the top.
+    pub(super) fn at_the_top(&self) -> Vec<ViewId> {
+        let kept = self.read();
+        kept.directories.iter().filter(|(_, directory)| directory.source.is_none()).map(|(view, _)| *view).collect()
+    }
+
     /// Returns every name that does not mean what it meant any more, with its directory. `means` tells what one means.
     pub(super) fn moved(
         &self,

@@ -8,7 +8,7 @@ use super::place::{Place, Spot};
 use super::windows::{WINDOW, Window, read_window};
 use super::{Error, Ino, Looked, Stat, Tree, Ttl};
 use crate::catalog;
-use crate::model::Kind;
+use crate::model::{Kind, Visibility};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -155,7 +155,16 @@ impl Tree {
             };
             let perm = reader.perm(row.perm)?;
             let kind = Kind::from_mode(perm.mode).ok_or(Error::NoSuchNode { ino: ino.0, at: place.at })?;
-            Ok(Stat::of_row(ino, kind, &row, &perm))
+            Ok(Stat::of_row(ino, kind, &row, &perm).closed(&self.visibility(place)))
         })
+    }
+
+    /// Returns who is let in at `place` whatever was recorded of it.
+    pub(super) fn visibility(&self, place: &Place) -> Visibility {
+        if !place.is_among_all || place.node != place.root {
+            return Visibility::Modes;
+        }
+        // Of a source that is gone nothing is shown any more.
+        self.snapshot().source(place.source).map_or(Visibility::Root, |source| source.visible_to.clone())
     }
 }

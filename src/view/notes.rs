@@ -101,6 +101,7 @@ fn sources(snapshot: &Snapshot, at: Option<Time>) -> Vec<Value> {
             "generations": seen.len(),
             "oldest": seen.first().map(Time::to_string),
             "newest": seen.last().map(Time::to_string),
+            "visible_to": s.visible_to.to_string(),
         })
     };
     snapshot.sources().iter().map(row).collect()

@@ -16,6 +16,8 @@ pub(super) struct Place {
     pub(super) generation: GenerationId,
     /// When that was taken.
     pub(super) at: Time,
+    /// Whether the view has other sources besides.
+    pub(super) is_among_all: bool,
     /// Whether something could not be read when that generation was indexed.
     pub(super) has_losses: bool,
 }

@@ -13,6 +13,7 @@ use super::retired::{GRACE_S, Retired};
 use super::snapshot::Snapshot;
 use super::tree::Tree;
 use super::xattr::XattrNeed;
+use crate::catalog::RegistrySource;
 use crate::model::{Time, Timestamp};
 use std::sync::{Arc, PoisonError};
 
@@ -89,6 +90,7 @@ impl Tree {
         for key in gone.map(|(_, key)| key) {
             refreshed.names.extend(key.source.map(|id| (Ino::of_source(id), instant_name(key.at))));
         }
+        refreshed.inodes.extend(self.reclosed(old, new));
         self.retire(old, new, &mut refreshed);
         for source in old.sources().iter().chain(new.sources()) {
             refreshed.inodes.push(Ino::of_source(source.id));
@@ -98,6 +100,16 @@ impl Tree {
         refreshed.inodes.dedup();
         refreshed.names.extend(self.moved_dates(new));
         refreshed
+    }
+
+    /// Returns the tops of sources, in views of all of them, that let in others now than before. Those views do not change otherwise.
+    fn reclosed(&self, old: &Snapshot, new: &Snapshot) -> Vec<Ino> {
+        let is_other = |source: &&RegistrySource| {
+            old.source(source.id).is_some_and(|before| before.visible_to != source.visible_to)
+        };
+        let roots = new.sources().iter().filter(is_other).map(|source| source.root);
+        let views = || self.numbers.all_known().into_iter().map(|(view, _)| view).chain(self.dates.at_the_top());
+        roots.flat_map(|root| views().map(move |view| Ino::of_node(view, root))).collect()
     }
 
     /// Keeps the views of all sources that `new` no longer has, for a time, and forgets the numbers that nobody needs.

@@ -4,7 +4,7 @@
 
 use super::Ino;
 use crate::catalog::{NodeRow, Perm, Place};
-use crate::model::{Kind, Timestamp};
+use crate::model::{Kind, Timestamp, Visibility};
 
 /// The attributes of anything in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,16 @@ impl Stat {
             rdev: if let Place::Device(number) = row.place { number } else { 0 },
             xattrs: Xattrs(perm.xattr),
         }
+    }
+
+    /// Returns it, closed to those whom `visible_to` does not let in.
+    pub(super) fn closed(self, visible_to: &Visibility) -> Self {
+        let (perm, gid) = match visible_to {
+            Visibility::Modes => return self,
+            Visibility::Root => (0o700, 0),
+            Visibility::Group { gid, .. } => (0o750, *gid),
+        };
+        Self { perm, uid: 0, gid, xattrs: Xattrs::NONE, ..self }
     }
 
     /// Returns the attributes of a directory that the mount makes up.

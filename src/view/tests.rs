@@ -279,9 +279,9 @@ fn a_source_without_a_generation_by_then_is_absent_and_the_notes_say_why() {
     assert_eq!(note(&tree, "@latest/.asof/gaps"), "");
     assert_eq!(
         note(&tree, &format!("{wednesday}/.asof/sources")),
-        "source=db\tkind=nfs\tgenerations=0\toldest=none\tnewest=none\n\
-         source=homes\tkind=nfs\tgenerations=1\toldest=2026-11-18T02:00:00Z\tnewest=2026-11-18T02:00:00Z\n\
-         source=web\tkind=nfs\tgenerations=0\toldest=none\tnewest=none\n"
+        "source=db\tkind=nfs\tgenerations=0\toldest=none\tnewest=none\tvisible_to=modes\n\
+         source=homes\tkind=nfs\tgenerations=1\toldest=2026-11-18T02:00:00Z\tnewest=2026-11-18T02:00:00Z\tvisible_to=modes\n\
+         source=web\tkind=nfs\tgenerations=0\toldest=none\tnewest=none\tvisible_to=modes\n"
     );
 }
 

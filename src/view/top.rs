@@ -1,7 +1,9 @@
 //! The part of the tree that no backup has: the top, the instants of a source, dates of any form.
 //!
 //! Promises: a date is resolved when it is looked up, by [`crate::model::parse_date`]; what is no date, or
-//! lies before every generation, is not there. A listed instant is the directory of its view; any other spelling has
+//! lies before every generation, is not there. A source that is not for everybody is closed in two places, at its directory at the top and
+//! at its own top in a view of all sources, to whom it is now, whatever the date; below the first one its own top has the
+//! attributes that were recorded. A listed instant is the directory of its view; any other spelling has
 //! a number of its own ([`super::dates`]) and shows that view. Views of all sources get their numbers here: one that is
 //! looked up gets one, and a listing gives one to all that it has, in one go: the kernel asks for names and attributes
 //! at once (READDIRPLUS), and an entry of that answer without a number has none in `readdir(3)` either, which
@@ -42,7 +44,7 @@ impl Tree {
             return made(Ino::of_notes(ViewId(0)));
         }
         match snapshot.source_named(name) {
-            Some(source) => made(Ino::of_source(source.id)),
+            Some(source) => Ok(Looked::Found(source_stat(snapshot, source), Ttl::Short)),
             None => self.lookup_instant(snapshot, None, name),
         }
     }
@@ -115,11 +117,13 @@ impl Tree {
     /// # Errors
     /// [`Error::NoSuchView`], [`Error::NoSuchNode`], [`Error::Catalog`].
     pub fn stat(&self, ino: Ino) -> Result<(Stat, Ttl), Error> {
-        let changed = self.snapshot().read_at;
+        let snapshot = self.snapshot();
         match self.spot(ino)? {
-            Spot::Root | Spot::Source(_) | Spot::Notes(ViewId(0)) => {
-                Ok((Stat::of_made_directory(ino, changed), Ttl::Short))
-            }
+            Spot::Root | Spot::Notes(ViewId(0)) => Ok((Stat::of_made_directory(ino, snapshot.read_at), Ttl::Short)),
+            Spot::Source(id) => match snapshot.source(id) {
+                Some(source) => Ok((source_stat(&snapshot, source), Ttl::Short)),
+                None => Err(Error::NoSuchView { ino: ino.0, view: ViewId(0) }),
+            },
             Spot::Notes(_) => Ok((Stat::of_made_directory(ino, Timestamp::default()), Ttl::Short)),
             Spot::View(_, key) => Ok((Stat::of_made_directory(ino, instant_stamp(key.at)), Ttl::Forever)),
             Spot::Note(view, index) => Ok((self.note_stat(view, index)?, Ttl::Short)),
@@ -211,4 +215,9 @@ impl Tree {
             None => Ok(self.numbers.give(vectors)?[place]),
         }
     }
+}
+
+/// Returns the attributes of the directory of a source at the top.
+fn source_stat(snapshot: &Snapshot, source: &RegistrySource) -> Stat {
+    Stat::of_made_directory(Ino::of_source(source.id), snapshot.read_at).closed(&source.visible_to)
 }

@@ -180,7 +180,8 @@ impl Tree {
         let place = snapshot.resolve(key, source).ok_or_else(missing)?;
         let (generation, at) = (source.generations[place], source.instants[place]);
         let has_losses = source.losses[place] > 0;
-        Ok(Place { view, source: source.id, root: source.root, node, generation, at, has_losses })
+        let (source, root, is_among_all) = (source.id, source.root, key.source.is_none());
+        Ok(Place { view, source, root, node, generation, at, is_among_all, has_losses })
     }
 
     /// Returns what a person calls `ino`: `"homes/alice/x" as of 2026-11-20T02:00:00Z`.

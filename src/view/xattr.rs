@@ -10,10 +10,12 @@ use super::place::{Place, Spot};
 use super::xattr_cache::{BLOCK_BITS, read_bits};
 use super::{Error, Ino, Tree, Xattrs};
 use crate::catalog::{self, Perm, Registry};
-use crate::model::{Level, NodeId, Scan, Time, XattrSet};
+use crate::model::{Level, NodeId, Scan, Time, Visibility, XattrSet};
 use std::sync::Arc;
 
 const PREFIX: &[u8] = b"user.asof.";
+/// The ACL that decides on access.
+const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
 /// The name space of [`PREFIX`].
 const USER: &[u8] = b"user.";
 
@@ -65,6 +67,9 @@ impl Tree {
     /// [`Error::Unread`], [`Error::NoSuchView`], [`Error::Catalog`].
     pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let Spot::Node(place) = self.spot(ino)? else { return Ok(None) };
+        if self.is_overruled(&place, name) {
+            return Ok(None);
+        }
         let recorded = self.xattr_set(&place).map(|set| set.and_then(|set| set.get(name).map(<[u8]>::to_vec)));
         match (recorded, name.strip_prefix(PREFIX)) {
             // A file may have such an attribute of its own: what was backed up comes back first.
@@ -97,8 +102,14 @@ impl Tree {
     /// As [`Tree::xattr`].
     pub fn xattr_names(&self, ino: Ino) -> Result<Vec<Vec<u8>>, Error> {
         let Spot::Node(place) = self.spot(ino)? else { return Ok(Vec::new()) };
-        let set = self.xattr_set(&place)?;
-        Ok(set.map_or_else(Vec::new, |set| set.iter().map(|(name, _)| name.to_vec()).collect()))
+        let Some(set) = self.xattr_set(&place)? else { return Ok(Vec::new()) };
+        let names = set.iter().map(|(name, _)| name).filter(|name| !self.is_overruled(&place, name));
+        Ok(names.map(<[u8]>::to_vec).collect())
+    }
+
+    /// Tells whether attribute `name` would let in somebody whom the source itself does not.
+    fn is_overruled(&self, place: &Place, name: &[u8]) -> bool {
+        name == ACCESS_ACL && self.visibility(place) != Visibility::Modes
     }
 
     fn xattr_set(&self, place: &Place) -> Result<Option<Arc<XattrSet>>, Error> {

@@ -333,3 +333,117 @@ fn assert_read_only(dir: &Path, write: &str) {
     let output = shell(dir, write);
     assert!(!output.status.success() && said(&output).contains(READ_ONLY), "{write} in {dir:?}: {}", said(&output));
 }
+
+/// > `private` lets nobody in but the user who mounts, whatever modes say.
+#[test]
+fn a_private_mount_lets_nobody_else_in_by_path_by_another_mount_of_it_or_after_it_was_mounted_anew() {
+    let site = Site::with_source();
+    site.let_everybody_pass();
+    sh(&site.path("live"), "mkdir dir; printf told > file; printf told > dir/file; chmod -R a+rX .");
+    site.copy("2026-11-19");
+    site.ok(&["index", "homes"]);
+    // What closes the copies and not the mount is why there is such an option.
+    sh(&site.path(""), "chmod 700 copies; mkdir other");
+    let assert_is_private = |mount: &Path| {
+        for command in ["ls mnt", "stat mnt", "cat mnt/@latest/homes/file", "ls other", "cat other/file"] {
+            let output = as_nobody(&site.path(""), command);
+            assert!(!output.status.success() && said(&output).contains(REFUSED), "{command}: {}", said(&output));
+        }
+        assert_eq!(sh(mount, "cat @latest/homes/file homes/@2026-11-19/dir/file"), "toldtold");
+    };
+    let mount = site.mount(&["private,allow_other"]);
+    sh(&site.path(""), "mount --bind mnt/homes/@2026-11-19/dir other");
+    assert_is_private(&mount);
+    assert!(site.log().contains(", for this user only"), "{}", site.log());
+    sh(&site.path("live"), "setfacl -m u:65534:r file");
+    site.copy("2026-11-20");
+    site.ok(&["index", "homes"]);
+    wait_until("it is mounted anew", || site.log().contains("mounted anew"));
+    assert_is_private(&mount);
+    sh(&site.path(""), "umount other");
+    site.umount();
+    // The same without the option: whoever passes sees it.
+    let mount = site.mount(&["passthrough"]);
+    assert_eq!(said(&as_nobody(&mount, "cat @latest/homes/file")), "told\n");
+    site.umount();
+}
+
+/// > `asof source set NAME --visible-to root` closes a source to all but root [...]; `--visible-to GROUP` to all but root and the members of
+/// > a group.
+#[test]
+fn a_source_of_another_domain_of_ids_is_closed_to_whom_it_is_not_for_by_all_ways_to_it() {
+    let site = Site::with_source();
+    site.let_everybody_pass();
+    sh(
+        &site.path("live"),
+        "printf told > file; mkdir dir; printf told > dir/file; chmod -R a+rX .; chown 1000:1000 .; chmod 775 .",
+    );
+    site.copy("2026-11-19");
+    // This one lets the user in by his name, whatever the modes say.
+    sh(&site.path("live"), "setfacl -m u:65534:rwx,g:65534:rwx .");
+    site.copy("2026-11-20");
+    site.ok(&["index", "homes"]);
+    let mount = site.mount(&[]);
+    let ways = [
+        "@2026-11-19T000000Z/homes",
+        "@2026-11-20T000000Z/homes",
+        "@latest/homes",
+        "@2026-11-19/homes",
+        "@-1d/homes",
+        "homes/@2026-11-19T000000Z",
+        "homes/@2026-11-20T000000Z",
+        "homes/@latest",
+    ];
+    let ways = ways.iter().filter(|way| mount.join(way).exists()).copied().collect::<Vec<_>>();
+    assert!(ways.len() >= 7, "{ways:?}");
+    let is_let_in = |groups: &[&str]| {
+        let let_in = |way: &&str| {
+            let user = [&["--reuid", "65534", "--regid", "65534"], groups].concat();
+            let output = std::process::Command::new("setpriv")
+                .args(user)
+                .args(["cat", "file", "dir/file"].map(|word| {
+                    if word == "cat" { word.to_owned() } else { mount.join(way).join(word).display().to_string() }
+                }))
+                .env("LC_ALL", "C.UTF-8")
+                .output()
+                .expect("setpriv is installed");
+            assert!(output.status.success() || said(&output).contains(REFUSED), "{way}: {}", said(&output));
+            output.status.success()
+        };
+        let count = ways.iter().filter(|way| let_in(way)).count();
+        assert!(count == 0 || count == ways.len(), "{count} of {ways:?} with {groups:?}");
+        count > 0
+    };
+    let (alone, member) = (["--clear-groups"], ["--groups", "4711"]);
+    // Everything is in the memory of the kernel by now.
+    assert!(is_let_in(&alone) && is_let_in(&member));
+    for (visible_to, words, expected) in [
+        ("root", "root", (false, false)),
+        ("4711", "group 4711", (false, true)),
+        ("modes", "modes", (true, true)),
+        ("root", "root", (false, false)),
+    ] {
+        site.ok(&["source", "set", "homes", "--visible-to", visible_to]);
+        assert_eq!((is_let_in(&alone), is_let_in(&member)), expected, "{visible_to}");
+        assert!(sh(&mount, "cat .asof/sources").contains(&format!("visible_to={words}\n")), "{visible_to}");
+        for way in &ways {
+            assert_eq!(sh(&mount, &format!("cat {way}/file {way}/dir/file")), "toldtold", "root, {way}, {visible_to}");
+        }
+    }
+    // What is restored from below the source's own directory is as it was; in a view of all it is what it is here.
+    assert_eq!(
+        sh(&mount, "stat -c '%u:%g %a' homes homes/@2026-11-19 @2026-11-19/homes"),
+        "0:0 700\n1000:1000 775\n0:0 700\n"
+    );
+    assert!(sh(&mount, "getfacl -cpn homes/@2026-11-20").contains("user:65534:rwx"));
+    let here = sh(&mount, "getfacl -cpn @2026-11-20T000000Z/homes; getfattr -d -m - @2026-11-20T000000Z/homes");
+    assert!(!here.contains("65534") && !here.contains("posix_acl_access"), "{here}");
+    // It stays closed for what comes, and after a restart.
+    site.copy("2026-11-21");
+    site.ok(&["index", "homes"]);
+    assert!(!as_nobody(&mount, "ls @2026-11-21T000000Z/homes").status.success());
+    site.umount();
+    let mount = site.mount(&["noxattr"]);
+    assert!(!as_nobody(&mount, "ls @latest/homes || ls homes").status.success());
+    site.umount();
+}

@@ -211,6 +211,22 @@ fn the_daemon_of_a_mount_that_hangs_is_named_when_it_was_unmounted_and_nothing_i
     wait_until("the daemon has ended", || !is_running(process));
 }
 
+/// A daemon that hangs holds up nobody but those who mean its mount.
+#[test]
+fn umount_does_not_wait_for_the_daemons_of_other_catalogs() {
+    let (site, other) = (site_with_days(&["20"]), site_with_days(&["20"]));
+    let (ours, hangs) = (site.mount_process(&[]), other.mount_process(&[]));
+    sh(&other.path(""), &format!("kill -STOP {hangs}"));
+    let began = std::time::Instant::now();
+    site.umount();
+    let took = began.elapsed();
+    sh(&other.path(""), &format!("kill -CONT {hangs}"));
+    assert!(!is_running(ours), "umount waits for the end of its own daemon");
+    // It would be waited for 5 s.
+    assert!(took < std::time::Duration::from_secs(4), "it took {took:?}");
+    other.umount();
+}
+
 /// A process that nobody has waited for yet is a zombie, and has ended.
 pub(crate) fn is_running(process: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
@@ -493,6 +509,48 @@ impl Site {
         drop(insider);
         self.umount();
     }
+}
+
+/// > Put the new program in the place of the old one with `install` or `mv`; a mount goes on with the old one until it is mounted again.
+#[test]
+fn a_new_program_in_the_place_of_the_old_one_tells_the_mount_that_goes_on_and_ends_it() {
+    let site = site_with_days(&["18"]);
+    let program = env!("CARGO_BIN_EXE_asof");
+    sh(&site.path(""), &format!("cp {program} asof"));
+    let asof = |args: &str| sh(&site.path(""), &format!("ASOF_CATALOG=$PWD/catalog.db ./asof {args} 2>&1"));
+    let process_of = |told: &str| -> u32 {
+        told.split_once("(process ")
+            .and_then(|(_, rest)| rest.split_once(','))
+            .expect("told")
+            .0
+            .parse()
+            .expect("a number")
+    };
+    let old = process_of(&asof("mount mnt"));
+    let latest = site.path("mnt/homes/@latest/day");
+    assert_eq!(read(&latest), "18");
+    sh(&site.path(""), &format!("cp {program} asof.new; mv asof.new asof"));
+    assert!(sh(&site.path(""), &format!("readlink /proc/{old}/exe")).ends_with("asof (deleted)\n"));
+    add_day(&site, "19");
+    asof("index homes");
+    assert_eq!(read(&latest), "19", "shown when index returns");
+    // What a daemon does in the course of a mount needs its program file no more.
+    sh(&site.path("live"), "setfacl -m u:65534:r day; printf 20 > day");
+    site.copy("2026-11-20");
+    asof("index homes");
+    wait_until("it is mounted anew", || site.log().contains("mounted anew"));
+    assert_eq!(read(&latest), "20");
+    assert_eq!(asof("umount mnt"), "unmounted \"mnt\"\n");
+    wait_until("the old daemon has ended", || !is_running(old));
+    let new = process_of(&asof("mount mnt"));
+    assert_eq!(read(&latest), "20");
+
+    // A program that is newer still has changed the format: the mount can be ended all the same, and nothing else is done.
+    sh(&site.path(""), "sqlite3 catalog.db 'PRAGMA user_version = 1000' > out/told");
+    let refused = said(&site.run(&["index", "homes"], 2));
+    assert!(refused.contains("1000"), "{refused}");
+    asof("umount mnt");
+    wait_until("the daemon has ended", || !is_running(new));
 }
 
 /// How the catalog of a live mount is taken away from it.

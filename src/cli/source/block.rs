@@ -134,7 +134,7 @@ pub(super) fn add(args: &BlockArgs, world: &World) -> Result<Outcome, Failure> {
     let second = args.second.place(world)?;
     let mut writer = given::writer(&args.name, world)?;
     let id = given::add(&mut writer, &args.name, how, world)?;
-    second::keep(&mut writer, id, "{}", second)?;
+    second::keep(&mut writer, id, second)?;
     say!("added source \"{}\": a disk, images in {:?}", args.name, settings.images);
     match settings.nbd.is_some() || settings.snapshot.is_some() || settings.domain.is_some() {
         true => say!("hint: asof take {} takes a generation", args.name),

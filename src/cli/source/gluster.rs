@@ -97,7 +97,7 @@ fn add_as(args: &GlusterArgs, settings: &Settings, world: &World) -> Result<(), 
     let second = args.second.place(world)?;
     let mut writer = given::writer(&args.name, world)?;
     let id = given::add(&mut writer, &args.name, how, world)?;
-    second::keep(&mut writer, id, "{}", second)
+    second::keep(&mut writer, id, second)
 }
 
 pub(super) fn apply(scan: &ScanArgs, settings: &mut Settings) -> Result<(), Failure> {

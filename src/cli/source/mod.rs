@@ -8,6 +8,7 @@ mod gluster;
 mod nfs;
 mod second;
 mod set;
+mod visible;
 
 use super::args::{JsonArgs, PRINT_JSON, SOURCE};
 use super::output::{self, grouped};
@@ -25,6 +26,7 @@ use gluster::GlusterArgs;
 use nfs::NfsArgs;
 use serde_json::json;
 use set::SetArgs;
+pub(super) use visible::gid_of;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum SourceVerb {

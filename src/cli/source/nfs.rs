@@ -76,7 +76,7 @@ pub(super) fn add(args: &NfsArgs, world: &World) -> Result<Outcome, Failure> {
     check_apart(&args.name, &settings, world)?;
     let how = (DESCRIPTION.kind, &*settings.to_json()?, settings.rule());
     let id = given::add(&mut writer, &args.name, how, world)?;
-    second::keep(&mut writer, id, "{}", second)?;
+    second::keep(&mut writer, id, second)?;
     say!("added source \"{}\": one copy per directory in {:?}", args.name, settings.copies);
     say!("hint: asof index {} indexes what is there", args.name);
     Ok(Outcome::Done)

@@ -45,10 +45,19 @@ impl SecondArgs {
     }
 }
 
-/// Keeps the second place that was asked for; `policy` is what is wanted of the source until now.
-pub(super) fn keep(writer: &mut Writer, source: SourceId, policy: &str, second: Second) -> Result<(), Failure> {
-    let Some(folder) = second else { return Ok(()) };
-    let mut policy = Policy::parse(policy);
-    policy.set_manifests(folder.as_deref());
+/// Keeps the second place that was asked for.
+pub(super) fn apply(second: Second, policy: &mut Policy) {
+    if let Some(folder) = second {
+        policy.set_manifests(folder.as_deref());
+    }
+}
+
+/// Keeps the second place that was asked for a source that is new.
+pub(super) fn keep(writer: &mut Writer, source: SourceId, second: Second) -> Result<(), Failure> {
+    if second.is_none() {
+        return Ok(());
+    }
+    let mut policy = Policy::default();
+    apply(second, &mut policy);
     Ok(writer.set_policy(source, &policy.to_json())?)
 }

@@ -6,14 +6,15 @@ use super::block::DiskHowArgs;
 use super::gluster::ScanArgs;
 use super::nfs::HowArgs;
 use super::second::SecondArgs;
-use super::{block, given, gluster, nfs, second};
+use super::visible::VisibleArgs;
+use super::{block, given, gluster, nfs, second, visible};
 use crate::catalog::{SourceRow, Writer};
 use crate::cli::args::{COPIES, HOST, ProgramArgs, SOURCE};
 use crate::cli::complete;
 use crate::cli::report::{Failure, Outcome};
 use crate::cli::say::say;
 use crate::cli::{SourceRun, World};
-use crate::model::SourceKind;
+use crate::model::{Policy, SourceKind};
 use crate::source;
 use clap::Args;
 use clap_complete::ArgValueCompleter;
@@ -41,14 +42,21 @@ pub(in crate::cli) struct SetArgs {
     disk: DiskHowArgs,
     #[command(flatten)]
     second: SecondArgs,
+    #[command(flatten)]
+    visible: VisibleArgs,
 }
 
 pub(super) fn run(args: &SetArgs, world: &World) -> Result<Outcome, Failure> {
     let SourceRun { lock: _lock, source, mut writer } = world.source_run("source set", &args.name)?;
-    let second = args.second.place(world)?;
+    let (second, visible_to) = (args.second.place(world)?, args.visible.asked()?);
     let kind = source::kind_of(&source.name, &source.kind)?;
     changing(kind)(args, &source, &mut writer, world)?;
-    second::keep(&mut writer, source.id, &source.policy, second)?;
+    if args.second.is_given() || visible_to.is_some() {
+        let mut policy = Policy::parse(&source.policy);
+        second::apply(second, &mut policy);
+        visible::apply(visible_to, &mut policy);
+        writer.set_policy(source.id, &policy.to_json())?;
+    }
     say!("changed source \"{}\"", source.name);
     Ok(Outcome::Done)
 }
@@ -109,7 +117,7 @@ fn set_gluster(args: &SetArgs, source: &SourceRow, writer: &mut Writer, _world: 
     }
     let mut settings = source::gluster::Settings::from_json(&source.settings)?;
     let is_asked = args.host.is_some() || args.store.is_some() || !args.scan.is_empty();
-    if settings.lists_only && (is_asked || !args.second.is_given()) {
+    if settings.lists_only && (is_asked || !(args.second.is_given() || args.visible.is_given())) {
         return Err(wrong_kind(source, "a source of lists has no settings"));
     }
     if settings.lists_only {
