@@ -165,7 +165,12 @@ pub(super) fn apply(how: &DiskHowArgs, settings: &mut Settings) -> Result<(), Fa
     if how.guest.domain.as_deref() == Some("") {
         settings.domain = None;
     }
-    settings.domain = how.guest.asked().of(settings.domain.take())?;
+    let mut asked = how.guest.asked();
+    let has_domain = settings.domain.is_some() || asked.domain.as_ref().is_some_and(|name| !name.is_empty());
+    if !has_domain && asked.method.is_none() {
+        given::apply_text(&asked.disk.take(), &mut settings.disk);
+    }
+    settings.domain = asked.of(settings.domain.take())?;
     let rest = how.connect.is_some() || how.freeze.is_some() || how.scratch.is_some();
     let Some(domain) = &mut settings.domain else {
         if rest {

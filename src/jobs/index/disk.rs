@@ -4,6 +4,7 @@
 
 use super::super::report::{MovedCopy, When};
 use super::recognise::Sight;
+use super::which;
 use super::wish::Which;
 use super::work::{Work, still_there};
 use super::{Error, Event, OneCopy};
@@ -143,7 +144,7 @@ impl Disk<'_, '_> {
             let text = format!("skipped {path:?}: it is a link, and only files in the folder are opened");
             self.work.emit(Event::Note { text });
         }
-        let mut wanted = Vec::new();
+        let mut images = Vec::new();
         for path in found.files {
             if self.known(&path)?.is_some() || self.forgotten.contains_key(&path) {
                 continue;
@@ -156,11 +157,19 @@ impl Disk<'_, '_> {
                         self.work.emit(Event::LeftAside { path, why });
                     }
                 }
-                Ok(image) => match self.instant_of(&image) {
-                    Ok(at) => self.add(&mut wanted, image, Some(at))?,
-                    Err(error) => self.work.emit(Event::Failed { copy: None, error }),
-                },
+                Ok(image) => images.push(image),
                 Err(e) => self.work.emit(Event::Failed { copy: None, error: e.into() }),
+            }
+        }
+        let others = which::keep_own(&mut images, &self.settings, self.work)?;
+        for (disk, count) in others {
+            self.work.emit(Event::Note { text: format!("passed over the images of disk {disk:?}: {count}") });
+        }
+        let mut wanted = Vec::new();
+        for image in images {
+            match self.instant_of(&image) {
+                Ok(at) => self.add(&mut wanted, image, Some(at))?,
+                Err(error) => self.work.emit(Event::Failed { copy: None, error }),
             }
         }
         wanted.sort_by_key(|one| one.at);
@@ -169,7 +178,7 @@ impl Disk<'_, '_> {
 
     /// Returns the images that the admin named: oldest first, or in their order where each is on top of the one before it.
     fn named(&mut self, paths: &[PathBuf], at: Option<Time>) -> Result<Vec<Wanted>, Error> {
-        let mut wanted = Vec::new();
+        let (mut wanted, mut images) = (Vec::new(), Vec::new());
         for path in paths {
             let path = canonical(path)?;
             if let Some(known) = self.known(&path)? {
@@ -184,7 +193,13 @@ impl Disk<'_, '_> {
                 // What the admin names may be read; what the image names must lie beside it.
                 self.folders.push(folder.to_owned());
             }
-            let image = self.settings.open(&path, &self.folders)?;
+            images.push(self.settings.open(&path, &self.folders)?);
+        }
+        let others = which::keep_own(&mut images, &self.settings, self.work)?;
+        if let (Some(disk), Some(own)) = (others.into_keys().next(), self.settings.own_disk()) {
+            return Err(Error::NotOwnDisk { name: self.work.source.name.clone(), own: own.to_owned(), disk });
+        }
+        for image in images {
             self.add(&mut wanted, image, at)?;
         }
         match &self.work.wish.disk.base {

@@ -17,6 +17,7 @@ pub(super) mod replay;
 mod report;
 mod seen;
 pub(super) mod share;
+mod which;
 mod wish;
 mod work;
 

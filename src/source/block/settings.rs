@@ -30,6 +30,9 @@ pub struct Settings {
     /// The time zone of names that have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// Which of the disks whose images lie in the folder, as the images or their names say; none: all are of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<String>,
     /// The folder that generations are pulled into; none: that of the images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<PathBuf>,
@@ -228,6 +231,12 @@ impl Settings {
         let mut folders = vec![self.images.clone()];
         folders.extend(self.store.clone().filter(|store| *store != self.images));
         folders
+    }
+
+    /// Returns the disk that the source is, where several may lie in its folder.
+    pub fn own_disk(&self) -> Option<&str> {
+        let of_guest = self.domain.as_ref().and_then(|domain| domain.disk.as_deref());
+        of_guest.or(self.disk.as_deref())
     }
 
     /// Returns the commands that are run when it is taken.

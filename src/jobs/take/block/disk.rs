@@ -81,12 +81,17 @@ pub enum Error {
 impl Hinted for Error {
     fn hint(&self) -> Option<String> {
         let text = match self {
+            Self::Catalog(catalog::Error::GenerationExists { .. })
+            | Self::Index(index::Error::Catalog(catalog::Error::GenerationExists { .. })) => {
+                "images of two disks need a source each (--disk, or a folder each); another image of this disk needs another second: asof \
+                 index NAME PATH --at DATE"
+            }
             Self::Catalog(e) => return e.hint(),
             Self::Index(e) => return e.hint(),
             Self::Image(image::Error::File { why: image::Why::Outside, .. }) => {
                 "an increment that QEMU pushed names the live disk: --base IMAGE says what it is based on"
             }
-            Self::Image(_) => return None,
+            Self::Image(e) => return e.hint(),
             Self::Store(_) => {
                 "every image that it is based on must be as it was when it was indexed; nothing was recorded"
             }

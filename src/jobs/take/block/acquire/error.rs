@@ -118,7 +118,8 @@ impl Hinted for Error {
             Self::ClockBehind { .. } => "set the clock, or wait: a generation is never older than one that is there",
             Self::Hook(_) | Self::Stopped => "nothing was taken",
             Self::Write { .. } => "is the folder there, and has it room? nothing was taken",
-            Self::Image(_) | Self::Uri(_) => return None,
+            Self::Image(e) => return e.hint(),
+            Self::Uri(_) => return None,
         };
         Some(text.to_owned())
     }
