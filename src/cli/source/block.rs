@@ -53,8 +53,8 @@ pub(in crate::cli) struct DiskHowArgs {
     /// The NBD export that asof take pulls generations from: nbd://HOST/EXPORT, nbd+unix:///EXPORT?socket=PATH; nbds for TLS
     #[arg(long, value_name = "URI")]
     nbd: Option<String>,
-    /// The dirty bitmap of that export that records what changed since the newest generation: a bitmap of this name is begun,
-    /// or cleared, for each generation
+    /// The dirty bitmap of that export that records what changed since the newest generation; own: each checkpoint has one of its name,
+    /// which --snapshot begins ($ASOF_CHECKPOINT) and exports ($ASOF_SINCE). One of another name is believed only with --since
     #[arg(long, value_name = "BITMAP")]
     bitmap: Option<String>,
     /// The CA certificate that signed the server's, a file ca-cert.pem; client-cert.pem and client-key.pem must be beside it if

@@ -3,6 +3,7 @@
 //! An image that cannot be indexed does not stop those that are not on top of it.
 
 use super::super::report::{MovedCopy, When};
+use super::maps::lost_map;
 use super::recognise::Sight;
 use super::which;
 use super::wish::Which;
@@ -149,7 +150,7 @@ impl Disk<'_, '_> {
             if self.known(&path)?.is_some() || self.forgotten.contains_key(&path) {
                 continue;
             }
-            match self.settings.open(&path, &self.folders) {
+            match self.open(&path) {
                 // Every file is a raw image, if one says so: notes and checksums beside images are none.
                 Ok(image) if image.kind == image::Kind::Raw && !discover::is_named_raw(&path) => {
                     if discover::is_named_image(&path) {
@@ -158,7 +159,7 @@ impl Disk<'_, '_> {
                     }
                 }
                 Ok(image) => images.push(image),
-                Err(e) => self.work.emit(Event::Failed { copy: None, error: e.into() }),
+                Err(error) => self.work.emit(Event::Failed { copy: None, error }),
             }
         }
         let others = which::keep_own(&mut images, &self.settings, self.work)?;
@@ -193,7 +194,7 @@ impl Disk<'_, '_> {
                 // What the admin names may be read; what the image names must lie beside it.
                 self.folders.push(folder.to_owned());
             }
-            images.push(self.settings.open(&path, &self.folders)?);
+            images.push(self.open(&path)?);
         }
         let others = which::keep_own(&mut images, &self.settings, self.work)?;
         if let (Some(disk), Some(own)) = (others.into_keys().next(), self.settings.own_disk()) {
@@ -209,6 +210,14 @@ impl Disk<'_, '_> {
         Ok(wanted)
     }
 
+    fn open(&self, path: &Path) -> Result<image::Image, Error> {
+        let image = self.settings.open(path, &self.folders)?;
+        match lost_map(path).filter(|_| image.kind == image::Kind::Raw) {
+            Some(manifest) => Err(Error::NoMap { image: path.to_owned(), manifest }),
+            None => Ok(image),
+        }
+    }
+
     /// Returns the image of a generation, on top of what it was on top of.
     fn again(&mut self, at: Time) -> Result<Wanted, Error> {
         let (source, name) = (self.work.source.id, &self.work.source.name);
@@ -222,7 +231,7 @@ impl Disk<'_, '_> {
         if let Some(folder) = path.parent().filter(|folder| !self.folders.iter().any(|f| folder.starts_with(f))) {
             self.folders.push(folder.to_owned());
         }
-        let image = self.settings.open(&path, &self.folders)?;
+        let image = self.open(&path)?;
         let is_newest = writer.generation_of_image(source, &path)? == Some(at);
         let snapshot = image.snapshots.iter().position(|snapshot| snapshot.taken_at == at.0 && !is_newest);
         Ok(Wanted { image: Rc::new(image), snapshot, at, on_top_of: record.parent, again: Some(record) })
@@ -314,6 +323,7 @@ impl Disk<'_, '_> {
             consistency: wish.consistency.or(was_consistent),
             location: wish.location.as_ref().or(was_at.as_ref()),
             again: was.is_some(),
+            is_fresh: false,
         };
         let done = index_image(self.work.writer(), &new, inputs.clock, inputs.monitor);
         inputs.monitor.end();

@@ -176,6 +176,16 @@ pub enum Error {
         /// An image of that.
         image: PathBuf,
     },
+    /// A raw file that is not read by itself.
+    #[error(
+        "{image:?} is no image of a whole disk: {manifest:?} says that a map beside it tells what it holds, and there is none"
+    )]
+    NoMap {
+        /// The image.
+        image: PathBuf,
+        /// Its manifest.
+        manifest: PathBuf,
+    },
     /// An image is named that is of another disk than the source.
     #[error("source {name:?} is disk {own:?}, and an image of disk {disk:?} is named")]
     NotOwnDisk {
@@ -238,6 +248,9 @@ impl Hinted for Error {
                  NAME another; nothing was indexed",
                 disks.first().map_or("NAME", |(disk, _)| disk)
             ),
+            Self::NoMap { image, .. } => {
+                format!("put back {:?}, from where the images are copied to", image.with_extension("json"))
+            }
             Self::NotOwnDisk { .. } => "each disk needs a source of its own; nothing was indexed".to_owned(),
             Self::OtherDisk { name, known, .. } => {
                 format!(

@@ -19,7 +19,7 @@ pub mod xfs;
 
 pub use describe::DESCRIPTION;
 pub use location::{BadLocation, Location};
-pub use settings::{AskedGuest, Domain, Method, Settings};
+pub use settings::{AskedGuest, Domain, Method, OWN_BITMAP, Settings};
 pub use which::disk_of_name;
 
 use crate::model::{Attrs, EntryName, FileMap};

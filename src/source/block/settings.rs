@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// What the certificate of an authority is called; the name that QEMU and libvirt give it too.
 const CA_FILE: &str = "ca-cert.pem";
+/// The bitmap of a source each of whose checkpoints has one of its own, of the same name.
+pub const OWN_BITMAP: &str = "own";
 /// How long a command may take where nothing is said, in seconds.
 const HOOK_TIMEOUT_S: u64 = 60;
 

@@ -8,6 +8,7 @@ use crate::jobs::take::error::Error;
 use crate::jobs::take::inputs::Run;
 use crate::jobs::take::report::{Report, Taken, TakenDisk, Trouble};
 use crate::source::block::{AskedGuest, DESCRIPTION, Settings};
+use crate::sys::random::random_id;
 
 /// Takes a generation of a disk.
 pub(in crate::jobs) fn take(run: &mut Run<'_>) -> Result<Report, Error> {
@@ -32,6 +33,7 @@ pub(in crate::jobs) fn take(run: &mut Run<'_>) -> Result<Report, Error> {
     let job = DiskJob {
         source,
         settings: &settings,
+        id: random_id(),
         wish: &wish.disk,
         domain,
         full: wish.full,

@@ -5,10 +5,12 @@
 
 pub mod acquire;
 pub mod disk;
+mod disprove;
 mod durable;
 mod ending;
 pub(in crate::jobs) mod job;
 pub mod libvirt;
+mod names;
 pub mod pull;
 pub mod still;
 pub mod stop;

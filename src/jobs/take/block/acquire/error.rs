@@ -45,6 +45,14 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// It is another folder than it was.
+    #[error("{folder:?} cannot be written to: {why}")]
+    NotThere {
+        /// The folder of images.
+        folder: PathBuf,
+        /// What is there instead.
+        why: String,
+    },
     /// It could not be written while the guest was held.
     #[error("nothing could be written to {path:?} for {} s while the guest was held", .limit.as_secs())]
     Frozen {
@@ -116,6 +124,9 @@ impl Hinted for Error {
             }
             Self::Known { .. } => "each snapshot needs a file of its own",
             Self::ClockBehind { .. } => "set the clock, or wait: a generation is never older than one that is there",
+            Self::NotThere { .. } => {
+                "mount what holds the images; asof source set NAME --store DIR takes another folder, or this one as it is now; nothing was taken"
+            }
             Self::Hook(_) | Self::Stopped => "nothing was taken",
             Self::Write { .. } => "is the folder there, and has it room? nothing was taken",
             Self::Image(e) => return e.hint(),

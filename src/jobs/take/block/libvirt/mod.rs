@@ -198,6 +198,11 @@ impl Guest {
         &self.disk
     }
 
+    /// Returns the UUID of the domain.
+    pub(super) fn uuid(&self) -> Option<&str> {
+        self.virsh.uuid.as_deref()
+    }
+
     /// Returns the domain, as it was named.
     pub(super) fn name(&self) -> &str {
         &self.virsh.name
