@@ -80,6 +80,13 @@ pub(in crate::cli) struct DiskHowArgs {
     /// Kill a command that takes longer [default: 60]
     #[arg(long, value_name = "SECONDS")]
     hook_timeout: Option<u64>,
+    /// Thaw the guest after so long in any case, by a process of its own; nothing is taken then [default: 600 with --snapshot or --domain,
+    /// else no limit]
+    #[arg(long, value_name = "SECONDS")]
+    freeze_max: Option<u64>,
+    /// Run this command at the very end, in any case: it removes the export or the snapshot that was read
+    #[arg(long, value_name = "COMMAND")]
+    cleanup: Option<String>,
     /// How consistent the data is in what is taken [default: app with --pre and --snapshot or --domain, frozen with --freeze,
     /// else crash]
     #[arg(long, value_name = "HOW")]
@@ -100,13 +107,16 @@ impl DiskHowArgs {
             freeze,
             scratch,
             hook_timeout,
+            freeze_max,
+            cleanup,
             consistency,
         } = self;
-        let texts = [nbd, bitmap, snapshot, connect];
+        let texts = [nbd, bitmap, snapshot, connect, cleanup];
         texts.iter().any(|text| text.is_some())
             || (tls_ca.is_some() || scratch.is_some())
             || guest.is_given()
-            || (format.is_some() || freeze.is_some() || hook_timeout.is_some() || consistency.is_some())
+            || (format.is_some() || freeze.is_some() || consistency.is_some())
+            || (hook_timeout.is_some() || freeze_max.is_some())
     }
 }
 
@@ -155,6 +165,10 @@ pub(super) fn apply(how: &DiskHowArgs, settings: &mut Settings) -> Result<(), Fa
     given::apply_command("snapshot", &how.snapshot, &mut settings.snapshot)?;
     if let Some(ca) = &how.tls_ca {
         settings.tls_ca = Some(given::folder(ca, "certificate")?);
+    }
+    given::apply_command("cleanup", &how.cleanup, &mut settings.cleanup)?;
+    if let Some(seconds) = how.freeze_max {
+        settings.freeze_max_s = Some(seconds);
     }
     if let Some(seconds) = how.hook_timeout {
         settings.hook_timeout_s = Some(seconds);

@@ -73,7 +73,7 @@ impl DiskJob<'_> {
             }
             (Err(e), _) => return Err(e.into()),
         };
-        let not_released = self.still.release("taken").err();
+        let not_released = self.let_go()?;
         let location = self.wish.location.clone().unwrap_or_else(|| Location::of_guest(guest.name(), guest.disk()));
         let moment = Moment {
             checkpoint_xml: match &checkpoint {

@@ -10,6 +10,7 @@ use crate::catalog::Writer;
 use crate::jobs::hooks::{self, About, Limit};
 use crate::jobs::take::block::names;
 use crate::jobs::take::block::pull::{self, Pull, Pulled, Since};
+use crate::jobs::take::block::still;
 use crate::model::{Consistency, Time, chain};
 use crate::source::block::image::Moment;
 use crate::source::block::{Location, OWN_BITMAP, nbd};
@@ -65,9 +66,26 @@ impl DiskJob<'_> {
                 if let Some(command) = &self.settings.snapshot {
                     hooks::run_within("snapshot", command, &about, limit, None)?;
                 }
-                let checkpoint = checkpoint.cloned();
-                self.export((text, uri.clone()), checkpoint, since, (at, consistency))
+                // What the command has made does not change any more, however long its bytes take.
+                let not_released = match self.settings.snapshot.is_some() {
+                    true => self.let_go()?,
+                    false => None,
+                };
+                let acquired = self.export((text, uri.clone()), checkpoint.cloned(), since, (at, consistency))?;
+                Ok(Acquired { not_released, ..acquired })
             }
+        }
+    }
+
+    /// Lets the guest go, as the moment is made. Returns what kept it from being let go.
+    ///
+    /// # Errors
+    /// [`Error::Still`] if that was done before the moment was made.
+    pub(super) fn let_go(&self) -> Result<Option<still::Error>, Error> {
+        match self.still.release("taken") {
+            Ok(()) => Ok(None),
+            Err(e @ still::Error::Late { .. }) => Err(Error::Still(e)),
+            Err(e) => Ok(Some(e)),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::monitor::Monitor;
 use crate::source::block::image::Moment;
 use crate::source::block::{AskedGuest, Domain, Location, Settings, nbd};
 use crate::store::uuid_text;
+use std::fs;
 use std::path::PathBuf;
 
 /// What is asked of a run; what is none is as the settings say.
@@ -88,6 +89,14 @@ pub(super) struct Acquired {
     pub(super) full_because: Option<String>,
     /// It was to be let go, and was not.
     pub(super) not_released: Option<still::Error>,
+}
+
+impl Acquired {
+    /// Removes what came: it is of no moment.
+    pub(super) fn discard(&self) {
+        let _ = fs::remove_file(&self.image);
+        let _ = fs::remove_file(self.image.with_extension("json"));
+    }
 }
 
 /// Where the bytes come from.

@@ -20,8 +20,8 @@ mod reach;
 mod settle;
 mod snapshot;
 
-use super::libvirt::Guest;
-use super::still::Guard;
+use super::libvirt::{self, Guest};
+use super::still::{self, Release};
 use crate::catalog::Writer;
 use crate::model::{Level, chain};
 use basis::own_name;
@@ -40,6 +40,7 @@ impl DiskJob<'_> {
         self.end_left(writer, &origin)?;
         let store = self.check_store(writer)?;
         let pending = self.settle(writer, &origin)?;
+        libvirt::remove_told(self.settings.own_folder());
         let bitmap = match &origin {
             Origin::Export { .. } => self.wish.bitmap.as_ref().or(self.settings.bitmap.as_ref()),
             Origin::Guest { .. } | Origin::Command(_) => None,
@@ -70,11 +71,22 @@ impl DiskJob<'_> {
             ..Note::default()
         };
         self.write_note(writer, &mut note)?;
-        let guard = Guard(self.still);
+        let guard = Release(self.still);
         let held = self.acquire(writer, &origin, (bitmap, checkpoint.as_ref()), &basis, &mut note);
         let status = if held.is_ok() { "taken" } else { "failed" };
         let mut not_released = self.still.release(status).err();
         drop(guard);
+        let held = match (held, not_released.take()) {
+            // Held to the last byte, and let go before that came.
+            (Ok(held), Some(e @ still::Error::Late { .. })) => {
+                held.discard();
+                Err(Error::Still(e))
+            }
+            (held, e) => {
+                not_released = e.filter(|e| !matches!(e, still::Error::Late { .. }));
+                held
+            }
+        };
         let held = match held {
             Ok(mut held) => {
                 not_released = not_released.or(held.not_released.take());

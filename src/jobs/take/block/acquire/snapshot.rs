@@ -37,7 +37,7 @@ impl DiskJob<'_> {
         let mut not_released = None;
         let image = self.snapshot_image(command, &about, &part, limit).and_then(|image| {
             // A copy of gigabytes may take long to reach the disk, and the guest waits for nothing of it.
-            not_released = self.still.release("taken").err();
+            not_released = self.let_go()?;
             let failed = |source| Error::Write { path: image.clone(), source };
             File::open(&image).and_then(|file| file.sync_all()).map_err(failed)?;
             if image != part {

@@ -398,6 +398,20 @@ impl Drop for Backup {
     }
 }
 
+/// Removes what libvirt was told by processes that are gone: they were killed.
+pub(super) fn remove_told(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| {
+            let rest = name.strip_prefix(".asof-")?.strip_suffix(".xml")?;
+            rest.strip_prefix("backup-").or(rest.strip_prefix("checkpoint-"))?.parse::<u32>().ok()
+        });
+        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// A file that libvirt is told something by; it goes with this.
 struct Told(PathBuf);
 
