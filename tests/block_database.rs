@@ -509,7 +509,7 @@ fn a_database_goes_on_whatever_fails_and_what_failed_speaks_for_itself() {
 }
 
 #[test]
-fn a_database_that_a_killed_run_holds_stays_held_until_the_next_run_lets_it_go() {
+fn a_database_that_a_killed_run_holds_is_let_go_without_another_run() {
     let world = World::new(EXT4);
     world.add("db01", "db01-hold", &[]);
     let kill = || {
@@ -518,23 +518,16 @@ fn a_database_that_a_killed_run_holds_stays_held_until_the_next_run_lets_it_go()
         let output = run.wait_with_output().expect("nothing that it has started keeps its outputs");
         assert_eq!(output.status.code(), None, "{}", said(&output));
         std::fs::remove_file(world.site.path("run/wait")).unwrap();
-        world.expect_held();
+        world.expect_writes();
     };
     kill();
-    let text = said(&world.site.run(&["index", "db01"], 0));
-    assert!(text.contains("an interrupted run had not let the guest go: the post command"), "{text}");
-    world.expect_writes();
+    world.site.run(&["index", "db01"], 0);
     assert_eq!(world.generations("db01"), 0);
 
     kill();
     let before = world.acknowledged();
     let output = world.site.run(&["take", "db01", "--json"], 0);
     let after = world.acknowledged();
-    assert!(
-        said(&output).contains("an interrupted run had not let the guest go: the post command"),
-        "{}",
-        said(&output)
-    );
     world.expect_writes();
     assert_eq!(world.generations("db01"), 1);
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");

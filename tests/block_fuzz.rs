@@ -432,6 +432,7 @@ impl Bench {
             consistency: None,
             location: None,
             again: false,
+            is_fresh: true,
         };
         index_image(writer, &new, &Fixed(NOW), monitor).expect("damage is no reason not to index");
     }

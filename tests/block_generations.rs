@@ -750,3 +750,114 @@ fn images_that_moved_to_another_folder_are_those_that_they_were() {
     sh(&site.path(""), "rm -r moved");
     are_as_they_were(0..2);
 }
+
+/// Writes a stream as virtnbdbackup does: `data` is where bytes are and what each of them is.
+fn write_stream(path: &Path, disk: &str, number: u32, data: &[(usize, u8)]) {
+    const SIZE: usize = 1 << 20;
+    const RUN: usize = 64 << 10;
+    let parent = (number > 0).then(|| format!("virtnbdbackup.{}", number - 1));
+    let meta = serde_json::json!({
+        "virtualSize": SIZE, "dataSize": data.len() * RUN, "date": format!("2026-01-0{}T02:00:00", number + 1),
+        "diskName": disk, "diskFormat": "qcow2", "checkpointName": format!("virtnbdbackup.{number}"), "compressed": false,
+        "parentCheckpoint": parent, "incremental": number > 0, "streamVersion": 2
+    })
+    .to_string();
+    let frame = |kind: &str, start: usize, length: usize| format!("{kind} {start:016x} {length:016x}\r\n").into_bytes();
+    let mut bytes = [frame("meta", 0, meta.len()), meta.into_bytes(), b"\r\n".to_vec()].concat();
+    for (at, byte) in data {
+        bytes.extend([frame("data", *at, RUN), vec![*byte; RUN], b"\r\n".to_vec()].concat());
+    }
+    bytes.extend(frame("stop", 0, 0));
+    fs::write(path, bytes).unwrap();
+}
+
+/// virtnbdbackup writes all disks of a guest to one folder, with the same checkpoints.
+#[test]
+fn of_a_folder_with_the_streams_of_two_disks_one_is_chosen_by_name_and_nothing_is_mixed() {
+    let site = site();
+    let folder = site.path("images");
+    fs::create_dir(&folder).unwrap();
+    for (disk, byte) in [("vda", 1), ("vdb", 2)] {
+        write_stream(&folder.join(format!("{disk}.full.data")), disk, 0, &[(0, byte), (64 << 10, byte)]);
+        write_stream(&folder.join(format!("{disk}.inc.virtnbdbackup.1.data")), disk, 1, &[(128 << 10, byte + 10)]);
+    }
+    add_source(&site, "vm1", &folder);
+    let text = said(&site.run(&["index", "vm1"], 2));
+    assert!(text.contains("the images of \"vm1\" are of 2 disks: \"vda\" (") && text.contains("\"vdb\" ("), "{text}");
+    assert!(text.contains("hint: a source is one disk: asof source set vm1 --disk vda chooses that one"), "{text}");
+    assert_eq!(count(&site, "SELECT count(*) FROM generations"), 0);
+    site.ok(&["source", "set", "vm1", "--disk", "vda"]);
+    let images = folder.display().to_string();
+    site.ok(&["source", "add", "block", "vm1b", "--images", &images, "--disk", "vdb"]);
+    for (source, byte) in [("vm1", 1), ("vm1b", 2)] {
+        site.ok(&["index", source]);
+        let tree = disk::tree(&site.path("catalog.db"));
+        let (mut full, run) = (vec![0; 1 << 20], 64 << 10);
+        full[..2 * run].fill(byte);
+        assert_eq!(disk::hash_at(&tree, &format!("{source}/@2026-01-01T020000Z/disk.raw")), disk::hash_of_bytes(&full));
+        full[2 * run..3 * run].fill(byte + 10);
+        assert_eq!(disk::hash_at(&tree, &format!("{source}/@2026-01-02T020000Z/disk.raw")), disk::hash_of_bytes(&full));
+    }
+    let named = folder.join("vdb.full.data").display().to_string();
+    let text = said(&site.run(&["index", "vm1", &named], 2));
+    assert!(text.contains("source \"vm1\" is disk \"vda\", and an image of disk \"vdb\" is named"), "{text}");
+
+    // The first images are of one disk; another one comes later.
+    let late = site.path("late");
+    fs::create_dir(&late).unwrap();
+    fs::copy(folder.join("vda.full.data"), late.join("vda.full.data")).unwrap();
+    add_source(&site, "late", &late);
+    site.ok(&["index", "late"]);
+    fs::copy(folder.join("vdb.inc.virtnbdbackup.1.data"), late.join("vdb.inc.virtnbdbackup.1.data")).unwrap();
+    let text = said(&site.run(&["index", "late"], 2));
+    assert!(text.contains("is of disk \"vdb\", and what is indexed of \"late\" is of disk \"vda\""), "{text}");
+    assert_eq!(count(&site, "SELECT count(*) FROM generations WHERE source = 'late'"), 1);
+}
+
+#[test]
+fn raw_images_whose_names_are_those_of_two_disks_are_not_taken_for_two_moments_of_one() {
+    let site = site();
+    let folder = site.path("images");
+    fs::create_dir(&folder).unwrap();
+    for name in ["vm1-vda-2026-11-18T0200.raw", "vm1-vdb-2026-11-18T0201.raw"] {
+        fs::write(folder.join(name), vec![7; 1 << 20]).unwrap();
+    }
+    add_source(&site, "vm1", &folder);
+    let text = said(&site.run(&["index", "vm1"], 2));
+    assert!(text.contains("the images of \"vm1\" are of 2 disks"), "{text}");
+    site.ok(&["source", "set", "vm1", "--disk", "vdb"]);
+    let text = said(&site.run(&["index", "vm1"], 0));
+    assert!(text.contains("passed over the images of disk \"vda\": 1"), "{text}");
+    assert_eq!(count(&site, "SELECT count(*) FROM generations"), 1);
+}
+
+#[test]
+fn an_image_that_a_running_qemu_writes_to_is_refused_until_it_is_closed() {
+    let site = site();
+    let folder = site.path("images");
+    sh(
+        &site.path(""),
+        "mkdir images; qemu-img create -q -f qcow2 images/disk-2026-11-18.qcow2 8M; cp images/*.qcow2 images/base-2026-11-17.qcow2",
+    );
+    let serve = |options: &str| {
+        let socket = site.path("lock.nbd");
+        let script = format!("exec qemu-nbd -t -k {} {options}", socket.display());
+        let server = std::process::Command::new("bash").args(["-c", &script]).current_dir(&folder).spawn();
+        site::wait_until("qemu-nbd listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+        server.unwrap()
+    };
+    let mut server = serve("disk-2026-11-18.qcow2");
+    add_source(&site, "vm1", &folder);
+    let text = said(&site.run(&["index", "vm1"], 1));
+    assert!(text.contains("disk-2026-11-18.qcow2\" is being written to by a running QEMU"), "{text}");
+    assert!(text.contains("hint: asof take takes a generation of a disk in use"), "{text}");
+    assert_eq!(count(&site, "SELECT count(*) FROM generations"), 1, "the other image is indexed");
+    server.kill().unwrap();
+    server.wait().unwrap();
+    // Who only reads it does not change it.
+    let mut server = serve("-r disk-2026-11-18.qcow2");
+    site.run(&["index", "vm1"], 0);
+    assert_eq!(count(&site, "SELECT count(*) FROM generations"), 2);
+    server.kill().unwrap();
+    server.wait().unwrap();
+}

@@ -5,11 +5,14 @@
 //! backups. Smaller claims are held against `qemu-nbd`. Needs root, `/dev/fuse`, loop devices, and the packages
 //! qemu-utils, e2fsprogs, rsync and util-linux.
 
+#[path = "common/dice.rs"]
+mod dice;
 #[path = "common/site.rs"]
 mod site;
 
 use asof::model::manifest::{BytesAt, Edit, Put, Reader};
 use asof::model::{Extent, FileMap};
+use dice::Dice;
 use serde_json::{Value, json};
 use site::{Site, assert_documented, await_view, difference, said, sh, wait_until};
 use std::collections::BTreeMap;
@@ -77,6 +80,17 @@ fn take(site: &Site, more: &[&str]) -> Value {
     let report = serde_json::from_str(&site.ok(&args)).expect("JSON");
     assert_documented("asof take", &report);
     report
+}
+
+/// Returns the checkpoint of what was taken.
+fn checkpoint(report: &Value) -> &str {
+    report["checkpoint"].as_str().expect("what is taken from an export has one")
+}
+
+/// Returns the map beside an image that was taken.
+fn map_of(report: &Value) -> Value {
+    let image = PathBuf::from(report["path"].as_str().expect("a path"));
+    serde_json::from_slice(&std::fs::read(image.with_extension("json")).expect("it has a map")).expect("JSON")
 }
 
 /// Runs `asof take`, which must not take anything, and returns what it says.
@@ -354,25 +368,29 @@ fn an_increment_reads_what_is_dirty_and_not_zero_and_a_bitmap_that_is_not_there_
     add(&site, &["--nbd", &uri, "--bitmap", "b0"]);
     let sum = sha256_of_export(&site, &uri);
     let full = take(&site, &[]);
-    assert_eq!((&full["level"], &full["checkpoint"]), (&"full".into(), &"b0".into()));
+    assert_eq!(full["level"], "full");
     // One MiB less what was written over with zeros, and 128 KiB.
     assert_eq!(full["fetched_bytes"], 1 << 20, "{full}");
-    let inc = take(&site, &[]);
+    let inc = take(&site, &["--since", checkpoint(&full)]);
     assert_eq!((&inc["level"], &inc["consistency"]), (&"incremental".into(), &"crash".into()));
     assert_eq!((&inc["dirty_bytes"], &inc["fetched_bytes"]), (&(256 << 10).into(), &(128 << 10).into()), "{inc}");
-    let map: Value = serde_json::from_slice(
-        &std::fs::read(Path::new(inc["path"].as_str().unwrap()).with_extension("json")).unwrap(),
-    )
-    .unwrap();
+    let (map, map_of_full) = (map_of(&inc), map_of(&full));
     assert_eq!(map["dirty"], json!([[1 << 20, 128 << 10], [4 << 20, 128 << 10]]));
     assert_eq!(map["zero"], json!([[1 << 20, 128 << 10]]));
-    assert_eq!((&map["parent"], &map["checkpoint"], &map["format"]), (&"b0".into(), &"b0".into(), &"asof-pull".into()));
+    assert_eq!((&map["parent"], &map["parent_id"]), (&full["checkpoint"], &map_of_full["id"]));
+    assert_eq!((&map["parent_at"], &map["format"]), (&full["taken_at"], &"asof-pull".into()));
+    assert_eq!((&map["bitmap"], &map["counted_by"]), (&"b0".into(), &"said".into()));
+    assert_eq!(map["source"], map_of_full["source"]);
+    assert!(
+        checkpoint(&inc).starts_with("asof-") && checkpoint(&inc) != checkpoint(&full),
+        "each has a name of its own"
+    );
     site.mount(&[]);
     assert_eq!(sha256(&view(&site).join("disk.raw")), sum);
     site.umount();
 
     let before = left(&site);
-    let text = refused(&site, &["--bitmap", "other", "--since", "b0"]);
+    let text = refused(&site, &["--bitmap", "other", "--since", checkpoint(&inc)]);
     assert!(text.contains("export \"vda\" has no context \"qemu:dirty-bitmap:other\""), "{text}");
     assert!(text.contains("\"base:allocation\", \"qemu:dirty-bitmap:b0\""), "{text}");
     assert!(text.contains("hint: export the disk with that bitmap, or take --full"), "{text}");
@@ -381,11 +399,14 @@ fn an_increment_reads_what_is_dirty_and_not_zero_and_a_bitmap_that_is_not_there_
     let text = refused(&site, &["--nbd", &uri.replace("/vda", "/vdb"), "--full"]);
     assert!(text.contains("no export \"vdb\""), "{text}");
     assert_eq!(generations(&site), 2);
-    // A run that failed may have come after the bitmap was cleared: with the same name again, all is read.
+    // A bitmap that has one name for all generations may have been cleared, or made anew, for another one than the newest.
     let report = take(&site, &[]);
     assert_eq!(report["level"], "full");
-    assert!(report["full_because"].as_str().unwrap().contains("did not come to its end"), "{report}");
-    assert_eq!(take(&site, &[])["level"], "incremental");
+    assert!(
+        report["full_because"].as_str().unwrap().contains("nothing tells that bitmap \"b0\" counts from"),
+        "{report}"
+    );
+    assert_eq!(take(&site, &["--since", checkpoint(&report)])["level"], "incremental");
     assert_eq!(left(&site).len(), before.len() + 4);
 }
 
@@ -411,25 +432,28 @@ fn a_bitmap_of_which_nobody_says_what_it_counts_from_makes_a_full_generation() {
     let report = take(&site, &["--bitmap", "b0", "--since", "saturday", "--checkpoint", "wednesday"]);
     assert_eq!(report["level"], "full", "{report}");
     let report = take(&site, &["--bitmap", "b0", "--since", "wednesday"]);
+    assert!(report["full_because"].as_str().unwrap().contains("have the same checkpoint \"wednesday\""), "{report}");
+    let report = take(&site, &["--bitmap", "b0", "--since", checkpoint(&report)]);
+    assert_eq!(report["level"], "incremental", "{report}");
     // What it would rest on is gone.
     std::fs::remove_file(report["path"].as_str().unwrap()).unwrap();
-    let report = take(&site, &["--bitmap", "b0", "--since", "b0"]);
+    let report = take(&site, &["--bitmap", "b0", "--since", checkpoint(&report)]);
     assert_eq!(report["level"], "full");
     assert!(report["full_because"].as_str().unwrap().contains("is gone or was written to"), "{report}");
 }
 
 #[test]
-fn a_disk_that_has_grown_is_taken_with_all_that_it_has_grown_by_and_a_smaller_one_is_refused() {
+fn a_disk_that_has_grown_is_taken_with_all_that_it_has_grown_by_and_a_smaller_one_is_taken_whole() {
     let site = Site::new();
     small_disk(&site);
     let (mut server, uri) = serve(&site, "-r -B b0 disk.qcow2");
     add(&site, &["--nbd", &uri, "--bitmap", "b0"]);
-    take(&site, &[]);
+    let full = take(&site, &[]);
     server.kill();
     sh(&site.path(""), "qemu-img resize -q disk.qcow2 10M; qemu-io -c 'write -q -P 7 9M 64k' disk.qcow2");
     let (mut server, _) = serve(&site, "-r -B b0 disk.qcow2");
     let sum = sha256_of_export(&site, &uri);
-    let report = take(&site, &[]);
+    let report = take(&site, &["--since", checkpoint(&full)]);
     assert_eq!((&report["level"], &report["disk_bytes"]), (&"incremental".into(), &(10 << 20).into()));
     site.mount(&[]);
     assert_eq!(sha256(&view(&site).join("disk.raw")), sum);
@@ -437,9 +461,14 @@ fn a_disk_that_has_grown_is_taken_with_all_that_it_has_grown_by_and_a_smaller_on
     server.kill();
     sh(&site.path(""), "qemu-img create -q -f qcow2 disk.qcow2 4M; qemu-img bitmap --add disk.qcow2 b0");
     let (_server, _) = serve(&site, "-r -B b0 disk.qcow2");
-    let text = refused(&site, &[]);
-    assert!(text.contains("gives a disk of 4194304 bytes, and the generation of"), "{text}");
-    assert_eq!(generations(&site), 2);
+    let sum = sha256_of_export(&site, &uri);
+    let report = take(&site, &["--since", checkpoint(&report)]);
+    assert_eq!(report["level"], "full");
+    let why = report["full_because"].as_str().unwrap();
+    assert!(why.contains("gives a disk of 4194304 bytes, and the generation of"), "{why}");
+    site.mount(&[]);
+    assert_eq!(sha256(&view(&site).join("disk.raw")), sum);
+    site.umount();
 }
 
 /// A disk that gives 4 MiB a second.
@@ -548,12 +577,13 @@ fn runs_that_are_killed_at_any_moment_are_gone_on_from_and_no_generation_is_wron
 }
 
 #[test]
-fn a_run_that_is_killed_around_its_commands_is_gone_on_from_and_what_it_had_taken_whole_is_kept() {
+fn a_run_that_is_killed_around_its_commands_is_gone_on_from_and_the_guest_is_let_go() {
     let moments = [
         ("pre", 1, "full", false),
         ("snapshot", 1, "full", false),
-        ("post", 2, "incremental", false),
-        ("post", 2, "incremental", true),
+        // The moment is made then, and its bytes have not come.
+        ("post", 1, "full", false),
+        ("post", 1, "full", true),
     ];
     for (when, indexed, next, by_index) in moments {
         let site = Site::new();
@@ -576,17 +606,23 @@ fn a_run_that_is_killed_around_its_commands_is_gone_on_from_and_what_it_had_take
         ended(start(&site, &["take", "vda"]), None);
         assert_eq!(generations(&site), 1, "killed in {when}");
         std::fs::write(&flag, "").unwrap();
+        // The command that lets go was cut off itself: the next run has it run again. Else it was not begun, and is by what outlives the run.
+        let by_next = if when == "post" { "post interrupted\n" } else { "" };
+        if when != "post" {
+            let logged = || std::fs::read_to_string(&log).unwrap_or_default();
+            wait_until("the guest is let go", || logged().ends_with("post interrupted\n"));
+            wait_until("it is known", || !site.path("images/.asof-thaw-vda.json").exists());
+        }
         std::fs::write(&log, "").unwrap();
         if by_index {
-            // It lets the guest go too, and finds the image.
             site.run(&["index", "vda"], 0);
-            assert_eq!(generations(&site), 2);
+            assert_eq!(generations(&site), 1);
         }
         let report = take(&site, &[]);
         assert_eq!(report["level"], next, "killed in {when}: {report}");
         assert_eq!(generations(&site), indexed + 1, "killed in {when}");
         let logged = std::fs::read_to_string(&log).unwrap();
-        assert_eq!(logged, "post interrupted\npre\nsnapshot\npost taken\n", "killed in {when}");
+        assert_eq!(logged, format!("{by_next}pre\nsnapshot\npost taken\n"), "killed in {when}");
         let names = left(&site);
         assert_eq!(names.len(), 2 * (indexed + 1), "killed in {when}: {names:?}");
         let sum = sha256_of_export(&site, &uri);
@@ -674,7 +710,7 @@ fn the_guest_is_let_go_whatever_fails() {
 }
 
 #[test]
-fn the_guest_is_let_go_when_the_run_is_told_to_end_and_by_the_next_run_when_it_was_killed() {
+fn the_guest_is_let_go_when_the_run_is_told_to_end_is_killed_or_hangs() {
     let site = Site::new();
     big_disk(&site);
     let (mut server, uri) = serve_slowly(&site);
@@ -702,8 +738,31 @@ fn the_guest_is_let_go_when_the_run_is_told_to_end_and_by_the_next_run_when_it_w
     assert_eq!(logged(), "pre\npost failed\n");
     sh(Path::new("/"), &format!("kill -CONT {}", server.0.id()));
     std::fs::write(&log, "").unwrap();
+    // By a process that outlives it.
     let mut run = start(&site, &["take", "vda"]);
     wait_until("the guest is held", || logged() == "pre\n");
+    run.kill().unwrap();
+    ended(run, None);
+    wait_until("the guest is let go", || logged() == "pre\npost interrupted\n");
+    // One that does not get on is late, and what it read meanwhile is of no moment.
+    site.ok(&["source", "set", "vda", "--freeze-max", "1"]);
+    std::fs::write(&log, "").unwrap();
+    let run = start(&site, &["take", "vda"]);
+    wait_until("bytes come", || is_part_growing(&site));
+    sh(Path::new("/"), &format!("kill -STOP {}", run.id()));
+    wait_until("the guest is let go", || logged() == "pre\npost late\n");
+    sh(Path::new("/"), &format!("kill -CONT {}", run.id()));
+    let text = ended(run, Some(2));
+    assert!(text.contains("the guest had been held for 1 s and was let go before the moment was made"), "{text}");
+    assert!(text.contains("hint: --freeze-max SECONDS lets it be held longer"), "{text}");
+    // The note of the run that was killed stays until something is published.
+    assert_eq!((generations(&site), left(&site)), (0, vec![".asof-pull-vda.json".to_owned()]));
+    site.ok(&["source", "set", "vda", "--freeze-max", "600"]);
+    // If that is gone, too, by the next run.
+    std::fs::write(&log, "").unwrap();
+    let mut run = start(&site, &["take", "vda"]);
+    wait_until("the guest is held", || logged() == "pre\n");
+    sh(Path::new("/"), &format!("kill -KILL $(pgrep -P {} -f let-go)", run.id()));
     run.kill().unwrap();
     ended(run, None);
     assert_eq!(logged(), "pre\n");
@@ -713,6 +772,25 @@ fn the_guest_is_let_go_when_the_run_is_told_to_end_and_by_the_next_run_when_it_w
     assert!(text.contains("an interrupted run had not let the guest go: the post command"), "{text}");
     assert_eq!(logged(), "pre\npost interrupted\npre\npost taken\n");
     assert_eq!((generations(&site), left(&site).len()), (1, 2));
+}
+
+#[test]
+fn the_guest_goes_on_when_the_moment_is_made_and_what_it_was_read_from_is_removed_at_the_end() {
+    let site = Site::new();
+    big_disk(&site);
+    let (_server, uri) = serve_slowly(&site);
+    let log = site.path("log").display().to_string();
+    let logged = || std::fs::read_to_string(site.path("log")).unwrap_or_default();
+    let said_by = |what: &str| format!("sh -c 'echo {what} $ASOF_STATUS >> {log}'");
+    let (pre, snapshot, post, cleanup) = (said_by("pre"), said_by("snapshot"), said_by("post"), said_by("cleanup"));
+    add(&site, &["--nbd", &uri, "--pre", &pre, "--snapshot", &snapshot, "--post", &post, "--cleanup", &cleanup]);
+    let run = start(&site, &["take", "vda"]);
+    wait_until("bytes come", || is_part_growing(&site));
+    assert_eq!(logged(), "pre\nsnapshot\npost taken\n");
+    ended(run, Some(0));
+    assert_eq!(logged(), "pre\nsnapshot\npost taken\ncleanup taken\n");
+    refused(&site, &["--nbd", &uri.replace("vda", "none")]);
+    assert!(logged().ends_with("post taken\ncleanup failed\n"), "{}", logged());
 }
 
 #[test]
@@ -735,8 +813,7 @@ fn a_command_that_may_hold_the_guest_ends_with_a_run_that_is_killed() {
         let has_ended = || std::fs::read_to_string(&stat).map_or(true, |text| text.contains(") Z "));
         wait_until("it has ended", has_ended);
         ended(run, None);
-        let text = said(&site.run(&["index", source], 0));
-        assert!(text.contains("an interrupted run had not let the guest go"), "{text}");
+        wait_until("the guest is let go", || !site.path(source).join(format!(".asof-thaw-{source}.json")).exists());
     }
 }
 
@@ -808,6 +885,317 @@ fn the_settings_of_a_disk_change() {
     let bad = "asof: \"swift://x\" is no location: the scheme \"swift\" is not known, expected file:///PATH, nbd://HOST/EXPORT, \
                nbd+unix:///EXPORT?socket=PATH, cinder://ID or libvirt:///DOMAIN/DISK";
     assert_eq!(told.trim(), bad);
+}
+
+/// A disk of which a command makes each moment: it writes to it, notes what the disk is then, begins the bitmap of this moment, and exports
+/// the one that counts from the newest generation. `lie` says what it does wrong.
+struct Moments<'s> {
+    site: &'s Site,
+    command: String,
+    uri: String,
+}
+
+impl<'s> Moments<'s> {
+    fn new(site: &'s Site) -> Self {
+        let script = r#"#!/bin/bash
+set -eu
+exec >/dev/null 2>&1 </dev/null
+cd "$(dirname "$0")"
+# A run that was killed leaves what this one had begun: only then this one is alone.
+exec 9>lock
+servers() {
+    for comm in $(grep -slx qemu-nbd /proc/[0-9]*/comm); do
+        ! grep -qsaF "$PWD/nbd" "${comm%comm}cmdline" || echo "$comm" | cut -d/ -f3
+    done
+}
+until flock -w 0.05 9 && [ -z "$(servers)" ]; do kill -9 $(servers) || true; done
+[ "${1-}" != end ] || exit 0
+lie=$(cat lie || true)
+since=${ASOF_SINCE:-}
+stamp() { qemu-io -c "write -q -P $((RANDOM % 255 + 1)) $((RANDOM % 96 * 65536)) 64k" disk.qcow2; }
+stamp
+stamp
+qemu-img info disk.qcow2 | grep -q "name: $since\$" || since=
+[ -z "$since" ] || [ "$lie" != cleared ] || { qemu-img bitmap --clear disk.qcow2 "$since"; stamp; }
+[ -z "$since" ] || [ "$lie" != anew ] || { qemu-img bitmap --remove disk.qcow2 "$since"; qemu-img bitmap --add -g 64k disk.qcow2 "$since"; }
+case $lie in
+    none) ;;
+    disabled) qemu-img bitmap --add --disable -g 64k disk.qcow2 "$ASOF_CHECKPOINT" ;;
+    *) qemu-img bitmap --add -g 64k disk.qcow2 "$ASOF_CHECKPOINT" ;;
+esac
+qemu-img convert -O raw disk.qcow2 truth.raw
+sha256sum <truth.raw | cut -d' ' -f1 >"truth/$ASOF_CHECKPOINT"
+qemu-nbd --fork -t -r -e 4 -x vda -k "$PWD/nbd" ${since:+-B "$since"} disk.qcow2 9>&-
+"#;
+        let path = site.path("moment");
+        std::fs::write(&path, script).unwrap();
+        sh(
+            &site.path(""),
+            "chmod 755 moment; mkdir -p truth images
+             qemu-img create -q -f qcow2 disk.qcow2 6M; qemu-io -c 'write -q -P 1 0 1M' -c 'write -q -P 2 4M 1M' disk.qcow2",
+        );
+        let uri = format!("nbd+unix:///vda?socket={}", site.path("nbd").display());
+        Self { site, command: path.display().to_string(), uri }
+    }
+
+    fn add(&self, more: &[&str]) {
+        add(self.site, &[&["--nbd", &*self.uri, "--snapshot", &*self.command, "--bitmap", "own"], more].concat());
+    }
+
+    fn lie(&self, what: &str) {
+        std::fs::write(self.site.path("lie"), what).unwrap();
+    }
+
+    /// Checks that every generation is the disk as it was at its moment, and returns how many there are, and how many are increments.
+    fn check(&self) -> (usize, usize) {
+        let listed = self.site.ok(&[
+            "sql",
+            "--csv",
+            "SELECT replace(taken_at, ':', ''), checkpoint, parent IS NOT NULL FROM disks",
+        ]);
+        let mount = self.site.mount(&[]);
+        let (mut all, mut increments) = (0, 0);
+        for line in listed.lines().skip(1) {
+            let words: Vec<&str> = line.split(',').collect();
+            let truth = std::fs::read_to_string(self.site.path("truth").join(words[1])).unwrap();
+            let shown = sha256(&mount.join(format!("vda/@{}/disk.raw", words[0])));
+            assert_eq!(shown, truth.trim(), "{line}");
+            all += 1;
+            increments += usize::from(words[2] == "1");
+        }
+        self.site.umount();
+        (all, increments)
+    }
+}
+
+impl Drop for Moments<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("bash").args([&*self.command, "end"]).output();
+    }
+}
+
+#[test]
+fn a_bitmap_of_the_name_that_was_given_out_makes_increments_and_one_that_lies_is_found_out() {
+    let site = Site::new();
+    let moments = Moments::new(&site);
+    moments.add(&[]);
+    let because = |report: &Value| report["full_because"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(take(&site, &[])["level"], "full");
+    let report = take(&site, &[]);
+    assert_eq!(report["level"], "incremental", "{report}");
+    assert_eq!(map_of(&report)["counted_by"], "own");
+    for (lie, why) in [("cleared", "does not have all that changed"), ("anew", "does not have all that changed")] {
+        moments.lie(lie);
+        let report = take(&site, &[]);
+        assert!(because(&report).contains(why), "{lie}: {report}");
+        moments.lie("");
+        assert_eq!(take(&site, &[])["level"], "incremental");
+    }
+    // A bitmap that is not there is no checkpoint, and neither is one that records nothing.
+    for (lie, why) in
+        [("none", "has no context \"qemu:dirty-bitmap:asof-"), ("disabled", "does not have all that changed")]
+    {
+        moments.lie(lie);
+        take(&site, &[]);
+        moments.lie("");
+        let report = take(&site, &[]);
+        assert!(because(&report).contains(why), "{lie}: {report}");
+    }
+    // A name that was not given out may be that of any bitmap.
+    take(&site, &["--checkpoint", "monday"]);
+    assert!(because(&take(&site, &[])).contains("has no name that asof gave out"));
+    let (all, increments) = moments.check();
+    assert_eq!((all, increments), (12, 6));
+}
+
+#[test]
+fn takes_that_are_killed_or_lied_to_and_catalogs_that_are_put_back_publish_nothing_that_the_disk_never_was() {
+    let (rounds, seed) = (dice::number("ASOF_ROUNDS", 14), dice::number("ASOF_SEED", 7));
+    let mut dice = Dice::new(seed);
+    let site = Site::new();
+    let moments = Moments::new(&site);
+    moments.add(&[]);
+    take(&site, &[]);
+    for round in 0..rounds {
+        let what = dice.roll(10);
+        moments.lie(["cleared", "anew", "none", "disabled", "", "", "", "", "", ""][what]);
+        match what {
+            4..=6 => {
+                let mut run = start(&site, &["take", "vda"]);
+                std::thread::sleep(std::time::Duration::from_millis(dice.roll(900) as u64));
+                let _ = run.kill();
+                let _ = run.wait();
+            }
+            7 => {
+                sh(&site.path(""), "rm -rf kept; sqlite3 catalog.db '.backup kept'");
+                continue;
+            }
+            8 if site.path("kept").exists() => {
+                sh(&site.path(""), "rm -f catalog.db-wal catalog.db-shm; cp kept catalog.db");
+                continue;
+            }
+            _ => {
+                let output = site.asof(&["take", "vda"]).output().unwrap();
+                assert!(output.status.code() != Some(2), "seed {seed}, round {round}: {}", said(&output));
+            }
+        }
+    }
+    moments.lie("");
+    take(&site, &[]);
+    let (all, increments) = moments.check();
+    println!("seed {seed}: {rounds} rounds, {all} generations, {increments} of them increments, none wrong");
+    assert!(all > 1);
+}
+
+/// Each has its own image, whoever is first: names in a folder are those of seconds.
+#[test]
+fn two_sources_with_one_folder_never_take_each_others_images_for_their_own() {
+    let site = Site::new();
+    sh(&site.path(""), "mkdir images; for n in 1 2; do head -c 2M /dev/urandom > disk$n.raw; done");
+    site.ok(&["init"]);
+    let images = site.path("images").display().to_string();
+    let mut servers = Vec::new();
+    for n in ["1", "2"] {
+        let socket = site.path(&format!("nbd{n}"));
+        let script = format!("exec qemu-nbd -t -e 8 -r -f raw -x vda -k {} disk{n}.raw", socket.display());
+        servers.push(Server::start(Command::new("bash").args(["-c", &script]).current_dir(site.path(""))));
+        wait_until("qemu-nbd listens", || UnixStream::connect(&socket).is_ok());
+        let uri = format!("nbd+unix:///vda?socket={}", socket.display());
+        site.ok(&["source", "add", "block", &format!("d{n}"), "--images", &images, "--nbd", &uri]);
+    }
+    for _ in 0..4 {
+        let runs = [start(&site, &["take", "d1"]), start(&site, &["take", "d2"])];
+        for run in runs {
+            let _ = run.wait_with_output();
+        }
+    }
+    let mount = site.mount(&[]);
+    for n in ["1", "2"] {
+        site.ok(&["take", &format!("d{n}")]);
+        let listed =
+            site.ok(&["sql", "--csv", &format!("SELECT replace(taken_at, ':', '') FROM disks WHERE source = 'd{n}'")]);
+        assert!(listed.lines().count() > 2, "{listed}");
+        for name in listed.lines().skip(1) {
+            let shown =
+                await_view(&mount.join(format!("d{n}")), &format!("{}:{}:{}", &name[..13], &name[13..15], &name[15..]));
+            assert_eq!(sha256(&shown.join("disk.raw")), sha256(&site.path(&format!("disk{n}.raw"))), "d{n} {name}");
+        }
+    }
+    site.umount();
+}
+
+#[test]
+fn an_increment_is_put_on_the_moment_that_it_counts_from_and_on_no_other() {
+    let site = Site::new();
+    small_disk(&site);
+    let (_server, uri) = serve(&site, "-r -B b0 disk.qcow2");
+    add(&site, &["--nbd", &uri, "--bitmap", "b0"]);
+    let full = take(&site, &["--checkpoint", "monday"]);
+    let first = take(&site, &["--since", "monday", "--checkpoint", "monday"]);
+    let second = take(&site, &["--full", "--checkpoint", "tuesday"]);
+    let third = take(&site, &["--since", "tuesday"]);
+    let path = |report: &Value| report["path"].as_str().unwrap().to_owned();
+    let index_anew = |code: i32| {
+        sh(&site.path(""), "rm -rf catalog.db*");
+        site.ok(&["init"]);
+        site.ok(&["source", "add", "block", "vda", "--images", &site.path("images").display().to_string()]);
+        said(&site.run(&["index", "vda"], code))
+    };
+    index_anew(0);
+    assert_eq!(generations(&site), 4);
+
+    // The full one that an increment counts from is lost, and another one has a checkpoint of that name.
+    let fake = std::fs::read_to_string(Path::new(&path(&second)).with_extension("json")).unwrap();
+    std::fs::write(
+        Path::new(&path(&second)).with_extension("json"),
+        fake.replace(map_of(&second)["id"].as_str().unwrap(), &"0".repeat(32)),
+    )
+    .unwrap();
+    let text = index_anew(1);
+    assert!(
+        text.contains(&format!(
+            "is an increment since checkpoint \"tuesday\" of moment {}",
+            map_of(&third)["parent_id"].as_str().unwrap()
+        )),
+        "{text}"
+    );
+    assert_eq!(generations(&site), 3);
+    std::fs::write(Path::new(&path(&second)).with_extension("json"), fake).unwrap();
+
+    // Without its map a raw file is no disk, as long as its manifest says that it had one.
+    let map = Path::new(&path(&first)).with_extension("json");
+    let kept = std::fs::read(&map).unwrap();
+    std::fs::remove_file(&map).unwrap();
+    let text = index_anew(1);
+    assert!(text.contains("is no image of a whole disk") && text.contains("hint: put back"), "{text}");
+    assert_eq!(generations(&site), 3);
+    std::fs::write(&map, kept).unwrap();
+
+    // Bytes that became a hole have another digest.
+    sh(&site.path(""), &format!("fallocate -p -o 4M -l 64k {:?}", path(&third)));
+    let text = index_anew(1);
+    assert!(text.contains("its data has the digest"), "{text}");
+    assert_eq!((generations(&site), full["level"].as_str()), (3, Some("full")));
+}
+
+#[test]
+fn a_folder_that_is_not_mounted_is_not_filled_and_a_generation_of_the_future_is_in_nobodys_way() {
+    let site = Site::new();
+    small_disk(&site);
+    sh(&site.path(""), "mount -t tmpfs -o size=64M tmpfs images");
+    let (_server, uri) = serve(&site, "-r -B b0 disk.qcow2");
+    add(&site, &["--nbd", &uri, "--bitmap", "b0"]);
+    let report = take(&site, &[]);
+    sh(
+        &site.path(""),
+        "mkdir elsewhere; mount --move images elsewhere 2>/dev/null || { mount --make-private images; mount --move images elsewhere; } || { mount --bind images elsewhere; umount images; }",
+    );
+    for full in [&[][..], &["--full"]] {
+        let text = refused(&site, full);
+        assert!(
+            text.contains("cannot be written to: another directory is there than the one that was known"),
+            "{text}"
+        );
+        assert!(text.contains("hint: mount what holds the images"), "{text}");
+    }
+    assert_eq!(names_now(&site), (vec![], vec![]));
+    sh(&site.path(""), "mount --bind elsewhere images");
+    assert_eq!(take(&site, &["--since", checkpoint(&report)])["level"], "incremental");
+
+    let future = site.path("elsewhere/ahead.raw").display().to_string();
+    sh(&site.path(""), &format!("head -c 8M /dev/urandom > {future}"));
+    site.run(&["index", "vda", &site.path("images/ahead.raw").display().to_string(), "--at", "2037-01-01"], 1);
+    let report = take(&site, &[]);
+    assert_eq!(report["level"], "full");
+    assert_eq!(take(&site, &["--since", checkpoint(&report)])["parent"], report["taken_at"]);
+    assert_eq!(generations(&site), 5);
+    sh(&site.path(""), "umount images; umount elsewhere");
+}
+
+#[test]
+fn what_is_of_no_moment_or_no_disk_is_refused_before_anything_is_written() {
+    let site = Site::new();
+    small_disk(&site);
+    let (mut server, uri) = serve(&site, "disk.qcow2");
+    add(&site, &["--nbd", &uri]);
+    let text = refused(&site, &[]);
+    assert!(
+        text.contains("can be written to while it is read") && text.contains("hint: export it read-only"),
+        "{text}"
+    );
+    assert_eq!(take(&site, &["--consistency", "none"])["consistency"], "none");
+    server.kill();
+    let before = left(&site);
+    for size in ["0", "4611686018427387904"] {
+        let (_server, _) = serve(&site, &format!("-r --image-opts driver=null-co,size={size}"));
+        let text = refused(&site, &[]);
+        assert!(text.contains(&format!("gives a disk of {size} bytes")), "{text}");
+    }
+    assert_eq!(left(&site), before);
+
+    // What a command prints before its last line does not matter.
+    site.ok(&["source", "set", "vda", "--nbd", "", "--snapshot", "sh -c 'qemu-img convert -O raw disk.qcow2 $ASOF_IMAGES/mine.raw; head -c 3M /dev/zero | tr \\\\0 x; echo; echo mine.raw'"]);
+    assert_eq!(take(&site, &[])["path"], site.path("images/mine.raw").display().to_string());
 }
 
 /// Every generation that is taken leaves a manifest: applied one after the other they give the tree, and say where on the disk the

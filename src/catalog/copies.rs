@@ -98,19 +98,19 @@ impl Reader {
     /// # Errors
     /// [`Error::Sqlite`] if SQLite fails.
     pub fn known_stores(&self, source: SourceId, folders: &[&Path]) -> Result<Vec<KnownStore>, Error> {
-        let mut stores: Vec<KnownStore> = self.run("reading what is known of stores", |c| {
-            let mut statement = c.prepare_cached("SELECT id, path, mark FROM store ORDER BY path")?;
-            statement.query_map([], known_store)?.collect()
-        })?;
-        let lived_in: HashSet<StoreId> = self.run("reading what is known of stores", |c| {
-            let mut statement = c.prepare_cached(
-                "SELECT DISTINCT c.store FROM object o JOIN copy c ON c.object = o.id WHERE o.source = ?1",
-            )?;
-            statement.query_map([source.0], |row| row.get(0).map(StoreId))?.collect()
-        })?;
-        stores.retain(|store| lived_in.contains(&store.id) || folders.contains(&store.path.as_path()));
-        Ok(stores)
+        self.run("reading what is known of stores", |c| known_stores(c, source, folders))
     }
+}
+
+fn known_stores(c: &Connection, source: SourceId, folders: &[&Path]) -> rusqlite::Result<Vec<KnownStore>> {
+    let mut statement = c.prepare_cached("SELECT id, path, mark FROM store ORDER BY path")?;
+    let mut stores: Vec<KnownStore> = statement.query_map([], known_store)?.collect::<Result<_, _>>()?;
+    let mut statement =
+        c.prepare_cached("SELECT DISTINCT c.store FROM object o JOIN copy c ON c.object = o.id WHERE o.source = ?1")?;
+    let lived_in: HashSet<StoreId> =
+        statement.query_map([source.0], |row| row.get(0).map(StoreId))?.collect::<Result<_, _>>()?;
+    stores.retain(|store| lived_in.contains(&store.id) || folders.contains(&store.path.as_path()));
+    Ok(stores)
 }
 
 fn known_store(row: &Row<'_>) -> rusqlite::Result<KnownStore> {
@@ -227,6 +227,22 @@ impl Writer {
             }
             Ok(())
         })
+    }
+
+    /// As [`Reader::known_copies`].
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn known_copies(&self, source: &SourceRow) -> Result<Vec<KnownCopy>, Error> {
+        self.sql("reading what is known of copies", |c| known_copies(c, source))
+    }
+
+    /// As [`Reader::known_stores`].
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn known_stores(&self, source: SourceId, folders: &[&Path]) -> Result<Vec<KnownStore>, Error> {
+        self.sql("reading what is known of stores", |c| known_stores(c, source, folders))
     }
 
     /// Has the directory at `path` be taken for the store as it is when it is looked at next.

@@ -104,6 +104,9 @@ pub(super) enum Verb {
     /// List what changed in a GlusterFS volume, for tools that copy files themselves
     #[command(subcommand)]
     Gluster(GlusterVerb),
+    /// Let a guest go when the run that holds it ends
+    #[command(hide = true)]
+    LetGo,
     /// Print the manual page, or write a page for each verb
     Man(ManArgs),
     /// Print the completion script for a shell
@@ -119,7 +122,7 @@ impl Verb {
                 false
             }
             Self::Sql(_) | Self::Check(_) | Self::Mount(_) | Self::Umount(_) | Self::Gluster(_) => false,
-            Self::Man(_) | Self::Completions(_) | Self::Units(_) => false,
+            Self::Man(_) | Self::Completions(_) | Self::Units(_) | Self::LetGo => false,
         }
     }
 }

@@ -99,6 +99,7 @@ fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
         Verb::Umount(args) => mount::umount(&args),
         Verb::Units(args) => units::run(&args, world),
         Verb::Gluster(verb) => gluster::run(verb, world),
+        Verb::LetGo => take::let_go(),
         Verb::Man(args) => pages::man(&args, Cli::command()),
         Verb::Completions(args) => complete::script(&args),
     }

@@ -10,8 +10,8 @@ use super::progress::Terminal;
 use super::report::{self, Failure, Outcome};
 use super::say::{local, say};
 use super::{SourceRun, World};
-use crate::jobs::take::block::Ending;
 use crate::jobs::take::block::acquire::DiskWish;
+use crate::jobs::take::block::{Ending, guard};
 use crate::jobs::take::{Inputs, Report, Taken, TakenDisk, TakenVolume, Wish, take};
 use crate::model::{Consistency, Level, chain};
 use crate::source::block::Location;
@@ -36,6 +36,12 @@ pub(super) fn run(args: &TakeArgs, world: &World) -> Result<Outcome, Failure> {
         output::report(&taken)?;
     }
     Ok(if taken.has_findings() { Outcome::WithFindings } else { Outcome::Done })
+}
+
+/// Lets a guest go when the run that holds it does not: what it needs is on standard input.
+pub(super) fn let_go() -> Result<Outcome, Failure> {
+    let done = guard::serve(io::stdin(), io::stdout());
+    done.map(|()| Outcome::Done).map_err(|e| Failure::new(chain(&e)))
 }
 
 fn disk_wish(args: &TakeDiskArgs) -> Result<DiskWish, Failure> {

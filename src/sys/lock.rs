@@ -144,12 +144,31 @@ pub fn unlock_byte(file: &File) -> io::Result<()> {
     set_byte(file, libc::F_UNLCK)
 }
 
-fn set_byte(file: &File, kind: i32) -> io::Result<()> {
+/// Tells whether another open file holds a lock of any kind on the byte `at` of `file`. Takes none.
+///
+/// # Errors
+/// As `fcntl(2)`; file systems that know no locks say so.
+pub fn is_byte_locked(file: &File, at: u64) -> io::Result<bool> {
+    let mut range = byte(at, libc::F_WRLCK)?;
+    // SAFETY: `range` outlives the call, which writes to it; the descriptor is open for the whole of it.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut range) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(range.l_type != libc::F_UNLCK as libc::c_short)
+}
+
+fn byte(at: u64, kind: i32) -> io::Result<libc::flock> {
     // SAFETY: all-zero is a valid `flock`: a range from offset 0, and `l_pid` has to be 0.
     let mut range: libc::flock = unsafe { std::mem::zeroed() };
     range.l_type = kind as libc::c_short;
     range.l_whence = libc::SEEK_SET as libc::c_short;
+    range.l_start = i64::try_from(at).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     range.l_len = 1;
+    Ok(range)
+}
+
+fn set_byte(file: &File, kind: i32) -> io::Result<()> {
+    let range = byte(0, kind)?;
     // SAFETY: `range` outlives the call; the descriptor is open for the whole of it.
     let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const range) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }

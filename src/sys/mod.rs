@@ -10,6 +10,7 @@ pub mod handle;
 pub mod lock;
 pub mod mount;
 pub mod process;
+pub mod random;
 pub mod read;
 pub mod walk;
 pub mod write;

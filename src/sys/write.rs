@@ -5,11 +5,13 @@
 //! Never removes anything.
 
 use crate::model::Timestamp;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 /// Bytes read and written at once where the kernel cannot copy by itself.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -81,6 +83,26 @@ pub fn make_link(from_dir: BorrowedFd<'_>, from: &CStr, dir: BorrowedFd<'_>, nam
 pub fn move_to(from_dir: BorrowedFd<'_>, from: &CStr, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     // SAFETY: both strings are zero-terminated and outlive the call.
     check(unsafe { libc::renameat(from_dir.as_raw_fd(), from.as_ptr(), dir.as_raw_fd(), name.as_ptr()) })
+}
+
+/// Moves the file `from` to `to` on the same file system, where nothing may have that name.
+///
+/// # Errors
+/// `AlreadyExists`; what `renameat2(2)` says, or `linkat(2)` on a file system that does not know how.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    let c_path = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from);
+    let (old, new) = (c_path(from)?, c_path(to)?);
+    // SAFETY: both strings are zero-terminated and outlive the call.
+    let done = check(unsafe {
+        libc::renameat2(libc::AT_FDCWD, old.as_ptr(), libc::AT_FDCWD, new.as_ptr(), libc::RENAME_NOREPLACE)
+    });
+    match done {
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
+            std::fs::hard_link(from, to)?;
+            std::fs::remove_file(from)
+        }
+        done => done,
+    }
 }
 
 /// Sets owner and group of `name` in `dir`, links not followed.

@@ -89,7 +89,8 @@ pub(in crate::cli) struct GuestArgs {
     /// The libvirt domain whose disk asof take backs up; virsh must be installed
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) domain: Option<String>,
-    /// The disk of that domain, as virsh domblklist calls it: vda [default: the only one]
+    /// The disk of that domain, as virsh domblklist calls it: vda [default: the only one]. Without a domain: the one of the disks in
+    /// the directory of images that this source is, as the images or their names call it
     #[arg(long, value_name = "DISK")]
     pub(in crate::cli) disk: Option<String>,
     /// Who copies the bytes of a domain's disk: asof reads them (pull), or QEMU writes a qcow2 file (push) [default: pull]

@@ -53,8 +53,8 @@ pub(in crate::cli) struct DiskHowArgs {
     /// The NBD export that asof take pulls generations from: nbd://HOST/EXPORT, nbd+unix:///EXPORT?socket=PATH; nbds for TLS
     #[arg(long, value_name = "URI")]
     nbd: Option<String>,
-    /// The dirty bitmap of that export that records what changed since the newest generation: a bitmap of this name is begun,
-    /// or cleared, for each generation
+    /// The dirty bitmap of that export that records what changed since the newest generation; own: each checkpoint has one of its name,
+    /// which --snapshot begins ($ASOF_CHECKPOINT) and exports ($ASOF_SINCE). One of another name is believed only with --since
     #[arg(long, value_name = "BITMAP")]
     bitmap: Option<String>,
     /// The CA certificate that signed the server's, a file ca-cert.pem; client-cert.pem and client-key.pem must be beside it if
@@ -80,6 +80,13 @@ pub(in crate::cli) struct DiskHowArgs {
     /// Kill a command that takes longer [default: 60]
     #[arg(long, value_name = "SECONDS")]
     hook_timeout: Option<u64>,
+    /// Thaw the guest after so long in any case, by a process of its own; nothing is taken then [default: 600 with --snapshot or --domain,
+    /// else no limit]
+    #[arg(long, value_name = "SECONDS")]
+    freeze_max: Option<u64>,
+    /// Run this command at the very end, in any case: it removes the export or the snapshot that was read
+    #[arg(long, value_name = "COMMAND")]
+    cleanup: Option<String>,
     /// How consistent the data is in what is taken [default: app with --pre and --snapshot or --domain, frozen with --freeze,
     /// else crash]
     #[arg(long, value_name = "HOW")]
@@ -100,13 +107,16 @@ impl DiskHowArgs {
             freeze,
             scratch,
             hook_timeout,
+            freeze_max,
+            cleanup,
             consistency,
         } = self;
-        let texts = [nbd, bitmap, snapshot, connect];
+        let texts = [nbd, bitmap, snapshot, connect, cleanup];
         texts.iter().any(|text| text.is_some())
             || (tls_ca.is_some() || scratch.is_some())
             || guest.is_given()
-            || (format.is_some() || freeze.is_some() || hook_timeout.is_some() || consistency.is_some())
+            || (format.is_some() || freeze.is_some() || consistency.is_some())
+            || (hook_timeout.is_some() || freeze_max.is_some())
     }
 }
 
@@ -156,6 +166,10 @@ pub(super) fn apply(how: &DiskHowArgs, settings: &mut Settings) -> Result<(), Fa
     if let Some(ca) = &how.tls_ca {
         settings.tls_ca = Some(given::folder(ca, "certificate")?);
     }
+    given::apply_command("cleanup", &how.cleanup, &mut settings.cleanup)?;
+    if let Some(seconds) = how.freeze_max {
+        settings.freeze_max_s = Some(seconds);
+    }
     if let Some(seconds) = how.hook_timeout {
         settings.hook_timeout_s = Some(seconds);
     }
@@ -165,7 +179,12 @@ pub(super) fn apply(how: &DiskHowArgs, settings: &mut Settings) -> Result<(), Fa
     if how.guest.domain.as_deref() == Some("") {
         settings.domain = None;
     }
-    settings.domain = how.guest.asked().of(settings.domain.take())?;
+    let mut asked = how.guest.asked();
+    let has_domain = settings.domain.is_some() || asked.domain.as_ref().is_some_and(|name| !name.is_empty());
+    if !has_domain && asked.method.is_none() {
+        given::apply_text(&asked.disk.take(), &mut settings.disk);
+    }
+    settings.domain = asked.of(settings.domain.take())?;
     let rest = how.connect.is_some() || how.freeze.is_some() || how.scratch.is_some();
     let Some(domain) = &mut settings.domain else {
         if rest {

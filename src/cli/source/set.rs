@@ -163,7 +163,15 @@ fn set_block(args: &SetArgs, source: &SourceRow, writer: &mut Writer, world: &Wo
     let rules =
         [("--name-pattern", settings.name_patterns != kept.name_patterns), ("--zone", settings.zone != kept.zone)];
     given::check_rules_kept(source, &rules, world)?;
-    Ok(writer.set_settings(source.id, &settings.to_json()?)?)
+    writer.set_settings(source.id, &settings.to_json()?)?;
+    // What is there from now on is the store, whatever was there before.
+    if args.images.is_some() {
+        writer.drop_mark(&settings.images)?;
+    }
+    if args.store.is_some() {
+        writer.drop_mark(settings.own_folder())?;
+    }
+    Ok(())
 }
 
 /// Tells whether something is asked for that only shares have.

@@ -34,10 +34,10 @@ pub(in crate::cli) struct TakeDiskArgs {
     /// The dirty bitmap of that export that records what changed since the newest generation
     #[arg(long, value_name = "BITMAP")]
     pub(super) bitmap: Option<String>,
-    /// The name of this checkpoint: the next increment counts from it [default: as the bitmap, else the date and time]
+    /// The name of this checkpoint: the next increment counts from it [default: a name that no other has]
     #[arg(long, value_name = "NAME")]
     pub(super) checkpoint: Option<String>,
-    /// The checkpoint that the bitmap counts from, if it has another name; it must be that of the newest generation
+    /// The checkpoint that the bitmap counts from, which nothing else tells if it has another name; it must be that of the newest generation
     #[arg(long, value_name = "NAME", conflicts_with = "full")]
     pub(super) since: Option<String>,
     /// How consistent the data is

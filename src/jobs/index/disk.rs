@@ -3,7 +3,9 @@
 //! An image that cannot be indexed does not stop those that are not on top of it.
 
 use super::super::report::{MovedCopy, When};
+use super::maps::lost_map;
 use super::recognise::Sight;
+use super::which;
 use super::wish::Which;
 use super::work::{Work, still_there};
 use super::{Error, Event, OneCopy};
@@ -143,12 +145,12 @@ impl Disk<'_, '_> {
             let text = format!("skipped {path:?}: it is a link, and only files in the folder are opened");
             self.work.emit(Event::Note { text });
         }
-        let mut wanted = Vec::new();
+        let mut images = Vec::new();
         for path in found.files {
             if self.known(&path)?.is_some() || self.forgotten.contains_key(&path) {
                 continue;
             }
-            match self.settings.open(&path, &self.folders) {
+            match self.open(&path) {
                 // Every file is a raw image, if one says so: notes and checksums beside images are none.
                 Ok(image) if image.kind == image::Kind::Raw && !discover::is_named_raw(&path) => {
                     if discover::is_named_image(&path) {
@@ -156,11 +158,19 @@ impl Disk<'_, '_> {
                         self.work.emit(Event::LeftAside { path, why });
                     }
                 }
-                Ok(image) => match self.instant_of(&image) {
-                    Ok(at) => self.add(&mut wanted, image, Some(at))?,
-                    Err(error) => self.work.emit(Event::Failed { copy: None, error }),
-                },
-                Err(e) => self.work.emit(Event::Failed { copy: None, error: e.into() }),
+                Ok(image) => images.push(image),
+                Err(error) => self.work.emit(Event::Failed { copy: None, error }),
+            }
+        }
+        let others = which::keep_own(&mut images, &self.settings, self.work)?;
+        for (disk, count) in others {
+            self.work.emit(Event::Note { text: format!("passed over the images of disk {disk:?}: {count}") });
+        }
+        let mut wanted = Vec::new();
+        for image in images {
+            match self.instant_of(&image) {
+                Ok(at) => self.add(&mut wanted, image, Some(at))?,
+                Err(error) => self.work.emit(Event::Failed { copy: None, error }),
             }
         }
         wanted.sort_by_key(|one| one.at);
@@ -169,7 +179,7 @@ impl Disk<'_, '_> {
 
     /// Returns the images that the admin named: oldest first, or in their order where each is on top of the one before it.
     fn named(&mut self, paths: &[PathBuf], at: Option<Time>) -> Result<Vec<Wanted>, Error> {
-        let mut wanted = Vec::new();
+        let (mut wanted, mut images) = (Vec::new(), Vec::new());
         for path in paths {
             let path = canonical(path)?;
             if let Some(known) = self.known(&path)? {
@@ -184,7 +194,13 @@ impl Disk<'_, '_> {
                 // What the admin names may be read; what the image names must lie beside it.
                 self.folders.push(folder.to_owned());
             }
-            let image = self.settings.open(&path, &self.folders)?;
+            images.push(self.open(&path)?);
+        }
+        let others = which::keep_own(&mut images, &self.settings, self.work)?;
+        if let (Some(disk), Some(own)) = (others.into_keys().next(), self.settings.own_disk()) {
+            return Err(Error::NotOwnDisk { name: self.work.source.name.clone(), own: own.to_owned(), disk });
+        }
+        for image in images {
             self.add(&mut wanted, image, at)?;
         }
         match &self.work.wish.disk.base {
@@ -192,6 +208,14 @@ impl Disk<'_, '_> {
             None => wanted.sort_by_key(|one| one.at),
         }
         Ok(wanted)
+    }
+
+    fn open(&self, path: &Path) -> Result<image::Image, Error> {
+        let image = self.settings.open(path, &self.folders)?;
+        match lost_map(path).filter(|_| image.kind == image::Kind::Raw) {
+            Some(manifest) => Err(Error::NoMap { image: path.to_owned(), manifest }),
+            None => Ok(image),
+        }
     }
 
     /// Returns the image of a generation, on top of what it was on top of.
@@ -207,7 +231,7 @@ impl Disk<'_, '_> {
         if let Some(folder) = path.parent().filter(|folder| !self.folders.iter().any(|f| folder.starts_with(f))) {
             self.folders.push(folder.to_owned());
         }
-        let image = self.settings.open(&path, &self.folders)?;
+        let image = self.open(&path)?;
         let is_newest = writer.generation_of_image(source, &path)? == Some(at);
         let snapshot = image.snapshots.iter().position(|snapshot| snapshot.taken_at == at.0 && !is_newest);
         Ok(Wanted { image: Rc::new(image), snapshot, at, on_top_of: record.parent, again: Some(record) })
@@ -299,6 +323,7 @@ impl Disk<'_, '_> {
             consistency: wish.consistency.or(was_consistent),
             location: wish.location.as_ref().or(was_at.as_ref()),
             again: was.is_some(),
+            is_fresh: false,
         };
         let done = index_image(self.work.writer(), &new, inputs.clock, inputs.monitor);
         inputs.monitor.end();

@@ -154,6 +154,48 @@ pub enum Error {
     /// A folder in which manifests lie cannot be listed.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// Images of several disks, and a source is one.
+    #[error("the images of {name:?} are of {} disks: {}", .disks.len(), listed(.disks))]
+    SeveralDisks {
+        /// The source.
+        name: String,
+        /// Each disk, and an image of it.
+        disks: Vec<(String, PathBuf)>,
+    },
+    /// An image of another disk than those that are indexed.
+    #[error("image {path:?} is of disk {disk:?}, and what is indexed of {name:?} is of disk {known:?}, as {image:?}")]
+    OtherDisk {
+        /// The source.
+        name: String,
+        /// The disk that it is of.
+        disk: String,
+        /// The image.
+        path: PathBuf,
+        /// The disk of the source.
+        known: String,
+        /// An image of that.
+        image: PathBuf,
+    },
+    /// A raw file that is not read by itself.
+    #[error(
+        "{image:?} is no image of a whole disk: {manifest:?} says that a map beside it tells what it holds, and there is none"
+    )]
+    NoMap {
+        /// The image.
+        image: PathBuf,
+        /// Its manifest.
+        manifest: PathBuf,
+    },
+    /// An image is named that is of another disk than the source.
+    #[error("source {name:?} is disk {own:?}, and an image of disk {disk:?} is named")]
+    NotOwnDisk {
+        /// The source.
+        name: String,
+        /// Its disk.
+        own: String,
+        /// The other one.
+        disk: String,
+    },
     /// An image that is no generation.
     #[error("{base:?} is not indexed: nothing can be based on it")]
     UnknownBase {
@@ -162,6 +204,11 @@ pub enum Error {
         /// The image.
         base: PathBuf,
     },
+}
+
+fn listed(disks: &[(String, PathBuf)]) -> String {
+    let one = |(disk, path): &(String, PathBuf)| format!("{disk:?} ({path:?})");
+    disks.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 impl Hinted for Error {
@@ -196,7 +243,22 @@ impl Hinted for Error {
             Self::Manifest { .. } | Self::Contradicts { .. } => "nothing was changed".to_owned(),
             Self::UnknownBase { name, base } => format!("asof index {name} {base:?} first"),
             Self::Exchanged { .. } => "the next run examines it again".to_owned(),
-            Self::Image(_) | Self::Io { .. } | Self::Store(_) | Self::NotADirectory { .. } => return None,
+            Self::SeveralDisks { name, disks } => format!(
+                "a source is one disk: asof source set {name} --disk {} chooses that one, and asof source add block OTHER --images DIR --disk \
+                 NAME another; nothing was indexed",
+                disks.first().map_or("NAME", |(disk, _)| disk)
+            ),
+            Self::NoMap { image, .. } => {
+                format!("put back {:?}, from where the images are copied to", image.with_extension("json"))
+            }
+            Self::NotOwnDisk { .. } => "each disk needs a source of its own; nothing was indexed".to_owned(),
+            Self::OtherDisk { name, known, .. } => {
+                format!(
+                    "asof source set {name} --disk {known} leaves other disks alone; each needs a source of its own"
+                )
+            }
+            Self::Image(e) => return e.hint(),
+            Self::Io { .. } | Self::Store(_) | Self::NotADirectory { .. } => return None,
         })
     }
 }

@@ -12,11 +12,13 @@ pub(super) mod disk;
 mod error;
 mod gone;
 mod list;
+mod maps;
 mod recognise;
 pub(super) mod replay;
 mod report;
-mod seen;
+pub(super) mod seen;
 pub(super) mod share;
+mod which;
 mod wish;
 mod work;
 

@@ -4,8 +4,8 @@
 
 use super::super::look::{Answer, Mark, Root, Task, look};
 use super::recognise::Sight;
-use crate::catalog::{KnownCopy, KnownStore};
-use crate::model::StoreId;
+use crate::catalog::{self, KnownCopy, KnownStore, Looked, SourceRow, Writer};
+use crate::model::{Reach, StoreId, Time};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,14 +17,46 @@ pub(super) struct Seen {
 }
 
 /// A store as it was seen.
-pub(super) struct SeenStore {
+pub(in crate::jobs) struct SeenStore {
     /// Its row; none: it is new.
     pub(super) id: Option<StoreId>,
     pub(super) path: PathBuf,
     /// Why nothing is known of what is in it; none: it can be reached.
-    pub(super) why_not: Option<String>,
+    pub(in crate::jobs) why_not: Option<String>,
     /// What it is known by from now on, where that is new.
     pub(super) mark: Option<Vec<u8>>,
+}
+
+impl SeenStore {
+    /// Writes down that it was there, and what it is known by.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub(in crate::jobs) fn note(self, writer: &mut Writer, now: Time) -> Result<(), catalog::Error> {
+        let id = match self.id {
+            Some(id) => id,
+            None => writer.store_at(&self.path)?,
+        };
+        writer.write_looked(&Looked { stores: vec![(id, Reach::Reachable, self.mark)], copies: Vec::new() }, now)
+    }
+}
+
+/// Looks at one folder that `source` has images in, or is to have. `within` is how long it may be silent.
+///
+/// # Errors
+/// Those of the catalog.
+pub(in crate::jobs) fn see_store(
+    writer: &Writer,
+    source: &SourceRow,
+    folder: &Path,
+    within: Duration,
+) -> Result<SeenStore, catalog::Error> {
+    let mut known = writer.known_copies(source)?;
+    known.retain(|copy| copy.store_path == folder && !copy.forgotten);
+    let mut stores = writer.known_stores(source.id, &[folder])?;
+    stores.retain(|store| store.path == folder);
+    let seen = see(&known, &stores, &[folder], within);
+    Ok(seen.stores.into_iter().next().expect("it was looked at"))
 }
 
 /// A copy as it was seen.

@@ -14,11 +14,13 @@ mod location;
 pub mod nbd;
 mod settings;
 pub mod volumes;
+mod which;
 pub mod xfs;
 
 pub use describe::DESCRIPTION;
 pub use location::{BadLocation, Location};
-pub use settings::{AskedGuest, Domain, Method, Settings};
+pub use settings::{AskedGuest, Domain, Method, OWN_BITMAP, Settings};
+pub use which::disk_of_name;
 
 use crate::model::{Attrs, EntryName, FileMap};
 use crate::sys::read;

@@ -12,8 +12,12 @@ use std::time::Duration;
 
 /// What the certificate of an authority is called; the name that QEMU and libvirt give it too.
 const CA_FILE: &str = "ca-cert.pem";
+/// The bitmap of a source each of whose checkpoints has one of its own, of the same name.
+pub const OWN_BITMAP: &str = "own";
 /// How long a command may take where nothing is said, in seconds.
 const HOOK_TIMEOUT_S: u64 = 60;
+/// How long a guest may be held where a command or libvirt makes the moment, and nothing is said, in seconds.
+const FREEZE_MAX_S: u64 = 600;
 
 /// Where the images of a disk are, and how new ones are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +34,9 @@ pub struct Settings {
     /// The time zone of names that have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// Which of the disks whose images lie in the folder, as the images or their names say; none: all are of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<String>,
     /// The folder that generations are pulled into; none: that of the images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<PathBuf>,
@@ -54,6 +61,12 @@ pub struct Settings {
     /// What each of them may take, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook_timeout_s: Option<u64>,
+    /// How long the guest may be held, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze_max_s: Option<u64>,
+    /// What is run at the very end, whatever came of it: it takes away what the moment was read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleanup: Option<String>,
     /// The word of how much the data is at rest in what is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<String>,
@@ -210,6 +223,10 @@ impl Settings {
                 return Err(Error::Setting { what: "the domain", found, why });
             }
         }
+        if self.freeze_max_s == Some(0) {
+            let found = "0".to_owned();
+            return Err(Error::Setting { what: "the time that a guest may be held", found, why: "it is over at once" });
+        }
         if self.hook_timeout_s == Some(0) {
             let found = "0".to_owned();
             return Err(Error::Setting { what: "the time limit of commands", found, why: "it is over at once" });
@@ -230,14 +247,27 @@ impl Settings {
         folders
     }
 
+    /// Returns the disk that the source is, where several may lie in its folder.
+    pub fn own_disk(&self) -> Option<&str> {
+        let of_guest = self.domain.as_ref().and_then(|domain| domain.disk.as_deref());
+        of_guest.or(self.disk.as_deref())
+    }
+
     /// Returns the commands that are run when it is taken.
     pub fn commands(&self) -> Vec<String> {
-        [&self.pre, &self.snapshot, &self.post].into_iter().flatten().cloned().collect()
+        [&self.pre, &self.snapshot, &self.post, &self.cleanup].into_iter().flatten().cloned().collect()
     }
 
     /// Returns the folder that generations are pulled into.
     pub fn own_folder(&self) -> &Path {
         self.store.as_deref().unwrap_or(&self.images)
+    }
+
+    /// Returns how long the guest may be held; none: as long as its bytes take, where it is held for so long on purpose.
+    pub fn freeze_max(&self) -> Option<Duration> {
+        let is_of_a_moment = self.snapshot.is_some() || self.domain.is_some();
+        let seconds = self.freeze_max_s.or(is_of_a_moment.then_some(FREEZE_MAX_S));
+        seconds.map(Duration::from_secs)
     }
 
     /// Returns what a command may take.

@@ -13,7 +13,7 @@ use crate::source::block::{Device, Location, image};
 use crate::store::{self, Disk, DiskMap};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Compared at once.
@@ -54,6 +54,23 @@ pub enum Error {
         /// Its instant.
         at: Time,
     },
+    /// An increment since another moment than that which has its name.
+    #[error(
+        "image {image:?} is an increment since checkpoint {checkpoint:?} of moment {expected}, and the generation of {parent} is of moment \
+         {found}"
+    )]
+    OtherParent {
+        /// The image.
+        image: PathBuf,
+        /// What it names.
+        checkpoint: String,
+        /// The id that it names.
+        expected: String,
+        /// A generation of that checkpoint.
+        parent: Time,
+        /// Its id.
+        found: String,
+    },
     /// What it rests on is not older.
     #[error("image {image:?} would be of {at}, and the generation of {parent} that it is based on is not older")]
     NotNewer {
@@ -81,12 +98,17 @@ pub enum Error {
 impl Hinted for Error {
     fn hint(&self) -> Option<String> {
         let text = match self {
+            Self::Catalog(catalog::Error::GenerationExists { .. })
+            | Self::Index(index::Error::Catalog(catalog::Error::GenerationExists { .. })) => {
+                "images of two disks need a source each (--disk, or a folder each); another image of this disk needs another second: asof \
+                 index NAME PATH --at DATE"
+            }
             Self::Catalog(e) => return e.hint(),
             Self::Index(e) => return e.hint(),
             Self::Image(image::Error::File { why: image::Why::Outside, .. }) => {
                 "an increment that QEMU pushed names the live disk: --base IMAGE says what it is based on"
             }
-            Self::Image(_) => return None,
+            Self::Image(e) => return e.hint(),
             Self::Store(_) => {
                 "every image that it is based on must be as it was when it was indexed; nothing was recorded"
             }
@@ -94,6 +116,9 @@ impl Hinted for Error {
             Self::NothingBefore { .. } => "index the full image first; --base IMAGE names what increments are based on",
             Self::NoCheckpoint { .. } => {
                 "index the image of that checkpoint first; --base IMAGE says that it is based on another"
+            }
+            Self::OtherParent { .. } => {
+                "the image that it is based on is missing, or is not indexed: asof index NAME; nothing is put on another one"
             }
             Self::NotNewer { .. } => "asof index NAME IMAGE --at DATE gives it another date",
             Self::NotWhole { .. } => "the image that it is based on must be indexed first",
@@ -124,6 +149,8 @@ pub struct NewImage<'a> {
     pub location: Option<&'a Location>,
     /// Whether it takes the place of the generation of this second.
     pub again: bool,
+    /// Whether it was written just now, so that it is known to have the bytes that the file beside it says.
+    pub is_fresh: bool,
 }
 
 /// Indexes an image as a generation and publishes it. Returns the generation that it rests on, too.
@@ -144,6 +171,10 @@ pub fn index_image(
     if layer.size_bytes == 0 {
         return Err(Error::Empty { image: image.path.clone() });
     }
+    if !new.is_fresh {
+        let folder = image.path.parent().unwrap_or(Path::new("/")).to_owned();
+        image::digest::check(image, &[folder])?;
+    }
     let parent = match new.rests_on {
         Some(parent) => Some(parent),
         None => match &image.parent {
@@ -163,6 +194,9 @@ pub fn index_image(
             }
         },
     };
+    if let (Some(parent), Some(expected)) = (parent, &image.moment.parent_id) {
+        check_parent(writer, new, parent, expected)?;
+    }
     if let Some(parent) = parent.filter(|parent| *parent >= new.at) {
         return Err(Error::NotNewer { image: image.path.clone(), at: new.at, parent });
     }
@@ -271,12 +305,43 @@ fn given_parent(writer: &Writer, new: &NewImage<'_>) -> Result<Time, Error> {
     let Some(checkpoint) = &image.moment.parent else {
         return earlier.next().ok_or(Error::NothingBefore { image: image.path.clone(), at });
     };
+    let mut other = None;
     for instant in earlier {
         if writer.checkpoint(new.source.id, instant)?.as_ref() == Some(checkpoint) {
-            return Ok(instant);
+            match &image.moment.parent_id {
+                Some(expected) if id_of(writer, new, instant)?.as_ref() != Some(expected) => {
+                    other = other.or(Some((instant, expected)));
+                }
+                _ => return Ok(instant),
+            }
         }
     }
+    if let Some((parent, expected)) = other {
+        check_parent(writer, new, parent, expected)?;
+    }
     Err(Error::NoCheckpoint { image: image.path.clone(), checkpoint: checkpoint.clone(), at })
+}
+
+/// Refuses to put an image on a generation that is not the moment that it counts from.
+fn check_parent(writer: &Writer, new: &NewImage<'_>, parent: Time, expected: &str) -> Result<(), Error> {
+    let found = id_of(writer, new, parent)?;
+    if found.as_deref() == Some(expected) {
+        return Ok(());
+    }
+    Err(Error::OtherParent {
+        image: new.image.path.clone(),
+        checkpoint: new.image.moment.parent.clone().unwrap_or_default(),
+        expected: expected.to_owned(),
+        parent,
+        found: found.unwrap_or_else(|| "unknown".to_owned()),
+    })
+}
+
+/// Returns the id of the moment that a generation is of, as the file beside its image tells.
+fn id_of(writer: &Writer, new: &NewImage<'_>, at: Time) -> Result<Option<String>, Error> {
+    let Some(file) = writer.image_files(new.source.id, at)?.into_iter().next() else { return Ok(None) };
+    let folder = file.path.parent().unwrap_or(Path::new("/")).to_owned();
+    Ok(image::sidecar(&file.path, &[folder]).and_then(|moment| moment.id))
 }
 
 /// Returns a layer with all that its image rests on in it.

@@ -1,6 +1,7 @@
 //! Files that are on the disk when a call returns.
 //! A symbolic link that somebody put in the place of a new file is not followed.
 
+use crate::sys::write::rename_new;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,6 +22,31 @@ pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&draft);
     }
     moved.and_then(|()| sync_folder(path))
+}
+
+/// Gives a whole file its name, unless that is taken.
+///
+/// # Errors
+/// `AlreadyExists`; those of the system.
+pub(super) fn publish(part: &Path, path: &Path) -> io::Result<()> {
+    rename_new(part, path)?;
+    sync_folder(path)
+}
+
+/// As [`write_durably`], by way of `draft`, where nothing may have the name.
+///
+/// # Errors
+/// `AlreadyExists`; those of the system.
+pub(super) fn write_new_durably(path: &Path, draft: &Path, bytes: &[u8]) -> io::Result<()> {
+    let written = create_anew(draft).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let moved = written.and_then(|()| publish(draft, path));
+    if moved.is_err() {
+        let _ = fs::remove_file(draft);
+    }
+    moved
 }
 
 /// Makes a file of this name, in place of whatever had it; a link that somebody laid there is not followed.

@@ -6,6 +6,7 @@ use super::still::Still;
 use super::stop::Stop;
 use crate::jobs::take::error::Error;
 use crate::source::block::Settings;
+use std::path::Path;
 use std::sync::Arc;
 
 /// How a run is ended.
@@ -17,8 +18,8 @@ pub struct Ending {
 }
 
 impl Ending {
-    pub(super) fn new(source: &str, settings: &Settings) -> Self {
-        let still = Arc::new(Still::new(source, settings));
+    pub(super) fn new(source: &str, settings: &Settings, program: &Path) -> Self {
+        let still = Arc::new(Still::new(source, settings).guarded_by(program));
         Self { still, backup: Arc::default(), stop: Stop::default() }
     }
 

@@ -4,10 +4,13 @@
 
 use super::acquire::{DiskJob, DiskReport, about};
 use super::ending::Ending;
+use crate::jobs::hooks::{self, About, Limit};
 use crate::jobs::take::error::Error;
 use crate::jobs::take::inputs::Run;
 use crate::jobs::take::report::{Report, Taken, TakenDisk, Trouble};
+use crate::model::chain;
 use crate::source::block::{AskedGuest, DESCRIPTION, Settings};
+use crate::sys::random::random_id;
 
 /// Takes a generation of a disk.
 pub(in crate::jobs) fn take(run: &mut Run<'_>) -> Result<Report, Error> {
@@ -24,7 +27,7 @@ pub(in crate::jobs) fn take(run: &mut Run<'_>) -> Result<Report, Error> {
         asked if *asked == AskedGuest::default() => None,
         asked => asked.of(settings.domain.clone())?,
     };
-    let ending = Ending::new(&source.name, &settings);
+    let ending = Ending::new(&source.name, &settings, inputs.program);
     (inputs.on_hold)(ending.clone()).map_err(Error::Prepare)?;
     if let Some(done) = ending.still.release_left(about(source, &settings)).map_err(Error::Held)? {
         inputs.monitor.warn(&done);
@@ -32,6 +35,7 @@ pub(in crate::jobs) fn take(run: &mut Run<'_>) -> Result<Report, Error> {
     let job = DiskJob {
         source,
         settings: &settings,
+        id: random_id(),
         wish: &wish.disk,
         domain,
         full: wish.full,
@@ -46,6 +50,14 @@ pub(in crate::jobs) fn take(run: &mut Run<'_>) -> Result<Report, Error> {
     // that waits on a frozen file system.
     let taken = std::thread::scope(|scope| scope.spawn(|| job.take(writer)).join());
     let taken = taken.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    if let Some(cleanup) = &settings.cleanup {
+        let status = if taken.is_ok() { "taken" } else { "failed" };
+        let about: About = about(source, &settings).into_iter().chain([("ASOF_STATUS", status.into())]).collect();
+        let limit = Limit { time: settings.hook_timeout(), is_over: &|| false, may_outlive_us: true };
+        if let Err(e) = hooks::run_within("cleanup", cleanup, &about, limit, None) {
+            inputs.monitor.warn(&chain(&e));
+        }
+    }
     Ok(report(&source.name, taken.map_err(|e| Error::Disk { name: source.name.clone(), source: Box::new(e) })?))
 }
 

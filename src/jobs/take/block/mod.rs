@@ -5,10 +5,14 @@
 
 pub mod acquire;
 pub mod disk;
+mod disprove;
 mod durable;
 mod ending;
+pub mod guard;
 pub(in crate::jobs) mod job;
+mod letting_go;
 pub mod libvirt;
+mod names;
 pub mod pull;
 pub mod still;
 pub mod stop;

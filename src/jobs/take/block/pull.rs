@@ -5,13 +5,16 @@
 //! and only when all of both is on the disk.
 //!
 //! Promises: a file that has its name is whole; of a pull that failed nothing is left. Bytes are asked for only where the
-//! disk is dirty and not zero. The server is only read from and remembers nothing.
+//! disk is dirty and not zero, and some where it is not, to see whether the bitmap lies. The server is only read from and remembers
+//! nothing. What somebody may write to meanwhile is of no moment, and is not read.
 
-use super::durable::{sync_folder, write_durably};
+use super::disprove::disprove;
+use super::durable::{publish, write_new_durably};
+use super::names::{is_of, names, part_of};
 use super::stop::Stop;
-use crate::model::{Hinted, Time};
+use crate::model::{Hinted, Layer, Time};
 use crate::monitor::Monitor;
-use crate::source::block::image::{Moment, PullMap, PushNote};
+use crate::source::block::image::{Moment, PullMap, digest};
 use crate::source::block::nbd::{self, BASE_ALLOCATION, Chunk, Client, STATE_DIRTY, STATE_ZERO};
 use std::fs::{self, File};
 use std::io;
@@ -20,6 +23,10 @@ use std::path::{Path, PathBuf};
 
 /// Blocks of this size that are zeros are not written.
 const HOLE_BYTES: usize = 4096;
+/// The largest disk that files can hold: places in them are signed.
+const DISK_BYTES_MAX: u64 = 1 << 60;
+/// The word of how much the data was at rest for what is of no moment.
+const OF_NO_MOMENT: &str = "none";
 /// The status of the disk is asked for in runs of this size, so that a run that is told to end does.
 const STATUS_BYTES: u64 = 64 << 30;
 
@@ -67,6 +74,30 @@ pub enum Error {
         /// The bitmap.
         bitmap: String,
     },
+    /// What is not dirty has changed.
+    #[error("bitmap {bitmap:?} does not have all that changed since {at}: {found}")]
+    Disproved {
+        /// The bitmap.
+        bitmap: String,
+        /// What it should count from.
+        at: Time,
+        /// What shows it.
+        found: String,
+    },
+    /// Whoever likes can write to it.
+    #[error("{uri:?} can be written to while it is read")]
+    Writable {
+        /// The address of the export.
+        uri: String,
+    },
+    /// It is no disk.
+    #[error("{uri:?} gives a disk of {found} bytes")]
+    NoDisk {
+        /// The address of the export.
+        uri: String,
+        /// Its size.
+        found: u64,
+    },
     /// Bytes are missing.
     #[error("{uri:?} gave {found} bytes, expected {expected}")]
     Short {
@@ -96,15 +127,55 @@ impl Hinted for Error {
             }
             Self::Write { .. } => "make room and run it again; nothing was taken and nothing is left",
             Self::Taken { .. } => "let each source have a folder of its own; asof index takes images that are there",
-            Self::Smaller { .. } => "asof take --full begins anew; nothing was taken",
+            Self::Writable { .. } => {
+                "export it read-only, or a snapshot of it (--snapshot COMMAND); --consistency none takes it as it is, of no moment"
+            }
+            Self::Smaller { .. } | Self::Disproved { .. } => "asof take --full reads everything; nothing was taken",
+            Self::NoDisk { .. } => "nothing was taken",
             Self::Nbd { .. } | Self::Short { .. } | Self::Stopped => "nothing was taken; run it again",
         };
         Some(text.to_owned())
     }
 }
 
+impl Error {
+    /// Tells whether the disk can be read whole, though what changed since a generation is not to be known.
+    pub(super) fn is_of_lineage(&self, since: &Since) -> bool {
+        match self {
+            Self::Smaller { .. } | Self::Disproved { .. } => true,
+            // One that the admin names has to be there.
+            Self::Nbd { source: nbd::Error::NoContext { .. } | nbd::Error::Refused { .. }, .. } => {
+                since.counted_by != CountedBy::Said
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How it is known what a bitmap counts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CountedBy {
+    /// It has the name that was given out for the moment, and for no other.
+    Own,
+    /// libvirt keeps it and has checked it.
+    Libvirt,
+    /// The admin says so.
+    Said,
+}
+
+impl CountedBy {
+    /// Returns the word for it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Libvirt => "libvirt",
+            Self::Said => "said",
+        }
+    }
+}
+
 /// What an increment counts from.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Since {
     /// The bitmap.
     pub(super) bitmap: String,
@@ -112,6 +183,12 @@ pub(super) struct Since {
     pub(super) at: Time,
     /// Its mark.
     pub(super) checkpoint: String,
+    /// Its id, if it has one.
+    pub(super) id: Option<String>,
+    /// How all this is known.
+    pub(super) counted_by: CountedBy,
+    /// The disk as of then, the newest layer first.
+    pub(super) layers: Vec<Layer>,
     /// The size of the disk then.
     pub(super) size_bytes: u64,
 }
@@ -124,6 +201,8 @@ pub(super) struct Pull<'a> {
     pub(super) since: Option<&'a Since>,
     /// What is told of this moment.
     pub(super) moment: &'a Moment,
+    /// Its id.
+    pub(super) id: &'a str,
     pub(super) at: Time,
     /// Where to.
     pub(super) folder: &'a Path,
@@ -138,57 +217,12 @@ pub(super) struct Pulled {
     pub(super) fetched_bytes: u64,
 }
 
-/// Returns the names of the raw file of an instant and of its map.
-pub(super) fn names(folder: &Path, at: Time) -> (PathBuf, PathBuf) {
-    let name = at.view_name();
-    (folder.join(format!("{name}.raw")), folder.join(format!("{name}.json")))
-}
-
-/// Returns the name of the qcow2 image of an instant that QEMU pushes; the note beside it is called as a map is.
-pub(super) fn pushed_name(folder: &Path, at: Time) -> PathBuf {
-    folder.join(format!("{}.qcow2", at.view_name()))
-}
-
 /// Refuses to take a generation under names that are somebody's.
 pub(super) fn check_free(paths: &[&Path]) -> Result<(), Error> {
-    match paths.iter().find(|path| path.exists()) {
+    match paths.iter().find(|path| fs::symlink_metadata(path).is_ok()) {
         Some(path) => Err(Error::Taken { path: path.to_path_buf() }),
         None => Ok(()),
     }
-}
-
-/// Returns the name of a file that is not whole.
-pub(super) fn part_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
-}
-
-/// Removes what a run that was killed left of its pull of `at`; a file that is whole stays. Returns what was removed.
-pub(super) fn remove_left(folder: &Path, at: Time) -> io::Result<Vec<PathBuf>> {
-    let (raw, map) = names(folder, at);
-    let pushed = pushed_name(folder, at);
-    let mut left = vec![part_of(&raw), part_of(&pushed), map.with_extension("json.part")];
-    if !raw.exists() && !pushed.exists() {
-        // A map without its image is of no use; a file of that name that is no map of ours is somebody's.
-        left.extend(Some(map).filter(|map| is_own_map(map)));
-    }
-    let mut removed = Vec::new();
-    for path in left {
-        match fs::remove_file(&path) {
-            Ok(()) => removed.push(path),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(removed)
-}
-
-/// Tells whether there is a map, or a note, of our own at `path`.
-pub(super) fn is_own_map(path: &Path) -> bool {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    serde_json::from_str::<PullMap>(&text).is_ok_and(|map| map.format == PullMap::new(0).format)
-        || serde_json::from_str::<PushNote>(&text).is_ok_and(|note| note.is_own())
 }
 
 /// Pulls a generation.
@@ -200,8 +234,10 @@ pub(super) fn pull(wanted: &Pull<'_>, stop: &Stop, monitor: &dyn Monitor) -> Res
     check_free(&[&raw, &map])?;
     let pulled = pull_into(wanted, (&raw, &map), stop, monitor);
     if pulled.is_err() {
-        let _ = fs::remove_file(part_of(&raw));
-        let _ = fs::remove_file(&map);
+        let _ = fs::remove_file(part_of(&raw, wanted.id));
+        if !raw.exists() && is_of(&raw, wanted.id) {
+            let _ = fs::remove_file(&map);
+        }
     }
     pulled
 }
@@ -214,6 +250,9 @@ fn pull_into(
 ) -> Result<Pulled, Error> {
     let mut client = connect(wanted, monitor)?;
     let size = client.size_bytes();
+    if size == 0 || size > DISK_BYTES_MAX {
+        return Err(Error::NoDisk { uri: wanted.uri.0.to_owned(), found: size });
+    }
     let mut map = PullMap::new(size);
     map.moment = wanted.moment.clone();
     map.dirty = match wanted.since {
@@ -227,23 +266,31 @@ fn pull_into(
         true => runs(&mut client, wanted, BASE_ALLOCATION, STATE_ZERO, stop)?,
         false => Vec::new(),
     };
+    if let Some(since) = wanted.since {
+        let found = disprove(&mut client, &since.layers, &map.dirty, &zero);
+        let found = found.map_err(|source| Error::Nbd { uri: wanted.uri.0.to_owned(), source })?;
+        if let Some(found) = found {
+            return Err(Error::Disproved { bitmap: since.bitmap.clone(), at: since.at, found });
+        }
+    }
     let (zeros, data) = split(&map.dirty, &zero);
     map.zero = zeros;
 
-    let part = part_of(raw);
+    let part = part_of(raw, wanted.id);
     let failed = |source| Error::Write { path: part.clone(), source };
-    let file = File::options().write(true).create_new(true).mode(0o600).open(&part).map_err(failed)?;
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&part).map_err(failed)?;
     file.set_len(size).map_err(failed)?;
     let fetched_bytes = fetch(&mut client, wanted, &data, &mut map, (&file, &part), stop)?;
     drop(client);
     file.sync_all().map_err(failed)?;
+    map.moment.digest = Some(digest::of_runs(&file, map.data().into_iter()).map_err(failed)?);
     drop(file);
-    write_durably(map_path, map.to_json().as_bytes())
+    write_new_durably(map_path, &part_of(map_path, wanted.id), map.to_json().as_bytes())
         .map_err(|source| Error::Write { path: map_path.to_owned(), source })?;
     if stop.is_told() {
         return Err(Error::Stopped);
     }
-    fs::rename(&part, raw).and_then(|()| sync_folder(raw)).map_err(failed)?;
+    publish(&part, raw).map_err(failed)?;
     let dirty_bytes = map.dirty.iter().map(|(_, length)| length).sum();
     Ok(Pulled { image: raw.to_owned(), disk_bytes: size, dirty_bytes, fetched_bytes })
 }
@@ -289,6 +336,9 @@ fn connect(wanted: &Pull<'_>, monitor: &dyn Monitor) -> Result<Export, Error> {
     };
     let client = connected.map_err(|source| Error::Nbd { uri: (*text).to_owned(), source })?;
     if !client.is_read_only() {
+        if wanted.moment.consistency.as_deref() != Some(OF_NO_MOMENT) {
+            return Err(Error::Writable { uri: (*text).to_owned() });
+        }
         monitor.warn(&format!(
             "{text:?} can be written to: only if nobody does while it is read, what is read is of one moment"
         ));

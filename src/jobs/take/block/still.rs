@@ -1,58 +1,54 @@
 //! A guest is held still while a disk of it is taken, and let go again: whatever happens in between.
 //!
 //! What holds it is a command of the admin, and the agent in the guest that freezes its file systems. Before either does, a
-//! journal is written in the folder of images and is on the disk; it is removed when the guest was let go: its file systems
-//! thawed first, then by the admin's command. A run that finds the journal of one that was killed lets go before anything else.
+//! journal is written in the folder of images and is on the disk, and a process is started that outlives this one ([`Guard`]); the journal is
+//! removed when the guest was let go: its file systems thawed first, then by the admin's command. A run that finds the journal of one that
+//! was killed, with its guard, lets go before anything else.
 //!
-//! Promises: the guest is let go once in each run, also in one that failed or was told to end, and again by the next run as
-//! long as that does not succeed; the command is run also when thawing fails. The commands that may hold it end with a run that
+//! Promises: the guest is let go once in each run, also in one that failed, was told to end, was killed or hangs, and again by the next run
+//! as long as that does not succeed; the command is run also when thawing fails. The commands that may hold it end with a run that
 //! is killed, so that they do not hold it after that. Never runs a command that the journal names: who can write to the
 //! folder of images would be root then. It is the one of the source's settings.
 
 use super::durable::{sync_folder, write_durably};
-use super::libvirt;
-use crate::jobs::hooks::{self, About, Limit};
-use crate::source::block::{Domain, Settings};
+use super::guard::Guard;
+pub use super::letting_go::Error;
+use super::letting_go::Plan;
+use crate::jobs::hooks::About;
+use crate::source::block::Settings;
 use serde_json::json;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-/// Why a guest may be held still yet.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Its file systems are frozen, as far as is known.
-    #[error("the file systems of the guest were not thawed")]
-    Thaw(#[source] libvirt::Error),
-    /// The admin's command did not do its work.
-    #[error(transparent)]
-    Post(hooks::Error),
-}
 
 /// How a guest is let go.
 #[derive(Debug)]
 pub struct Still {
-    post: Option<String>,
-    /// The guest whose file systems are frozen, if they are.
-    frozen: Option<Domain>,
-    time: Duration,
-    journal: PathBuf,
-    /// What the command is told of the run; none: the guest is not held.
-    held: Mutex<Option<About>>,
+    plan: Plan,
+    /// The program that serves as the guard; none: there is no guard.
+    program: Option<PathBuf>,
+    held: Mutex<Option<Holding>>,
+}
+
+/// A guest that is held.
+#[derive(Debug)]
+struct Holding {
+    /// What the command is told of the run.
+    about: About,
+    guard: Option<Guard>,
 }
 
 impl Still {
     /// Returns how the guest of `source` is let go.
     pub fn new(source: &str, settings: &Settings) -> Self {
-        Self {
-            post: settings.post.clone(),
-            frozen: settings.domain.clone().filter(|domain| domain.freeze),
-            time: settings.hook_timeout(),
-            journal: settings.own_folder().join(format!(".asof-thaw-{source}.json")),
-            held: Mutex::new(None),
-        }
+        let journal = settings.own_folder().join(format!(".asof-thaw-{source}.json"));
+        Self { plan: Plan::new(settings, journal), program: None, held: Mutex::new(None) }
+    }
+
+    /// Has `program`, which is this one, let the guest go if this process does not.
+    pub fn guarded_by(self, program: &Path) -> Self {
+        Self { program: Some(program.to_owned()), ..self }
     }
 
     /// Lets the guest go that a run held which was killed. Returns what was done, if anything was to be done.
@@ -60,13 +56,13 @@ impl Still {
     /// # Errors
     /// [`Error`]; then the next run tries it again.
     pub fn release_left(&self, mut about: About) -> Result<Option<String>, Error> {
-        if !self.journal.exists() {
+        if !self.plan.journal.exists() {
             return Ok(None);
         }
         about.push(("ASOF_STATUS", "interrupted".into()));
         self.run(&about)?;
-        let thawed = self.frozen.as_ref().map(|domain| format!("domain {:?} was thawed", domain.name));
-        let ran = self.post.as_ref().map(|post| format!("the post command {post:?} was run"));
+        let thawed = self.plan.frozen.as_ref().map(|domain| format!("domain {:?} was thawed", domain.name));
+        let ran = self.plan.post.as_ref().map(|post| format!("the post command {post:?} was run"));
         let done: Vec<String> = thawed.into_iter().chain(ran).collect();
         Ok(Some(match done.is_empty() {
             true => "an interrupted run held the guest still; there is no post command any more".to_owned(),
@@ -79,18 +75,21 @@ impl Still {
     /// # Errors
     /// Those of writing the journal; then nothing is held.
     pub fn hold(&self, about: About, began: &str) -> io::Result<()> {
-        if self.post.is_some() || self.frozen.is_some() {
-            let text = json!({ "began": began, "process": std::process::id() });
-            write_durably(&self.journal, format!("{text}\n").as_bytes())?;
-            *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(about);
+        if self.plan.is_empty() {
+            return Ok(());
         }
+        let text = json!({ "began": began, "process": std::process::id() });
+        write_durably(&self.plan.journal, format!("{text}\n").as_bytes())?;
+        let guard = self.program.as_ref().map(|program| Guard::start(program, &self.plan, &about)).transpose();
+        let guard = guard.inspect_err(|_| drop(fs::remove_file(&self.plan.journal)))?;
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Holding { about, guard });
         Ok(())
     }
 
     /// Tells the command that lets go one thing more.
     pub fn tell(&self, name: &'static str, value: impl Into<std::ffi::OsString>) {
-        if let Some(about) = &mut *self.held.lock().unwrap_or_else(PoisonError::into_inner) {
-            about.push((name, value.into()));
+        if let Some(held) = &mut *self.held.lock().unwrap_or_else(PoisonError::into_inner) {
+            held.about.push((name, value.into()));
         }
     }
 
@@ -101,27 +100,30 @@ impl Still {
     /// [`Error`]; then the next run tries it again.
     pub fn release(&self, status: &str) -> Result<(), Error> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(mut about) = held.take() else { return Ok(()) };
+        let Some(Holding { mut about, guard }) = held.take() else { return Ok(()) };
+        if guard.is_some_and(Guard::take_over) {
+            if self.plan.journal.exists() {
+                about.push(("ASOF_STATUS", "late".into()));
+                self.run(&about)?;
+            }
+            return Err(Error::Late { held_max_s: self.plan.held_max_s.unwrap_or_default() });
+        }
         about.push(("ASOF_STATUS", status.into()));
         self.run(&about)
     }
 
     fn run(&self, about: &About) -> Result<(), Error> {
-        let thawed = self.frozen.as_ref().map_or(Ok(()), libvirt::thaw).map_err(Error::Thaw);
-        let limit = Limit { time: self.time, is_over: &|| false, may_outlive_us: true };
-        let run = |post: &String| hooks::run_within("post", post, about, limit, None);
-        let ran = self.post.as_ref().map_or(Ok(()), run).map_err(Error::Post);
-        thawed.and(ran)?;
+        self.plan.let_go(about)?;
         // If this is lost, the command runs once more than it had to.
-        let _ = fs::remove_file(&self.journal).and_then(|()| sync_folder(&self.journal));
+        let _ = fs::remove_file(&self.plan.journal).and_then(|()| sync_folder(&self.plan.journal));
         Ok(())
     }
 }
 
-/// Lets the guest go when it is dropped: after a panic nobody else does.
-pub(super) struct Guard<'a>(pub(super) &'a Still);
+/// Lets the guest go when it is dropped: after a panic nobody else does before the process ends.
+pub(super) struct Release<'a>(pub(super) &'a Still);
 
-impl Drop for Guard<'_> {
+impl Drop for Release<'_> {
     fn drop(&mut self) {
         let _ = self.0.release("failed");
     }
@@ -130,7 +132,6 @@ impl Drop for Guard<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn still(folder: &Path, post: &str) -> Still {
         Still::new("vda", &Settings { images: folder.to_owned(), post: Some(post.to_owned()), ..Settings::default() })
@@ -147,11 +148,11 @@ mod tests {
         assert!(dir.path().join(".asof-thaw-vda.json").exists());
         held.release("taken").unwrap();
         held.release("twice").unwrap();
-        drop(Guard(&held));
+        drop(Release(&held));
         assert_eq!(fs::read_to_string(&log).unwrap(), "taken\n");
         assert!(!dir.path().join(".asof-thaw-vda.json").exists());
         held.hold(Vec::new(), "now").unwrap();
-        drop(Guard(&held));
+        drop(Release(&held));
         assert_eq!(fs::read_to_string(&log).unwrap(), "taken\nfailed\n");
     }
 

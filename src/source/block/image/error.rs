@@ -2,6 +2,7 @@
 //! Each text names the image.
 
 use super::gate::Why;
+use crate::model::Hinted;
 use std::io;
 use std::path::PathBuf;
 
@@ -101,4 +102,16 @@ pub enum Error {
         /// The first one.
         image: PathBuf,
     },
+}
+
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Open { why: Why::InUse, .. } | Self::File { why: Why::InUse, .. } => Some(
+                "asof take takes a generation of a disk in use; an image of one can be indexed when QEMU has closed it"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
 }

@@ -2,10 +2,12 @@
 //!
 //! Promises: a file that is opened lies in one of the folders of the source after all directories of its path were
 //! resolved, is no symbolic link, and is a regular file or a block device. Names in images are what somebody wrote there:
-//! of a file outside nothing is read, and nothing is ever opened for writing.
+//! of a file outside nothing is read, and nothing is ever opened for writing. A file that a QEMU may be writing to at this
+//! moment is not opened either: what is read of it is of no moment, and its tables may not be in it yet.
 
 use crate::model::{ImageFile, Timestamp};
 use crate::source::block::FileDevice;
+use crate::sys::lock::is_byte_locked;
 use crate::sys::read::{Mounts, is_link, open_beneath, open_place};
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
@@ -13,6 +15,10 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+/// The bytes that QEMU locks for as long as it may write to an image or resize it (`block/file-posix.c`: from `RAW_LOCK_PERM_BASE` on one
+/// for each `BLK_PERM_*` that it uses). A lock is looked at and never taken.
+const WRITER_BYTES: [u64; 2] = [101, 103];
 
 /// Why a file is not opened: what follows its name in a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +38,9 @@ pub enum Why {
     /// The name asks for a network or for a description of a disk in JSON.
     #[error("is not a plain file name, and only files are read")]
     Remote,
+    /// A QEMU has it open for writing.
+    #[error("is being written to by a running QEMU")]
+    InUse,
     /// The kernel says no.
     #[error("cannot be opened: {0}")]
     Unreadable(String),
@@ -61,6 +70,10 @@ pub(super) fn open(path: &Path, folders: &[PathBuf]) -> Result<Opened, Why> {
     }
     let place = open_place(folder).map_err(why)?;
     let file = open_beneath(place.as_fd(), rest.as_os_str().as_bytes(), Mounts::Crossed).map_err(why)?;
+    // Where there are no locks nobody can say that he holds one.
+    if WRITER_BYTES.iter().any(|at| is_byte_locked(&file, *at).unwrap_or(false)) {
+        return Err(Why::InUse);
+    }
     describe(file, path.clone()).map_err(why)?.ok_or(Why::NotAFile)
 }
 

@@ -9,6 +9,7 @@
 //! An overlay that is larger than its parent reads as zeros past the parent's end. [`chain`] sees to that; who puts
 //! layers together by an order of its own calls [`cover_beyond`].
 
+pub mod digest;
 mod error;
 mod gate;
 mod model;
@@ -28,7 +29,7 @@ pub use gate::Why;
 pub use model::{Bitmap, Image, Kind, Moment, Parent, Snapshot};
 pub use moment::PushNote;
 pub use pieces::cover_beyond;
-pub use pull::PullMap;
+pub use pull::{PullMap, sidecar};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 

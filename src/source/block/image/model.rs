@@ -91,6 +91,29 @@ pub struct Moment {
     /// The disk of the guest: `vda`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<String>,
+    /// 32 hexadecimal digits at random, of this moment alone; none: whoever took it gave it none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The UUID of the source that it was taken for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// That of the moment that the changes count from: an increment is put on no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<String>,
+    /// When that one was: RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_at: Option<String>,
+    /// The UUID of the guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain_uuid: Option<String>,
+    /// How it is known what the changes count from: `own` (a bitmap of the name of that checkpoint, which nobody else gives), `libvirt`
+    /// (which checked that its bitmaps are whole and recorded), `said` (by the admin).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_by: Option<String>,
+    /// BLAKE3 of the data, 64 hexadecimal digits: of a map that of each run that is dirty and not zero, its offset and length (64 bits,
+    /// the lowest byte first) and its bytes; of a qcow2 image that of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// What libvirt knows of the checkpoint (`virsh checkpoint-dumpxml`), for when it has forgotten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_xml: Option<String>,

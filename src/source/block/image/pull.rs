@@ -55,6 +55,21 @@ impl PullMap {
         Self { format: Some(FORMAT.to_owned()), version: Some(VERSION), size, ..Self::default() }
     }
 
+    /// Returns what it has bytes of: what is dirty and not zero, sorted, with gaps between.
+    pub fn data(&self) -> Vec<(u64, u64)> {
+        let mut data: Vec<(u64, u64)> = Vec::new();
+        let told = split(&joined(&self.dirty), &joined(&self.zero), |offset, length, is_zero| {
+            match data.last_mut() {
+                _ if is_zero => {}
+                Some(last) if last.0 + last.1 == offset => last.1 += length,
+                _ => data.push((offset, length)),
+            }
+            Ok::<(), std::convert::Infallible>(())
+        });
+        let Ok(()) = told;
+        data
+    }
+
     /// Returns the map as it is stored, one line of JSON.
     pub fn to_json(&self) -> String {
         let mut text = serde_json::to_string(self).expect("numbers and text have a form in JSON");
@@ -77,6 +92,22 @@ pub(super) fn load_map(opened: &Opened, folders: &[PathBuf]) -> Result<Option<Pu
             Err(Error::File { image: opened.file.path.clone(), file, why })
         }
     }
+}
+
+/// What an image is followed by, as far as it is of any kind of ours: that of a map, or the note of an image that QEMU pushed.
+#[derive(Deserialize)]
+struct Sidecar {
+    #[serde(flatten)]
+    moment: Moment,
+}
+
+/// Returns what the file beside an image tells of its moment; none if there is none that can be read. It is not looked at what it says of
+/// bytes.
+pub fn sidecar(image: &std::path::Path, folders: &[PathBuf]) -> Option<Moment> {
+    let opened = gate::open(&image.with_extension("json"), folders).ok()?;
+    let size_bytes = opened.device.size_bytes;
+    let text = opened.read(0, size_bytes).ok().filter(|_| size_bytes <= MAP_BYTES_MAX)?;
+    Some(serde_json::from_slice::<Sidecar>(&text).ok()?.moment)
 }
 
 fn parse_map(file: &Opened) -> Result<Option<PullMap>, Error> {
@@ -128,20 +159,27 @@ pub(super) fn open(opened: Opened, map: PullMap) -> Result<Image, Error> {
 
 /// Returns ranges in order, those that touch as one.
 fn sort_ranges(opened: &Opened, name: &str, ranges: &[(u64, u64)], size: u64) -> Result<Vec<(u64, u64)>, Error> {
+    for (offset, length) in ranges {
+        if offset.checked_add(*length).is_none_or(|end| end > size) {
+            return Err(opened
+                .damaged(format!("its map calls {length} bytes at byte {offset} {name}, on a disk of {size} bytes")));
+        }
+    }
+    Ok(joined(ranges))
+}
+
+/// Returns ranges that do not overflow in order, those that touch as one.
+fn joined(ranges: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut sorted = ranges.to_vec();
     sorted.sort_unstable();
     let mut out: Vec<(u64, u64)> = Vec::with_capacity(sorted.len());
     for (offset, length) in sorted {
-        if offset.checked_add(length).is_none_or(|end| end > size) {
-            return Err(opened
-                .damaged(format!("its map calls {length} bytes at byte {offset} {name}, on a disk of {size} bytes")));
-        }
         match out.last_mut() {
             Some((from, so_far)) if offset <= *from + *so_far => *so_far = (*so_far).max(offset + length - *from),
             _ => out.push((offset, length)),
         }
     }
-    Ok(out)
+    out
 }
 
 /// Calls `each` for the parts of `dirty` that lie in `zero` and for those that do not, in order.

@@ -1,22 +1,49 @@
 //! What an increment counts from, or why everything is read.
 //!
+//! A bitmap counts from the newest generation where it has the name that was given out for that moment and for nothing else
+//! ([`OWN`]), where libvirt keeps it, or where the admin says so. Whatever has one name for several moments tells nothing: it may have
+//! been cleared for one that is not here, made anew, or never have been there at all.
+//!
 //! Promises: what cannot be proved to be an increment becomes a full generation, and the reason is told.
 
 use super::error::Error;
-use super::job::{Basis, DiskJob, Unsettled};
+use super::job::{Basis, DiskJob, Pending};
 use crate::catalog::Writer;
-use crate::jobs::take::block::pull::Since;
-use crate::model::Time;
+use crate::jobs::take::block::pull::{CountedBy, Since};
+use crate::model::{SourceId, Time};
+use crate::source::block::OWN_BITMAP;
+use crate::source::block::image::{Moment, sidecar};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// How many digits of its id the name of a checkpoint has that asof gives out.
+const OWN_DIGITS: usize = 16;
+
+/// Returns the name that is given out for the moment `id`.
+pub(super) fn own_name(id: &str) -> String {
+    format!("asof-{}", &id[..OWN_DIGITS.min(id.len())])
+}
+
+/// Returns what the file beside the image of a generation tells of it.
+pub(super) fn told_of(writer: &Writer, source: SourceId, at: Time) -> Result<Option<Moment>, Error> {
+    let Some(file) = writer.image_files(source, at)?.into_iter().next() else { return Ok(None) };
+    let folder = file.path.parent().unwrap_or(Path::new("/")).to_owned();
+    Ok(sidecar(&file.path, &[folder]))
+}
 
 impl DiskJob<'_> {
-    /// Tells what is taken with this bitmap, and why.
-    pub(super) fn basis(&self, writer: &Writer, bitmap: &str, unsettled: Option<Unsettled>) -> Result<Basis, Error> {
+    /// Tells what is taken with this bitmap, and why. `pending` are the marks that runs would have made which are not known to have
+    /// ended; none: any.
+    pub(super) fn basis(&self, writer: &Writer, bitmap: &str, pending: &Pending) -> Result<Basis, Error> {
         if self.full {
             return Ok(Basis::All(None));
         }
-        let Some(newest) = writer.instants(self.source.id)?.pop() else { return Ok(Basis::All(None)) };
+        let now = self.clock.now();
+        let instants = writer.instants(self.source.id)?;
+        let Some(newest) = instants.iter().rev().find(|instant| **instant <= now).copied() else {
+            return Ok(Basis::All(None));
+        };
         let checkpoint = writer.checkpoint(self.source.id, newest)?;
         if let Some(since) = self.wish.since.as_ref().filter(|since| checkpoint.as_ref() != Some(*since)) {
             return Err(Error::NotSince { since: since.clone(), newest, found: checkpoint });
@@ -27,20 +54,68 @@ impl DiskJob<'_> {
                 "the generation of {newest} has no checkpoint that bitmap {bitmap:?} could count from"
             ));
         };
-        if self.wish.since.is_none() && checkpoint != bitmap {
+        let counted_by = if self.wish.since.is_some() { CountedBy::Said } else { CountedBy::Own };
+        let told = told_of(writer, self.source.id, newest)?;
+        let is_own = told.as_ref().is_some_and(|moment| {
+            let id = moment.id.as_deref().unwrap_or_default();
+            moment.checkpoint.as_deref() == Some(&checkpoint) && id.len() >= OWN_DIGITS && checkpoint == own_name(id)
+        });
+        if counted_by == CountedBy::Own && bitmap != OWN_BITMAP {
             return all(format!(
                 "nothing tells that bitmap {bitmap:?} counts from the generation of {newest}, whose checkpoint is \
-                 {checkpoint:?}; --since {checkpoint} says that it does"
+                 {checkpoint:?}; --since {checkpoint} says that it does, and with --bitmap {OWN_BITMAP} each checkpoint has a bitmap of its own"
             ));
         }
-        let is_mark = |marks: &Option<Vec<String>>| marks.as_ref().is_none_or(|marks| marks.contains(&checkpoint));
-        if let Some(Unsettled { why, .. }) = unsettled.filter(|unsettled| is_mark(&unsettled.marks)) {
+        if counted_by == CountedBy::Own && !is_own {
+            return all(format!(
+                "the checkpoint {checkpoint:?} of the generation of {newest} has no name that asof gave out, so a bitmap of that name may \
+                 count from anything"
+            ));
+        }
+        if let Some(why) = pending.why(&checkpoint) {
             return all(format!(
                 "{why}, so what bitmap {bitmap:?} counts from is not known; give checkpoints different names"
             ));
         }
-        let since = self.since(writer, newest, &checkpoint, bitmap)?;
+        for other in instants.iter().filter(|instant| **instant != newest) {
+            if writer.checkpoint(self.source.id, *other)?.as_ref() == Some(&checkpoint) {
+                return all(format!("the generations of {other} and {newest} have the same checkpoint {checkpoint:?}"));
+            }
+        }
+        if let Some(image) = self.unknown_newer(writer, newest)? {
+            return all(format!(
+                "{image:?} is newer than the newest generation, of {newest}, and is none: was the catalog put back from an older copy?"
+            ));
+        }
+        let bitmap = if counted_by == CountedBy::Own { &checkpoint } else { bitmap };
+        let since = self.since(writer, newest, &checkpoint, (bitmap, counted_by))?;
         Ok(since.map_or_else(|why| Basis::All(Some(why)), Basis::Since))
+    }
+
+    /// Returns an image in the folder that was taken of this disk after the generation of `newest`, and that is no generation.
+    fn unknown_newer(&self, writer: &Writer, newest: Time) -> Result<Option<PathBuf>, Error> {
+        let folder = self.settings.own_folder();
+        let location = self.wish.location.as_ref().map(|location| location.as_str().to_owned());
+        let location = location.or_else(|| self.wish.nbd.clone()).or_else(|| self.settings.nbd.clone());
+        let after = newest.view_name();
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            // Names of ours are in the order of their dates.
+            let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(".json")).filter(|stem| **stem > *after)
+            else {
+                continue;
+            };
+            let images = [folder.join(format!("{stem}.raw")), folder.join(format!("{stem}.qcow2"))];
+            let Some(image) = images.into_iter().find(|image| image.exists()) else { continue };
+            let told = sidecar(&image, &[folder.to_owned()]).filter(|moment| moment.id.is_some());
+            let is_of_this = told.is_some_and(|moment| {
+                moment.source == self.source_uuid() || (moment.location.is_some() && moment.location == location)
+            });
+            if is_of_this && writer.generation_of_image(self.source.id, &image)?.is_none() {
+                return Ok(Some(image));
+            }
+        }
+        Ok(None)
     }
 
     /// Returns what an increment on the generation of `at` counts from, or why there can be none: what it would rest on is
@@ -50,7 +125,7 @@ impl DiskJob<'_> {
         writer: &Writer,
         at: Time,
         checkpoint: &str,
-        bitmap: &str,
+        (bitmap, counted_by): (&str, CountedBy),
     ) -> Result<Result<Since, String>, Error> {
         let layers = writer.disk_layers(self.source.id, at)?;
         for file in layers.iter().flat_map(|layer| &layer.files) {
@@ -64,7 +139,11 @@ impl DiskJob<'_> {
             }
         }
         let Some(newest) = layers.first() else { return Ok(Err(format!("the disk as of {at} is not whole"))) };
+        let told =
+            told_of(writer, self.source.id, at)?.filter(|moment| moment.checkpoint.as_deref() == Some(checkpoint));
         let (bitmap, checkpoint) = (bitmap.to_owned(), checkpoint.to_owned());
-        Ok(Ok(Since { bitmap, at, checkpoint, size_bytes: newest.size_bytes }))
+        let size_bytes = newest.size_bytes;
+        let id = told.and_then(|moment| moment.id);
+        Ok(Ok(Since { bitmap, at, checkpoint, id, counted_by, size_bytes, layers }))
     }
 }

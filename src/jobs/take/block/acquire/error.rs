@@ -6,6 +6,7 @@ use crate::jobs::hooks;
 use crate::jobs::take::block::disk;
 use crate::jobs::take::block::libvirt;
 use crate::jobs::take::block::pull;
+use crate::jobs::take::block::still;
 use crate::model::{Hinted, Time};
 use crate::source::block::{image, nbd};
 use std::io;
@@ -36,6 +37,9 @@ pub enum Error {
     /// The guest.
     #[error(transparent)]
     Guest(#[from] libvirt::Error),
+    /// The guest was held for too long.
+    #[error(transparent)]
+    Still(still::Error),
     /// Something in the folder cannot be written.
     #[error("cannot write {path:?}")]
     Write {
@@ -44,6 +48,14 @@ pub enum Error {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// It is another folder than it was.
+    #[error("{folder:?} cannot be written to: {why}")]
+    NotThere {
+        /// The folder of images.
+        folder: PathBuf,
+        /// What is there instead.
+        why: String,
     },
     /// It could not be written while the guest was held.
     #[error("nothing could be written to {path:?} for {} s while the guest was held", .limit.as_secs())]
@@ -116,9 +128,16 @@ impl Hinted for Error {
             }
             Self::Known { .. } => "each snapshot needs a file of its own",
             Self::ClockBehind { .. } => "set the clock, or wait: a generation is never older than one that is there",
+            Self::NotThere { .. } => {
+                "mount what holds the images; asof source set NAME --store DIR takes another folder, or this one as it is now; nothing was taken"
+            }
+            Self::Still(_) => {
+                "--freeze-max SECONDS lets it be held longer; with --snapshot it is held until that has made the moment; nothing was taken"
+            }
             Self::Hook(_) | Self::Stopped => "nothing was taken",
             Self::Write { .. } => "is the folder there, and has it room? nothing was taken",
-            Self::Image(_) | Self::Uri(_) => return None,
+            Self::Image(e) => return e.hint(),
+            Self::Uri(_) => return None,
         };
         Some(text.to_owned())
     }

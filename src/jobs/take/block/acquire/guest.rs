@@ -3,15 +3,17 @@
 //! Promises: a checkpoint that this source made and no generation has is deleted, now or by the next run; those of others are
 //! left alone. An increment counts from a checkpoint that libvirt has: of the newest generation whose it has.
 
+use super::basis::told_of;
 use super::error::Error;
-use super::job::{Acquired, Basis, DiskJob, moment};
+use super::job::{Acquired, Basis, DiskJob};
 use super::note::Note;
 use crate::catalog::Writer;
-use crate::jobs::take::block::durable::{sync_folder, write_durably};
+use crate::jobs::take::block::durable::{publish, write_new_durably};
 use crate::jobs::take::block::libvirt::{self, Begin, Guest, Place};
-use crate::jobs::take::block::pull::{self, Since};
+use crate::jobs::take::block::names;
+use crate::jobs::take::block::pull::{self, CountedBy, Since};
 use crate::model::{Consistency, Time, chain};
-use crate::source::block::image::{Moment, PushNote};
+use crate::source::block::image::{Moment, PushNote, digest};
 use crate::source::block::{Domain, Location, Method, nbd};
 use std::fs::{self, File};
 use std::os::unix::fs::FileTypeExt;
@@ -34,24 +36,25 @@ impl DiskJob<'_> {
     /// Has libvirt begin a moment of the guest, lets the guest go, and gets the bytes of the moment.
     pub(super) fn guest(
         &self,
-        guest: &Guest,
-        domain: &Domain,
+        writer: &mut Writer,
+        (guest, domain): (&Guest, &Domain),
         since: Option<&Since>,
         (at, consistency): (Time, Consistency),
         note: &mut Note,
     ) -> Result<Acquired, Error> {
         let folder = self.settings.own_folder();
-        let image = pull::pushed_name(folder, at);
-        let (raw, map) = pull::names(folder, at);
+        let image = names::pushed_name(folder, at);
+        let (raw, map) = names::names(folder, at);
         pull::check_free(&[&raw, &map, &image])?;
         let scratch = domain.scratch.as_deref().unwrap_or(Path::new(SCRATCH));
-        let own = |what: &str| scratch.join(format!("asof-{}-{}.{what}", std::process::id(), at.0));
-        let place = Place { socket: own("sock"), scratch: own("scratch"), target: pull::part_of(&image) };
-        let named = || format!("asof-{}-{}", self.source.name, at.view_name());
+        let own = |what: &str| scratch.join(format!("asof-{}-{}.{what}", std::process::id(), &self.id[..8]));
+        let place = Place { socket: own("sock"), scratch: own("scratch"), target: names::part_of(&image, &self.id) };
+        // The same source in two catalogs may take the same guest in the same second.
+        let named = || format!("asof-{}-{}-{}", self.source.name, at.view_name(), &self.id[..8]);
         let checkpoint = guest.can_count().then(|| self.wish.checkpoint.clone().unwrap_or_else(named));
         note.backup = Some(place.mark(domain.method).to_owned());
         note.marks.get_or_insert_default().extend(checkpoint.clone());
-        self.while_held(|| self.write_note(note))?;
+        self.while_held(|| self.write_note(writer, note))?;
 
         let begin = Begin {
             method: domain.method,
@@ -70,7 +73,7 @@ impl DiskJob<'_> {
             }
             (Err(e), _) => return Err(e.into()),
         };
-        let not_released = self.still.release("taken").err();
+        let not_released = self.let_go()?;
         let location = self.wish.location.clone().unwrap_or_else(|| Location::of_guest(guest.name(), guest.disk()));
         let moment = Moment {
             checkpoint_xml: match &checkpoint {
@@ -80,40 +83,46 @@ impl DiskJob<'_> {
             checkpoint,
             location: Some(location.as_str().to_owned()),
             domain: Some(guest.name().to_owned()),
+            domain_uuid: guest.uuid().map(str::to_owned),
             disk: Some(guest.disk().to_owned()),
-            ..moment(at, consistency, since)
+            ..self.moment(at, consistency, since)
         };
-        let (image, pulled) = match domain.method {
+        let (image, pulled, not_whole) = match domain.method {
             Method::Pull => {
                 let (place, export) = (nbd::Place::Unix(place.socket), guest.disk().to_owned());
                 let uri = nbd::Uri { place, export, certificates: None, tls_name: None };
-                let pulled = self.pull((location.as_str(), uri), since, &moment, at)?;
-                (pulled.image.clone(), Some(pulled))
+                let (pulled, why) = self.pull((location.as_str(), uri), since, moment, at)?;
+                (pulled.image.clone(), Some(pulled), why)
             }
             Method::Push => {
                 self.push(guest, &place.target, &image, moment)?;
-                (image, None)
+                (image, None, None)
             }
         };
         self.backup.end()?;
+        let full_because = full_because.or(not_whole);
         Ok(Acquired { at, consistency, image, location: Some(location), pulled, full_because, not_released })
     }
 
     /// Waits until QEMU has written `part`, and makes it `image`, with a note beside it.
-    fn push(&self, guest: &Guest, part: &Path, image: &Path, moment: Moment) -> Result<(), Error> {
+    fn push(&self, guest: &Guest, part: &Path, image: &Path, mut moment: Moment) -> Result<(), Error> {
         let note = image.with_extension("json");
         let failed = |source| Error::Write { path: image.to_owned(), source };
         let pushed = guest.wait(self.stop).map_err(Error::from).and_then(|()| {
-            File::open(part).and_then(|file| file.sync_all()).map_err(failed)?;
-            write_durably(&note, PushNote::new(moment).to_json().as_bytes())
+            let file = File::open(part).map_err(failed)?;
+            file.sync_all().map_err(failed)?;
+            moment.digest = Some(digest::of_file(&file).map_err(failed)?);
+            write_new_durably(&note, &names::part_of(&note, &self.id), PushNote::new(moment).to_json().as_bytes())
                 .map_err(|source| Error::Write { path: note.clone(), source })?;
-            fs::rename(part, image).and_then(|()| sync_folder(image)).map_err(failed)
+            publish(part, image).map_err(failed)
         });
         if pushed.is_err() {
             // QEMU writes to it no longer.
             let _ = self.backup.end();
             let _ = fs::remove_file(part);
-            let _ = fs::remove_file(&note);
+            if !image.exists() && names::is_of(image, &self.id) {
+                let _ = fs::remove_file(&note);
+            }
         }
         pushed
     }
@@ -179,14 +188,33 @@ impl DiskJob<'_> {
         }
         let known = self.known_checkpoints(writer, guest, &generations)?;
         let mut why = None;
-        for (at, checkpoint) in generations.iter().rev().filter(|(_, checkpoint)| known.contains(checkpoint)) {
-            match self.since(writer, *at, checkpoint, libvirt::EXPORTED_BITMAP)? {
+        let now = self.clock.now();
+        let is_usable = |(at, checkpoint): &&(Time, String)| *at <= now && known.contains(checkpoint);
+        for (at, checkpoint) in generations.iter().rev().filter(is_usable) {
+            if let Some(found) = self.other_disk(writer, guest, *at)? {
+                why = why.or(Some(found));
+                continue;
+            }
+            match self.since(writer, *at, checkpoint, (libvirt::EXPORTED_BITMAP, CountedBy::Libvirt))? {
                 Ok(since) => return Ok(Basis::Since(since)),
                 Err(found) => why = why.or(Some(found)),
             }
         }
         let none = || "libvirt has no checkpoint of any generation".to_owned();
         Ok(Basis::All(Some(why.unwrap_or_else(none))))
+    }
+
+    /// Returns why the generation of `at` is not of this disk of this guest, if what was noted of it says so.
+    fn other_disk(&self, writer: &Writer, guest: &Guest, at: Time) -> Result<Option<String>, Error> {
+        let Some(told) = told_of(writer, self.source.id, at)? else { return Ok(None) };
+        let is_other = |then: &Option<String>, now: Option<&str>| then.as_deref().zip(now).is_some_and(|(a, b)| a != b);
+        Ok(if is_other(&told.domain_uuid, guest.uuid()) {
+            Some(format!("the generation of {at} is of another domain of this name"))
+        } else if is_other(&told.disk, Some(guest.disk())) {
+            Some(format!("the generation of {at} is of disk {:?}", told.disk.unwrap_or_default()))
+        } else {
+            None
+        })
     }
 
     /// Returns the checkpoints that libvirt has, after it was told again, from what lies beside the images, of those of the newest

@@ -4,14 +4,16 @@
 //! of a second that another one has.
 
 use super::error::Error;
-use super::job::{Acquired, Basis, DiskJob, Origin, about, moment};
+use super::job::{Acquired, Basis, DiskJob, Origin, about, on};
 use super::note::Note;
 use crate::catalog::Writer;
 use crate::jobs::hooks::{self, About, Limit};
+use crate::jobs::take::block::names;
 use crate::jobs::take::block::pull::{self, Pull, Pulled, Since};
+use crate::jobs::take::block::still;
 use crate::model::{Consistency, Time, chain};
 use crate::source::block::image::Moment;
-use crate::source::block::{Location, nbd};
+use crate::source::block::{Location, OWN_BITMAP, nbd};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,14 +25,14 @@ impl DiskJob<'_> {
     /// From the first command to the last byte: what has to be done while the guest is held.
     pub(super) fn acquire(
         &self,
-        writer: &Writer,
+        writer: &mut Writer,
         origin: &Origin,
-        bitmap: Option<&String>,
+        (bitmap, checkpoint): (Option<&String>, Option<&String>),
         basis: &Basis,
         note: &mut Note,
     ) -> Result<Acquired, Error> {
         let folder = self.settings.own_folder();
-        let mut about = self.about_moment(origin, bitmap, basis);
+        let mut about = self.about_moment(origin, (bitmap, checkpoint), basis);
         let failed = |source| Error::Write { path: folder.to_owned(), source };
         self.still.hold(about.clone(), &self.clock.now().to_string()).map_err(failed)?;
         let is_over = || self.stop.is_told();
@@ -46,9 +48,9 @@ impl DiskJob<'_> {
         }
         let consistency = self.consistency(origin);
         let at = self.while_held(|| {
-            let at = self.instant(writer)?;
+            let at = self.free_instant(&writer.instants(self.source.id)?)?;
             (note.at, note.consistency) = (Some(at.0), Some(consistency.word().to_owned()));
-            self.write_note(note)?;
+            self.write_note(writer, note)?;
             Ok(at)
         })?;
         about.push(("ASOF_TAKEN_AT", at.0.to_string().into()));
@@ -58,19 +60,42 @@ impl DiskJob<'_> {
             Basis::Since(since) => Some(since),
         };
         match origin {
-            Origin::Command(command) => self.snapshot(writer, command, about, (at, consistency), limit),
-            Origin::Guest { guest, domain } => self.guest(guest, domain, since, (at, consistency), note),
+            Origin::Command(command) => self.snapshot(writer, command, about, (at, consistency), (limit, note)),
+            Origin::Guest { guest, domain } => self.guest(writer, (guest, domain), since, (at, consistency), note),
             Origin::Export { text, uri } => {
                 if let Some(command) = &self.settings.snapshot {
                     hooks::run_within("snapshot", command, &about, limit, None)?;
                 }
-                self.export((text, uri.clone()), bitmap, since, (at, consistency))
+                // What the command has made does not change any more, however long its bytes take.
+                let not_released = match self.settings.snapshot.is_some() {
+                    true => self.let_go()?,
+                    false => None,
+                };
+                let acquired = self.export((text, uri.clone()), checkpoint.cloned(), since, (at, consistency))?;
+                Ok(Acquired { not_released, ..acquired })
             }
         }
     }
 
+    /// Lets the guest go, as the moment is made. Returns what kept it from being let go.
+    ///
+    /// # Errors
+    /// [`Error::Still`] if that was done before the moment was made.
+    pub(super) fn let_go(&self) -> Result<Option<still::Error>, Error> {
+        match self.still.release("taken") {
+            Ok(()) => Ok(None),
+            Err(e @ still::Error::Late { .. }) => Err(Error::Still(e)),
+            Err(e) => Ok(Some(e)),
+        }
+    }
+
     /// Returns what commands are told of this moment before it is made.
-    fn about_moment(&self, origin: &Origin, bitmap: Option<&String>, basis: &Basis) -> About {
+    fn about_moment(
+        &self,
+        origin: &Origin,
+        (bitmap, checkpoint): (Option<&String>, Option<&String>),
+        basis: &Basis,
+    ) -> About {
         let mut about = about(self.source, self.settings);
         match origin {
             Origin::Export { text, .. } => about.push(("ASOF_NBD", text.into())),
@@ -80,10 +105,12 @@ impl DiskJob<'_> {
             }
             Origin::Command(_) => {}
         }
-        if let Some(bitmap) = bitmap {
-            about.push(("ASOF_BITMAP", bitmap.into()));
+        match (basis, bitmap) {
+            (Basis::Since(since), Some(_)) => about.push(("ASOF_BITMAP", since.bitmap.clone().into())),
+            (Basis::All(_), Some(bitmap)) if bitmap != OWN_BITMAP => about.push(("ASOF_BITMAP", bitmap.into())),
+            _ => {}
         }
-        if let Some(checkpoint) = &self.wish.checkpoint {
+        if let Some(checkpoint) = checkpoint.or(self.wish.checkpoint.as_ref()) {
             about.push(("ASOF_CHECKPOINT", checkpoint.into()));
         }
         if let Basis::Since(since) = basis {
@@ -96,20 +123,19 @@ impl DiskJob<'_> {
     fn export(
         &self,
         uri: (&str, nbd::Uri),
-        bitmap: Option<&String>,
+        checkpoint: Option<String>,
         since: Option<&Since>,
         (at, consistency): (Time, Consistency),
     ) -> Result<Acquired, Error> {
-        let checkpoint = self.wish.checkpoint.as_ref().or(bitmap).cloned().unwrap_or_else(|| at.view_name());
         let location = self.wish.location.clone().or_else(|| Location::parse(uri.0).ok());
         let moment = Moment {
-            checkpoint: Some(checkpoint),
+            checkpoint,
             location: location.as_ref().map(|location| location.as_str().to_owned()),
-            ..moment(at, consistency, since)
+            ..self.moment(at, consistency, since)
         };
-        let pulled = self.pull(uri, since, &moment, at)?;
+        let (pulled, full_because) = self.pull(uri, since, moment, at)?;
         let (image, pulled) = (pulled.image.clone(), Some(pulled));
-        Ok(Acquired { at, consistency, image, location, pulled, full_because: None, not_released: None })
+        Ok(Acquired { at, consistency, image, location, pulled, full_because, not_released: None })
     }
 
     /// Returns how much the data is at rest in what is taken.
@@ -128,18 +154,28 @@ impl DiskJob<'_> {
         })
     }
 
+    /// Reads what changed, or all of the moment if that turns out not to be known; then why is returned, too.
     pub(super) fn pull(
         &self,
         uri: (&str, nbd::Uri),
         since: Option<&Since>,
-        moment: &Moment,
+        moment: Moment,
         at: Time,
-    ) -> Result<Pulled, Error> {
-        let wanted = Pull { uri, since, moment, at, folder: self.settings.own_folder() };
-        self.monitor.begin(&format!("{} {at}", self.source.name), None);
-        let pulled = pull::pull(&wanted, self.stop, self.monitor);
-        self.monitor.end();
-        Ok(pulled?)
+    ) -> Result<(Pulled, Option<String>), Error> {
+        let pull = |since: Option<&Since>, moment: &Moment| {
+            let uri = uri.clone();
+            let wanted = Pull { uri, since, moment, id: &self.id, at, folder: self.settings.own_folder() };
+            self.monitor.begin(&format!("{} {at}", self.source.name), None);
+            let pulled = pull::pull(&wanted, self.stop, self.monitor);
+            self.monitor.end();
+            pulled
+        };
+        let why = match (pull(since, &moment), since) {
+            (Err(e), Some(since)) if e.is_of_lineage(since) => chain(&e),
+            (pulled, _) => return Ok((pulled?, None)),
+        };
+        self.monitor.note(&format!("the whole disk is read: {why}"));
+        Ok((pull(None, &on(None, moment))?, Some(why)))
     }
 
     /// Does what needs the folder and the catalog, just after the guest was held. On a file system that was frozen with it this
@@ -162,20 +198,34 @@ impl DiskJob<'_> {
         })
     }
 
-    /// Returns the instant of the generation: now, after waiting for the second of the newest generation to be over.
-    fn instant(&self, writer: &Writer) -> Result<Time, Error> {
-        let newest = writer.instants(self.source.id)?.pop();
+    /// Waits until the second of the newest generation, and of what lies in the folder, is over: nothing is held yet.
+    pub(super) fn await_free_second(&self, writer: &Writer) -> Result<(), Error> {
+        let instants = writer.instants(self.source.id)?;
         let began = Instant::now();
-        loop {
-            let now = self.clock.now();
-            let Some(newest) = newest.filter(|newest| *newest >= now) else { return Ok(now) };
-            if newest.0 - now.0 > AHEAD_S_MAX || began.elapsed() > Duration::from_secs(2 * AHEAD_S_MAX as u64) {
-                return Err(Error::ClockBehind { newest, now });
+        while let Err(busy) = self.free_instant(&instants) {
+            if began.elapsed() > Duration::from_secs(2 * AHEAD_S_MAX as u64) {
+                return Err(busy);
             }
             if self.stop.is_told() {
                 return Err(Error::Stopped);
             }
             thread::sleep(Duration::from_millis(20));
         }
+        Ok(())
+    }
+
+    /// Returns the instant of the generation: now. One that lies far ahead is no reason to wait: it was given a wrong date, and is not
+    /// what comes before this one.
+    fn free_instant(&self, instants: &[Time]) -> Result<Time, Error> {
+        let now = self.clock.now();
+        let is_ahead = |instant: &&Time| (0..=AHEAD_S_MAX).contains(&(instant.0 - now.0));
+        if let Some(newest) = instants.iter().rev().find(is_ahead) {
+            return Err(Error::ClockBehind { newest: *newest, now });
+        }
+        let folder = self.settings.own_folder();
+        if names::are_taken(folder, now) {
+            return Err(Error::Pull(pull::Error::Taken { path: names::names(folder, now).0 }));
+        }
+        Ok(now)
     }
 }

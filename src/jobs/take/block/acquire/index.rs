@@ -11,7 +11,8 @@ use crate::source::block::{Location, image};
 use std::path::Path;
 
 impl DiskJob<'_> {
-    /// Indexes an image and returns its generation's parent and mark, too.
+    /// Indexes an image and returns its generation's parent and mark, too. Of one that this run has just written it is known that it has the
+    /// bytes that its sidecar says.
     pub(super) fn index(
         &self,
         writer: &mut Writer,
@@ -19,6 +20,7 @@ impl DiskJob<'_> {
         at: Time,
         consistency: Consistency,
         location: Option<&Location>,
+        is_fresh: bool,
     ) -> Result<(Done, Option<Time>, Option<String>), Error> {
         let folders = self.settings.folders();
         let image = self.settings.open(path, &folders)?;
@@ -36,6 +38,7 @@ impl DiskJob<'_> {
             consistency: Some(consistency),
             location,
             again: false,
+            is_fresh,
         };
         self.monitor.begin(&format!("{} {at}", self.source.name), None);
         let indexed = index_image(writer, &new, self.clock, self.monitor);

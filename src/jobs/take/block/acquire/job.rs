@@ -13,6 +13,8 @@ use crate::model::{Consistency, Level, Time};
 use crate::monitor::Monitor;
 use crate::source::block::image::Moment;
 use crate::source::block::{AskedGuest, Domain, Location, Settings, nbd};
+use crate::store::uuid_text;
+use std::fs;
 use std::path::PathBuf;
 
 /// What is asked of a run; what is none is as the settings say.
@@ -57,10 +59,23 @@ pub struct DiskReport {
     pub not_released: Option<still::Error>,
 }
 
-/// What is to be known of runs that did not end.
+/// What is to be known of a run that did not end.
 pub(super) struct Unsettled {
     pub(super) why: String,
+    /// The marks that it would have made; none: any.
     pub(super) marks: Option<Vec<String>>,
+}
+
+/// What is to be known of runs that did not end.
+#[derive(Default)]
+pub(super) struct Pending(pub(super) Vec<Unsettled>);
+
+impl Pending {
+    /// Returns why what counts from `mark` may count from another moment by now.
+    pub(super) fn why(&self, mark: &String) -> Option<&str> {
+        let may_have_made = |one: &&Unsettled| one.marks.as_ref().is_none_or(|marks| marks.contains(mark));
+        self.0.iter().find(may_have_made).map(|one| one.why.as_str())
+    }
 }
 
 /// What came while the guest was held.
@@ -74,6 +89,14 @@ pub(super) struct Acquired {
     pub(super) full_because: Option<String>,
     /// It was to be let go, and was not.
     pub(super) not_released: Option<still::Error>,
+}
+
+impl Acquired {
+    /// Removes what came: it is of no moment.
+    pub(super) fn discard(&self) {
+        let _ = fs::remove_file(&self.image);
+        let _ = fs::remove_file(self.image.with_extension("json"));
+    }
 }
 
 /// Where the bytes come from.
@@ -92,6 +115,8 @@ pub struct DiskJob<'a> {
     pub source: &'a SourceRow,
     /// As stored.
     pub settings: &'a Settings,
+    /// 32 hexadecimal digits at random, of the moment that is taken.
+    pub id: String,
     /// What is asked.
     pub wish: &'a DiskWish,
     /// The guest that is asked for.
@@ -115,13 +140,32 @@ pub fn about(source: &SourceRow, settings: &Settings) -> About {
     vec![("ASOF_SOURCE", source.name.clone().into()), ("ASOF_IMAGES", settings.own_folder().as_os_str().to_owned())]
 }
 
-/// Returns what every moment is told of.
-pub(super) fn moment(at: Time, consistency: Consistency, since: Option<&Since>) -> Moment {
+impl DiskJob<'_> {
+    /// Returns what every moment is told of.
+    pub(super) fn moment(&self, at: Time, consistency: Consistency, since: Option<&Since>) -> Moment {
+        Moment {
+            id: Some(self.id.clone()),
+            source: self.source_uuid(),
+            consistency: Some(consistency.word().to_owned()),
+            taken_at: Some(at.to_string()),
+            ..on(since, Moment::default())
+        }
+    }
+
+    /// Returns the UUID of the source as text.
+    pub(super) fn source_uuid(&self) -> Option<String> {
+        self.source.uuid.as_ref().map(uuid_text)
+    }
+}
+
+/// Returns a moment with what it is told of what it counts from.
+pub(super) fn on(since: Option<&Since>, moment: Moment) -> Moment {
     Moment {
         parent: since.map(|since| since.checkpoint.clone()),
-        consistency: Some(consistency.word().to_owned()),
-        taken_at: Some(at.to_string()),
-        ..Moment::default()
+        parent_id: since.and_then(|since| since.id.clone()),
+        parent_at: since.map(|since| since.at.to_string()),
+        counted_by: since.map(|since| since.counted_by.word().to_owned()),
+        ..moment
     }
 }
 

@@ -1,10 +1,10 @@
 //! A generation of a disk is taken: the guest is held still, the moment is made, its bytes come into the source's folder,
 //! the guest goes on, and what came is indexed and published.
 //!
-//! What an increment counts from is known by the name of a checkpoint: each generation records one, and an increment is
-//! taken only where the bitmap is known to count from that of the newest generation. A bitmap that keeps its name while
-//! it is cleared at each moment has one flaw: after a run that failed nobody knows whether it was cleared. So each run
-//! leaves a note in the folder until it is published; where there is one, and the name is the same again, all is read.
+//! What an increment counts from is known by the name of a checkpoint, and by the id of the moment: each generation records both, and an
+//! increment is taken only where the bitmap is known to count from the newest generation. So each moment gets a name that no other has, and
+//! each run leaves a note in the catalog until it is published; where a name is given again that is in such a note, all is read. Then what
+//! the bitmap says is held against the disk as it was.
 //!
 //! Promises: a failed run leaves the catalog as it was, and no image that is not whole. What cannot be proved to be an
 //! increment becomes a full generation, and that is said. Never decides when: whoever calls does.
@@ -16,13 +16,15 @@ mod held;
 mod index;
 mod job;
 mod note;
+mod reach;
 mod settle;
 mod snapshot;
 
-use super::libvirt::Guest;
-use super::still::Guard;
+use super::libvirt::{self, Guest};
+use super::still::{self, Release};
 use crate::catalog::Writer;
 use crate::model::{Level, chain};
+use basis::own_name;
 pub use error::Error;
 use job::{Acquired, Basis, Origin};
 pub use job::{DiskJob, DiskReport, DiskWish, about};
@@ -35,34 +37,56 @@ impl DiskJob<'_> {
     /// [`Error`]; then the catalog is as before, and the guest was let go if that was possible.
     pub fn take(&self, writer: &mut Writer) -> Result<DiskReport, Error> {
         let origin = self.origin()?;
-        let unsettled = self.settle(writer, &origin)?;
+        self.end_left(writer, &origin)?;
+        let store = self.check_store(writer)?;
+        let pending = self.settle(writer, &origin)?;
+        libvirt::remove_told(self.settings.own_folder());
         let bitmap = match &origin {
             Origin::Export { .. } => self.wish.bitmap.as_ref().or(self.settings.bitmap.as_ref()),
             Origin::Guest { .. } | Origin::Command(_) => None,
         };
-        // What an earlier run left in doubt stays so until a generation is published.
-        let mark = self.wish.checkpoint.as_ref().or(bitmap);
-        let is_certain = mark.is_none() && unsettled.is_none();
-        let marks = unsettled.as_ref().map_or_else(|| Some(Vec::new()), |unsettled| unsettled.marks.clone());
+        // What an earlier run left in doubt stays so until a generation is published. A name that is given out to this moment alone is in
+        // doubt for no other.
+        let is_certain = self.wish.checkpoint.is_none() && pending.0.is_empty();
         let basis = match (&origin, bitmap) {
             (Origin::Guest { guest, .. }, _) => {
                 guest.check_idle()?;
                 self.basis_of_guest(writer, guest)?
             }
-            (_, Some(bitmap)) => self.basis(writer, bitmap, unsettled)?,
+            (_, Some(bitmap)) => self.basis(writer, bitmap, &pending)?,
             (_, None) => Basis::All(None),
         };
         if let Basis::All(Some(why)) = &basis {
             self.monitor.note(&format!("the whole disk is read: {why}"));
         }
-        let marks = marks.map(|marks| marks.into_iter().chain(mark.cloned()).collect());
-        let mut note = Note { marks, ..Note::default() };
-        self.write_note(&note)?;
-        let guard = Guard(self.still);
-        let held = self.acquire(writer, &origin, bitmap, &basis, &mut note);
+        let checkpoint = match &origin {
+            Origin::Export { .. } => Some(self.wish.checkpoint.clone().unwrap_or_else(|| own_name(&self.id))),
+            Origin::Guest { .. } | Origin::Command(_) => None,
+        };
+        self.await_free_second(writer)?;
+        let mut note = Note {
+            id: Some(self.id.clone()),
+            folder: Some(self.settings.own_folder().to_owned()),
+            marks: Some(self.wish.checkpoint.iter().cloned().chain(checkpoint.clone()).collect()),
+            ..Note::default()
+        };
+        self.write_note(writer, &mut note)?;
+        let guard = Release(self.still);
+        let held = self.acquire(writer, &origin, (bitmap, checkpoint.as_ref()), &basis, &mut note);
         let status = if held.is_ok() { "taken" } else { "failed" };
         let mut not_released = self.still.release(status).err();
         drop(guard);
+        let held = match (held, not_released.take()) {
+            // Held to the last byte, and let go before that came.
+            (Ok(held), Some(e @ still::Error::Late { .. })) => {
+                held.discard();
+                Err(Error::Still(e))
+            }
+            (held, e) => {
+                not_released = e.filter(|e| !matches!(e, still::Error::Late { .. }));
+                held
+            }
+        };
         let held = match held {
             Ok(mut held) => {
                 not_released = not_released.or(held.not_released.take());
@@ -74,7 +98,7 @@ impl DiskJob<'_> {
                     Origin::Export { .. } | Origin::Command(_) => is_certain,
                 };
                 if is_undone {
-                    self.remove_note();
+                    self.remove_notes(writer, "failed");
                 }
                 if let Some(e) = not_released {
                     self.monitor.warn(&chain(&e));
@@ -83,8 +107,9 @@ impl DiskJob<'_> {
             }
         };
         let Acquired { at, image, consistency, location, pulled, .. } = held;
-        let (done, parent, checkpoint) = self.index(writer, &image, at, consistency, location.as_ref())?;
-        self.remove_note();
+        let (done, parent, checkpoint) = self.index(writer, &image, at, consistency, location.as_ref(), true)?;
+        self.remove_notes(writer, "done");
+        self.note_store(writer, store)?;
         if let Origin::Guest { guest, .. } = &origin {
             self.trim_checkpoints(writer, guest)?;
         }

@@ -4,13 +4,16 @@
 
 use super::error::Error;
 use super::job::{Acquired, DiskJob};
+use super::note::Note;
 use crate::catalog::Writer;
 use crate::jobs::hooks::{self, About, Limit};
-use crate::jobs::take::block::durable::{create_anew, sync_folder};
+use crate::jobs::take::block::durable::{create_anew, publish};
+use crate::jobs::take::block::names;
 use crate::jobs::take::block::pull;
 use crate::model::{Consistency, Time};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What is read of what a snapshot command prints.
@@ -20,21 +23,21 @@ impl DiskJob<'_> {
     /// Has the command make an image, lets the guest go, and returns the image.
     pub(super) fn snapshot(
         &self,
-        writer: &Writer,
+        writer: &mut Writer,
         command: &str,
         mut about: About,
         (at, consistency): (Time, Consistency),
-        limit: Limit<'_>,
+        (limit, note): (Limit<'_>, &mut Note),
     ) -> Result<Acquired, Error> {
         let folder = self.settings.own_folder();
-        let (raw, map) = pull::names(folder, at);
+        let (raw, map) = names::names(folder, at);
         pull::check_free(&[&raw, &map])?;
-        let part = pull::part_of(&raw);
+        let part = names::part_of(&raw, &self.id);
         about.push(("ASOF_IMAGE", part.clone().into_os_string()));
         let mut not_released = None;
         let image = self.snapshot_image(command, &about, &part, limit).and_then(|image| {
             // A copy of gigabytes may take long to reach the disk, and the guest waits for nothing of it.
-            not_released = self.still.release("taken").err();
+            not_released = self.let_go()?;
             let failed = |source| Error::Write { path: image.clone(), source };
             File::open(&image).and_then(|file| file.sync_all()).map_err(failed)?;
             if image != part {
@@ -43,7 +46,10 @@ impl DiskJob<'_> {
             if self.stop.is_told() {
                 return Err(Error::Stopped);
             }
-            fs::rename(&part, &raw).and_then(|()| sync_folder(&raw)).map_err(failed)?;
+            let made = fs::metadata(&part).map_err(failed)?;
+            note.image = Some((made.dev(), made.ino()));
+            self.write_note(writer, note)?;
+            publish(&part, &raw).map_err(failed)?;
             Ok(raw)
         });
         if image.is_err() {
@@ -71,7 +77,9 @@ impl DiskJob<'_> {
         let ours = output.try_clone().map_err(failed)?;
         hooks::run_within("snapshot", command, about, limit, Some(ours))?;
         let mut bytes = Vec::new();
-        output.seek(SeekFrom::Start(0)).map_err(failed)?;
+        // The path is what it prints last.
+        let length = output.seek(SeekFrom::End(0)).map_err(failed)?;
+        output.seek(SeekFrom::Start(length.saturating_sub(SAID_BYTES_MAX))).map_err(failed)?;
         output.take(SAID_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
         let text = String::from_utf8_lossy(&bytes);
         let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();

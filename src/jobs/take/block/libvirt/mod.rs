@@ -198,6 +198,11 @@ impl Guest {
         &self.disk
     }
 
+    /// Returns the UUID of the domain.
+    pub(super) fn uuid(&self) -> Option<&str> {
+        self.virsh.uuid.as_deref()
+    }
+
     /// Returns the domain, as it was named.
     pub(super) fn name(&self) -> &str {
         &self.virsh.name
@@ -390,6 +395,20 @@ impl Backup {
 impl Drop for Backup {
     fn drop(&mut self) {
         let _ = self.end();
+    }
+}
+
+/// Removes what libvirt was told by processes that are gone: they were killed.
+pub(super) fn remove_told(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| {
+            let rest = name.strip_prefix(".asof-")?.strip_suffix(".xml")?;
+            rest.strip_prefix("backup-").or(rest.strip_prefix("checkpoint-"))?.parse::<u32>().ok()
+        });
+        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -1,0 +1,81 @@
+//! What the files of a generation that is taken are called, while they come and when they are whole.
+//!
+//! Promises: two runs never write to one file, also where two sources share a folder: what is not whole has the id of its moment in its
+//! name, and nothing gets a name that is somebody's. Of what a run left only that is removed which is known to be its own.
+
+use crate::model::Time;
+use crate::source::block::image::{PullMap, PushNote, sidecar};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Digits of an id that are part of names.
+const ID_DIGITS: usize = 8;
+
+/// Returns the names of the raw file of an instant and of its map.
+pub(super) fn names(folder: &Path, at: Time) -> (PathBuf, PathBuf) {
+    let name = at.view_name();
+    (folder.join(format!("{name}.raw")), folder.join(format!("{name}.json")))
+}
+
+/// Returns the name of the qcow2 image of an instant that QEMU pushes; the note beside it is called as a map is.
+pub(super) fn pushed_name(folder: &Path, at: Time) -> PathBuf {
+    folder.join(format!("{}.qcow2", at.view_name()))
+}
+
+/// Tells whether a file in `folder` has one of the names of this instant.
+pub(super) fn are_taken(folder: &Path, at: Time) -> bool {
+    let (raw, map) = names(folder, at);
+    [raw, map, pushed_name(folder, at)].iter().any(|path| fs::symlink_metadata(path).is_ok())
+}
+
+/// Returns the name of a file of the moment `id` that is not whole.
+pub(super) fn part_of(path: &Path, id: &str) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{stem}-{}.{extension}.part", &id[..ID_DIGITS.min(id.len())]))
+}
+
+/// Removes what a run that was killed left of its moment `id` of `at`; what is whole stays. A run of an older program had no id. Returns
+/// what was removed.
+pub(super) fn remove_left(folder: &Path, at: Time, id: Option<&str>) -> io::Result<Vec<PathBuf>> {
+    let (raw, map) = names(folder, at);
+    let pushed = pushed_name(folder, at);
+    let mut left = match id {
+        Some(id) => vec![part_of(&raw, id), part_of(&pushed, id), part_of(&map, id)],
+        None => {
+            let old = |path: &Path, end: &str| path.with_extension(end);
+            vec![old(&raw, "raw.part"), old(&pushed, "qcow2.part"), old(&map, "json.part")]
+        }
+    };
+    if !raw.exists() && !pushed.exists() {
+        // A map without its image is of no use; a file of that name that is no map of this run is somebody's.
+        let is_its_own = match id {
+            Some(id) => is_of(&raw, id),
+            None => is_own_map(&map),
+        };
+        left.extend(Some(map).filter(|_| is_its_own));
+    }
+    let mut removed = Vec::new();
+    for path in left {
+        match fs::remove_file(&path) {
+            Ok(()) => removed.push(path),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(removed)
+}
+
+/// Tells whether the file beside `image` says that it is of the moment `id`.
+pub(super) fn is_of(image: &Path, id: &str) -> bool {
+    let folder = image.parent().map(Path::to_owned).unwrap_or_default();
+    sidecar(image, &[folder]).is_some_and(|moment| moment.id.as_deref() == Some(id))
+}
+
+/// Tells whether there is a map, or a note, of our own at `path`.
+fn is_own_map(path: &Path) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    serde_json::from_str::<PullMap>(&text).is_ok_and(|map| map.format == PullMap::new(0).format)
+        || serde_json::from_str::<PushNote>(&text).is_ok_and(|note| note.is_own())
+}

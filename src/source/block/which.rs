@@ -1,0 +1,63 @@
+//! Which disk of a guest an image is of, where its name tells.
+//!
+//! Promises: pure. A name that has no word for a disk tells nothing; one that has is believed only where nothing in the image says it.
+
+use std::path::Path;
+
+/// Returns the disk that the name of an image has a word for: `vda` in `db01-vda-2026-11-20.raw`, `disk-1` in `vm-100-disk-1.qcow2`.
+pub fn disk_of_name(path: &Path) -> Option<String> {
+    let stem = path.file_stem()?.to_str()?;
+    let words: Vec<&str> = stem.split(|letter: char| !letter.is_ascii_alphanumeric()).collect();
+    words.iter().enumerate().find_map(|(at, word)| match *word {
+        "disk" => {
+            let number = words.get(at + 1).filter(|next| is_number(next) && next.len() <= 2)?;
+            Some(format!("disk-{number}"))
+        }
+        word if is_disk(word) => Some(word.to_owned()),
+        _ => None,
+    })
+}
+
+fn is_number(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Tells whether a word is what Linux, libvirt or Proxmox calls a disk.
+fn is_disk(word: &str) -> bool {
+    let lettered = ["xvd", "vd", "sd", "hd"]
+        .iter()
+        .find_map(|start| word.strip_prefix(start))
+        .is_some_and(|rest| (1..=2).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_lowercase()));
+    let numbered = ["disk", "virtio", "scsi", "sata", "ide"].iter().find_map(|start| word.strip_prefix(start));
+    let nvme = word.strip_prefix("nvme").and_then(|rest| rest.split_once('n'));
+    lettered
+        || numbered.is_some_and(|rest| is_number(rest) && rest.len() <= 2)
+        || nvme.is_some_and(|(controller, space)| is_number(controller) && is_number(space))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_of_a_name_may_be_a_disk() {
+        let told = |name: &str| disk_of_name(Path::new(name));
+        for (name, disk) in [
+            ("/i/vda.raw", "vda"),
+            ("/i/db01-vdb-2026-11-20T0200.qcow2", "vdb"),
+            ("/i/xvda.full.data", "xvda"),
+            ("/i/sda.inc.3.qcow2", "sda"),
+            ("/i/vm-100-disk-1.qcow2", "disk-1"),
+            ("/i/disk0-2026-11-20.raw", "disk0"),
+            ("/i/virtio0_20261120.raw", "virtio0"),
+            ("/i/nvme0n1.img", "nvme0n1"),
+        ] {
+            assert_eq!(told(name).as_deref(), Some(disk), "{name}");
+        }
+        for name in
+            ["/i/2026-11-20.raw", "/i/full.qcow2", "/i/disk.raw", "/i/disk-20261120.raw", "/i/vm1.raw", "/i/sdcard.img"]
+        {
+            assert_eq!(told(name), None, "{name}");
+        }
+    }
+}
