@@ -196,7 +196,8 @@ impl Hinted for Error {
             Self::Manifest { .. } | Self::Contradicts { .. } => "nothing was changed".to_owned(),
             Self::UnknownBase { name, base } => format!("asof index {name} {base:?} first"),
             Self::Exchanged { .. } => "the next run examines it again".to_owned(),
-            Self::Image(_) | Self::Io { .. } | Self::Store(_) | Self::NotADirectory { .. } => return None,
+            Self::Image(e) => return e.hint(),
+            Self::Io { .. } | Self::Store(_) | Self::NotADirectory { .. } => return None,
         })
     }
 }

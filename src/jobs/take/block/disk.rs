@@ -86,7 +86,7 @@ impl Hinted for Error {
             Self::Image(image::Error::File { why: image::Why::Outside, .. }) => {
                 "an increment that QEMU pushed names the live disk: --base IMAGE says what it is based on"
             }
-            Self::Image(_) => return None,
+            Self::Image(e) => return e.hint(),
             Self::Store(_) => {
                 "every image that it is based on must be as it was when it was indexed; nothing was recorded"
             }
