@@ -28,7 +28,7 @@ use crate::model::{EntryName, FileKey, FindingKind, Kind, NodeId, Timestamp};
 use crate::monitor::Monitor;
 use crate::source::block::volumes::{self, Volume, VolumeDevice};
 use crate::source::block::{self, Device, State};
-use browse::Browse;
+use browse::{Browse, Top};
 use rows::{DiskIndex, Names, made_attrs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -189,14 +189,19 @@ impl DiskIndex<'_, '_> {
         let node = match opened {
             Ok(Some(fs)) => {
                 let info = fs.info().clone();
-                row.browsable = true;
                 row.kind = Some(info.kind.to_owned());
                 (row.uuid, row.fs_label, row.features) = (info.uuid, info.label, info.features.join(" "));
-                row.state = match info.state {
-                    State::Clean => "clean".to_owned(),
-                    State::Replayed { .. } => "replayed".to_owned(),
-                };
-                Some(Browse::new(self, &*fs, volume, &row.uuid)?.run()?)
+                match Browse::new(self, &*fs, volume.clone(), &row.uuid)?.run()? {
+                    Top::Directory(top) => {
+                        row.browsable = true;
+                        row.state = match info.state {
+                            State::Clean => "clean".to_owned(),
+                            State::Replayed { .. } => "replayed".to_owned(),
+                        };
+                        Some(top)
+                    }
+                    Top::Lost(why) => Some(self.lost_volume(&volume, &mut row, FindingKind::Unreadable, why)?),
+                }
             }
             Ok(None) => {
                 if let Some(kind) = row.kind.as_deref().filter(|kind| *kind != "swap") {
@@ -206,24 +211,28 @@ impl DiskIndex<'_, '_> {
                 None
             }
             Err(e) => {
-                row.note = crate::model::chain(&e);
-                "lost".clone_into(&mut row.state);
                 let kind = match e {
                     block::Error::Unsupported(_) => FindingKind::Unsupported,
                     _ => FindingKind::Unreadable,
                 };
-                self.finding(kind, &volume.name, &format!("{}; it is in {DISK} as it was", row.note))?;
-                // A directory that cannot be listed, not one that is not there.
-                Some(self.lost_volume(&volume)?)
+                Some(self.lost_volume(&volume, &mut row, kind, crate::model::chain(&e))?)
             }
         };
         self.writer.add_volume(&row)?;
         Ok(node)
     }
 
-    /// Returns the top directory of a volume that cannot be read: it cannot be listed. Its tree stays what it was, if there was
-    /// one, so that nothing of it is told as deleted.
-    fn lost_volume(&mut self, volume: &Volume) -> Result<NodeId, Error> {
+    /// Records that a volume cannot be read, and returns its top directory: one that cannot be listed, not one that is not there. Its
+    /// tree stays what it was, if there was one, so that nothing of it is told as deleted.
+    fn lost_volume(
+        &mut self,
+        volume: &Volume,
+        row: &mut VolumeRow,
+        kind: FindingKind,
+        why: String,
+    ) -> Result<NodeId, Error> {
+        self.finding(kind, &volume.name, &format!("{why}; it is in {DISK} as it was"))?;
+        (row.note, row.state) = (why, "lost".to_owned());
         let path = path_of(&volume.name).expect("it was checked");
         let known = self.previous_directory(&path)?;
         let (node, base) = match known {
