@@ -58,7 +58,7 @@ fn walk(image: &Path) -> Result<(), Box<dyn Error>> {
             if ext4::is(&*device) { Box::new(ext4::open(device)?) } else { Box::new(xfs::open(device)?) };
         let mut directories = HashMap::new();
         let mut trouble = Ok(());
-        fs.scan_inodes(&|_, _| true, &mut |inode| {
+        fs.scan_inodes(&mut |inode| {
             match inode {
                 Ok(inode) if inode.attrs.kind() == asof::model::Kind::Directory => {
                     directories.insert(inode.number, inode);

@@ -10,10 +10,11 @@ use super::rows::{NODE_COLUMN_COUNT, NODE_COLUMNS, NodeRow};
 use super::tables::{self, Slot, insert_odd_name};
 use super::{Error, GenerationWriter, KnownCopy, Place, Reader, Writer};
 use crate::model::{
-    DiskRow, Extent, FileKey, FileMap, GenerationId, ImageFile, Layer, NodeId, ObjectId, SourceId, StoreId, Time,
-    VolumeRow,
+    DiskRow, Extent, FileKey, FileMap, GenerationId, ImageFile, Layer, NodeId, ObjectId, RelPath, SourceId, StoreId,
+    Time, VolumeRow,
 };
 use rusqlite::{Connection, OptionalExtension, params};
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,8 @@ pub struct PreviousVolume {
     pub pieces: String,
     /// Whether its log held what was not in place.
     pub was_replayed: bool,
+    /// Whether it could not be read.
+    pub was_lost: bool,
 }
 
 impl Reader {
@@ -241,11 +244,12 @@ impl GenerationWriter<'_> {
         let Some(previous) = self.previous else { return Ok(Vec::new()) };
         self.sql("reading the volumes of a disk", |c| {
             let mut statement = c.prepare_cached(
-                "SELECT v.name, v.uuid, v.pieces, v.state = 'replayed' FROM generation g JOIN disk_volume v ON v.generation = g.id \
+                "SELECT v.name, v.uuid, v.pieces, v.state = 'replayed', v.state = 'lost' FROM generation g JOIN disk_volume v ON v.generation = g.id \
                  WHERE g.source = ?1 AND g.taken_at = ?2 AND (v.browsable OR v.state = 'lost') ORDER BY v.name",
             )?;
             let volumes = statement.query_map([self.source.0, previous.0], |r| {
-                Ok(PreviousVolume { name: r.get(0)?, uuid: r.get(1)?, pieces: r.get(2)?, was_replayed: r.get(3)? })
+                let (was_replayed, was_lost) = (r.get(3)?, r.get(4)?);
+                Ok(PreviousVolume { name: r.get(0)?, uuid: r.get(1)?, pieces: r.get(2)?, was_replayed, was_lost })
             })?;
             volumes.collect()
         })
@@ -360,31 +364,19 @@ impl GenerationWriter<'_> {
         })
     }
 
-    /// Calls `each` for every node whose attributes could not be read as of the previous generation.
-    ///
-    /// **Cost:** one query; where there never was such a node, of a handful of rows.
+    /// Tells whether anything was found amiss at `path` or below it as of the previous generation.
     ///
     /// # Errors
     /// [`Error::Sqlite`].
-    pub fn previous_lost_xattrs(&self, mut each: impl FnMut(NodeId, NodeRow)) -> Result<(), Error> {
-        let Some(previous) = self.previous else { return Ok(()) };
-        self.sql("reading whose attributes are lost", |c| {
-            let lost = "SELECT EXISTS (SELECT 1 FROM perm WHERE xattr = -1)";
-            if !c.query_row(lost, [], |r| r.get::<_, bool>(0))? {
-                return Ok(());
-            }
-            let mut statement = c.prepare_cached(&format!(
-                "SELECT i.node, {NODE_COLUMNS} FROM node_block b \
-                 CROSS JOIN xattr_node x ON x.node BETWEEN b.block * 65536 AND b.block * 65536 + 65535 \
-                 CROSS JOIN inode i ON i.node = x.node \
-                 WHERE b.source = ?1 AND i.born <= ?2 AND (SELECT p.xattr FROM perm p WHERE p.id = i.perm) = -1 \
-                 AND NOT EXISTS (SELECT 1 FROM inode n WHERE n.node = i.node AND n.born > i.born AND n.born <= ?2)"
-            ))?;
-            let mut rows = statement.query([self.source.0, previous.0])?;
-            while let Some(row) = rows.next()? {
-                each(NodeId(row.get(0)?), NodeRow::read(row, 1)?);
-            }
-            Ok(())
+    pub fn previous_findings_below(&self, path: &RelPath) -> Result<bool, Error> {
+        let Some(previous) = self.previous else { return Ok(false) };
+        let below = [path.as_bytes(), b"/"].concat();
+        self.sql("reading what was found", |c| {
+            c.prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM finding WHERE source = ?1 AND at = ?2 \
+                 AND (path = ?3 OR substr(path, 1, length(?4)) = ?4))",
+            )?
+            .query_row(params![self.source.0, previous.0, path.as_bytes(), below], |r| r.get(0))
         })
     }
 
@@ -410,11 +402,37 @@ impl GenerationWriter<'_> {
         })
     }
 
+    /// Returns the nodes that live as of the previous generation and have an inode number and a birth in these ranges, with their
+    /// inode numbers.
+    ///
+    /// **Cost:** one query, and a seek for each node that ever had such a number.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn previous_nodes_of(
+        &self,
+        inodes: RangeInclusive<u64>,
+        born: RangeInclusive<i64>,
+    ) -> Result<Vec<(u64, NodeId)>, Error> {
+        let Some(previous) = self.previous else { return Ok(Vec::new()) };
+        self.sql("finding nodes by their inode numbers", |c| {
+            let mut statement = c.prepare_cached(
+                "SELECT i.inode, i.node FROM identity i \
+                 WHERE i.source = ?1 AND i.inode BETWEEN ?2 AND ?3 AND i.born_ns BETWEEN ?4 AND ?5 \
+                 AND EXISTS (SELECT 1 FROM dirent d INDEXED BY dirent_node \
+                             WHERE d.node = i.node AND d.born <= ?6 AND d.died > ?6)",
+            )?;
+            let key =
+                [self.source.0, *inodes.start() as i64, *inodes.end() as i64, *born.start(), *born.end(), previous.0];
+            statement.query_map(key, |r| Ok((r.get::<_, i64>(0)? as u64, NodeId(r.get(1)?))))?.collect()
+        })
+    }
+
     /// Returns the nodes that had this inode number, with a birth in the range, in any generation.
     ///
     /// # Errors
     /// [`Error::Sqlite`].
-    pub fn nodes_of_inode(&self, inode: u64, born: std::ops::RangeInclusive<i64>) -> Result<Vec<NodeId>, Error> {
+    pub fn nodes_of_inode(&self, inode: u64, born: RangeInclusive<i64>) -> Result<Vec<NodeId>, Error> {
         self.sql("finding nodes by their inode number", |c| {
             let mut statement = c.prepare_cached(
                 "SELECT node FROM identity WHERE source = ?1 AND inode = ?2 AND born_ns BETWEEN ?3 AND ?4",

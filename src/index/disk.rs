@@ -28,7 +28,7 @@ use crate::model::{EntryName, FileKey, FindingKind, Kind, NodeId, Timestamp};
 use crate::monitor::Monitor;
 use crate::source::block::volumes::{self, Volume, VolumeDevice};
 use crate::source::block::{self, Device, State};
-use browse::Browse;
+use browse::{Browse, Top};
 use rows::{DiskIndex, Names, made_attrs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,16 +74,18 @@ impl DiskIndex<'_, '_> {
         add(&mut tree, &[name(DISK)], disk, Kind::File);
         let found = volumes::find(&self.new.device);
         let found = found.unwrap_or_else(|e| volumes::Volumes {
-            volumes: Vec::new(),
             notes: vec![("disk".to_owned(), crate::model::chain(&e))],
+            ..volumes::Volumes::default()
         });
         for (place, what) in &found.notes {
             self.note(place, what)?;
         }
-        let mut volumes = found.volumes;
-        if !found.notes.is_empty() {
-            self.add_missing(&mut volumes)?;
+        for (member, note) in found.members {
+            let kind = Some("LVM2_member".to_owned());
+            self.writer.add_volume(&VolumeRow { kind, note, ..row_of(&member) })?;
         }
+        let mut volumes = found.volumes;
+        self.add_missing(&mut volumes, &found.notes)?;
         for volume in volumes {
             let Some(path) = path_of(&volume.name) else { continue };
             if let Some(node) = self.volume(volume)? {
@@ -100,11 +102,12 @@ impl DiskIndex<'_, '_> {
         self.tell_troubles()
     }
 
-    /// Adds the volumes that the generation before has and that were not found, as volumes without bytes: something is wrong with a
-    /// table, so it cannot be told that they are gone.
-    fn add_missing(&self, found: &mut Vec<Volume>) -> Result<(), Error> {
+    /// Adds the volumes that the generation before has and that were not found, as volumes without bytes, where something is wrong
+    /// with the table that has, or had, them: so it cannot be told that they are gone.
+    fn add_missing(&self, found: &mut Vec<Volume>, notes: &[(String, String)]) -> Result<(), Error> {
         for before in self.writer.previous_volumes()? {
-            if !found.iter().any(|volume| volume.name == before.name) {
+            let is_found = found.iter().any(|volume| volume.name == before.name);
+            if !is_found && notes.iter().any(|(place, _)| may_hide(place, &before.name)) {
                 found.push(Volume { name: before.name, label: String::new(), pieces: Vec::new() });
             }
         }
@@ -172,13 +175,7 @@ impl DiskIndex<'_, '_> {
     fn volume(&mut self, volume: Volume) -> Result<Option<NodeId>, Error> {
         let device = VolumeDevice { device: Arc::clone(&self.new.device), volume: volume.clone() };
         let device: Arc<dyn Device> = Arc::new(device);
-        let mut row = VolumeRow {
-            name: volume.name.clone(),
-            size_bytes: volume.size_bytes(),
-            pieces: pieces_text(&volume),
-            label: volume.label.clone(),
-            ..VolumeRow::default()
-        };
+        let mut row = row_of(&volume);
         let mut opened = open(&device, &mut row);
         let was_there = self.writer.previous_volumes()?.iter().any(|before| before.name == volume.name);
         if was_there && row.kind.is_none() && matches!(opened, Ok(None)) {
@@ -189,41 +186,57 @@ impl DiskIndex<'_, '_> {
         let node = match opened {
             Ok(Some(fs)) => {
                 let info = fs.info().clone();
-                row.browsable = true;
                 row.kind = Some(info.kind.to_owned());
                 (row.uuid, row.fs_label, row.features) = (info.uuid, info.label, info.features.join(" "));
-                row.state = match info.state {
-                    State::Clean => "clean".to_owned(),
-                    State::Replayed { .. } => "replayed".to_owned(),
-                };
-                Some(Browse::new(self, &*fs, volume, &row.uuid)?.run()?)
+                match Browse::new(self, &*fs, volume.clone(), &row.uuid)?.run()? {
+                    Top::Directory(top) => {
+                        row.browsable = true;
+                        row.state = match info.state {
+                            State::Clean => "clean".to_owned(),
+                            State::Replayed { .. } => "replayed".to_owned(),
+                        };
+                        Some(top)
+                    }
+                    Top::Lost(why) => Some(self.lost_volume(&volume, &mut row, FindingKind::Unreadable, why)?),
+                }
             }
             Ok(None) => {
-                if let Some(kind) = row.kind.as_deref().filter(|kind| *kind != "swap") {
-                    row.note = format!("{kind} is not read; it is in {DISK} as it was");
+                let is_loader = is_loader(&volume.label);
+                match row.kind.as_deref() {
+                    Some("swap") => {}
+                    Some(kind) => row.note = format!("{kind} is not read; it is in {DISK} as it was"),
+                    None if is_loader || !volumes::holds_something(&*device) => {}
+                    None => row.note = format!("what it holds is not known; it is in {DISK} as it was"),
+                }
+                let is_usual = is_loader && row.kind.as_deref().is_none_or(|kind| kind == "vfat");
+                if !(row.note.is_empty() || is_usual) {
                     self.finding(FindingKind::Unsupported, &volume.name, &row.note)?;
                 }
                 None
             }
             Err(e) => {
-                row.note = crate::model::chain(&e);
-                "lost".clone_into(&mut row.state);
                 let kind = match e {
                     block::Error::Unsupported(_) => FindingKind::Unsupported,
                     _ => FindingKind::Unreadable,
                 };
-                self.finding(kind, &volume.name, &format!("{}; it is in {DISK} as it was", row.note))?;
-                // A directory that cannot be listed, not one that is not there.
-                Some(self.lost_volume(&volume)?)
+                Some(self.lost_volume(&volume, &mut row, kind, crate::model::chain(&e))?)
             }
         };
         self.writer.add_volume(&row)?;
         Ok(node)
     }
 
-    /// Returns the top directory of a volume that cannot be read: it cannot be listed. Its tree stays what it was, if there was
-    /// one, so that nothing of it is told as deleted.
-    fn lost_volume(&mut self, volume: &Volume) -> Result<NodeId, Error> {
+    /// Records that a volume cannot be read, and returns its top directory: one that cannot be listed, not one that is not there. Its
+    /// tree stays what it was, if there was one, so that nothing of it is told as deleted.
+    fn lost_volume(
+        &mut self,
+        volume: &Volume,
+        row: &mut VolumeRow,
+        kind: FindingKind,
+        why: String,
+    ) -> Result<NodeId, Error> {
+        self.finding(kind, &volume.name, &format!("{why}; it is in {DISK} as it was"))?;
+        (row.note, row.state) = (why, "lost".to_owned());
         let path = path_of(&volume.name).expect("it was checked");
         let known = self.previous_directory(&path)?;
         let (node, base) = match known {
@@ -258,6 +271,32 @@ impl DiskIndex<'_, '_> {
             }
         }
         Ok(Some(node))
+    }
+}
+
+/// Tells whether a partition is one that firmware and boot loaders use: it is none in which an admin looks for files.
+fn is_loader(label: &str) -> bool {
+    ["EFI", "BIOS boot", "PowerPC PReP boot", "Microsoft reserved", "Linux reserved"]
+        .iter()
+        .any(|kind| label.starts_with(kind))
+}
+
+/// Tells whether what is said of one place may be why a volume was not found: it is a table, that volume, or what it is made of.
+fn may_hide(place: &str, volume: &str) -> bool {
+    let is_part = |whole: &str| volume.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    matches!(place, "disk" | "gpt" | "mbr")
+        || is_part(place)
+        || (volume.starts_with("lvm/") && !place.starts_with("lvm/"))
+}
+
+/// Returns what a table says of a volume.
+fn row_of(volume: &Volume) -> VolumeRow {
+    VolumeRow {
+        name: volume.name.clone(),
+        size_bytes: volume.size_bytes(),
+        pieces: pieces_text(volume),
+        label: volume.label.clone(),
+        ..VolumeRow::default()
     }
 }
 

@@ -9,7 +9,7 @@ use super::report::Subject;
 use crate::catalog::history::{History, VersionRow};
 use crate::catalog::rows::Place;
 use crate::catalog::timeline::{Timeline, common};
-use crate::model::{FileMap, Kind, NodeId};
+use crate::model::{FileMap, Key, Kind, NodeId};
 use rusqlite::{OptionalExtension, params};
 use std::ops::Range;
 
@@ -112,7 +112,8 @@ impl Pass<'_, '_> {
             }
         }
         self.place(node, version, kind, holds)?;
-        if kind != Kind::Directory {
+        // Volumes and disks say themselves how many names their files have.
+        if kind != Kind::Directory && self.source.rule.key != Key::Write {
             self.links(node.node, row.nlink, holds, counts);
         }
         if kind == Kind::File {

@@ -1,22 +1,27 @@
 //! One file system of a disk: its nodes, their names, and where their bytes lie on the disk.
 //!
-//! Promises: a file system of which the generation before has no tree, or could not read it, is read whole, from the top directory
-//! down; of another one what may have changed. Damage to one record or directory is recorded with it and hides nothing else.
+//! What there is is what names lead to from the top directory on, and nothing else: a record that says it is in use may be left from a file that
+//! is gone. A file system is read whole, or as what changed since the generation before ([`plan`]): only if that was read without
+//! a fault, for damage teaches nothing of what was behind it; if it can be opened as it was then, has the same layout, and this is the newest
+//! generation. Where anything is found amiss on the way, it is read whole.
+//!
+//! Promises: both ways come to the same tree. Damage to one record or directory is recorded with it and hides nothing else; the
+//! root is a directory, or the file system cannot be read.
 
-mod look_again;
-mod names;
+mod plan;
+mod stale;
+mod whole;
 
 use super::changed::{Changed, Runs};
 use super::rows::{DiskIndex, Trouble, made_attrs};
 use super::volume::{is_at, open, path_of};
 use crate::catalog::{NodeRow, Place, VolumeRow};
 use crate::index::Error;
-use crate::model::{Extent, FileKey, FileMap, FindingKind, Kind, NodeId, RelPath, Timestamp, chain};
+use crate::model::{Extent, FileKey, FileMap, Kind, NodeId, RelPath, Timestamp, chain};
 use crate::source::block::volumes::{Volume, VolumeDevice};
 use crate::source::block::{self, Content, Device, FileSystem, Inode};
-use std::collections::{BTreeSet, HashMap};
-use std::ops::{ControlFlow, RangeInclusive};
-use std::rc::Rc;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// What is known of an inode number in this generation.
@@ -26,24 +31,30 @@ struct Known {
     kind: Kind,
 }
 
+/// The top of a file system.
+pub(super) enum Top {
+    /// Its directory.
+    Directory(NodeId),
+    /// There is none, for this reason.
+    Lost(String),
+}
+
 pub(super) struct Browse<'b, 'a, 'w> {
     index: &'b mut DiskIndex<'a, 'w>,
     fs: &'b dyn FileSystem,
     volume: Volume,
     /// Which file system, in the upper half of the birth of its nodes.
     birth: i64,
-    /// Whether the generation before has a tree of it.
-    was_there: bool,
-    /// Whether it is known which records differ from those that the tree is of.
+    /// Whether it is known which bytes differ from those that the tree of the generation before is of.
     is_known: bool,
-    changed: Rc<Changed<'a>>,
+    /// Whether that tree is what was on the disk, all of it.
+    is_trusted: bool,
+    /// Nodes of which the generation before saw no name.
+    unseen: HashSet<NodeId>,
+    changed: Changed<'a>,
     nodes: HashMap<u64, Known>,
-    /// Directories whose names may be others.
-    directories: HashMap<u64, Inode>,
     /// What is wrong with inodes: number and what.
     troubles: BTreeSet<(u64, String)>,
-    /// Directories with names of an inode that is another node now.
-    renamed: BTreeSet<NodeId>,
 }
 
 impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
@@ -53,19 +64,21 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         volume: Volume,
         uuid: &str,
     ) -> Result<Self, Error> {
-        let before = index
-            .writer
-            .previous_volumes()?
-            .into_iter()
-            .find(|before| before.name == volume.name && before.uuid == uuid && is_at(&volume, &before.pieces));
-        let was_there = before.is_some();
-        // What its log had other bytes for is not what the tree is of.
-        let logged = match before {
-            Some(before) if before.was_replayed => logged_before(index, &volume),
-            before => before.map(|_| Runs::new()),
-        };
-        let is_known = logged.is_some();
-        let changed = Changed::new(&*index.new.device, index.new.before.as_ref(), &logged.unwrap_or_default());
+        let before = index.writer.previous_volumes()?.into_iter().find(|before| {
+            before.name == volume.name && before.uuid == uuid && !before.was_lost && is_at(&volume, &before.pieces)
+        });
+        let then = before.as_ref().and_then(|_| open_before(index, &volume));
+        // What a log has, or had, other bytes for is not what the disk says.
+        let mut logged = Runs::new();
+        for fs in then.as_deref().into_iter().chain([fs]) {
+            fs.logged(&mut |at, length| volume.locate(at, length, |_, at, length| logged.push((at, length))));
+        }
+        let changed = Changed::new(&*index.new.device, index.new.before.as_ref(), &logged);
+        let is_known = before.is_some_and(|before| !before.was_replayed || then.is_some());
+        let is_trusted = then.is_some_and(|then| then.layout() == fs.layout())
+            && index.writer.is_newest()
+            && !index.writer.previous_findings_below(&path_in_tree(&volume))?;
+        let unseen = index.writer.previous_unknown()?.into_iter().map(|(node, _)| node).collect();
         let digest = blake3::hash(format!("{}\0{uuid}", volume.name).as_bytes());
         let number = u32::from_le_bytes(digest.as_bytes()[..4].try_into().expect("four bytes"));
         // Without its top bit, so that none is MADE_HERE.
@@ -75,69 +88,34 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
             fs,
             volume,
             birth,
-            was_there,
             is_known,
-            changed: Rc::new(changed),
+            is_trusted,
+            unseen,
+            changed,
             nodes: HashMap::new(),
-            directories: HashMap::new(),
             troubles: BTreeSet::new(),
-            renamed: BTreeSet::new(),
         })
     }
 
-    /// Writes what changed and returns the node of the top directory.
-    pub(super) fn run(mut self) -> Result<NodeId, Error> {
-        // Where not all records were found, those that are reached are read, one by one.
-        if self.scan()? && self.was_there {
-            self.look_again()?;
-            self.list_renamed()?;
-            let mut changed: Vec<u64> = self.directories.keys().copied().collect();
-            changed.sort_unstable();
-            for number in changed {
-                self.list(number)?;
-            }
-        } else {
-            self.list_all()?;
-        }
+    /// Writes what changed and returns the top directory.
+    pub(super) fn run(mut self) -> Result<Top, Error> {
         let root = self.fs.root();
-        let top = match self.resolve(root, None)? {
-            Some(known) if known.kind == Kind::Directory => known,
-            _ => self.lost_node(root, Kind::Directory)?,
+        match self.fs.inode(root) {
+            Ok(inode) if Kind::from_mode(inode.attrs.mode) == Some(Kind::Directory) => {}
+            Ok(_) => return Ok(Top::Lost(format!("inode {root} is its top and not a directory"))),
+            Err(e) => return Ok(Top::Lost(format!("its top directory: {}", chain(&e)))),
+        }
+        let plan = if self.is_trusted { self.plan()? } else { None };
+        match plan {
+            Some(plan) => self.carry_out(plan)?,
+            None => self.read_whole()?,
+        }
+        let top = match self.nodes.get(&root) {
+            Some(top) => Some(*top),
+            None => self.live_node(root)?,
         };
         self.tell_troubles()?;
-        Ok(top.node)
-    }
-
-    /// Reads the records that may have changed. Returns whether all of them were found.
-    fn scan(&mut self) -> Result<bool, Error> {
-        let mut trouble = Ok(());
-        // Not by way of `self`, to which each inode is written.
-        let (changed, volume, all) = (Rc::clone(&self.changed), self.volume.clone(), !self.is_known);
-        let differs = |at: u64, length: u64| {
-            let mut differs = all;
-            volume.locate(at, length, |_, at, length| differs = differs || changed.differs(at, length));
-            differs
-        };
-        let scanned = self.fs.scan_inodes(&differs, &mut |inode| {
-            let told = match inode {
-                Ok(inode) => self.inode(inode).map(drop),
-                Err((number, e)) => self.damaged(number, &e),
-            };
-            self.index.monitor.advance(1);
-            match told {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(e) => {
-                    trouble = Err(e);
-                    ControlFlow::Break(())
-                }
-            }
-        });
-        trouble?;
-        if let Err(e) = &scanned {
-            let place = self.volume.name.clone();
-            self.index.finding(FindingKind::Unreadable, &place, &format!("not all inodes are found: {}", chain(e)))?;
-        }
-        Ok(scanned.is_ok())
+        Ok(Top::Directory(top.expect("it was read, or is as it was").node))
     }
 
     fn key(&self, inode: &Inode) -> FileKey {
@@ -145,27 +123,21 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
     }
 
     /// Writes what an inode is now.
-    fn inode(&mut self, inode: Inode) -> Result<Option<Known>, Error> {
+    fn inode(&mut self, inode: &Inode) -> Result<Option<Known>, Error> {
         let Some(kind) = Kind::from_mode(inode.attrs.mode) else {
             let what = block::Error::Damaged(format!("its mode is {:o}, which is no type", inode.attrs.mode));
             self.damaged(inode.number, &what)?;
             return Ok(None);
         };
-        let (node, base) = self.node_of(&inode, kind)?;
-        if base.is_none() && self.was_there {
-            self.rename_others(inode.number, node)?;
-        }
+        let (node, base) = self.node_of(inode, kind)?;
         let known = Known { node, kind };
         self.nodes.insert(inode.number, known);
-        let (row, runs) = self.row(&inode, kind, base.as_ref())?;
-        // Where the generation before could not read the file system, what was written to it meanwhile is not known.
+        let (row, runs) = self.row(inode, kind, base.as_ref())?;
+        // What was written meanwhile is not known of what the generation before could not read.
         let other_bytes = kind == Kind::File
             && base.is_some_and(|base| base.place == row.place && base.size_bytes == row.size_bytes)
-            && (!self.was_there || self.differ(&runs, row.size_bytes));
+            && (!self.is_known || self.unseen.contains(&node) || self.differ(&runs, row.size_bytes));
         self.index.version(node, row, base.as_ref(), other_bytes)?;
-        if kind == Kind::Directory {
-            self.directories.insert(inode.number, inode);
-        }
         Ok(Some(known))
     }
 
@@ -260,19 +232,31 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         Ok(None)
     }
 
+    /// Returns the type of what has a number now, if it is the node that had it.
+    fn as_now(&self, number: u64, node: NodeId) -> Result<Option<Kind>, Error> {
+        let Ok(inode) = self.fs.inode(number) else { return Ok(None) };
+        let kind = self.index.writer.known_kind(node)?;
+        let is_same =
+            self.index.writer.key_of(node)? == Some(self.key(&inode)) && Kind::from_mode(inode.attrs.mode) == kind;
+        Ok(kind.filter(|_| is_same))
+    }
+
+    /// Returns the inode number of a node, if it is of this file system.
+    fn number_of(&self, node: NodeId) -> Result<Option<u64>, Error> {
+        let key = self.index.writer.key_of(node)?;
+        Ok(key.filter(|key| key.born_ns & !i64::from(u32::MAX) == self.birth).map(|key| key.inode))
+    }
+
     /// Returns a node for an inode that a name leads to and nothing is known of.
-    fn lost_node(&mut self, number: u64, kind: Kind) -> Result<Known, Error> {
+    fn lost_node(&mut self, number: u64) -> Result<Known, Error> {
         let key = FileKey { device: 0, inode: number, born_ns: self.birth | i64::from(u32::MAX) };
         let (node, base) = self.index.node_of(key)?;
-        let mut attrs = made_attrs(kind, 0, Timestamp { seconds: 0, nanos: 0 });
+        let mut attrs = made_attrs(Kind::File, 0, Timestamp { seconds: 0, nanos: 0 });
         // Of an empty file the kernel asks no bytes, so that reading it would not fail.
         attrs.size_bytes = 1;
         let row = self.index.writer.encode(&attrs, false, base.as_ref())?;
         self.index.version(node, NodeRow { place: Place::Lost, ..row }, base.as_ref(), false)?;
-        if kind == Kind::Directory {
-            self.index.writer.doubt(node, "its inode cannot be read")?;
-        }
-        let known = Known { node, kind };
+        let known = Known { node, kind: Kind::File };
         self.nodes.insert(number, known);
         Ok(known)
     }
@@ -285,10 +269,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
 
     /// Hands over what was wrong, each with the node that it is wrong with, if that is known.
     fn tell_troubles(&mut self) -> Result<(), Error> {
-        let mut place = RelPath::root();
-        if let Some(names) = path_of(&self.volume.name) {
-            names.iter().for_each(|name| place.push(name));
-        }
+        let place = path_in_tree(&self.volume);
         for (number, detail) in std::mem::take(&mut self.troubles) {
             let node = match self.nodes.get(&number) {
                 Some(known) => Some(known.node),
@@ -300,14 +281,17 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
     }
 }
 
-/// Returns the runs of the disk that the log of the file system had other bytes for when the generation before was indexed; none
-/// if that cannot be told.
-fn logged_before(index: &DiskIndex<'_, '_>, volume: &Volume) -> Option<Runs> {
+/// Returns the path of a volume in the tree of its disk.
+fn path_in_tree(volume: &Volume) -> RelPath {
+    let mut path = RelPath::root();
+    path_of(&volume.name).into_iter().flatten().for_each(|name| path.push(&name));
+    path
+}
+
+/// Opens the file system of a volume as of the generation before, if that can be done.
+fn open_before(index: &DiskIndex<'_, '_>, volume: &Volume) -> Option<Box<dyn FileSystem>> {
     let before = index.new.before.as_ref()?;
     let device = VolumeDevice { device: Arc::clone(&before.device), volume: volume.clone() };
     let device: Arc<dyn Device> = Arc::new(device);
-    let fs = open(&device, &mut VolumeRow::default()).ok()??;
-    let mut logged = Runs::new();
-    fs.logged(&mut |at, length| volume.locate(at, length, |_, at, length| logged.push((at, length))));
-    Some(logged)
+    open(&device, &mut VolumeRow::default()).ok()?
 }

@@ -107,10 +107,15 @@ impl<'a, 'w> DiskIndex<'a, 'w> {
     pub(super) fn tell_troubles(&mut self) -> Result<(), Error> {
         for trouble in std::mem::take(&mut self.troubles) {
             let path = match trouble.node {
-                Some(node) if !self.writer.hangs_in_a_loop(node)? => self.writer.current_path(node)?,
-                _ => None,
+                Some(node) if self.writer.hangs_in_a_loop(node)? => trouble.place,
+                // What no name leads to is missed by nobody.
+                Some(node) => match self.writer.current_path(node)? {
+                    Some(path) => path,
+                    None => continue,
+                },
+                None => trouble.place,
             };
-            self.finding_at(FindingKind::Unreadable, path.unwrap_or(trouble.place), &trouble.detail)?;
+            self.finding_at(FindingKind::Unreadable, path, &trouble.detail)?;
         }
         Ok(())
     }

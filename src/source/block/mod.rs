@@ -26,7 +26,7 @@ use crate::model::{Attrs, EntryName, FileMap};
 use crate::sys::read;
 use std::fs::File;
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
@@ -158,9 +158,6 @@ pub struct Entry {
     pub inode: u64,
 }
 
-/// Tells whether any of `length` bytes of the volume from the first argument on are others than before, or may be.
-pub type Touched<'a> = dyn Fn(u64, u64) -> bool + 'a;
-
 /// A file system that can be read.
 pub trait FileSystem {
     /// Returns what it says of itself.
@@ -172,20 +169,32 @@ pub trait FileSystem {
     /// Returns the number of its top directory.
     fn root(&self) -> u64;
 
-    /// Calls `each` for every inode in use whose record may have changed: it lies in bytes that `touched` says true to, or was
-    /// taken from the log. In the order of the disk, each once. `touched` is asked of runs of records before it is asked of
-    /// each record; of runs that it says false to nothing is read.
+    /// Returns what the places and the meaning of its records depend on: where two are equal, a record that has the same bytes at
+    /// the same place says the same.
+    fn layout(&self) -> String;
+
+    /// Returns where on the volume the record of inode `number` lies or would lie, offset and length; none if there can be no such
+    /// inode.
+    fn record_of(&self, number: u64) -> Option<(u64, u64)>;
+
+    /// Calls `each` for runs of inode numbers, first and last, whose records lie or would lie in `length` bytes of the volume from
+    /// `at` on, or partly. Reads nothing: they need not be in use.
+    fn numbers_in(&self, at: u64, length: u64, each: &mut dyn FnMut(RangeInclusive<u64>));
+
+    /// Checks what says where inodes are and which are in use, without reading these.
+    ///
+    /// # Errors
+    /// As [`FileSystem::scan_inodes`] has them for the same damage.
+    fn check_tables(&self) -> Result<(), Error>;
+
+    /// Calls `each` for every inode in use, in the order of the disk, each once.
     /// Inodes of the file system's own (journal, quota) are not told; those without a name may be.
     ///
     /// A record that is damaged comes as its number and what is wrong with it, and the scan goes on.
     ///
     /// # Errors
     /// What keeps it from finding records at all.
-    fn scan_inodes(
-        &self,
-        touched: &Touched<'_>,
-        each: &mut dyn FnMut(Result<Inode, (u64, Error)>) -> ControlFlow<()>,
-    ) -> Result<(), Error>;
+    fn scan_inodes(&self, each: &mut dyn FnMut(Result<Inode, (u64, Error)>) -> ControlFlow<()>) -> Result<(), Error>;
 
     /// Returns the inode of this number.
     ///

@@ -1,7 +1,7 @@
 //! The names in a directory.
 //!
 //! Promises: all blocks are read in order, the leaves of a hash tree among them, so that a damaged tree hides no names. Where
-//! there are metadata checksums, every block's is verified before its names are told.
+//! there are metadata checksums, every block's is verified before its names are told, and damage to one hides no names in others.
 //!
 //! Source: `fs/ext4/dir.c`, `fs/ext4/namei.c` and `fs/ext4/inline.c` of Linux 6.12.
 
@@ -33,7 +33,7 @@ pub(super) fn list(disk: &Disk, directory: &Inode, each: &mut dyn FnMut(Entry)) 
         return Err(Error::Damaged(format!("there is no inode {}", directory.number)));
     };
     let inode_seed = crc32c(crc32c(disk.superblock.seed, &number.to_le_bytes()), &directory.generation.to_le_bytes());
-    let mut listing = Listing { disk, number, inode_seed, each, bad_names: 0, first_bad: String::new() };
+    let mut listing = Listing { disk, number, inode_seed, each, trouble: None, bad_names: 0, first_bad: String::new() };
     match &directory.content {
         Content::Mapped(map) => listing.mapped(map, directory.attrs.size_bytes)?,
         Content::None => listing.inline()?,
@@ -48,6 +48,8 @@ struct Listing<'a> {
     number: u32,
     inode_seed: u32,
     each: &'a mut dyn FnMut(Entry),
+    /// What is wrong with the first block that is damaged.
+    trouble: Option<Error>,
     bad_names: u64,
     first_bad: String,
 }
@@ -68,7 +70,12 @@ impl Listing<'_> {
                 let length = READ_BYTES.min(end - done);
                 let bytes = self.disk.read(extent.at + (done - extent.offset), length)?;
                 for block in bytes.chunks_exact(block_bytes as usize) {
-                    self.block(block, done == 0)?;
+                    let told = self.block(block, done == 0);
+                    // Without checksums nothing says that the other blocks are this directory's.
+                    match told {
+                        Err(e) if self.disk.superblock.features.metadata_csum() => drop(self.trouble.get_or_insert(e)),
+                        told => told?,
+                    }
                     done += block_bytes;
                 }
             }
@@ -175,6 +182,9 @@ impl Listing<'_> {
     }
 
     fn finish(self) -> Result<(), Error> {
+        if let Some(trouble) = self.trouble {
+            return Err(trouble);
+        }
         if self.bad_names == 0 {
             return Ok(());
         }

@@ -8,6 +8,7 @@ use super::superblock::{self, Superblock};
 use crate::source::block::bytes::{self, Fields};
 use crate::source::block::{Device, Error};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// What every block of the log begins with; a data block that does has it blanked out there.
@@ -38,8 +39,10 @@ pub(super) struct Group {
     pub(super) bitmap: u64,
     /// How many inodes from the start of the table on were ever used.
     pub(super) used: u32,
-    /// Whether the descriptor contradicts its checksum or the file system.
+    /// Whether the descriptor contradicts the file system, or its checksum where records have none: then nothing is read of the group.
     pub(super) is_damaged: bool,
+    /// Whether it contradicts its checksum: then each record has to vouch for itself.
+    pub(super) is_doubtful: bool,
     /// What the checksum of the inode bitmap is; with descriptors of 32 bytes its low half.
     bitmap_checksum: u32,
 }
@@ -117,8 +120,28 @@ impl Disk {
         &self.groups
     }
 
-    /// Reads the record of inode `number`.
-    pub(super) fn record(&self, number: u32) -> Result<Record, Error> {
+    /// Returns what the places and the meaning of inode records depend on.
+    pub(super) fn layout(&self) -> String {
+        let groups = self.groups.iter().map(|group| (group.table, group.is_damaged, group.is_doubtful));
+        let groups: Vec<(u64, bool, bool)> = groups.collect();
+        format!("{:?} {groups:?}", self.superblock.without_state())
+    }
+
+    /// Calls `each` for runs of inode numbers whose records lie in `length` bytes from `at` on, or partly.
+    pub(super) fn numbers_in(&self, at: u64, length: u64, each: &mut dyn FnMut(RangeInclusive<u64>)) {
+        let (inodes, inode_bytes) = (u64::from(self.superblock.inodes_per_group), self.superblock.inode_bytes as u64);
+        for (number, group) in self.groups.iter().enumerate().filter(|(_, group)| !group.is_damaged) {
+            let table = group.table * self.superblock.block_bytes;
+            let (from, until) = (at.max(table), at.saturating_add(length).min(table + inodes * inode_bytes));
+            if from < until {
+                let first = number as u64 * inodes + 1;
+                each(first + (from - table) / inode_bytes..=first + (until - 1 - table) / inode_bytes);
+            }
+        }
+    }
+
+    /// Returns where the record of inode `number` lies.
+    pub(super) fn record_at(&self, number: u32) -> Result<u64, Error> {
         let inodes = self.superblock.inodes;
         if number == 0 || number > inodes {
             return Err(Error::Damaged(format!("there is no inode {number}: there are {inodes}")));
@@ -128,8 +151,12 @@ impl Disk {
         let Some(group) = self.groups.get(group as usize).filter(|group| !group.is_damaged) else {
             return Err(Error::Damaged(format!("inode {number}: the descriptor of group {group} is damaged")));
         };
-        let at = group.table * self.superblock.block_bytes + u64::from(index) * self.superblock.inode_bytes as u64;
-        let bytes = self.read(at, self.superblock.inode_bytes as u64)?;
+        Ok(group.table * self.superblock.block_bytes + u64::from(index) * self.superblock.inode_bytes as u64)
+    }
+
+    /// Reads the record of inode `number`.
+    pub(super) fn record(&self, number: u32) -> Result<Record, Error> {
+        let bytes = self.read(self.record_at(number)?, self.superblock.inode_bytes as u64)?;
         Record::parse(&self.superblock, number, &bytes)
     }
 
@@ -206,7 +233,8 @@ fn parse_group(sb: &Superblock, number: u32, bytes: &[u8]) -> Result<Group, Erro
     let fits = sb.has_block(table) && table.checked_add(table_blocks).is_some_and(|end| end <= sb.blocks);
     // Only a file system with descriptor checksums may leave tables as they were before it was made.
     let checked = sb.features.metadata_csum() || sb.features.gdt_csum();
-    let used = match checked {
+    let is_sound = (unused <= sb.inodes_per_group || !checked) && has_sound_checksum(sb, number, fields)?;
+    let used = match checked && is_sound {
         true if fields.le16(0x12)? & INODE_UNINIT != 0 => 0,
         true => sb.inodes_per_group.saturating_sub(unused),
         false => sb.inodes_per_group,
@@ -215,7 +243,8 @@ fn parse_group(sb: &Superblock, number: u32, bytes: &[u8]) -> Result<Group, Erro
         table,
         bitmap,
         used,
-        is_damaged: !fits || unused > sb.inodes_per_group && checked || !has_sound_checksum(sb, number, fields)?,
+        is_damaged: !fits || !is_sound && !sb.features.metadata_csum(),
+        is_doubtful: !is_sound,
         bitmap_checksum: high16(0x3A)? << 16 | u32::from(fields.le16(0x1A)?),
     })
 }

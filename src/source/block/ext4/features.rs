@@ -40,6 +40,7 @@ const HUGE_FILE: u32 = 0x8;
 const GDT_CSUM: u32 = 0x10;
 const BIGALLOC: u32 = 0x200;
 const METADATA_CSUM: u32 = 0x400;
+const ORPHAN_PRESENT: u32 = 0x1_0000;
 
 /// What this reader knows how to read.
 const READABLE: u32 = FILETYPE
@@ -108,7 +109,7 @@ const RO_COMPAT_NAMES: [(u32, &str); 17] = [
     (0x2000, "project"),
     (0x4000, "shared_blocks"),
     (0x8000, "verity"),
-    (0x1_0000, "orphan_present"),
+    (ORPHAN_PRESENT, "orphan_present"),
 ];
 
 macro_rules! has {
@@ -148,6 +149,11 @@ impl Features {
             "the file system uses what is not read: {} (incompatible features {unknown:#x})",
             names.join(", ")
         )))
+    }
+
+    /// Returns those that neither mounting nor unmounting alters.
+    pub(super) fn without_state(self) -> Self {
+        Self { incompat: self.incompat & !RECOVER, ro_compat: self.ro_compat & !ORPHAN_PRESENT, ..self }
     }
 
     /// Returns `ext2`, `ext3` or `ext4`, by the oldest kernel driver that would mount it (as `blkid` does).

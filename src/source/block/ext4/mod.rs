@@ -25,10 +25,10 @@ mod superblock;
 mod tests;
 mod xattr;
 
-use super::{Device, Entry, Error, FileSystem, Info, Inode, State, Touched};
+use super::{Device, Entry, Error, FileSystem, Info, Inode, State};
 use crate::model::escape_bytes;
 use disk::{Disk, Log};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 use superblock::ROOT_INODE;
 
@@ -89,12 +89,25 @@ impl FileSystem for Ext4 {
         ROOT_INODE.into()
     }
 
-    fn scan_inodes(
-        &self,
-        touched: &Touched<'_>,
-        each: &mut dyn FnMut(Result<Inode, (u64, Error)>) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
-        scan::scan(&self.disk, &self.xattr_blocks, touched, each)
+    fn layout(&self) -> String {
+        self.disk.layout()
+    }
+
+    fn record_of(&self, number: u64) -> Option<(u64, u64)> {
+        let at = self.disk.record_at(u32::try_from(number).ok()?).ok()?;
+        Some((at, self.disk.superblock.inode_bytes as u64))
+    }
+
+    fn numbers_in(&self, at: u64, length: u64, each: &mut dyn FnMut(RangeInclusive<u64>)) {
+        self.disk.numbers_in(at, length, each);
+    }
+
+    fn check_tables(&self) -> Result<(), Error> {
+        scan::check(&self.disk)
+    }
+
+    fn scan_inodes(&self, each: &mut dyn FnMut(Result<Inode, (u64, Error)>) -> ControlFlow<()>) -> Result<(), Error> {
+        scan::scan(&self.disk, &self.xattr_blocks, each)
     }
 
     fn inode(&self, number: u64) -> Result<Inode, Error> {

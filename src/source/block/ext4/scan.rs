@@ -8,7 +8,7 @@ use super::inode;
 use super::record::Record;
 use super::xattr::Cache;
 use crate::model::chain;
-use crate::source::block::{Error, Inode, Touched};
+use crate::source::block::{Error, Inode};
 use std::ops::{ControlFlow, Range};
 
 const READ_BYTES: u64 = 1 << 20;
@@ -16,19 +16,32 @@ const READ_BYTES: u64 = 1 << 20;
 /// What is called for every record.
 pub(super) type Each<'a> = dyn FnMut(Result<Inode, (u64, Error)>) -> ControlFlow<()> + 'a;
 
-/// Calls `each` for every inode in use whose record may have changed.
+/// Calls `each` for every inode in use.
 ///
 /// # Errors
 /// [`Error::Damaged`] names the records that could not be read together, after all others were told.
-pub(super) fn scan(disk: &Disk, cache: &Cache, touched: &Touched<'_>, each: &mut Each<'_>) -> Result<(), Error> {
+pub(super) fn scan(disk: &Disk, cache: &Cache, each: &mut Each<'_>) -> Result<(), Error> {
     let mut missed = Vec::new();
-    for (number, group) in disk.groups().iter().enumerate() {
-        let scan = GroupScan { disk, cache, number, group };
-        if scan.run(touched, each, &mut missed).is_break() {
+    for scan in scans(disk, cache) {
+        missed.extend(scan.damage());
+        if scan.run(each, &mut missed).is_break() {
             break;
         }
     }
     if missed.is_empty() { Ok(()) } else { Err(Error::Damaged(missed.join("; "))) }
+}
+
+/// Checks the descriptors of all groups.
+///
+/// # Errors
+/// [`Error::Damaged`] names the inodes of those that are damaged.
+pub(super) fn check(disk: &Disk) -> Result<(), Error> {
+    let missed: Vec<String> = scans(disk, &Cache::default()).filter_map(|scan| scan.damage()).collect();
+    if missed.is_empty() { Ok(()) } else { Err(Error::Damaged(missed.join("; "))) }
+}
+
+fn scans<'a>(disk: &'a Disk, cache: &'a Cache) -> impl Iterator<Item = GroupScan<'a>> {
+    disk.groups().iter().enumerate().map(move |(number, group)| GroupScan { disk, cache, number, group })
 }
 
 struct GroupScan<'a> {
@@ -39,41 +52,28 @@ struct GroupScan<'a> {
 }
 
 impl GroupScan<'_> {
-    fn run(&self, touched: &Touched<'_>, each: &mut Each<'_>, missed: &mut Vec<String>) -> ControlFlow<()> {
+    /// Returns what is wrong with the descriptor of the group.
+    fn damage(&self) -> Option<String> {
+        let (first, last) = (self.inode_number(0), self.inode_number(self.disk.superblock.inodes_per_group - 1));
+        (self.group.is_damaged || self.group.is_doubtful)
+            .then(|| format!("inodes {first} to {last}: the descriptor of their group is damaged"))
+    }
+
+    fn run(&self, each: &mut Each<'_>, missed: &mut Vec<String>) -> ControlFlow<()> {
         let sb = &self.disk.superblock;
         if self.group.is_damaged {
-            let last = self.inode_number(sb.inodes_per_group - 1);
-            let first = self.inode_number(0);
-            missed.push(format!("inodes {first} to {last}: the descriptor of their group is damaged"));
             return ControlFlow::Continue(());
         }
-        let is_told = |at: u64, length: u64| touched(at, length) || self.disk.is_logged(at, length);
-        let wanted =
-            |first: u64, count: u64| is_told((self.group.table + first) * sb.block_bytes, count * sb.block_bytes);
         let end = u64::from(self.group.used).div_ceil(sb.inodes_per_block());
-        if end == 0 || !wanted(0, end) {
-            return ControlFlow::Continue(());
-        }
-        let mut block = 0;
-        while block < end {
-            let most = (block + READ_BYTES / sb.block_bytes).min(end);
-            let until = (block..most).find(|block| !wanted(*block, 1)).unwrap_or(most);
-            if until > block {
-                self.blocks(block..until, &is_told, each, missed)?;
-            }
-            block = until.max(block + 1);
+        let most = (READ_BYTES / sb.block_bytes) as usize;
+        for block in (0..end).step_by(most) {
+            self.blocks(block..end.min(block + most as u64), each, missed)?;
         }
         ControlFlow::Continue(())
     }
 
     /// Tells the inodes of a run of blocks of the table.
-    fn blocks(
-        &self,
-        blocks: Range<u64>,
-        is_told: &Touched<'_>,
-        each: &mut Each<'_>,
-        missed: &mut Vec<String>,
-    ) -> ControlFlow<()> {
+    fn blocks(&self, blocks: Range<u64>, each: &mut Each<'_>, missed: &mut Vec<String>) -> ControlFlow<()> {
         let sb = &self.disk.superblock;
         let first = (blocks.start * sb.inodes_per_block()) as u32;
         let at = (self.group.table + blocks.start) * sb.block_bytes;
@@ -87,9 +87,7 @@ impl GroupScan<'_> {
         };
         let unused_from = self.group.used.saturating_sub(first) as usize;
         for (index, bytes) in bytes.chunks_exact(sb.inode_bytes).take(unused_from).enumerate() {
-            if is_told(at + (index * sb.inode_bytes) as u64, sb.inode_bytes as u64)
-                && let Some(told) = self.record(first + index as u32, bytes)
-            {
+            if let Some(told) = self.record(first + index as u32, bytes) {
                 each(told)?;
             }
         }

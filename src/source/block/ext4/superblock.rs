@@ -173,6 +173,11 @@ impl Superblock {
         Ok(())
     }
 
+    /// Returns it without what the use of the file system alters, and without its label.
+    pub(super) fn without_state(&self) -> Self {
+        Self { features: self.features.without_state(), label: Vec::new(), ..self.clone() }
+    }
+
     /// Returns the UUID as text.
     pub(super) fn uuid_text(&self) -> String {
         let hex: String = self.uuid.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -46,13 +46,21 @@ pub enum Error {
     /// It is of a format that is not read.
     #[error(
         "image {image:?} is a {format} file, expected raw, qcow2 or a stream of virtnbdbackup; \
-         convert it with qemu-img convert -O qcow2"
+         {command} makes an image of it"
     )]
     Foreign {
         /// The image.
         image: PathBuf,
         /// What it is.
         format: &'static str,
+        /// What makes an image of it.
+        command: &'static str,
+    },
+    /// By its name it is a raw image, and it begins as a qcow2 image: a guest can write that to its disk.
+    #[error("image {image:?} is named as a raw image and begins as a qcow2 image does")]
+    Ambiguous {
+        /// The image.
+        image: PathBuf,
     },
     /// Its data is encrypted.
     #[error("image {image:?} is encrypted ({method}), and no key is known")]
@@ -106,12 +114,15 @@ pub enum Error {
 
 impl Hinted for Error {
     fn hint(&self) -> Option<String> {
-        match self {
-            Self::Open { why: Why::InUse, .. } | Self::File { why: Why::InUse, .. } => Some(
+        let text = match self {
+            Self::Open { why: Why::InUse, .. } | Self::File { why: Why::InUse, .. } => {
                 "asof take takes a generation of a disk in use; an image of one can be indexed when QEMU has closed it"
-                    .to_owned(),
-            ),
-            _ => None,
-        }
+            }
+            Self::Ambiguous { .. } => {
+                "if a guest may have written that: asof source set NAME --format raw; if it is a qcow2 image: call it .qcow2"
+            }
+            _ => return None,
+        };
+        Some(text.to_owned())
     }
 }

@@ -33,8 +33,10 @@ pub use pull::{PullMap, sidecar};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-/// So many bytes at the start tell the format of a file: VDI has its magic number at byte 64.
-const HEAD_BYTES: u64 = 68;
+/// So many bytes at the start tell the format of a file: tar has its magic number at byte 257.
+const HEAD_BYTES: u64 = 512;
+/// So many bytes at the end of a DMG image say what it is.
+const KOLY_BYTES: u64 = 512;
 
 /// Opens the image at `path`, which must lie in one of `folders` (canonical), and reads where it has which bytes.
 ///
@@ -72,8 +74,10 @@ fn open_unknown(opened: Opened, folders: &[PathBuf]) -> Result<Image, Error> {
         return pull::open(opened, map);
     }
     let head = opened.read(0, HEAD_BYTES.min(opened.device.size_bytes))?;
-    if let Some(format) = foreign(&head) {
-        return Err(Error::Foreign { image: opened.file.path, format });
+    let size_bytes = opened.device.size_bytes;
+    let is_dmg = size_bytes >= KOLY_BYTES && opened.read(size_bytes - KOLY_BYTES, 4)? == b"koly";
+    if let Some((format, command)) = foreign(&head).or(is_dmg.then_some(DMG)) {
+        return Err(Error::Foreign { image: opened.file.path, format, command });
     }
     if stream::is_stream(&head) {
         return stream::open(opened);
@@ -84,21 +88,21 @@ fn open_unknown(opened: Opened, folders: &[PathBuf]) -> Result<Image, Error> {
     if opened.file.path.extension().is_none_or(|extension| extension != "raw") {
         return qcow2::open(opened, folders);
     }
-    open_ambiguous(opened, folders)
+    open_ambiguous(opened)
 }
 
 /// A file with the name of a raw image and the beginning of a qcow2 image.
-fn open_ambiguous(opened: Opened, folders: &[PathBuf]) -> Result<Image, Error> {
-    let (mut image, note) = match qcow2::check_header(&opened) {
-        Ok(()) => (qcow2::open(opened, folders)?, "it is named as a raw image, and read as the qcow2 image that it is"),
-        Err(Error::Damaged { .. }) => (
-            raw::open(opened)?,
-            "it begins as a qcow2 image does and has no header of one: read as the raw image it is named",
-        ),
-        Err(error) => return Err(error),
-    };
-    image.notes.push(note.to_owned());
-    Ok(image)
+fn open_ambiguous(opened: Opened) -> Result<Image, Error> {
+    match qcow2::check_header(&opened) {
+        Ok(()) => Err(Error::Ambiguous { image: opened.file.path }),
+        Err(Error::Damaged { .. }) => {
+            let mut image = raw::open(opened)?;
+            let note = "it begins as a qcow2 image does and has no header of one: read as the raw image it is named";
+            image.notes.push(note.to_owned());
+            Ok(image)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns `image` and what it rests on, each followed by its parent, until one that names none.
@@ -140,28 +144,42 @@ fn chain_parent(child: &Image, folders: &[PathBuf]) -> Result<Option<Image>, Err
     }
 }
 
-/// Formats that others read: what a file begins with, or has at byte 64.
+/// What QEMU reads and this does not.
+const BY_QEMU: &str = "qemu-img convert -O qcow2 IMAGE NEW.qcow2";
+const DMG: (&str, &str) = ("DMG", "qemu-img convert -f dmg -O qcow2 IMAGE NEW.qcow2");
+
+/// Formats that others read: their names, where in a file they have which bytes, and what makes an image of such a file.
 ///
 /// Sources: QEMU `block/vmdk.c`, `vdi.c`, `vhdx.c`, `vpc.c`, `qed.c`, `parallels.c`; the rest are forms in which disks
-/// lie on backup servers, compressed as a whole. LUKS is not among them: a raw disk may be encrypted by its guest.
-const FOREIGN: [(&str, usize, &[u8]); 14] = [
-    ("VMDK", 0, b"KDMV"),
-    ("VMDK", 0, b"COWD"),
-    ("VMDK descriptor", 0, b"# Disk DescriptorFile"),
-    ("VDI", 64, &[0x7f, 0x10, 0xda, 0xbe]),
-    ("VHDX", 0, b"vhdxfile"),
-    ("VHD", 0, b"conectix"),
-    ("QED", 0, b"QED\0"),
-    ("qcow (version 1)", 0, b"QFI\xfb\0\0\0\x01"),
-    ("Parallels", 0, b"WithoutFreeSpace"),
-    ("Parallels", 0, b"WithouFreSpacExt"),
-    ("VMA", 0, b"VMA\0"),
-    ("zstd", 0, &[0x28, 0xb5, 0x2f, 0xfd]),
-    ("gzip", 0, &[0x1f, 0x8b, 0x08]),
-    ("xz", 0, b"\xfd7zXZ\0"),
+/// lie on backup servers, packed or compressed as a whole (`magic(5)`). LUKS is not among them: a raw disk may be encrypted by its guest.
+const FOREIGN: &[(&str, usize, &[u8], &str)] = &[
+    ("VMDK", 0, b"KDMV", BY_QEMU),
+    ("VMDK", 0, b"COWD", BY_QEMU),
+    ("VMDK descriptor", 0, b"# Disk DescriptorFile", BY_QEMU),
+    ("VDI", 64, &[0x7f, 0x10, 0xda, 0xbe], BY_QEMU),
+    ("VHDX", 0, b"vhdxfile", BY_QEMU),
+    ("VHD", 0, b"conectix", BY_QEMU),
+    ("QED", 0, b"QED\0", BY_QEMU),
+    ("qcow (version 1)", 0, b"QFI\xfb\0\0\0\x01", BY_QEMU),
+    ("Parallels", 0, b"WithoutFreeSpace", BY_QEMU),
+    ("Parallels", 0, b"WithouFreSpacExt", BY_QEMU),
+    ("VMA", 0, b"VMA\0", "vma extract IMAGE DIR"),
+    ("zstd", 0, &[0x28, 0xb5, 0x2f, 0xfd], "zstd -dc IMAGE >NEW.raw"),
+    ("gzip", 0, &[0x1f, 0x8b, 0x08], "gzip -dc IMAGE >NEW.raw"),
+    ("xz", 0, b"\xfd7zXZ\0", "xz -dc IMAGE >NEW.raw"),
+    ("bzip2", 0, b"BZh", "bzip2 -dc IMAGE >NEW.raw"),
+    ("lz4", 0, &[0x04, 0x22, 0x4d, 0x18], "lz4 -dc IMAGE >NEW.raw"),
+    ("lzop", 0, b"\x89LZO\0\r\n\x1a\n", "lzop -dc IMAGE >NEW.raw"),
+    ("tar (an OVA is one)", 257, b"ustar", "tar -xf IMAGE -C DIR"),
+    ("zip", 0, b"PK\x03\x04", "unzip IMAGE -d DIR"),
+    ("7z", 0, b"7z\xbc\xaf\x27\x1c", "7z x IMAGE"),
+    ("EWF (E01)", 0, b"EVF\x09\x0d\x0a\xff\0", "ewfexport -f raw -t NEW IMAGE"),
+    ("EWF (Ex01)", 0, b"EVF2\x0d\x0a\x81\0", "ewfexport -f raw -t NEW IMAGE"),
+    ("Android sparse", 0, &[0x3a, 0xff, 0x26, 0xed], "simg2img IMAGE NEW.raw"),
+    ("partclone", 0, b"partclone-image", "partclone.restore -C -s IMAGE -O NEW.raw"),
 ];
 
-fn foreign(head: &[u8]) -> Option<&'static str> {
+fn foreign(head: &[u8]) -> Option<(&'static str, &'static str)> {
     let is = |at: usize, magic: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(magic));
-    FOREIGN.iter().find(|(_, at, magic)| is(*at, magic)).map(|(format, ..)| *format)
+    FOREIGN.iter().find(|(_, at, magic, _)| is(*at, magic)).map(|(format, _, _, command)| (*format, *command))
 }

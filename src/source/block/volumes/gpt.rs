@@ -83,7 +83,8 @@ pub(super) fn find(device: &dyn Device, first_sector: &[u8]) -> Option<Volumes> 
     let lost = is_protective(first_sector) && !has_file_system(device, first_sector);
     lost.then(|| {
         trouble.push("a protective MBR announces a table, and there is none that can be read".to_owned());
-        Volumes { volumes: Vec::new(), notes: trouble.into_iter().map(|text| ("gpt".to_owned(), text)).collect() }
+        let notes = trouble.into_iter().map(|text| ("gpt".to_owned(), text)).collect();
+        Volumes { notes, ..Volumes::default() }
     })
 }
 

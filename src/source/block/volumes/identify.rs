@@ -9,7 +9,7 @@ use crate::source::block::{Device, bytes};
 
 /// Magic bytes at fixed places, in the order in which they are tried: what wraps a file system comes before file systems,
 /// since a mirror's member or a cache's backing device shows what it wraps as well.
-const MAGICS: [(&str, u64, &[u8]); 26] = [
+const MAGICS: &[(&str, u64, &[u8])] = &[
     ("linux_raid_member", 0x1000, &[0xfc, 0x4e, 0x2b, 0xa9]),
     ("linux_raid_member", 0, &[0xfc, 0x4e, 0x2b, 0xa9]),
     ("crypto_LUKS", 0, b"LUKS\xba\xbe"),
@@ -43,8 +43,52 @@ const MAGICS: [(&str, u64, &[u8]); 26] = [
     ("reiserfs", 0x1_0034, b"ReIsErFs"),
     ("reiserfs", 0x1_0034, b"ReIsEr2Fs"),
     ("reiserfs", 0x1_0034, b"ReIsEr3Fs"),
+    ("ocfs2", 1024, b"OCFSV2"),
+    ("ocfs2", 2048, b"OCFSV2"),
+    ("ocfs2", 4096, b"OCFSV2"),
+    ("ocfs2", 8192, b"OCFSV2"),
+    ("gfs2", 0x1_0000, &[0x01, 0x16, 0x19, 0x70]),
+    ("VMFS", 0x20_0000, &[0x5e, 0xf1, 0xab, 0x2f]),
+    ("VMFS_volume_member", 0x10_0000, &[0x0d, 0xd0, 0x01, 0xc0]),
     ("iso9660", 0x8001, b"CD001"),
+    ("udf", 0x8001, b"BEA01"),
+    ("udf", 0x8001, b"NSR02"),
+    ("udf", 0x8001, b"NSR03"),
+    ("ufs", 0x255c, &UFS2),
+    ("ufs", 0x1_055c, &UFS2),
+    ("ufs", 0x4_055c, &UFS2),
+    ("ufs", 0x255c, &UFS1),
+    ("ufs", 0x1_055c, &UFS1),
+    ("ufs", 0x4_055c, &UFS1),
+    ("nilfs2", 1030, &[0x34, 0x34]),
+    ("hfs", 1024, b"BD"),
+    // Tables of partitions inside a partition.
+    ("bsd", 512, &[0x57, 0x45, 0x56, 0x82]),
+    ("ldm", 0xc00, b"PRIVHEAD"),
 ];
+
+/// The magic number of UFS as machines of today write it.
+const UFS1: [u8; 4] = 0x0001_1954_u32.to_le_bytes();
+const UFS2: [u8; 4] = 0x1954_0119_u32.to_le_bytes();
+
+/// What is looked at of a volume in which nothing is known: its beginning, and pieces all over it.
+const BEGINNING_BYTES: u64 = 4 << 20;
+const SAMPLES: u64 = 256;
+const SAMPLE_BYTES: u64 = 64 << 10;
+
+/// Tells whether a volume holds anything but zeros where it was looked at; what cannot be read is something.
+///
+/// **Cost**: reads up to 20 MiB.
+pub fn holds_something(device: &dyn Device) -> bool {
+    let size = device.size_bytes();
+    let beginning = (0..size.min(BEGINNING_BYTES)).step_by(SAMPLE_BYTES as usize);
+    let rest = (0..SAMPLES).map(|number| size / SAMPLES * number);
+    let last = size.saturating_sub(SAMPLE_BYTES);
+    beginning.chain(rest).chain([last]).any(|at| {
+        let bytes = read(device, at, SAMPLE_BYTES.min(size - at));
+        bytes.is_none_or(|bytes| bytes.iter().any(|byte| *byte != 0))
+    })
+}
 
 /// Features that an ext3 file system may have; one with others is ext4 (`fs/ext4/ext4.h`, `EXT3_FEATURE_*_SUPP`).
 const EXT3_INCOMPAT: u32 = 0x0002 | 0x0004 | 0x0010;

@@ -10,8 +10,8 @@ mod mbr;
 mod tests;
 mod volume;
 
-use super::{Device, Error, bytes};
-pub use identify::identify;
+use super::{Device, Error, bytes, ext4};
+pub use identify::{holds_something, identify};
 use std::sync::Arc;
 pub use volume::{Piece, Volume, VolumeDevice, Volumes};
 
@@ -21,7 +21,8 @@ pub use volume::{Piece, Volume, VolumeDevice, Volumes};
 /// If not even the beginning of the disk can be read; trouble with one table or volume is a note.
 pub fn find(device: &Arc<dyn Device>) -> Result<Volumes, Error> {
     let first_sector = bytes::read(device.as_ref(), 0, device.size_bytes().min(512))?;
-    let table = gpt::find(device.as_ref(), &first_sector).or_else(|| mbr::find(device.as_ref(), &first_sector));
+    let table = gpt::find(device.as_ref(), &first_sector)
+        .or_else(|| mbr::find(device.as_ref(), &first_sector).filter(|found| !is_left_over(device, found)));
     let mut found = table.unwrap_or_else(|| whole(device.as_ref()));
     tell_overlaps(&mut found);
     lvm::expand(device, &mut found);
@@ -31,7 +32,17 @@ pub fn find(device: &Arc<dyn Device>) -> Result<Volumes, Error> {
 fn whole(device: &dyn Device) -> Volumes {
     let piece = Piece { offset: 0, at: 0, length: device.size_bytes() };
     let volume = Volume { name: "fs".to_owned(), label: String::new(), pieces: vec![piece] };
-    Volumes { volumes: vec![volume], notes: Vec::new() }
+    Volumes { volumes: vec![volume], ..Volumes::default() }
+}
+
+/// Tells whether a table is what `mkfs` on the whole disk left in the sector before its superblock: nothing known is in any of its
+/// partitions, and there is a file system that begins where the disk does.
+fn is_left_over(device: &Arc<dyn Device>, found: &Volumes) -> bool {
+    let is_known = |volume: &Volume| {
+        let kind = identify(&VolumeDevice { device: Arc::clone(device), volume: volume.clone() });
+        kind.is_some_and(|kind| !matches!(kind, "bsd" | "ldm"))
+    };
+    ext4::is(device.as_ref()) && ext4::open(Arc::clone(device)).is_ok() && !found.volumes.iter().any(is_known)
 }
 
 /// Notes each partition that begins before one that lies in front of it ends.

@@ -45,7 +45,8 @@ fn names(found: &Volumes) -> Vec<&str> {
 }
 
 fn notes(found: &Volumes) -> Vec<String> {
-    found.notes.iter().map(|(place, text)| format!("{place}: {text}")).collect()
+    let members = found.members.iter().map(|(volume, what)| format!("{}: {what}", volume.name));
+    members.chain(found.notes.iter().map(|(place, text)| format!("{place}: {text}"))).collect()
 }
 
 fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
@@ -293,7 +294,7 @@ fn of_two_physical_volumes_with_one_id_neither_is_read() {
     let found = look(disk, 130 * MIB);
     assert_eq!(told(&found), []);
     let id = "SgcgMZjm8n1RyErysrgqqwiT1UbFIAsC";
-    assert_eq!(notes(&found)[1], format!("p2: has the id {id} of another physical volume here; neither is read"));
+    assert_eq!(notes(&found)[2], format!("p2: has the id {id} of another physical volume here; neither is read"));
     assert_eq!(notes(&found)[3], "lvm/vg0: 1 of its 1 physical volumes are not on this disk");
 }
 

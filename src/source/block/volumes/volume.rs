@@ -32,6 +32,8 @@ pub struct Volume {
 pub struct Volumes {
     /// In the order of the tables.
     pub volumes: Vec<Volume>,
+    /// What volumes are made of, and is no volume itself: physical volumes of LVM, with what they are.
+    pub members: Vec<(Volume, String)>,
     /// What is odd or not read: the place (`gpt`, `p3`, `lvm/VG/LV`) and what about it, in one line each.
     pub notes: Vec<(String, String)>,
 }

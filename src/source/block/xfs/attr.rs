@@ -51,6 +51,14 @@ pub(super) fn load(record: &Record<'_>) -> Result<Xattrs, Error> {
     Ok(found.xattrs)
 }
 
+/// Returns the runs of the volume that extended attributes outside of the inode lie in; none if that cannot be read, which [`load`] says.
+pub(super) fn blocks(record: &Record<'_>) -> Vec<(u64, u64)> {
+    let fork = record.attribute_fork().ok().flatten();
+    let fork = fork.filter(|fork| matches!(fork.format, Format::Extents | Format::Btree) && fork.extents > 0);
+    let map = fork.and_then(|fork| bmap::load(record.volume(), fork).ok()).unwrap_or_default();
+    map.extents.into_iter().map(|run| (run.at, run.length)).chain(map.rests_on).collect()
+}
+
 struct Found<'a> {
     xattrs: Xattrs,
     bytes: usize,

@@ -22,10 +22,10 @@ mod tell;
 mod tests;
 mod volume;
 
-use super::{Device, Entry, Error, FileSystem, Info, Inode, State, Touched, bytes};
+use super::{Device, Entry, Error, FileSystem, Info, Inode, State, bytes};
 use chunks::{Chunk, INODES_PER_CHUNK};
 use inode::Record;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 use superblock::Superblock;
 use volume::Volume;
@@ -87,14 +87,27 @@ impl FileSystem for Xfs {
         self.volume.superblock().root
     }
 
-    fn scan_inodes(
-        &self,
-        touched: &Touched<'_>,
-        each: &mut dyn FnMut(Result<Inode, (u64, Error)>) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
+    fn layout(&self) -> String {
+        format!("{:?}", self.volume.superblock().without_label())
+    }
+
+    fn record_of(&self, number: u64) -> Option<(u64, u64)> {
+        let superblock = self.volume.superblock();
+        Some((superblock.inode_at(number).ok()?, superblock.inode_bytes))
+    }
+
+    fn numbers_in(&self, at: u64, length: u64, each: &mut dyn FnMut(RangeInclusive<u64>)) {
+        self.volume.superblock().numbers_in(at, length, each);
+    }
+
+    fn check_tables(&self) -> Result<(), Error> {
+        (0..self.volume.superblock().groups).try_for_each(|group| chunks::load(&self.volume, group).map(drop))
+    }
+
+    fn scan_inodes(&self, each: &mut dyn FnMut(Result<Inode, (u64, Error)>) -> ControlFlow<()>) -> Result<(), Error> {
         for group in 0..self.volume.superblock().groups {
             let chunks = chunks::load(&self.volume, group)?;
-            if self.scan_group(&chunks, touched, each)?.is_break() {
+            if self.scan_group(&chunks, each)?.is_break() {
                 break;
             }
         }
@@ -126,13 +139,10 @@ impl Xfs {
     fn scan_group(
         &self,
         chunks: &[Chunk],
-        touched: &Touched<'_>,
         each: &mut dyn FnMut(Result<Inode, (u64, Error)>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Error> {
         let mut run = Run { at: 0, length: 0, wanted: Vec::new() };
         let size = self.volume.superblock().inode_bytes;
-        let is_told = |at: u64, length: u64| touched(at, length) || self.volume.was_replayed(at, length);
-        let chunks: Vec<&Chunk> = chunks.iter().filter(|chunk| is_told(chunk.at, INODES_PER_CHUNK * size)).collect();
         for (number, chunk) in chunks.iter().enumerate() {
             // Chunks lie among the files: without this a cold disk is waited for at each one.
             if number % CHUNKS_AHEAD == 0 {
@@ -142,7 +152,7 @@ impl Xfs {
             }
             for index in 0..INODES_PER_CHUNK {
                 let at = chunk.at + index * size;
-                if chunk.is_hole(index) || !is_told(at, size) {
+                if chunk.is_hole(index) {
                     continue;
                 }
                 if at != run.at + run.length || run.length + size > SCAN_BYTES {

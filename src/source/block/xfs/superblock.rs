@@ -6,6 +6,7 @@ use super::super::bytes::{self, Fields};
 use super::super::{Device, Error};
 use super::checksum::crc_holds;
 use crate::model::escape_bytes;
+use std::ops::RangeInclusive;
 
 /// `XFS_SB_MAGIC`.
 pub(super) const MAGIC: &[u8] = b"XFSB";
@@ -237,6 +238,25 @@ impl Superblock {
     /// Returns the number of the inode that is number `inode` in `group`.
     pub(super) fn inode_number(&self, group: u32, inode: u32) -> u64 {
         u64::from(group) << (self.group_block_bits + self.inodes_per_block_bits) | u64::from(inode)
+    }
+
+    /// Returns it without its label.
+    pub(super) fn without_label(&self) -> Self {
+        Self { label: String::new(), ..self.clone() }
+    }
+
+    /// Calls `each` for runs of inode numbers whose records lie in `length` bytes of the volume from `at` on, or partly, if any do.
+    pub(super) fn numbers_in(&self, at: u64, length: u64, each: &mut dyn FnMut(RangeInclusive<u64>)) {
+        let last = (at.saturating_add(length.max(1)) - 1) / self.block_bytes;
+        let (mut block, last) = (at / self.block_bytes, last.min(self.blocks - 1));
+        while block <= last {
+            let (group, in_group) = (block / self.group_blocks, block % self.group_blocks);
+            let until = last.min((group + 1) * self.group_blocks - 1);
+            let first = group << (self.group_block_bits + self.inodes_per_block_bits);
+            let number = |in_group: u64| first | in_group << self.inodes_per_block_bits;
+            each(number(in_group)..=number(in_group + (until - block)) | ((1 << self.inodes_per_block_bits) - 1));
+            block = until + 1;
+        }
     }
 
     /// Tells whether structures carry another UUID than `uuid`.

@@ -57,7 +57,13 @@ impl Record<'_> {
             Kind::Directory => dir::map(self),
             _ => return Ok(Content::None),
         };
-        Ok(map.map_or_else(|error| Content::Unreadable(error.to_string()), Content::Mapped))
+        Ok(match map {
+            Ok(mut map) => {
+                map.rests_on.extend(attr::blocks(self));
+                Content::Mapped(map)
+            }
+            Err(error) => Content::Unreadable(error.to_string()),
+        })
     }
 
     fn target(&self, size: u64) -> Result<Vec<u8>, Error> {

@@ -7,7 +7,7 @@ use super::{is, open};
 use crate::model::{Extent, FileMap, Timestamp};
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 const BLOCK: usize = 4096;
 const INODE: usize = 512;
@@ -26,7 +26,6 @@ struct World {
 
 struct Disk {
     bytes: Vec<u8>,
-    reads: Mutex<Vec<(u64, usize)>>,
 }
 
 impl Device for Disk {
@@ -37,7 +36,6 @@ impl Device for Disk {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let from = offset as usize;
         buffer.copy_from_slice(self.bytes.get(from..from + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
-        self.reads.lock().unwrap().push((offset, buffer.len()));
         Ok(())
     }
 }
@@ -184,7 +182,7 @@ impl World {
     }
 
     fn disk(&self) -> Arc<Disk> {
-        Arc::new(Disk { bytes: self.bytes.clone(), reads: Mutex::default() })
+        Arc::new(Disk { bytes: self.bytes.clone() })
     }
 
     fn refusal(&self) -> String {
@@ -284,7 +282,7 @@ fn intent(kind: u16) -> Vec<Vec<u8>> {
 
 fn scan(world: &World) -> Vec<Result<Inode, (u64, String)>> {
     let mut told = Vec::new();
-    let outcome = world.open().unwrap().scan_inodes(&|_, _| true, &mut |inode| {
+    let outcome = world.open().unwrap().scan_inodes(&mut |inode| {
         told.push(inode.map_err(|(number, error)| (number, error.to_string())));
         ControlFlow::Continue(())
     });
@@ -365,19 +363,15 @@ fn a_flipped_bit_in_an_inode_is_told_and_the_others_are_read() {
 }
 
 #[test]
-fn of_inodes_that_were_not_touched_nothing_is_read() {
-    let disk = World::new().disk();
-    let xfs = open(Arc::clone(&disk) as Arc<dyn Device>).unwrap();
-    disk.reads.lock().unwrap().clear();
+fn where_a_record_lies_leads_back_to_its_number() {
+    let xfs = World::new().open().unwrap();
+    let at = inode_at(LINK) as u64;
+    assert_eq!(xfs.record_of(LINK), Some((at, INODE as u64)));
     let mut told = Vec::new();
-    let link = inode_at(LINK) as u64;
-    let outcome = xfs.scan_inodes(&|at, length| at <= link && link < at + length, &mut |inode| {
-        told.push(inode.unwrap().number);
-        ControlFlow::Continue(())
-    });
-    outcome.unwrap();
-    assert_eq!(told, [66]);
-    assert_eq!(*disk.reads.lock().unwrap(), [(1024, 512), (8192, 4096), (link, 512)]);
+    xfs.numbers_in(at, 1, &mut |run| told.push(run));
+    // Those that share its block.
+    assert_eq!(told, [64..=71]);
+    assert_eq!(xfs.record_of(1 << 40), None);
 }
 
 #[test]
@@ -431,20 +425,20 @@ fn a_volume_that_is_cut_short_is_refused() {
 }
 
 #[test]
-fn what_the_log_says_of_an_inode_is_told_without_being_touched() {
+fn what_the_log_says_of_an_inode_is_told() {
     let mut world = World::new();
     world.log(&[transaction(&[inode_item(&world, FILE)])]);
     let xfs = world.open().unwrap();
     assert_eq!(xfs.info().state, State::Replayed { blocks: 1 });
     let mut told = Vec::new();
-    let outcome = xfs.scan_inodes(&|_, _| false, &mut |inode| {
+    let outcome = xfs.scan_inodes(&mut |inode| {
         told.push(inode.unwrap());
         ControlFlow::Continue(())
     });
     outcome.unwrap();
-    assert_eq!(told.len(), 1);
-    let attrs = &told[0].attrs;
-    assert_eq!((told[0].number, attrs.uid, attrs.gid, attrs.mode), (65, 77, 100, 0o100640));
+    assert_eq!(told.len(), 4);
+    let attrs = &told[1].attrs;
+    assert_eq!((told[1].number, attrs.uid, attrs.gid, attrs.mode), (65, 77, 100, 0o100640));
     assert_eq!((attrs.mtime, attrs.size_bytes), (Timestamp { seconds: 0, nanos: 5 }, 10_000));
     assert_eq!(attrs.xattrs.iter().count(), 2);
 }
@@ -550,7 +544,7 @@ fn no_flipped_bits_make_it_panic_or_tell_other_inodes_than_there_are() {
             hurt.bytes[place] ^= 1 << random(8);
         }
         let Ok(xfs) = hurt.open() else { continue };
-        let outcome = xfs.scan_inodes(&|_, _| true, &mut |inode| {
+        let outcome = xfs.scan_inodes(&mut |inode| {
             let number = inode.as_ref().map_or_else(|error| error.0, |inode| inode.number);
             assert!((64..68).contains(&number));
             if let Ok(inode) = inode {

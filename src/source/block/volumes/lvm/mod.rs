@@ -2,7 +2,7 @@
 //!
 //! Promises: a logical volume is listed only if all of its bytes lie on this disk, one after the other (`linear`). Every
 //! other one that an admin would see in `lvs` is a note with its name and what it is, so that none is missed in silence. A
-//! physical volume itself is not listed as a volume.
+//! physical volume itself is a member and not a volume.
 //! Never trusts a text: a name that cannot be one directory, a range outside of the physical volume, a gap are notes.
 //!
 //! Source of the format: `lib/format_text/import_vsn1.c` of LVM2 2.03, and `lvmthin(7)`, `lvmraid(7)` for what the types are.
@@ -16,7 +16,7 @@ use crate::source::block::{Device, Error};
 use label::Label;
 #[cfg(test)]
 pub(super) use label::crc;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use text::{Section, Value};
 
@@ -51,7 +51,10 @@ pub(super) fn expand(device: &Arc<dyn Device>, found: &mut Volumes) {
     let mut texts: BTreeMap<String, Section> = BTreeMap::new();
     for volume in std::mem::take(&mut found.volumes) {
         match label::read(&VolumeDevice { device: device.clone(), volume: volume.clone() }) {
-            Ok(Some(label)) => take_label(&volume, label, &mut places, &mut texts, &mut found.notes),
+            Ok(Some(label)) => {
+                let what = take_label(&volume, label, &mut places, &mut texts, &mut found.notes);
+                found.members.push((volume, what));
+            }
             Err(Error::Damaged(text)) => {
                 found.notes.push((volume.name.clone(), text));
                 found.volumes.push(volume);
@@ -59,16 +62,20 @@ pub(super) fn expand(device: &Arc<dyn Device>, found: &mut Volumes) {
             Ok(None) | Err(_) => found.volumes.push(volume),
         }
     }
-    let mut names = BTreeSet::new();
-    for text in texts.values() {
+    let mut names: BTreeMap<&str, &str> = BTreeMap::new();
+    for (id, text) in &texts {
         for (name, value) in text {
             let Some(group) = value.as_section() else { continue };
             let place = format!("lvm/{}", shown(name));
-            if EntryName::new(name.as_bytes()).is_err() || !names.insert(name.clone()) {
-                found.notes.push((
-                    place,
-                    "is a name that no directory can have, or that another group has; not read".to_owned(),
-                ));
+            if EntryName::new(name.as_bytes()).is_err() {
+                found.notes.push((place, "is a name that no directory can have; not read".to_owned()));
+                continue;
+            }
+            if let Some(first) = names.insert(name, id) {
+                let what =
+                    format!("is the name of the group {} too, which is read; {} is not", shown(first), shown(id));
+                names.insert(name, first);
+                found.notes.push((place, what));
                 continue;
             }
             if let Err(error) = add_group(&place, group, &places, found) {
@@ -78,13 +85,14 @@ pub(super) fn expand(device: &Arc<dyn Device>, found: &mut Volumes) {
     }
 }
 
+/// Takes in what a physical volume says, and returns what it is.
 fn take_label(
     volume: &Volume,
     label: Label,
     places: &mut BTreeMap<String, Option<Place>>,
     texts: &mut BTreeMap<String, Section>,
     notes: &mut Vec<(String, String)>,
-) {
+) -> String {
     let mut note = |text: String| notes.push((volume.name.clone(), text));
     label.trouble.into_iter().for_each(&mut note);
     if let Some(piece) = volume.pieces.first() {
@@ -96,16 +104,17 @@ fn take_label(
         }
     }
     let Some(text) = label.text else {
-        return note("is an LVM physical volume without a text of a volume group".to_owned());
+        return "is an LVM physical volume without a volume group".to_owned();
     };
     let Some((name, group)) = text.iter().find(|(_, value)| value.as_section().is_some()) else {
-        return note("is an LVM physical volume whose text names no volume group".to_owned());
+        return "is an LVM physical volume whose text names no volume group".to_owned();
     };
-    note(format!("is an LVM physical volume of group \"{}\"", shown(name)));
+    let what = format!("is an LVM physical volume of group \"{}\"", shown(name));
     let group_id = group.as_section().and_then(|group| group.get("id")?.as_text()).unwrap_or_default().to_owned();
     if label::seqno(Some(&text)) >= label::seqno(texts.get(&group_id)) {
         texts.insert(group_id, text);
     }
+    what
 }
 
 fn add_group(
