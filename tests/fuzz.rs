@@ -116,7 +116,7 @@ fn changelogs() {
 #[test]
 fn parts() {
     let part = concat!(
-        r#"{"part":{"format":1,"asof":"0.1.0","volume":"gv0","volume_id":"574de77c-5f11-49bc-b5b7-123ae2823a89","brick":"/bricks/b1","want":"since","began_ns":1}}"#,
+        r#"{"part":{"format":2,"asof":"0.1.0","volume":"gv0","volume_id":"574de77c-5f11-49bc-b5b7-123ae2823a89","brick":"/bricks/b1","want":"since","began_ns":1}}"#,
         "\n",
         r#"{"node":{"state":{"gfid":"797243a5-527f-4f37-9d9c-3ee16cc33961","mode":33188,"uid":0,"gid":0,"size":3,"allocated":4096,"nlink":1,"mtime":[1,2],"ctime":[1,2],"xattrs":[["user.x","00ff"]],"behind":[{"brick":1,"data":true,"metadata":false,"entries":false}]},"names":[{"parent":"00000000-0000-0000-0000-000000000001","name":"a\\x80"}],"data":true}}"#,
         "\n",
@@ -145,7 +145,7 @@ fn parts() {
 
 #[test]
 fn requests_and_states() {
-    let request = r#"{"format":1,"volume":"gv0","volume_id":"574de77c-5f11-49bc-b5b7-123ae2823a89","brick":"/b","want":{"since":{"cursor":{"volume_id":"574de77c-5f11-49bc-b5b7-123ae2823a89","htime":"HTIME.1","last":1,"done":[]},"also":[]}},"fragments":false}"#;
+    let request = r#"{"format":2,"volume":"gv0","volume_id":"574de77c-5f11-49bc-b5b7-123ae2823a89","brick":"/b","want":{"since":{"cursor":{"volume_id":"574de77c-5f11-49bc-b5b7-123ae2823a89","htime":"HTIME.1","last":1,"done":[]},"also":[]}},"fragments":false}"#;
     let state = r#"{"cursors":{"h:/b":{"volume_id":"574de77c-5f11-49bc-b5b7-123ae2823a89","htime":"HTIME.1","last":1,"done":[]}},"retake":["574de77c-5f11-49bc-b5b7-123ae2823a89"],"walked_at":1,"full_at":1}"#;
     assert!(serde_json::from_str::<Request>(request).is_ok());
     fuzz("request", &[request.into(), state.into()], |bytes| {

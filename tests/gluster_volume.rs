@@ -10,16 +10,15 @@ mod common;
 mod gluster;
 #[path = "common/site.rs"]
 mod site;
+#[path = "common/volume.rs"]
+mod volume;
 
 use asof::model::Kind;
 use common::{assert_same, picture_of_copy};
 use gluster::{Churn, names_below, save};
-use site::{Site, difference, said, sh, shell, wait_until};
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::process::Output;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tempfile::TempDir;
+use site::{said, sh, wait_until};
+use std::collections::BTreeMap;
+use volume::Live;
 
 /// Every kind of change that a [`Churn`] knows.
 const CHANGES: [&str; 27] = [
@@ -128,153 +127,6 @@ fn a_saved_copy_is_the_tree() {
 }
 
 // Real volumes.
-
-/// Two volumes at a time are slower than one after the other.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// A running volume, mounted, a site that takes it, and copies of what clients saw.
-struct Live {
-    site: Site,
-    dir: TempDir,
-    /// Where its daemon listens.
-    address: String,
-    /// The instants that were taken, each with the copy of what a client saw.
-    saved: Vec<(String, PathBuf)>,
-    _alone: MutexGuard<'static, ()>,
-}
-
-impl Live {
-    /// Starts a volume of this shape, mounts it and adds it as the source `vol`.
-    fn start(shape: &str) -> Self {
-        Self::start_with(shape, &[])
-    }
-
-    fn start_with(shape: &str, options: &[&str]) -> Self {
-        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        // Not in memory: a brick needs all of what ext4 does. The path is short, as sockets lie below it.
-        let dir = tempfile::Builder::new().prefix("asof-g").tempdir_in("/var/tmp").unwrap();
-        let mut live = Self { site: Site::new(), dir, address: String::new(), saved: Vec::new(), _alone: alone };
-        let here = live.dir.path().display().to_string();
-        live.script(&format!("start vol {shape} {here}/g {here}/mnt --mount-options acl"));
-        let info = live.gluster("volume info vol");
-        let brick = info.lines().find_map(|line| line.strip_prefix("Brick1: ")).unwrap();
-        brick.split_once(':').unwrap().0.clone_into(&mut live.address);
-        std::fs::create_dir(live.site.path("store")).unwrap();
-        live.site.ok(&["init"]);
-        let (store, tool) = (live.site.path("store").display().to_string(), format!("{here}/g/gluster"));
-        let mut args = vec!["source", "add", "gluster", "vol", "--volume", "vol", "--host", &live.address];
-        args.extend(["--store", &store, "--gluster", &tool]);
-        args.extend(options);
-        live.site.ok(&args);
-        live
-    }
-
-    fn script(&self, words: &str) -> String {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/gluster-volume");
-        sh(self.dir.path(), &format!("'{}' {words} 2>&1", script.display()))
-    }
-
-    fn gluster(&self, words: &str) -> String {
-        sh(self.dir.path(), &format!("g/gluster --mode=script {words} 2>&1"))
-    }
-
-    /// The mount of those who change things.
-    fn mnt(&self) -> PathBuf {
-        self.dir.path().join("mnt")
-    }
-
-    /// The directory of a brick, from 1.
-    fn brick(&self, number: u32) -> PathBuf {
-        self.dir.path().join(format!("g/bricks/vol-b{number}"))
-    }
-
-    /// Keeps what a client that is mounted now sees, as the truth of `at`.
-    fn save(&mut self, at: String) {
-        let copy = self.dir.path().join(format!("saved-{}", self.saved.len()));
-        // Right after a brick came back, a client may be told that it is not connected: then a new one is asked.
-        sh(
-            self.dir.path(),
-            &format!(
-                "mkdir -p fresh
-                 for n in $(seq 60); do
-                     mount -t glusterfs -o ro,acl,log-file=$PWD/g/log/fresh.log {}:/vol fresh
-                     mountpoint -q fresh
-                     if told=$(find fresh -ls 2>&1 >/dev/null); then exit 0; fi
-                     umount fresh; sleep 0.5
-                 done
-                 echo \"$told\" >&2
-                 exit 1",
-                self.address
-            ),
-        );
-        save(&self.dir.path().join("fresh"), &copy);
-        sh(self.dir.path(), "umount fresh");
-        self.saved.push((at, copy));
-    }
-
-    /// Takes a generation, which must end with `code`, and keeps the truth of it. Returns what was said.
-    fn take(&mut self, options: &[&str], code: i32) -> String {
-        let words: Vec<&str> = ["take", "vol", "--json"].into_iter().chain(options.iter().copied()).collect();
-        let output = self.site.run(&words, code);
-        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        self.save(told["taken_at"].as_str().unwrap().to_owned());
-        said(&output)
-    }
-
-    /// Returns one column for each generation.
-    fn column(&self, what: &str) -> Vec<String> {
-        let table = self.site.ok(&["sql", &format!("SELECT {what} FROM generations ORDER BY taken_at")]);
-        table.lines().skip(1).map(str::to_owned).collect()
-    }
-
-    /// Returns the kinds of what was found amiss in the newest generation.
-    fn kinds(&self) -> Vec<String> {
-        let newest = "(SELECT max(taken_at) FROM generations)";
-        let table =
-            self.site.ok(&["sql", &format!("SELECT DISTINCT kind FROM findings WHERE taken_at = {newest} ORDER BY 1")]);
-        table.lines().skip(1).map(str::to_owned).collect()
-    }
-
-    /// Fails with every difference between what a generation shows and the truth of it, and with what a run left behind.
-    #[track_caller]
-    fn assert_all_equal(&self) {
-        self.assert_all_equal_but(&|_, _| false);
-    }
-
-    /// Does so but for lines of `rsync` (see [`difference`]) of a generation, counted from 0, that `but` says true to.
-    #[track_caller]
-    fn assert_all_equal_but(&self, but: &dyn Fn(usize, &str) -> bool) {
-        let mount = self.site.mount(&[]);
-        let mut found = Vec::new();
-        for (number, (at, copy)) in self.saved.iter().enumerate() {
-            let shown = mount.join(format!("@{at}/vol"));
-            for (from, to, way) in [(copy, &shown, "lacks"), (&shown, copy, "has")] {
-                let lines = difference(from, to);
-                let lines = lines.lines().filter(|line| !but(number, line));
-                found.extend(lines.map(|line| format!("{number} {way} {line}")));
-            }
-        }
-        self.site.umount();
-        let store = names_below(&self.site.path("store/vol"));
-        let leftovers: Vec<String> = store
-            .keys()
-            .filter(|path| path.starts_with(b"."))
-            .map(|path| String::from_utf8_lossy(path).into_owned())
-            .collect();
-        assert_eq!((found, leftovers), (Vec::<String>::new(), Vec::<String>::new()));
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/gluster-volume");
-        let _ = shell(self.dir.path(), "umount fresh 2>/dev/null");
-        let ended: Output = shell(self.dir.path(), &format!("'{}' stop-all g", script.display()));
-        if !ended.status.success() {
-            eprintln!("the volume in {} could not be stopped: {}", self.dir.path().display(), said(&ended));
-        }
-    }
-}
 
 /// Rounds of random changes, each taken in another way, and every one of them read back.
 fn every_round_reads_back(shape: &str) {
@@ -396,6 +248,20 @@ fn a_store_that_lost_the_copies_is_refused_and_goes_on_when_it_is_back() {
     std::fs::rename(&away, &store).unwrap();
     live.take(&[], 0);
     live.assert_all_equal();
+    // Copies that are gone, one after the other, are no reason to refuse: what the newest generation has in them is taken again.
+    for (number, (gone, options)) in [(0, &[][..]), (1, &["--differential"]), (4, &["--full"])].into_iter().enumerate()
+    {
+        let copy = store.join("vol").join(live.column("taken_at")[gone].replace(':', ""));
+        std::fs::remove_dir_all(&copy).unwrap();
+        let told = live.take(options, 0);
+        assert!(told.contains("is gone; what it held is taken again"), "{gone}: {told}");
+        live.take(&[], 0);
+        let states = live.site.ok(&["sql", "SELECT state FROM copies WHERE state <> 'present'"]);
+        assert_eq!(states.lines().skip(1).collect::<Vec<_>>(), vec!["gone"; number + 1]);
+        // Older ones have lost bytes.
+        live.saved.drain(..live.saved.len() - 2);
+        live.assert_all_equal();
+    }
 }
 
 /// A network namespace with the name of a host: what runs in it reaches nobody, not even this machine.
@@ -431,94 +297,6 @@ fn agents_need_no_network_but_what_runs_them() {
 
 // Volumes that are hurt.
 
-impl Live {
-    /// Kills the process of a brick, as a crash does, and waits until the daemon knows.
-    fn kill_brick(&self, number: u32) {
-        let status = self.gluster("volume status vol --xml");
-        let path = format!("<path>{}</path>", self.brick(number).display());
-        let rest = status.split_once(&path).expect("the status tells of the brick").1;
-        let pid = rest.split_once("<pid>").and_then(|(_, rest)| rest.split_once('<')).unwrap().0;
-        // As long as the number is known, also of a zombie, the daemon takes the brick for one that runs.
-        sh(self.dir.path(), &format!("kill -KILL {pid}; find g/run -name '*-b{number}.pid' -delete"));
-        wait_until("the brick is down", || {
-            let status = self.gluster("volume status vol --xml");
-            status.split_once(&path).unwrap().1.split_once("<status>").unwrap().1.starts_with('0')
-        });
-    }
-
-    /// Takes the disk of a brick away, and gives it back.
-    fn hide_brick(&self, number: u32, hidden: bool) {
-        let (path, aside) = (self.brick(number), self.dir.path().join(format!("g/aside-{number}")));
-        if hidden { std::fs::rename(path, aside) } else { std::fs::rename(aside, path) }.unwrap();
-    }
-
-    /// Starts the bricks that are down and waits until all are up.
-    fn start_bricks(&self) {
-        self.gluster("volume start vol force");
-        let info = self.gluster("volume info vol --xml");
-        let count = info.matches("<hostUuid>").count();
-        wait_until("all bricks are up", || {
-            let status = self.gluster("volume status vol --xml");
-            let bricks = status.split("<node>").filter(|node| node.contains("/bricks/vol-b"));
-            bricks.filter(|node| node.contains("<status>1</status>")).count() == count
-        });
-        // The mount has to find them too.
-        sh(&self.mnt(), "for n in 1 2 3 4 5 6 7 8 9; do ls >/dev/null; sleep 0.2; done");
-    }
-
-    /// Waits until no brick knows of a copy that is behind, or until healing gets no further: a link that GlusterFS 10.3
-    /// cannot make ("Stale file handle", again and again) stays behind for good. What is taken has to be right all the same.
-    fn wait_until_healed(&self) {
-        let (mut before, mut same) = (String::new(), 0);
-        while same < 5 {
-            // One crawl may make what the next one heals. Refused while a daemon is about to start.
-            let _ = shell(self.dir.path(), "g/gluster --mode=script volume heal vol");
-            std::thread::sleep(std::time::Duration::from_secs(1));
-            let left = sh(self.dir.path(), "find g/bricks/*/.glusterfs/indices/xattrop -type f ! -name 'xattrop-*'");
-            if left.is_empty() {
-                return;
-            }
-            same = if left == before { same + 1 } else { 0 };
-            before = left;
-        }
-    }
-
-    /// Returns the paths, as `rsync` writes them, of nodes of which the bricks of a replica set tell different rights, ACLs or
-    /// times: GlusterFS may leave that behind after healing, blames no brick for it, and a client tells those of either.
-    fn told_differently(&self, bricks: &[u32]) -> BTreeSet<String> {
-        let lines = |number: &u32| {
-            let told = sh(
-                &self.brick(*number),
-                "# Names come and go where something is being healed.
-                 { find . -path ./.glusterfs -prune -o -print0 2>/dev/null || true; } | sort -z | while IFS= read -r -d '' node; do
-                     values=$(getfattr -h -d -e hex -m 'mdata|posix_acl' -- \"$node\" 2>/dev/null | { grep = || true; } | sort | tr '\\n' ' ')
-                     # Without that attribute the time of a link is that of the brick.
-                     if [ -L \"$node\" ] && [ -z \"$values\" ]; then values=$(stat -c %y -- \"$node\" || true); fi
-                     printf '%s %s\\t%s\\0' \"$(stat -c %f:%u:%g -- \"$node\")\" \"$values\" \"$node\"
-                 done",
-            );
-            let lines = told.split('\0').filter_map(|line| line.split_once('\t'));
-            lines.map(|(what, path)| (as_rsync_writes(&path[1..]), what.to_owned())).collect::<BTreeMap<_, _>>()
-        };
-        let all: Vec<_> = bricks.iter().map(lines).collect();
-        let differs = |path: &&String| all.iter().any(|told| told.get(*path) != all[0].get(*path));
-        all.iter().flat_map(BTreeMap::keys).filter(differs).cloned().collect()
-    }
-
-    fn newest(&self, what: &str) -> String {
-        self.column(what).pop().unwrap()
-    }
-}
-
-/// Returns a path as `rsync --itemize-changes` writes it, without the slash that ends a directory.
-fn as_rsync_writes(path: &str) -> String {
-    let written = path.trim_start_matches('/').chars().map(|c| match c {
-        c if c.is_ascii_control() => format!("\\#{:03o}", c as u32),
-        c => c.to_string(),
-    });
-    written.collect()
-}
-
 /// A brick of three is down and its disk is away, comes back, and is healed; a generation is taken at each step.
 #[test]
 fn a_brick_that_was_away_and_is_healed_hides_nothing() {
@@ -527,31 +305,32 @@ fn a_brick_that_was_away_and_is_healed_hides_nothing() {
     churn.run(300);
     live.take(&[], 0);
     churn.run(100);
-    // The process is gone, its disk is there: it tells what it has, and others what it lacks.
+    // The process is gone, its disk is there, and nobody asks it.
     live.kill_brick(2);
     churn.run(200);
-    live.take(&[], 0);
+    let told = live.take(&[], 1);
+    assert_eq!(live.kinds(), ["absent", "unhealed"], "{told}");
     churn.run(100);
-    live.take(&["--rescan"], 0);
+    live.take(&["--rescan"], 1);
     churn.run(100);
     live.hide_brick(2, true);
     let told = live.take(&[], 1);
-    assert_eq!(live.kinds(), ["absent"], "{told}");
+    assert_eq!(live.kinds(), ["absent", "unhealed"], "{told}");
     live.hide_brick(2, false);
     live.start_bricks();
     // Healing goes on.
-    live.take(&[], 0);
+    live.take_while_healing(&[]);
     churn.run(100);
     // Of what is not healed yet the bricks tell different times, and so does a client.
     let not_healed = live.told_differently(&[1, 2, 3]);
-    live.take(&[], 0);
-    live.take(&["--rescan"], 0);
+    live.take_while_healing(&[]);
+    live.take_while_healing(&["--rescan"]);
     live.wait_until_healed();
-    live.take(&[], 0);
+    live.take_while_healing(&[]);
     let mut told_differently = vec![live.told_differently(&[1, 2, 3])];
     churn.run(100);
     for options in [&[][..], &["--rescan"]] {
-        live.take(options, 0);
+        live.take_while_healing(options);
         told_differently.push(live.told_differently(&[1, 2, 3]));
     }
     // A client may show rights and ACLs of a node that is just being healed as they were, so the truth of what was taken
@@ -596,11 +375,12 @@ fn a_copy_that_is_behind_is_not_taken_for_the_file() {
         &mnt,
         "head -c 100000 /dev/urandom > a/new; rm b/f; echo more >> b/g; rm c/gone; mv c/dir a/moved; mkdir a/sub; echo deep > a/sub/deep",
     );
-    live.take(&[], 0);
+    live.take(&[], 1);
     live.start_bricks();
     // Only now is there a record of each of them on the brick that is behind.
     sh(&mnt, "echo more >> a/f; chmod 640 b/g; touch c");
-    live.take(&[], 0);
+    live.take(&[], 1);
+    assert_eq!(live.kinds(), ["unhealed"]);
     live.gluster("volume set vol cluster.entry-self-heal on");
     sh(
         live.dir.path(),
@@ -609,12 +389,12 @@ fn a_copy_that_is_behind_is_not_taken_for_the_file() {
             live.address
         ),
     );
-    live.take(&[], 0);
-    live.take(&["--rescan"], 0);
+    live.take(&[], 1);
+    live.take(&["--rescan"], 1);
     live.gluster("volume set vol cluster.self-heal-daemon on");
     live.gluster("volume heal vol");
     live.wait_until_healed();
-    live.take(&[], 0);
+    live.take_while_healing(&[]);
     live.assert_all_equal();
     assert_eq!(live.column("scan"), ["walk", "changelog", "changelog", "changelog", "walk", "changelog"]);
 }
@@ -648,9 +428,9 @@ fn a_set_that_is_away_leaves_what_it_holds_as_it_was() {
     assert_eq!(live.column("taken_at"), [""; 0]);
     away(&live, false);
     live.wait_until_healed();
-    live.take(&[], 0);
+    live.take_while_healing(&[]);
     churn.run(200);
-    live.take(&[], 0);
+    live.take_while_healing(&[]);
     away(&live, true);
     // Those that can be: the others are on the bricks that are away. No file is made anew.
     sh(
@@ -658,17 +438,17 @@ fn a_set_that_is_away_leaves_what_it_holds_as_it_was() {
         "find . -type f -print0 | while IFS= read -r -d '' f; do truncate -c -s +5 \"$f\" 2>/dev/null || true; done",
     );
     let output = live.site.run(&["take", "vol", "--json"], 1);
-    assert_eq!(live.kinds(), ["missing"], "{}", said(&output));
+    assert_eq!(live.kinds(), ["absent", "missing"], "{}", said(&output));
     assert_eq!(live.newest("scan || partial"), "changelog1");
     let partial: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     away(&live, false);
     live.wait_until_healed();
     // Only bytes changed, and only of files that were there: so this is the truth of both.
     live.save(partial["taken_at"].as_str().unwrap().to_owned());
-    live.take(&[], 0);
+    live.take_while_healing(&[]);
     assert_eq!(live.newest("scan || partial"), "walk0");
     churn.run(100);
-    live.take(&[], 0);
+    live.take_while_healing(&[]);
     assert_eq!(live.newest("scan"), "changelog");
     // Each set has times of its own of a directory; clients too are told those of the sets that are there.
     live.assert_all_equal_but(&|number, line| number == 2 && line.starts_with(".d..t...... "));

@@ -118,6 +118,32 @@ fn known_store(row: &Row<'_>) -> rusqlite::Result<KnownStore> {
 }
 
 impl Writer {
+    /// Returns what [`Reader::known_copies`] does.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn known_copies(&self, source: &SourceRow) -> Result<Vec<KnownCopy>, Error> {
+        self.sql("reading what is known of copies", |c| known_copies(c, source))
+    }
+
+    /// Tells whether some file of a generation of `source` at `at` has its bytes in `object`.
+    ///
+    /// One query over the versions with bytes there, until one lives.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn has_bytes_in(&self, object: ObjectId, at: Time) -> Result<bool, Error> {
+        self.sql("reading what an object holds", |c| {
+            c.query_row(
+                "SELECT EXISTS (SELECT 1 FROM inode i WHERE i.place = 2 AND i.content = ?1 AND i.born <= ?2 \
+                 AND NOT EXISTS (SELECT 1 FROM inode l WHERE l.node = i.node AND l.born > i.born AND l.born <= ?2) \
+                 AND EXISTS (SELECT 1 FROM dirent d WHERE d.node = i.node AND d.born <= ?2 AND d.died > ?2))",
+                params![object.0, at.0],
+                |row| row.get(0),
+            )
+        })
+    }
+
     /// Tells whether the file at `path` that is a part of a disk's `object` has another size or mtime than it was indexed with.
     ///
     /// # Errors

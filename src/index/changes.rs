@@ -12,7 +12,7 @@ use super::Error;
 use super::keep::Keep;
 use super::keep_file::{Doubt, Outcome, keep_file};
 use crate::catalog::{GenerationWriter, NodeRow, Written};
-use crate::model::{Changes, EntryName, FileKey, Finding, Kind, NodeId, NodeState, RelPath};
+use crate::model::{Changes, EntryName, FileKey, Finding, Kind, NodeId, NodeState, RelPath, UNPROVEN_ORIGIN};
 use crate::monitor::Monitor;
 use std::collections::HashMap;
 
@@ -51,6 +51,8 @@ impl<'a, 'w> Apply<'a, 'w> {
             self.finding(finding)?;
         }
         self.writer.carry_doubts()?;
+        let doubts = changes.doubts;
+        self.doubt(&doubts)?;
         let mut touched = Vec::with_capacity(changes.nodes.len());
         for state in changes.nodes {
             touched.push(self.know(state)?);
@@ -97,6 +99,18 @@ impl<'a, 'w> Apply<'a, 'w> {
         }
         // Other attributes of a directory do not say what is in it.
         self.writer.carry_doubts()?;
+        self.doubt(&doubts)
+    }
+
+    /// Says which directories nobody can tell the names of.
+    fn doubt(&mut self, doubts: &[(FileKey, String)]) -> Result<(), Error> {
+        for (key, reason) in doubts {
+            if let Some(dir) = self.node_of(*key)?
+                && self.writer.living(dir)?.is_some()
+            {
+                self.writer.doubt(dir, reason)?;
+            }
+        }
         Ok(())
     }
 
@@ -204,6 +218,9 @@ impl<'a, 'w> Apply<'a, 'w> {
         let Touched { mut state, node, base } = one;
         let (mut place, mut written) = (None, Written::No);
         let kind = state.attrs.kind();
+        if let Some(base) = base.as_ref().filter(|_| state.origin == UNPROVEN_ORIGIN) {
+            (state.attrs, state.data) = (self.writer.decode(base)?, false);
+        }
         if kind == Kind::File {
             let doubt = if state.data { Doubt::IfTouched } else { Doubt::None };
             let what = (path, state.key, state.origin);

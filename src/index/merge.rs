@@ -26,7 +26,9 @@ use super::Error;
 use super::keep::Keep;
 use super::keep_file::{Doubt, Outcome, keep_file};
 use crate::catalog::{DirEntry, GenerationWriter, NodeRow, Place, Written};
-use crate::model::{EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, NodeId, RelPath};
+use crate::model::{
+    EntryName, FileKey, Finding, FindingKind, Kind, ListedEntry, Listing, NodeId, RelPath, UNPROVEN_ORIGIN,
+};
 use crate::monitor::Monitor;
 use crate::source::NoDigest;
 use foldhash::{HashMap, HashSet};
@@ -247,6 +249,9 @@ impl<'m, 'w> Merge<'m, 'w> {
             (Some(node), _) => self.writer.living(node)?,
             (None, _) => None,
         };
+        if let Some(base) = base.as_ref().filter(|_| entry.origin == UNPROVEN_ORIGIN) {
+            entry.attrs = self.writer.decode(base)?;
+        }
         let Some(kept) = self.keep(&mut entry, base.as_ref())? else {
             // It is not there any more, and was counted.
             self.walked -= 1;

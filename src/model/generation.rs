@@ -111,6 +111,8 @@ words!(
         Missing = "missing",
         /// A part of the source did not answer, and another one that holds the same did.
         Absent = "absent",
+        /// Copies of one thing differ inside the source, and it has yet to heal them; those that it believes itself were taken.
+        Unhealed = "unhealed",
         /// The source did not record what changed in some span of time; the detail says whether all was looked at instead.
         Gap = "gap",
         /// The clocks of two machines differ.

@@ -52,6 +52,10 @@ impl FileKey {
     }
 }
 
+/// The origin of a node that the source has, and of which no part of the source can prove how it is: what the generation before has
+/// of it goes on.
+pub const UNPROVEN_ORIGIN: u32 = u32::MAX - 1;
+
 /// One name in a listing.
 #[derive(Clone, Debug)]
 pub struct ListedEntry {
@@ -63,7 +67,7 @@ pub struct ListedEntry {
     pub attrs: Attrs,
     /// Whether its attributes, target or extended attributes could not be read in full.
     pub unreadable: bool,
-    /// Which part of the source has it, where the source has parts (the number of a brick); else 0.
+    /// Which part of the source has it, where the source has parts (the number of a brick), or [`UNPROVEN_ORIGIN`]; else 0.
     pub origin: u32,
 }
 
@@ -76,7 +80,7 @@ pub struct NodeState {
     pub attrs: Attrs,
     /// Whether its attributes, target or extended attributes could not be read in full.
     pub unreadable: bool,
-    /// Which part of the source has it.
+    /// Which part of the source has it, or [`UNPROVEN_ORIGIN`].
     pub origin: u32,
     /// All its names: directory and name, in any order. Empty for the root.
     pub names: Vec<(FileKey, EntryName)>,
@@ -97,6 +101,9 @@ pub struct Changes {
     pub gone: Vec<FileKey>,
     /// What names point to now, none: nothing.
     pub names: Vec<(FileKey, EntryName, Option<FileKey>)>,
+    /// Directories of which no part of the source can prove what is in them, and why: what the generation before has in them, and is not
+    /// told here, is unknown.
+    pub doubts: Vec<(FileKey, String)>,
     /// What was found amiss on the way.
     pub findings: Vec<Finding>,
 }

@@ -25,7 +25,7 @@ pub use generation::{
     SourceKind, Status,
 };
 pub use id::{CopyId, GenerationId, NodeId, ObjectId, SourceId, StoreId, ViewId};
-pub use listing::{Changes, FileKey, ListedEntry, Listing, NodeState, Walked};
+pub use listing::{Changes, FileKey, ListedEntry, Listing, NodeState, UNPROVEN_ORIGIN, Walked};
 pub use name::{EntryName, NameError, RelPath, escape_bytes, printable, printable_json, unescape_bytes};
 pub use node::{Attrs, Kind, XattrSet};
 pub use policy::{Policy, Visibility};

@@ -21,8 +21,8 @@
 //!
 //! An old name is told below the path that its directory has **now**, as glusterfind does it: after `d` became `e`, the
 //! rename of what was `d/a` is `RENAME e/a e/b`, and what was removed from it is `DELETE e/x`. So a list can be
-//! carried out on a copy line by line. What goes round in a circle (two names that were swapped) cannot: both
-//! lines are there, in any order. Below a directory that is gone it is the path that it had.
+//! carried out on a copy line by line. Where nodes change places (two names that were swapped) one of them is moved aside first, to the
+//! name `.asof-aside-1` in the top directory, and from there to its own: two lines. Below a directory that is gone it is the path that it had.
 
 use crate::catalog::{self, NodeRow, Reader, SourceRow};
 use crate::clock::Clock;
@@ -33,7 +33,7 @@ use crate::source::gluster::Settings;
 use crate::source::gluster::collect::{Asking, Collected, collect};
 use crate::source::gluster::list::Change;
 use crate::store;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -225,7 +225,13 @@ impl Lines {
         self.deleted.sort_unstable_by(|a, b| b.0.cmp(&a.0));
         self.new.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         self.modified.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        for Step { from, to, kind } in in_order(self.steps) {
+        let named: HashSet<Vec<u8>> = [&self.new, &self.modified, &self.deleted]
+            .into_iter()
+            .flatten()
+            .map(|(path, _)| path.clone())
+            .chain(self.steps.iter().flat_map(|step| step.from.iter().chain([&step.to]).cloned()))
+            .collect();
+        for Step { from, to, kind } in aside(in_order(self.steps), &named) {
             let change = match from {
                 Some(from) => Change::Rename { from, to },
                 None => Change::New(to),
@@ -399,8 +405,24 @@ pub(super) fn pair<D: PartialEq>(lost: Vec<Named<D>>, mut got: Vec<Named<D>>) ->
     (pairs, lost, got)
 }
 
+/// Moves aside, to a name that is none of `named`, what a step would take the name of before it has left that.
+fn aside(mut steps: Vec<Step>, named: &HashSet<Vec<u8>>) -> Vec<Step> {
+    let leaves = steps.iter().enumerate().filter_map(|(number, step)| Some((step.from.clone()?, number)));
+    let leaves: HashMap<Vec<u8>, usize> = leaves.collect();
+    let mut names =
+        (1..).map(|number| format!(".asof-aside-{number}").into_bytes()).filter(|name| !named.contains(name));
+    let mut before: Vec<Vec<Step>> = steps.iter().map(|_| Vec::new()).collect();
+    for number in 0..steps.len() {
+        let Some(later) = leaves.get(&steps[number].to).copied().filter(|later| *later > number) else { continue };
+        let to = names.next().expect("there are more names than a list has");
+        let from = steps[later].from.replace(to.clone());
+        before[number].push(Step { from, to, kind: steps[later].kind });
+    }
+    before.into_iter().zip(steps).flat_map(|(before, step)| before.into_iter().chain([step])).collect()
+}
+
 /// Orders steps so that a directory is there before something is put into it or renamed below it, and a name is left
-/// before something else takes it. Of a circle one step comes too early.
+/// before something else takes it. Of a circle one step comes too early: see [`aside`].
 fn in_order(mut steps: Vec<Step>) -> Vec<Step> {
     steps.sort_unstable_by(|a, b| a.to.cmp(&b.to));
     let by_to: HashMap<&[u8], usize> = steps.iter().enumerate().map(|(i, step)| (step.to.as_slice(), i)).collect();

@@ -4,17 +4,18 @@
 //! tell (they were off, slices are gone, a brick was replaced, nobody has asked before) all bricks are walked.
 //!
 //! Promises: every replica set has answered by a brick with data, or the set is named as uncovered: then what is not
-//! told is as it was, and the next scan is a walk. The cursor of a brick that did not answer stays. Nothing is asked of
+//! told is as it was, and the next scan is a walk. The cursor of a brick that did not answer stays: its changelogs say what to look at, so
+//! it does no harm to read more of them than needed. A brick that does not run is not asked while others of its set do. Nothing is asked of
 //! a brick but to be read; answers lie in a directory of the caller's, who removes them.
 
 use super::exec::{self, Agent, Ended};
 use super::merge::{BrickPlace, Gathered, Lines, Merged, merge_walk};
-use super::part::{FORMAT, Gap, Line, Recorded, Request, Text, Want};
+use super::part::{FORMAT, Gap, Line, Recorded, Request, Text, Unhealed, Want};
 use super::part_reader::{self, PartReader};
 use super::volume::{Brick, Volume, VolumeKind};
 use super::{Gfid, State};
 use crate::clock::Clock;
-use crate::model::{Changes, Finding, FindingKind, Hinted, Listing, RelPath, Time, chain};
+use crate::model::{Changes, Finding, FindingKind, Hinted, Listing, RelPath, Time, UNPROVEN_ORIGIN, chain};
 use crate::monitor::Monitor;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,14 +116,12 @@ pub fn collect(
     let state = before.unwrap_or(&empty);
     let mut why = walk;
     if why.is_none() {
-        let without = volume.bricks.iter().find(|brick| !state.cursors.contains_key(&name_of(brick)));
+        let without = asked_of(volume).find(|brick| !state.cursors.contains_key(&name_of(brick)));
         why = without.map(|brick| format!("nothing is known of the changelogs of brick {}", name_of(brick)));
     }
     let mut round = Round { volume, asking, clock, monitor, number: 0 };
     if why.is_none() {
-        let wants: Vec<(&Brick, Want)> = volume
-            .bricks
-            .iter()
+        let wants: Vec<(&Brick, Want)> = asked_of(volume)
             .map(|brick| {
                 let cursor = state.cursors[&name_of(brick)].clone();
                 (brick, Want::Since { cursor, also: state.retake.iter().copied().collect() })
@@ -136,7 +135,10 @@ pub fn collect(
             .collect();
         if gaps.is_empty() {
             let mut collected = settle(volume, state, asked, None, findings)?;
-            collected.merged = Some(round.changes(&mut collected)?);
+            let merged = round.changes(&mut collected)?;
+            let unproven = merged.changes.nodes.iter().filter(|node| node.origin == UNPROVEN_ORIGIN);
+            collected.next.retake.extend(unproven.map(|node| Gfid::of_key(node.key)));
+            collected.merged = Some(merged);
             return Ok(collected);
         }
         for (brick, gap) in &gaps {
@@ -145,7 +147,7 @@ pub fn collect(
         }
         why = Some(format!("brick {}: {}", gaps[0].0, gaps[0].1.why));
     }
-    let wants: Vec<(&Brick, Want)> = volume.bricks.iter().map(|brick| (brick, Want::Walk)).collect();
+    let wants: Vec<(&Brick, Want)> = asked_of(volume).map(|brick| (brick, Want::Walk)).collect();
     let asked = round.ask(&wants)?;
     settle(volume, state, asked, why, findings)
 }
@@ -173,7 +175,7 @@ pub fn collect_window(
     monitor: &dyn Monitor,
 ) -> Result<Windowed, Error> {
     let mut round = Round { volume, asking, clock, monitor, number: 0 };
-    let wants: Vec<(&Brick, Want)> = volume.bricks.iter().map(|brick| (brick, Want::Window { from, until })).collect();
+    let wants: Vec<(&Brick, Want)> = asked_of(volume).map(|brick| (brick, Want::Window { from, until })).collect();
     let asked = round.ask(&wants)?;
     let mut findings = Vec::new();
     for (brick, ended) in &asked {
@@ -313,6 +315,17 @@ impl<'a> Round<'a> {
     }
 }
 
+/// Returns the bricks to be asked. One whose process does not run does not know what changed since, and nobody has told it: it is asked
+/// only where too few others of its set run.
+fn asked_of(volume: &Volume) -> impl Iterator<Item = &Brick> {
+    let runs = |brick: &Brick| brick.online != Some(false);
+    let is_enough = move |set: u32| {
+        let running = volume.bricks_of(set).filter(|brick| runs(brick) && !brick.arbiter).count();
+        running >= bricks_needed(volume) as usize
+    };
+    volume.bricks.iter().filter(move |brick| runs(brick) || !is_enough(brick.set))
+}
+
 fn lines_of(part: &Path) -> Result<Lines<'static, part_reader::Error>, part_reader::Error> {
     Ok(Box::new(PartReader::open(part)?))
 }
@@ -329,26 +342,36 @@ fn settle(
     let mut find = |kind, detail| findings.push(Finding { kind, path: RelPath::root(), detail });
     let covered = covered_sets(volume, &asked);
     let is_covered = |set: u32| covered.contains(&set);
+    let unhealed = unhealed_sets(volume, &asked);
     // Bricks that left the volume are forgotten.
-    let is_here = |name: &str| asked.iter().any(|(brick, _)| name_of(brick) == name);
+    let is_here = |name: &str| volume.bricks.iter().any(|brick| name_of(brick) == name);
     let cursors = state.cursors.iter().filter(|(name, _)| is_here(name));
     let cursors = cursors.map(|(name, cursor)| (name.clone(), cursor.clone())).collect();
     let mut next = State { cursors, ..State::default() };
+    for brick in volume.bricks.iter().filter(|brick| brick.online == Some(false)) {
+        let is_asked = asked.iter().any(|(other, _)| other.number == brick.number);
+        let what =
+            if is_asked { "no other of its set is, so its disk was asked" } else { "others of its set were asked" };
+        find(FindingKind::Absent, format!("brick {} is not running; {what}", name_of(brick)));
+    }
     let (mut answers, mut uncovered): (Vec<Answer>, BTreeMap<u32, Vec<String>>) = (Vec::new(), BTreeMap::new());
     for (brick, result) in asked {
         let name = name_of(brick);
         match result {
             Err(e) if is_covered(brick.set) => {
                 find(FindingKind::Absent, format!("brick {name} did not answer, others of its set did: {}", chain(&e)));
-                // Walked without it, its changelogs cannot be told apart from what was seen.
-                if walked.is_some() {
-                    next.cursors.remove(&name);
-                }
             }
             Err(e) => uncovered.entry(brick.set).or_default().push(format!("brick {name}: {}", chain(&e))),
             Ok((part, ended)) => {
                 if let Some(skew) = skew(&ended) {
                     find(FindingKind::Skew, format!("the clock of brick {name} is {skew}"));
+                }
+                let count = ended.end.unhealed.nodes;
+                if count > 0 && unhealed.contains(&brick.set) {
+                    let nodes = if count == 1 { "node" } else { "nodes" };
+                    let detail =
+                        format!("brick {name} has {count} {nodes} to be healed; what its set believes was taken");
+                    find(FindingKind::Unhealed, detail);
                 }
                 if !is_covered(brick.set) {
                     uncovered.entry(brick.set).or_default();
@@ -366,7 +389,12 @@ fn settle(
                         next.walk_next.get_or_insert(format!("brick {name}: {why}"));
                     }
                 }
-                let place = BrickPlace { brick: brick.number, set: brick.set, arbiter: brick.arbiter };
+                let place = BrickPlace {
+                    brick: brick.number,
+                    set: brick.set,
+                    arbiter: brick.arbiter,
+                    needed: bricks_needed(volume),
+                };
                 answers.push(Answer { place, part });
             }
         }
@@ -396,6 +424,21 @@ fn covered_sets(volume: &Volume, asked: &[Asked<'_>]) -> BTreeSet<u32> {
     }
     answered.retain(|_, bricks| *bricks >= bricks_needed(volume));
     answered.into_keys().collect()
+}
+
+/// Returns the sets in which copies are to be healed.
+///
+/// Erasure coding notes what is being changed as well, on every brick: what all have noted, nobody missed.
+fn unhealed_sets(volume: &Volume, asked: &[Asked<'_>]) -> BTreeSet<u32> {
+    let mut noted: BTreeMap<u32, Vec<Unhealed>> = BTreeMap::new();
+    for (brick, result) in asked {
+        noted.entry(brick.set).or_default().extend(result.as_ref().ok().map(|(_, ended)| ended.end.unhealed));
+    }
+    noted.retain(|set, noted| {
+        let all = volume.is_dispersed() && noted.len() == volume.bricks_of(*set).count();
+        noted.iter().any(|one| one.nodes > 0) && !(all && noted.iter().all(|one| *one == noted[0]))
+    });
+    noted.into_keys().collect()
 }
 
 /// Returns by how much the clock of a brick differs from ours, if that is more than the way to it explains.

@@ -14,7 +14,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeSet;
 
 /// The version of requests and parts that this program writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+
+/// A regular file of `DHT_LINKFILE_MODE` (`xlators/cluster/dht/src/dht-common.h`).
+const BARE_POINTER_MODE: u32 = 0o101_000;
 
 /// Bytes as text: plain UTF-8 stays, the rest is escaped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -274,6 +277,27 @@ pub struct End {
     pub slices: Vec<String>,
     /// Records in them.
     pub records: u64,
+    /// Nodes of which this brick knows that copies of them are to be healed.
+    #[serde(default)]
+    pub unhealed: Unhealed,
+}
+
+/// Nodes that a brick has noted for healing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unhealed {
+    /// How many.
+    pub nodes: u64,
+    /// The sum of their gfids: two bricks that have noted the same nodes have the same one.
+    pub sum: u64,
+}
+
+impl Unhealed {
+    /// Takes in a node.
+    pub fn add(&mut self, gfid: Gfid) {
+        let half = |at: usize| u64::from_be_bytes(gfid.0[at..at + 8].try_into().expect("8 of 16 bytes"));
+        self.nodes += 1;
+        self.sum = self.sum.wrapping_add(half(0)).wrapping_add(half(8).rotate_left(1));
+    }
 }
 
 /// A hole in the changelogs of a brick.
@@ -344,6 +368,9 @@ pub struct State {
     /// Copies of this node that this brick knows to be behind (`trusted.afr.VOLUME-client-N`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub behind: Vec<Behind>,
+    /// How often an erasure-coded node changed, as this brick knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versions: Option<Versions>,
     /// A pointer file of DHT: the node's names are true, all else is on another brick.
     #[serde(default, skip_serializing_if = "is_false")]
     pub linkto: bool,
@@ -363,6 +390,22 @@ pub struct Behind {
     pub metadata: bool,
     /// Names in it differ.
     pub entries: bool,
+}
+
+/// How often an erasure-coded node changed (`trusted.ec.version`): a brick that missed a change stays below the others until it is healed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Versions {
+    /// Its bytes, or the names in it.
+    pub content: u64,
+    /// Its attributes.
+    pub metadata: u64,
+}
+
+impl State {
+    /// Tells whether it may be a pointer file that healing has not completed: it is made with its mode, and gets its attributes later.
+    pub fn is_bare_pointer(&self) -> bool {
+        self.mode == BARE_POINTER_MODE && self.size == 0
+    }
 }
 
 /// Seconds since the epoch, and nanoseconds after them.

@@ -11,14 +11,14 @@ use super::error::Error;
 use super::run::Extent;
 use crate::catalog::GenerationWriter;
 use crate::index::{FileToKeep, Keep, KeepError, Kept};
-use crate::model::{Attrs, FileKey, RelPath, Timestamp};
+use crate::model::{Attrs, FileKey, RelPath, Time, Timestamp, UNPROVEN_ORIGIN};
 use crate::monitor::Monitor;
 use crate::source::gluster::brick::{Reader, Sight};
 use crate::source::gluster::client::Client;
 use crate::source::gluster::{Gfid, State};
 use crate::store::{CopyWriter, WriterCounts, Written};
 use crate::sys::{read, walk};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -40,6 +40,8 @@ pub(super) struct Origins<'a> {
     /// last write (delayed post-op of `ec-common.c`), unless another one asks under the lock of the file, as fsync
     /// does. A look-up does not: a file that was just cut to 0 bytes was seen with its 75 bytes.
     pub(super) dispersed: bool,
+    /// Bricks hold copies of one file, of which any may lack changes: only who asked them all, or a client, knows which is good.
+    pub(super) has_copies: bool,
 }
 
 /// What a file was when it was looked at.
@@ -77,6 +79,8 @@ pub(super) struct Taking<'a> {
     pub(super) written: WriterCounts,
     /// Files are cut into shards: see [`crate::source::gluster::part::Line::Shards`].
     pub(super) sharded: bool,
+    /// Generations whose copies are gone: what they held is taken again.
+    pub(super) lost: &'a BTreeSet<Time>,
 }
 
 impl Taking<'_> {
@@ -87,6 +91,7 @@ impl Taking<'_> {
     /// Opens the file on its brick, or through the mount.
     fn open(&mut self, gfid: Gfid, origin: u32) -> Result<Result<Opened, NotTaken>, Error> {
         let mut numbers: Vec<u32> = match origin {
+            ANY_BRICK if self.origins.has_copies => Vec::new(),
             ANY_BRICK => self.origins.bricks.keys().copied().collect(),
             one => vec![one],
         };
@@ -224,7 +229,11 @@ fn set_moment(attrs: &mut Attrs, moment: Moment) {
 
 impl Keep for Taking<'_> {
     fn file(&mut self, mut file: FileToKeep<'_>) -> Result<Kept, KeepError> {
-        let Some(held) = file.held else { return Ok(self.take(&mut file)?) };
+        if file.origin == UNPROVEN_ORIGIN {
+            let lost = self.lost(Gfid::of_key(file.key), "no brick has a copy of it that its set believes".to_owned());
+            return Ok(if file.held.is_some() { Kept::Held } else { lost });
+        }
+        let Some(held) = file.held.filter(|held| !self.lost.contains(held)) else { return Ok(self.take(&mut file)?) };
         let again = match self.extent {
             Extent::Changed => false,
             Extent::All => true,
@@ -253,7 +262,7 @@ impl Keep for Taking<'_> {
         Ok(self.copy().other(path, attrs)?)
     }
 
-    fn wants_again_since(&self) -> Option<crate::model::Time> {
+    fn wants_again_since(&self) -> Option<Time> {
         match self.extent {
             Extent::SinceFull(full) => Some(full),
             Extent::Changed | Extent::All => None,

@@ -1,17 +1,17 @@
 //! A generation of a Gluster volume is taken: its bricks are asked, the bytes that changed come into a copy, and that is
 //! indexed and published.
 //!
-//! Promises: what the changelogs are not complete of is looked at as a whole, and the reason is told. A store that lost the
-//! newest copy is refused.
+//! Promises: what the changelogs are not complete of is looked at as a whole, and the reason is told. A copy that is gone is noticed before
+//! anything is based on it, and what it held is taken again; a store in which no copy is left is refused.
 
 use super::bare::Bare;
 use super::bytes::{Origins, Taking};
 use super::error::Error;
 use super::run::{Extent, Report, Wish};
-use crate::catalog::{Resume, SourceRow, Writer};
+use crate::catalog::{KnownCopy, Resume, SourceRow, Writer};
 use crate::clock::Clock;
 use crate::index::{self, Done, Keep, Taken, Told, index_taken};
-use crate::model::{FileKey, Level, Scan, Time};
+use crate::model::{CopyState, FileKey, Level, Scan, Time};
 use crate::monitor::Monitor;
 use crate::source::gluster::brick::Brick;
 use crate::source::gluster::collect::{Asking, Collected, collect};
@@ -19,7 +19,7 @@ use crate::source::gluster::volume::Volume;
 use crate::source::gluster::{Gfid, Settings, State, volume};
 use crate::store::{self, CopyWriter, WriterCounts};
 use crate::{source, sys};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -88,6 +88,17 @@ pub(in crate::jobs) fn load_started(settings: &Settings) -> Result<Volume, Error
     if volume.started { Ok(volume) } else { Err(Error::NotStarted(volume.name)) }
 }
 
+/// What a generation is based on.
+#[derive(Clone, Copy)]
+struct Basis<'b> {
+    /// The newest generation.
+    before: Option<&'b Resume>,
+    /// Where its scan stopped.
+    state: Option<&'b State>,
+    /// Generations whose copies are gone, with bytes that no other has.
+    lost: &'b BTreeSet<Time>,
+}
+
 impl Job<'_> {
     fn start(&self, writer: &mut Writer, wish: Wish) -> Result<Report, Error> {
         let (source, monitor) = (self.source, self.monitor);
@@ -98,9 +109,10 @@ impl Job<'_> {
             }
             _ => None,
         };
-        if let Some(before) = before.as_ref().filter(|_| !wish.full && !self.is_bare) {
-            self.check_store(writer, before)?;
-        }
+        let lost = match &before {
+            Some(before) if !self.is_bare => self.lost_copies(writer, before, wish.full)?,
+            _ => BTreeSet::new(),
+        };
         let at = self.instant(before.as_ref())?;
         let full = wish.full || before.is_none();
         let extent = match (&state, full, wish.differential) {
@@ -115,26 +127,50 @@ impl Job<'_> {
             }
             (why, _) => why,
         };
-        match self.run(writer, at, before.as_ref(), state.as_ref(), extent, why) {
+        let why = why.or_else(|| {
+            let first = lost.first()?;
+            Some(format!("the copy of the generation of {first} is gone, and what it held is taken again"))
+        });
+        let (before, state) = (before.as_ref(), state.as_ref());
+        let basis = Basis { before, state, lost: &lost };
+        match self.run(writer, at, basis, extent, why) {
             Err(Error::Index(e @ (index::Error::UnknownDirectory { .. } | index::Error::UntoldDirectory { .. }))) => {
                 let why = format!("the changelogs are not complete: {e}");
                 monitor.note(&format!("making a full scan: {why}"));
-                self.run(writer, at, before.as_ref(), state.as_ref(), extent, Some(why))
+                self.run(writer, at, basis, extent, Some(why))
             }
             done => done,
         }
     }
 
-    /// Refuses a store that has lost the newest copy: what an increment leaves out would be nowhere. A directory without its
-    /// file system looks like an empty store.
-    fn check_store(&self, writer: &Writer, before: &Resume) -> Result<(), Error> {
-        let copies = writer.copies(self.source.id, before.at)?;
-        match copies.into_iter().next() {
-            Some(copy) if copy.path.starts_with(&self.folder) && !copy.path.is_dir() => {
-                Err(Error::StoreIsAnother { at: before.at, path: copy.path })
-            }
-            _ => Ok(()),
+    /// Returns the generations whose copies are gone and hold bytes of the newest generation: they have to be taken again. Refuses a
+    /// store in which no copy is left, unless a `full` generation is taken: a directory without its file system looks like that.
+    fn lost_copies(&self, writer: &mut Writer, before: &Resume, full: bool) -> Result<BTreeSet<Time>, Error> {
+        let known = writer.known_copies(self.source)?;
+        let (there, gone): (Vec<&KnownCopy>, Vec<&KnownCopy>) = known.iter().partition(|copy| copy.path.is_dir());
+        let own = gone.iter().rfind(|copy| copy.path.starts_with(&self.folder));
+        if let Some(copy) = own.filter(|_| !full && !there.iter().any(|copy| copy.path.starts_with(&self.folder))) {
+            return Err(Error::StoreIsAnother { at: before.at, path: copy.path.clone() });
         }
+        let mut lost = BTreeSet::new();
+        for copy in gone {
+            // Of a store in which nothing is, nothing is known.
+            let is_known = full || there.iter().any(|other| other.store_path == copy.store_path);
+            if !is_known || there.iter().any(|other| other.object == copy.object) {
+                continue;
+            }
+            if !copy.forgotten && copy.state != CopyState::Gone {
+                writer.set_copy_state(copy.id, CopyState::Gone, self.clock.now())?;
+            }
+            if writer.has_bytes_in(copy.object, before.at)? {
+                self.monitor.warn(&format!(
+                    "the copy {:?} of the generation of {} is gone; what it held is taken again",
+                    copy.path, copy.at
+                ));
+                lost.insert(copy.at);
+            }
+        }
+        Ok(lost)
     }
 
     /// Returns the instant of the generation: now, after waiting for the second of the newest generation to be over. An
@@ -171,8 +207,7 @@ impl Job<'_> {
         &self,
         writer: &mut Writer,
         at: Time,
-        before: Option<&Resume>,
-        state: Option<&State>,
+        basis: Basis<'_>,
         extent: Extent,
         why: Option<String>,
     ) -> Result<Report, Error> {
@@ -190,8 +225,8 @@ impl Job<'_> {
             deadline: AGENT_DEADLINE,
             folder: &parts,
         };
-        self.monitor.begin(&format!("{} {at}", self.source.name), before.map(|before| before.entries));
-        let outcome = self.take(writer, at, before, state, extent, why, &asking);
+        self.monitor.begin(&format!("{} {at}", self.source.name), basis.before.map(|before| before.entries));
+        let outcome = self.take(writer, at, basis, extent, why, &asking);
         self.monitor.end();
         remove_if_there(&parts).map_err(store(&parts))?;
         outcome
@@ -216,21 +251,16 @@ impl Job<'_> {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one step of `run`, which has them all")]
     fn take(
         &self,
         writer: &mut Writer,
         at: Time,
-        before: Option<&Resume>,
-        state: Option<&State>,
+        basis: Basis<'_>,
         extent: Extent,
         why: Option<String>,
         asking: &Asking<'_>,
     ) -> Result<Report, Error> {
-        for brick in self.volume.bricks.iter().filter(|brick| brick.online == Some(false)) {
-            let (host, path) = (&brick.host, brick.path.display());
-            self.monitor.warn(&format!("brick {host}:{path} is not running; its disk is scanned all the same"));
-        }
+        let Basis { before, state, lost } = basis;
         let mut collected = collect(&self.volume, state, why, asking, self.clock, self.monitor)?;
         let level = if extent == Extent::All { Level::Full } else { Level::Incremental };
         let mut next = std::mem::take(&mut collected.next);
@@ -263,12 +293,14 @@ impl Job<'_> {
                 mount: (&self.settings.host, &self.volume.name, self.folder.join(".client")),
                 client: None,
                 dispersed: self.volume.is_dispersed(),
+                has_copies: self.volume.kind.bricks_per_set() > 1,
             },
             extent,
             next,
             monitor: self.monitor,
             written: WriterCounts::default(),
             sharded: self.volume.is_sharded(),
+            lost,
         };
         let done = self.index(writer, &taken, before, &mut collected, &mut taking)?;
         Ok(Report {

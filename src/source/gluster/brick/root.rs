@@ -5,6 +5,7 @@
 use super::error::Error;
 use super::names::{is_fixed_internal, is_internal_name};
 use crate::source::gluster::Gfid;
+use crate::source::gluster::part::Unhealed;
 use crate::sys::read;
 use crate::sys::walk::{self as sys, FileAt, Stat, XattrCalls, errno};
 use std::ffi::CStr;
@@ -12,6 +13,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+
+/// Room for names per call of a listing: about 1,000 gfids.
+const INDEX_BYTES: usize = 64 * 1024;
 
 /// The root of a brick, open. Shared by the readers of a scan.
 #[derive(Debug)]
@@ -91,6 +95,31 @@ impl Brick {
         match read::open_beneath(self.root.as_fd(), gfid.handle().as_bytes(), read::Mounts::Crossed) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             opened => opened.map(Some),
+        }
+    }
+
+    /// Returns of which nodes this brick knows that copies of them are to be healed (`indices/xattrop`, where a name is a gfid; the
+    /// file that all of them are links to is another one).
+    ///
+    /// # Errors
+    /// What listing says.
+    pub fn unhealed(&self) -> io::Result<Unhealed> {
+        let index = match sys::open_beneath(self.handles.as_fd(), b"indices/xattrop") {
+            Ok(index) => index,
+            // A volume without copies has none.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Unhealed::default()),
+            Err(e) => return Err(e),
+        };
+        let mut buffer = vec![0; INDEX_BYTES];
+        let mut unhealed = Unhealed::default();
+        loop {
+            let entries = sys::read_directory(index.as_fd(), &mut buffer)?;
+            if entries.is_end() {
+                return Ok(unhealed);
+            }
+            for gfid in entries.iter().filter_map(|(_, name)| name.to_str().ok()?.parse().ok()) {
+                unhealed.add(gfid);
+            }
         }
     }
 

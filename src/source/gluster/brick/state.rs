@@ -5,7 +5,7 @@
 //! or a fragment for that of the file.
 
 use super::super::Gfid;
-use super::super::part::{Behind, Hex, NodeName, Stamp, State, Text};
+use super::super::part::{Behind, Hex, NodeName, Stamp, State, Text, Versions};
 use crate::model::{EntryName, Kind};
 use crate::sys::walk::Stat;
 
@@ -55,6 +55,8 @@ pub(super) enum Attribute {
     ShardedSize,
     /// `trusted.ec.size`.
     DispersedSize,
+    /// `trusted.ec.version`.
+    Versions,
     /// `trusted.afr.VOLUME-client-N`.
     Behind(u32),
     /// `trusted.glusterfs.selinux`, which clients see as `security.selinux`.
@@ -74,6 +76,7 @@ impl Attribute {
             b"trusted.glusterfs.dht.linkto" => return Self::Pointer,
             b"trusted.glusterfs.shard.file-size" => return Self::ShardedSize,
             b"trusted.ec.size" => return Self::DispersedSize,
+            b"trusted.ec.version" => return Self::Versions,
             b"trusted.glusterfs.selinux" => return Self::Label,
             _ => {}
         }
@@ -106,6 +109,7 @@ pub(super) struct Attributes {
     sharded_size: Option<u64>,
     dispersed_size: Option<u64>,
     behind: Vec<Behind>,
+    versions: Option<Versions>,
     shown: Vec<(Text, Hex)>,
     unreadable: Option<String>,
 }
@@ -131,6 +135,11 @@ impl Attributes {
                 Some(size) => self.dispersed_size = Some(size),
                 None => self.lacks(format!("trusted.ec.size is {} bytes, expected 8", value.len())),
             },
+            // One that is none leaves the copy behind all others.
+            Attribute::Versions => {
+                let versions = number(value, 0).zip(number(value, 8));
+                self.versions = versions.map(|(content, metadata)| Versions { content, metadata });
+            }
             Attribute::Behind(brick) => {
                 let counts = |at: usize| value.chunks(4).nth(at).is_some_and(|count| count.iter().any(|b| *b != 0));
                 let behind = Behind { brick, data: counts(0), metadata: counts(1), entries: counts(2) };
@@ -195,6 +204,7 @@ impl Attributes {
             target: target.map(Text),
             xattrs: self.shown,
             behind: self.behind,
+            versions: self.versions,
             linkto,
             unreadable: self.unreadable,
         }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 const SOON: Duration = Duration::from_secs(60);
 const NOW_NS: i64 = 1_795_000_000_000_000_000;
-const HEADER: &str = r#"{"part":{"format":1,"asof":"0.1.0","volume":"gv0","volume_id":"00000000-0000-0000-0000-000000000001","brick":"/bricks/b\\xff","want":"walk","began_ns":1795000001500000000}}"#;
+const HEADER: &str = r#"{"part":{"format":2,"asof":"0.1.0","volume":"gv0","volume_id":"00000000-0000-0000-0000-000000000001","brick":"/bricks/b\\xff","want":"walk","began_ns":1795000001500000000}}"#;
 const END: &str = r#"{"end":{"lines":1,"cursor":null,"gaps":[],"slices":[],"records":0}}"#;
 
 fn request() -> Request {
@@ -234,7 +234,7 @@ fn common_mishaps_come_with_a_hint() {
         hint("exit 255").unwrap(),
         "the agent command has to work without a password: try it with `true` in place of asof"
     );
-    let newer = HEADER.replace("\"format\":1", "\"format\":2");
+    let newer = HEADER.replace("\"format\":2", "\"format\":3");
     assert_eq!(hint(&answer(&[&newer, END])).unwrap(), "install the same version of asof on every machine");
     assert_eq!(hint("exit 2"), None);
 }

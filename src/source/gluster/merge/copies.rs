@@ -1,43 +1,27 @@
 //! The copies of one node on several bricks: which of them counts, and what the others change about it.
 //!
-//! Promises: the same copies give the same answer every time. Where they contradict each other without one being called
-//! behind, that is said.
+//! Promises: the same copies give the same answer every time. A pointer file never counts beside a file, and neither does what healing
+//! has just made and not completed. Where nobody is believed, that is said.
 
+use super::belief::{Belief, BrickPlace, CopyOf, beliefs};
 use crate::model::{Attrs, Finding, FindingKind, Kind, RelPath, XattrSet};
 use crate::source::gluster::Gfid;
-use crate::source::gluster::part::{Line, Stamp, State, Text};
+use crate::source::gluster::part::{Line, Stamp, Text};
 use std::collections::HashMap;
-
-/// What a merge has to know of a brick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BrickPlace {
-    /// Its number in the volume, from 0.
-    pub brick: u32,
-    /// The number of its replica or disperse set.
-    pub set: u32,
-    /// It has names and attributes only.
-    pub arbiter: bool,
-}
 
 /// What reads the lines of a part.
 pub type Lines<'p, E> = Box<dyn Iterator<Item = Result<Line, E>> + 'p>;
 
-/// A copy of a node on one brick.
-pub(super) struct CopyOf<'a> {
-    pub(super) place: BrickPlace,
-    pub(super) state: &'a State,
+/// The copy of a node that counts.
+pub(super) struct Chosen<'c, 'a> {
+    pub(super) copy: &'c CopyOf<'a>,
+    /// Its set does not believe it either: how the node is, nobody can prove.
+    pub(super) unproven: bool,
+    /// The file itself is in a set that did not tell of it.
+    pub(super) is_pointer: bool,
 }
 
-/// Tells whether one of `copies` says that `copy` lacks changes of bytes or attributes.
-fn is_behind(copy: &CopyOf<'_>, copies: &[CopyOf<'_>]) -> bool {
-    let accuses = |other: &CopyOf<'_>| {
-        let mut behind = other.state.behind.iter().filter(|b| b.brick == copy.place.brick);
-        other.place.set == copy.place.set && behind.any(|b| b.data || b.metadata)
-    };
-    copies.iter().any(accuses)
-}
-
-/// Tells whether more than half of the copies in the set of `copy` have the same owner, rights and attributes.
+/// Tells whether more than half of the copies in the set of `copy` have the same owner, permissions and attributes.
 fn is_of_the_many(copy: &CopyOf<'_>, copies: &[CopyOf<'_>]) -> bool {
     let is_like = |other: &CopyOf<'_>| {
         let (a, b) = (copy.state, other.state);
@@ -48,23 +32,30 @@ fn is_of_the_many(copy: &CopyOf<'_>, copies: &[CopyOf<'_>]) -> bool {
     2 * like > all
 }
 
-/// Returns the copy that counts, and whether others contradict it.
-pub(super) fn best<'c, 'a>(copies: &'c [CopyOf<'a>]) -> (&'c CopyOf<'a>, bool) {
-    let is_behind = |copy: &CopyOf<'_>| is_behind(copy, copies);
-    let rank = |copy: &&CopyOf<'_>| {
-        let file = Kind::from_mode(copy.state.mode) == Some(Kind::File);
-        let whole = !(copy.place.arbiter && file);
+/// Tells whether a copy is a pointer file, or one that is just being made beside others in its set.
+fn is_pointer(copy: &CopyOf<'_>, copies: &[CopyOf<'_>]) -> bool {
+    let beside = || copies.iter().any(|other| other.place.set == copy.place.set && other.state.linkto);
+    copy.state.linkto || copy.state.is_bare_pointer() && beside()
+}
+
+/// Returns the copy that counts.
+pub(super) fn best<'c, 'a>(copies: &'c [CopyOf<'a>]) -> Chosen<'c, 'a> {
+    let beliefs = beliefs(copies);
+    let is_file = |copy: &CopyOf<'_>| Kind::from_mode(copy.state.mode) == Some(Kind::File);
+    let is_proven = |(copy, belief): (&CopyOf<'_>, &Belief)| belief.metadata && (!is_file(copy) || belief.data);
+    let rank = |&(copy, belief): &(&CopyOf<'_>, &Belief)| {
+        let whole = !(copy.place.arbiter && is_file(copy));
         // Bricks are not looked at in the same moment: one that is being healed may be caught half way, with the time of
         // that on it, by when its partners call it behind no more.
         let many = is_of_the_many(copy, copies);
-        let good = (!copy.state.linkto, whole, !is_behind(copy), copy.state.unreadable.is_none(), many);
+        let proven = (is_proven((copy, belief)), copy.named, belief.entries, copy.state.unreadable.is_none(), many);
+        let real = (!is_pointer(copy, copies), !copy.state.is_bare_pointer(), whole);
         // The lowest brick of equals, so that the answer is the same every time.
-        (good, copy.state.ctime, std::cmp::Reverse(copy.place.brick))
+        (real, proven, copy.state.ctime, std::cmp::Reverse(copy.place.brick))
     };
-    let chosen = copies.iter().max_by_key(rank).expect("somebody told of it");
-    // A directory's times differ between sets by nature; files' copies are in one set.
-    let blamed = is_behind(chosen) && !chosen.state.linkto;
-    (chosen, blamed)
+    let (copy, belief) = copies.iter().zip(&beliefs).max_by_key(rank).expect("somebody told of it");
+    let is_pointer = is_pointer(copy, copies);
+    Chosen { copy, unproven: !is_pointer && !is_proven((copy, belief)), is_pointer }
 }
 
 /// Returns the attributes of the copy that counts, or none if its mode names no kind.
@@ -74,8 +65,9 @@ pub(super) fn attrs_of(chosen: &CopyOf<'_>, copies: &[CopyOf<'_>]) -> Option<Att
     let sized = matches!(kind, Kind::File | Kind::Directory | Kind::Symlink);
     let (mut mtime, mut ctime) = (state.mtime, state.ctime);
     if kind == Kind::Directory {
-        let same = |copy: &&CopyOf<'_>| copy.state.gfid == state.gfid && !is_behind(copy, copies);
-        for copy in copies.iter().filter(same) {
+        let beliefs = beliefs(copies);
+        let same = |(copy, belief): &(&CopyOf<'_>, &Belief)| copy.state.gfid == state.gfid && belief.metadata;
+        for (copy, _) in copies.iter().zip(&beliefs).filter(same) {
             (mtime, ctime) = (mtime.max(copy.state.mtime), ctime.max(copy.state.ctime));
         }
     }

@@ -3,8 +3,10 @@
 //! Promises: a name that some brick tells and that no brick contradicts is in its listing, exactly once. Memory: one
 //! directory and the directories not yet listed.
 
-use super::copies::{BrickPlace, CopyOf, Lines, Trouble, attrs_of, best, note_shards, touch_by_shards};
-use crate::model::{EntryName, Finding, FindingKind, Kind, ListedEntry, Listing, RelPath};
+use super::belief::{BrickPlace, CopyOf, beliefs};
+use super::changes::{NOBODY, UNPROVEN};
+use super::copies::{Lines, Trouble, attrs_of, best, note_shards, touch_by_shards};
+use crate::model::{EntryName, Finding, FindingKind, Kind, ListedEntry, Listing, RelPath, UNPROVEN_ORIGIN};
 use crate::source::gluster::Gfid;
 use crate::source::gluster::part::{Line, Stamp, State, Text};
 use std::cmp::Ordering;
@@ -51,8 +53,9 @@ fn walk_order(a: &[Text], b: &[Text]) -> Ordering {
 struct Named {
     path: Vec<Text>,
     number: u64,
-    /// Bricks that lack changes of its names.
-    behind: Vec<u32>,
+    /// Bricks on which the path leads to it, and whether they are believed in what is in it. It is there, as bricks that are
+    /// believed say; what others have by the same path is something else.
+    here: BTreeMap<u32, bool>,
     /// Sets of which some brick has the directory.
     sets: BTreeSet<u32>,
 }
@@ -73,11 +76,12 @@ pub fn merge_walk<E>(
         walks.iter().filter_map(|w| w.root.clone().map(|state| (w.place, state))).collect();
     let mut next_number = 1;
     let mut queue = VecDeque::new();
-    let root_copies: Vec<CopyOf<'_>> = roots.iter().map(|(place, state)| CopyOf { place: *place, state }).collect();
+    let root_copies: Vec<CopyOf<'_>> =
+        roots.iter().map(|(place, state)| CopyOf { place: *place, state, named: true }).collect();
     if root_copies.is_empty() {
         return Ok(());
     }
-    let mut root = attrs_of(best(&root_copies).0, &root_copies).map(|attrs| (Gfid::ROOT.key(), attrs));
+    let mut root = attrs_of(best(&root_copies).copy, &root_copies).map(|attrs| (Gfid::ROOT.key(), attrs));
     queue.push_back(named(Vec::new(), 0, &root_copies));
     while let Some(dir) = queue.pop_front() {
         let (entries, listed) = entries_of(&dir, &mut walks, &mut troubles)?;
@@ -93,6 +97,17 @@ pub fn merge_walk<E>(
             findings: Vec::new(),
             path,
         };
+        if dir
+            .sets
+            .iter()
+            .any(|set| !walks.iter().any(|w| w.place.set == *set && dir.here.get(&w.place.brick) == Some(&true)))
+        {
+            findings.push(Finding {
+                kind: FindingKind::Missing,
+                path: listing.path.clone(),
+                detail: NOBODY.to_owned(),
+            });
+        }
         for (name, copies) in entries {
             merge_entry(name, &copies, &dir, &mut listing, &mut findings, &mut |path, copies| {
                 queue.push_back(named(path, next_number, copies));
@@ -135,11 +150,18 @@ fn newest_shards<E>(walks: &mut [WalkPart<'_, E>]) -> HashMap<Gfid, Stamp> {
     shards
 }
 
-/// What bricks have by each name of one directory.
-type Entries = BTreeMap<Text, Vec<(BrickPlace, State)>>;
+/// What a brick has by a name of a directory.
+struct Sighting {
+    place: BrickPlace,
+    state: State,
+    /// The brick is believed in what is in the directory.
+    believed: bool,
+}
 
-/// Reads one directory from all parts that have it. Returns its entries, of bricks that are not behind in it, and the sets
-/// that these bricks are of.
+/// What bricks have by each name of one directory.
+type Entries = BTreeMap<Text, Vec<Sighting>>;
+
+/// Reads one directory from all parts that have it. Returns its entries, and the sets of the bricks that are believed.
 fn entries_of<E>(
     dir: &Named,
     walks: &mut [WalkPart<'_, E>],
@@ -148,7 +170,7 @@ fn entries_of<E>(
     let mut entries = Entries::new();
     let mut listed = BTreeSet::new();
     for walk in walks {
-        // Directories that this merge leaves out: their name is not trusted.
+        // Directories that this merge leaves out: their name is not believed.
         while walk.next.as_ref().is_some_and(|next| walk_order(next, &dir.path) == Ordering::Less) {
             walk.advance(|_, _| (), troubles)?;
         }
@@ -156,27 +178,39 @@ fn entries_of<E>(
             continue;
         }
         let place = walk.place;
-        let trusted = !dir.behind.contains(&place.brick);
-        if trusted {
+        let Some(believed) = dir.here.get(&place.brick).copied() else {
+            walk.advance(|_, _| (), troubles)?;
+            continue;
+        };
+        if believed {
             listed.insert(place.set);
         }
-        let put = |name, state| {
-            if trusted {
-                entries.entry(name).or_default().push((place, state));
-            }
-        };
-        walk.advance(put, troubles)?;
+        walk.advance(
+            |name, state| entries.entry(name).or_default().push(Sighting { place, state, believed }),
+            troubles,
+        )?;
     }
     Ok((entries, listed))
 }
 
 fn named(path: Vec<Text>, number: u64, copies: &[CopyOf<'_>]) -> Named {
-    let mut behind = Vec::new();
-    for copy in copies {
-        let others = copy.state.behind.iter().filter(|b| b.entries && b.brick != copy.place.brick);
-        behind.extend(others.map(|b| b.brick));
+    let here = copies.iter().zip(beliefs(copies)).map(|(copy, belief)| (copy.place.brick, belief.entries)).collect();
+    Named { path, number, here, sets: copies.iter().map(|c| c.place.set).collect() }
+}
+
+/// Returns the copies of each node that has a name of a directory on a brick that is believed, the node that counts first.
+fn nodes_of(sightings: &[Sighting]) -> Vec<Vec<CopyOf<'_>>> {
+    let mut nodes: BTreeMap<Gfid, Vec<CopyOf<'_>>> = BTreeMap::new();
+    for Sighting { place, state, believed } in sightings {
+        nodes.entry(state.gfid).or_default().push(CopyOf { place: *place, state, named: *believed });
     }
-    Named { path, number, behind, sets: copies.iter().map(|c| c.place.set).collect() }
+    let mut nodes: Vec<_> = nodes.into_values().filter(|copies| copies.iter().any(|copy| copy.named)).collect();
+    let rank = |copies: &Vec<CopyOf<'_>>| {
+        let chosen = best(copies);
+        (!chosen.copy.state.is_bare_pointer(), copies.iter().filter(|copy| copy.named).count(), chosen.copy.state.ctime)
+    };
+    nodes.sort_by_key(|copies| std::cmp::Reverse(rank(copies)));
+    nodes
 }
 
 fn path_of(names: &[Text]) -> RelPath {
@@ -192,7 +226,7 @@ fn path_of(names: &[Text]) -> RelPath {
 
 fn merge_entry(
     name: Text,
-    copies: &[(BrickPlace, State)],
+    sightings: &[Sighting],
     dir: &Named,
     listing: &mut Listing,
     findings: &mut Vec<Finding>,
@@ -204,31 +238,40 @@ fn merge_entry(
         findings.push(Finding { kind: FindingKind::Unreadable, path: listing.path.clone(), detail });
         return;
     };
-    let told: Vec<CopyOf<'_>> = copies.iter().map(|(place, state)| CopyOf { place: *place, state }).collect();
-    let (chosen, contradicted) = best(&told);
+    let nodes = nodes_of(sightings);
+    let Some(told) = nodes.first() else { return };
+    let chosen = best(told);
     let at = listing.path.join(&entry_name);
     let mut find = |kind, detail: String| findings.push(Finding { kind, path: at.clone(), detail });
-    let Some(attrs) = attrs_of(chosen, &told) else {
-        find(FindingKind::Unreadable, format!("its mode {:o} is not a type of file", chosen.state.mode));
+    let state = chosen.copy.state;
+    let Some(attrs) = attrs_of(chosen.copy, told) else {
+        find(FindingKind::Unreadable, format!("its mode {:o} is not a type of file", state.mode));
         return;
     };
-    if told.iter().any(|copy| copy.state.gfid != chosen.state.gfid) {
+    if nodes.len() > 1 {
         find(
             FindingKind::Changed,
-            "bricks have different nodes of this name; the one that changed last was taken".into(),
+            "bricks have different nodes of this name; that of the most bricks was taken".into(),
         );
-    } else if contradicted {
-        find(FindingKind::Changed, "its copies contradict each other (split brain); the newest was taken".into());
     }
-    if let Some(why) = &chosen.state.unreadable {
+    let mut origin = chosen.copy.place.brick;
+    if chosen.unproven {
+        origin = UNPROVEN_ORIGIN;
+        find(FindingKind::Missing, UNPROVEN.to_owned());
+    }
+    if let Some(why) = &state.unreadable {
         find(FindingKind::Unreadable, why.clone());
     }
-    let (gfid, origin, unreadable) = (chosen.state.gfid, chosen.place.brick, chosen.state.unreadable.is_some());
     if attrs.kind() == Kind::Directory {
         let mut path = dir.path.clone();
         path.push(name);
-        let same: Vec<CopyOf<'_>> = told.into_iter().filter(|copy| copy.state.gfid == gfid).collect();
-        directory(path, &same);
+        directory(path, told);
     }
-    listing.entries.push(ListedEntry { name: entry_name, key: gfid.key(), attrs, unreadable, origin });
+    listing.entries.push(ListedEntry {
+        name: entry_name,
+        key: state.gfid.key(),
+        attrs,
+        unreadable: state.unreadable.is_some(),
+        origin,
+    });
 }

@@ -9,7 +9,7 @@ use std::io::Read;
 use std::io::{self, BufReader};
 use std::path::Path;
 
-const HEADER: &str = r#"{"part":{"format":1,"asof":"0.1.0","volume":"gv0","volume_id":"00000000-0000-0000-0000-0000000000aa","brick":"/bricks/b1","want":"look","began_ns":5}}"#;
+const HEADER: &str = r#"{"part":{"format":2,"asof":"0.1.0","volume":"gv0","volume_id":"00000000-0000-0000-0000-0000000000aa","brick":"/bricks/b1","want":"look","began_ns":5}}"#;
 const GONE: &str = r#"{"gone":{"gfid":"00000000-0000-0000-0000-0000000000bb"}}"#;
 
 fn end(lines: u64) -> String {
@@ -85,13 +85,13 @@ fn what_is_hurt_is_named_with_its_line() {
             "\"p\" is not a part: its first line is \"bash: asof: command not found, \\x1b[31m and so on and so on and...\"",
         ),
         (
-            HEADER.replace("\"format\":1,\"asof\":\"0.1.0\"", "\"format\":2,\"asof\":\"0.9.0\"") + "\n",
-            "the part \"p\" has format 2, written by asof 0.9.0: expected format 1, as asof 0.1.0 writes it",
+            HEADER.replace("\"format\":2,\"asof\":\"0.1.0\"", "\"format\":3,\"asof\":\"0.9.0\"") + "\n",
+            "the part \"p\" has format 3, written by asof 0.9.0: expected format 2, as asof 0.1.0 writes it",
         ),
         (format!("{HEADER}\n{{\"gone\":{{}}}}\n"), "line 2 of the part \"p\" is \"{\"gone\":{}}\""),
         (
             format!("{HEADER}\n{HEADER}\n"),
-            "line 2 of the part \"p\" is \"{\"part\":{\"format\":1,\"asof\":\"0.1.0\",\"volume\":\"gv0\",\"volume_id...\": expected a header only in the first line",
+            "line 2 of the part \"p\" is \"{\"part\":{\"format\":2,\"asof\":\"0.1.0\",\"volume\":\"gv0\",\"volume_id...\": expected a header only in the first line",
         ),
         (
             format!("{HEADER}\n{}\n{GONE}\n", end(1)),

@@ -16,7 +16,7 @@ mod writer;
 
 use super::brick::Brick;
 use super::history::{self, Plan};
-use super::part::{Cursor, End, FORMAT, Gap, Header, Line, Request, Want};
+use super::part::{Cursor, End, FORMAT, Gap, Header, Line, Request, Unhealed, Want};
 use crate::clock::Clock;
 use crate::model::chain;
 use crate::sys::walk as sys;
@@ -65,11 +65,18 @@ pub fn scan(request: &Request, version: &str, clock: &dyn Clock, out: &mut dyn W
         want: request.want.word().to_owned(),
         began_ns: clock.now().0.saturating_mul(1_000_000_000),
     }))?;
-    let end = match &request.want {
+    let mut end = match &request.want {
         Want::Walk => {
             let plan = plan(&brick, None);
             walk(&mut reader, began, &mut part)?;
-            End { lines: 0, cursor: plan.next, gaps: plan.gaps, slices: Vec::new(), records: 0 }
+            End {
+                lines: 0,
+                cursor: plan.next,
+                gaps: plan.gaps,
+                slices: Vec::new(),
+                records: 0,
+                unhealed: Unhealed::default(),
+            }
         }
         Want::Since { cursor, also } => since(&mut reader, plan(&brick, Some(cursor)), also, &mut part)?,
         Want::Window { from, until } => window::window(&mut reader, *from, *until, &mut part)?,
@@ -77,9 +84,20 @@ pub fn scan(request: &Request, version: &str, clock: &dyn Clock, out: &mut dyn W
             let asked = Touch { data: false, made: false, outside: true };
             let nodes = gfids.iter().map(|gfid| (*gfid, asked)).collect();
             tell(&mut reader, BTreeSet::new(), nodes, &mut part)?;
-            End { lines: 0, cursor: None, gaps: Vec::new(), slices: Vec::new(), records: 0 }
+            End {
+                lines: 0,
+                cursor: None,
+                gaps: Vec::new(),
+                slices: Vec::new(),
+                records: 0,
+                unhealed: Unhealed::default(),
+            }
         }
     };
+    match brick.unhealed() {
+        Ok(unhealed) => end.unhealed = unhealed,
+        Err(e) => part.trouble(b".glusterfs/indices/xattrop", format!("listing: {e}"))?,
+    }
     part.finish(end)
 }
 

@@ -144,7 +144,7 @@ fn a_walk_tells_directories_breadth_first_and_names_in_the_order_of_their_bytes(
         ]
     );
     let Line::Part(header) = &lines[0] else { panic!("no header") };
-    assert_eq!((header.format, header.asof.as_str(), header.volume.as_str()), (1, "1.2.3", "vol"));
+    assert_eq!((header.format, header.asof.as_str(), header.volume.as_str()), (2, "1.2.3", "vol"));
     assert_eq!((header.volume_id, header.brick.0.as_slice()), (VOLUME_ID, made.path().as_os_str().as_bytes()));
     let Line::Entry { name, state } = &lines[14] else { panic!("no entry") };
     assert_eq!((name.0.as_slice(), state.nlink), (&b"caf\xe9\n"[..], 1));
@@ -577,7 +577,7 @@ fn a_request_that_does_not_fit_gets_no_part() {
         assert_eq!(out, b"");
         chain(&error)
     };
-    assert_eq!(refuse(&|request| request.format = 2), "the request is of format 2, this program answers format 1");
+    assert_eq!(refuse(&|request| request.format = 3), "the request is of format 3, this program answers format 2");
     assert_eq!(
         refuse(&|request| request.volume_id = Gfid::ROOT),
         format!(
