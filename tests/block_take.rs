@@ -74,10 +74,31 @@ fn add(site: &Site, more: &[&str]) {
     site.ok(&args);
 }
 
+/// What is said of a disk that has bytes and no file system, with exit code 1.
+const NO_FILE_SYSTEM: &str = "unsupported: \"fs\": what it holds is not known";
+
+/// Tells whether a run did what it was to: most disks here have stamps in the place of a file system, and that is all that may be found amiss.
+fn is_done(output: &Output) -> bool {
+    let found = |kind: &&str| said(output).lines().any(|line| line.starts_with(&format!("{kind}: ")));
+    let more = ["unreadable", "missing", "gap", "changed", "damaged", "error", "warning"];
+    match output.status.code() {
+        Some(0) => true,
+        Some(1) => said(output).contains(NO_FILE_SYSTEM) && !more.iter().any(|kind| found(&kind)),
+        _ => false,
+    }
+}
+
+/// Runs the program, which must do what it is to.
+fn done(site: &Site, args: &[&str]) -> Output {
+    let output = site.asof(args).output().expect("the program starts");
+    assert!(is_done(&output), "asof {args:?}\n{}", said(&output));
+    output
+}
+
 fn take(site: &Site, more: &[&str]) -> Value {
     let mut args = vec!["take", "vda", "--json"];
     args.extend(more);
-    let report = serde_json::from_str(&site.ok(&args)).expect("JSON");
+    let report = serde_json::from_slice(&done(site, &args).stdout).expect("JSON");
     assert_documented("asof take", &report);
     report
 }
@@ -492,7 +513,7 @@ fn is_part_growing(site: &Site) -> bool {
 
 fn ended(child: Child, code: Option<i32>) -> String {
     let output: Output = child.wait_with_output().expect("it ends");
-    assert_eq!(output.status.code(), code, "{}", said(&output));
+    assert!(output.status.code() == code || (code == Some(0) && is_done(&output)), "{}", said(&output));
     said(&output)
 }
 
@@ -530,12 +551,12 @@ fn a_run_that_is_killed_leaves_the_catalog_as_it_was_and_the_next_one_says_what_
     run.kill().unwrap();
     ended(run, None);
     assert_eq!(generations(&site), 0);
-    assert_eq!(site.run(&["index", "vda"], 0).stdout, b"", "what is not whole is not indexed");
+    assert_eq!(done(&site, &["index", "vda"]).stdout, b"", "what is not whole is not indexed");
     assert_eq!(generations(&site), 0);
     server.kill();
     let (_server, _) = serve(&site, "-r disk.qcow2");
     let sum = sha256_of_export(&site, &uri);
-    let text = said(&site.run(&["take", "vda"], 0));
+    let text = said(&done(&site, &["take", "vda"]));
     assert!(text.contains("removed") && text.contains(".raw.part"), "{text}");
     assert_eq!((generations(&site), left(&site).len()), (1, 2));
     site.mount(&[]);
@@ -615,7 +636,7 @@ fn a_run_that_is_killed_around_its_commands_is_gone_on_from_and_the_guest_is_let
         }
         std::fs::write(&log, "").unwrap();
         if by_index {
-            site.run(&["index", "vda"], 0);
+            done(&site, &["index", "vda"]);
             assert_eq!(generations(&site), 1);
         }
         let report = take(&site, &[]);
@@ -704,7 +725,7 @@ fn the_guest_is_let_go_whatever_fails() {
     let text = refused(&site, &[]);
     assert!(text.contains("nothing was taken, since a guest is held still"), "{text}");
     std::fs::write(&flag, "").unwrap();
-    let text = said(&site.run(&["index", "vda"], 0));
+    let text = said(&done(&site, &["index", "vda"]));
     assert!(text.contains("an interrupted run had not let the guest go"), "{text}");
     assert_eq!(logged(), "post taken\npost interrupted\npost interrupted\n");
 }
@@ -768,7 +789,7 @@ fn the_guest_is_let_go_when_the_run_is_told_to_end_is_killed_or_hangs() {
     assert_eq!(logged(), "pre\n");
     server.kill();
     let (_server, _) = serve(&site, "-r disk.qcow2");
-    let text = said(&site.run(&["take", "vda"], 0));
+    let text = said(&done(&site, &["take", "vda"]));
     assert!(text.contains("an interrupted run had not let the guest go: the post command"), "{text}");
     assert_eq!(logged(), "pre\npost interrupted\npre\npost taken\n");
     assert_eq!((generations(&site), left(&site).len()), (1, 2));
@@ -1071,7 +1092,7 @@ fn two_sources_with_one_folder_never_take_each_others_images_for_their_own() {
     }
     let mount = site.mount(&[]);
     for n in ["1", "2"] {
-        site.ok(&["take", &format!("d{n}")]);
+        done(&site, &["take", &format!("d{n}")]);
         let listed =
             site.ok(&["sql", "--csv", &format!("SELECT replace(taken_at, ':', '') FROM disks WHERE source = 'd{n}'")]);
         assert!(listed.lines().count() > 2, "{listed}");
@@ -1099,7 +1120,9 @@ fn an_increment_is_put_on_the_moment_that_it_counts_from_and_on_no_other() {
         sh(&site.path(""), "rm -rf catalog.db*");
         site.ok(&["init"]);
         site.ok(&["source", "add", "block", "vda", "--images", &site.path("images").display().to_string()]);
-        said(&site.run(&["index", "vda"], code))
+        let output = site.asof(&["index", "vda"]).output().expect("the program starts");
+        assert!(if code == 0 { is_done(&output) } else { output.status.code() == Some(code) }, "{}", said(&output));
+        said(&output)
     };
     index_anew(0);
     assert_eq!(generations(&site), 4);
@@ -1224,7 +1247,7 @@ fn manifests_tell_what_each_generation_did_and_where_bytes_are() {
         assert_eq!(found.to_string(), sh(&view, "find . -mindepth 1 | wc -l").trim(), "names of {at}");
     }
     // They are not taken for images.
-    assert!(said(&site.run(&["index", "vda"], 0)).contains("nothing to index"));
+    assert!(said(&done(&site, &["index", "vda"])).contains("nothing to index"));
 }
 
 /// What manifests say until now.

@@ -992,11 +992,11 @@ fn volumes_are_looked_at_with_all_sources_though_they_have_no_copies_of_others()
     assert!(told.contains("its generations are taken, or come from lists"), "{told}");
 }
 
-/// Adds the disk `vm1` with a raw image of 2024-11-18 and one of 2024-11-19.
+/// Adds the disk `vm1` with a raw image of 2024-11-18 and one of 2024-11-19; of swap, so that nothing is amiss.
 fn disk(site: &Site) {
     sh(
         &site.path("live"),
-        "for day in 18 19; do printf $day > vm1-2024-11-$day.raw; truncate -s 1M vm1-2024-11-$day.raw; done",
+        "for day in 18 19; do mkswap -q -U 00000000-0000-4000-8000-0000000000$day $(truncate -s 1M vm1-2024-11-$day.raw; echo vm1-2024-11-$day.raw); done",
     );
     site.ok(&["source", "add", "block", "vm1", "--images", site.path("live").to_str().unwrap()]);
     index(site, &["vm1"], 0);
@@ -1017,6 +1017,36 @@ fn images_that_are_gone_are_told_unless_they_were_the_oldest() {
     assert!(told.contains("pruned by whoever makes the copies: the copy of 2024-11-18T00:00:00Z"), "{told}");
     assert_eq!(statuses(&site), ["2024-11-18 gone", "2024-11-19 available"]);
     assert!(index(&site, &["vm1"], 0).contains("nothing to index"));
+}
+
+/// A full image a month and increments on top of it; the oldest month goes.
+#[test]
+fn a_chain_of_images_that_is_gone_as_a_whole_was_pruned_unless_something_that_is_there_is_on_top_of_it() {
+    let site = Site::with_source();
+    let qcow2 = "qemu-img create -q -f qcow2 -F";
+    sh(
+        &site.path("live"),
+        &format!(
+            "truncate -s 1M vm1-2024-10-01.raw vm1-2024-11-01.raw; {qcow2} raw -b vm1-2024-10-01.raw vm1-2024-10-02.qcow2; \
+             {qcow2} qcow2 -b vm1-2024-10-02.qcow2 vm1-2024-10-03.qcow2; {qcow2} raw -b vm1-2024-11-01.raw vm1-2024-11-02.qcow2"
+        ),
+    );
+    site.ok(&["source", "add", "block", "vm1", "--images", site.path("live").to_str().unwrap()]);
+    index(&site, &["vm1"], 0);
+    sh(&site.path(""), "mkdir away; mv live/vm1-2024-10-0[12]* away");
+    let told = index(&site, &["vm1"], 1);
+    assert!(told.contains("not there any more: the copy of 2024-10-01T00:00:00Z"), "{told}");
+    sh(&site.path(""), "rm live/vm1-2024-10-03.qcow2");
+    let told = index(&site, &["vm1"], 0);
+    assert!(told.contains("pruned by whoever makes the copies: the copy of 2024-10-03T00:00:00Z"), "{told}");
+    index(&site, &["vm1"], 0);
+    // The disk with the images is exchanged, and what was left was brought to the new one.
+    sh(&site.path(""), "mv live old && mkdir live && cp -a old/. live/");
+    index(&site, &["vm1"], 1);
+    site.ok(&["source", "set", "vm1", "--images", site.path("live").to_str().unwrap()]);
+    sh(&site.path("live"), "truncate -s 1M vm1-2024-11-09.raw");
+    let told = index(&site, &["vm1"], 0);
+    assert!(told.contains("indexed 2024-11-09"), "{told}");
 }
 
 #[test]

@@ -51,8 +51,8 @@ pub struct KnownCopy {
     pub root_mtime_s: Option<i64>,
     /// The nanoseconds of that mtime.
     pub root_mtime_ns: Option<u32>,
-    /// Whether another object has its bytes in this one.
-    pub is_needed: bool,
+    /// What it has its other bytes in: an image that is on top of another one.
+    pub parent: Option<ObjectId>,
 }
 
 impl KnownCopy {
@@ -255,14 +255,6 @@ impl Writer {
         })
     }
 
-    /// As [`Reader::known_copies`].
-    ///
-    /// # Errors
-    /// [`Error::Sqlite`] if SQLite fails.
-    pub fn known_copies(&self, source: &SourceRow) -> Result<Vec<KnownCopy>, Error> {
-        self.sql("reading what is known of copies", |c| known_copies(c, source))
-    }
-
     /// As [`Reader::known_stores`].
     ///
     /// # Errors
@@ -320,7 +312,7 @@ fn known_copies(c: &Connection, source: &SourceRow) -> rusqlite::Result<Vec<Know
         "SELECT c.id, c.object, o.at, g.id IS NULL, c.store, t.path, c.path, c.state, c.looked_at, c.root_ino, c.root_btime, \
          c.root_ctime, c.root_filesystem, c.newest_ctime, c.settled, \
          (SELECT i.mtime FROM inode i WHERE g.id IS NOT NULL AND i.node = ?2 AND i.born <= o.at ORDER BY i.born DESC LIMIT 1), \
-         o.id IN (SELECT p.parent FROM object p WHERE p.source = ?1 AND p.parent IS NOT NULL), \
+         o.parent, \
          (SELECT i.mtime_ns FROM inode i WHERE g.id IS NOT NULL AND i.node = ?2 AND i.born <= o.at ORDER BY i.born DESC LIMIT 1) \
          FROM object o JOIN copy c ON c.object = o.id JOIN store t ON t.id = c.store LEFT JOIN generation g ON g.id = o.generation \
          WHERE o.source = ?1 AND (g.id IS NULL OR g.status = 'published') ORDER BY o.at, c.id",
@@ -344,7 +336,7 @@ fn known_copies(c: &Connection, source: &SourceRow) -> rusqlite::Result<Vec<Know
             newest_ctime_ns: row.get(13)?,
             settled: row.get(14)?,
             root_mtime_s: row.get(15)?,
-            is_needed: row.get(16)?,
+            parent: row.get::<_, Option<i64>>(16)?.map(ObjectId),
             root_mtime_ns: row.get(17)?,
         })
     })?;

@@ -15,10 +15,10 @@ use crate::jobs::look::Root;
 use crate::jobs::take::block::acquire::about;
 use crate::jobs::take::block::disk::{NewImage, index_image};
 use crate::jobs::take::block::still::Still;
-use crate::model::{Consistency, CopyState, Fold, ImageFile, Time, chain, nameable_instant, parse_instant};
+use crate::model::{Consistency, CopyState, Fold, ImageFile, ObjectId, Time, chain, nameable_instant, parse_instant};
 use crate::source::block::{Location, Settings, discover, image};
 use crate::store::{is_image_there, is_manifest_name};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -41,7 +41,7 @@ pub(in crate::jobs) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     let settings = Settings::from_json(&work.source.settings)?;
     let_go_left(work, &settings);
     take_moved(work, &settings)?;
-    let (known, seen) = work.look_at_fixed(&[&settings.images], state_of, is_pruned)?;
+    let (known, seen) = work.look_at_fixed(&[&settings.images], state_of, pruned)?;
     let folder = seen.store(&settings.images);
     if let (Some(why), Which::All) = (&folder.why_not, &work.wish.which) {
         let has_copies_there = known.iter().any(|copy| copy.store_path == settings.images);
@@ -122,11 +122,22 @@ fn state_of(copy: &KnownCopy, root: &Root, writer: &Writer) -> Result<CopyState,
     Ok(if changed { CopyState::Changed } else { still_there(copy) })
 }
 
-/// Tells whether an image that is gone is one of the oldest, and nothing is on top of it.
-fn is_pruned(number: usize, known: &[KnownCopy], sights: &[Sight]) -> bool {
-    let others = || known.iter().zip(sights).filter(|(copy, sight)| !copy.forgotten && **sight != Sight::Missing);
-    let at = known[number].at;
-    !known[number].is_needed && others().next().is_some() && others().all(|(other, _)| other.at > at)
+/// Returns the images that are gone and were the oldest, and that nothing which is there is on top of, be it with others between: whoever
+/// keeps so many chains takes the oldest away as a whole.
+fn pruned(known: &[KnownCopy], sights: &[Sight]) -> HashSet<usize> {
+    let is_there = |number: &usize| sights[*number] != Sight::Missing;
+    let numbers = || (0..known.len()).filter(|number| !known[*number].forgotten);
+    let Some(oldest) = numbers().filter(is_there).map(|number| known[number].at).min() else { return HashSet::new() };
+    let parents: HashMap<ObjectId, Option<ObjectId>> = known.iter().map(|copy| (copy.object, copy.parent)).collect();
+    let mut needed = HashSet::new();
+    for number in (0..known.len()).filter(is_there) {
+        let mut below = known[number].parent;
+        while let Some(parent) = below.filter(|parent| needed.insert(*parent)) {
+            below = parents.get(&parent).copied().flatten();
+        }
+    }
+    let is_old = |number: &usize| known[*number].at < oldest && !needed.contains(&known[*number].object);
+    numbers().filter(|number| !is_there(number) && is_old(number)).collect()
 }
 
 struct Disk<'d, 'w> {

@@ -278,7 +278,7 @@ mod tests {
             settled: true,
             root_mtime_s: Some(dir.3),
             root_mtime_ns: Some(0),
-            is_needed: false,
+            parent: None,
         }
     }
 

@@ -136,7 +136,7 @@ fn judge(
         // Where nothing is for life (many FUSE file systems give out inode numbers at each mount) the copies speak for it.
         Some(recorded) if !recorded.is_lasting() && !mark.is_lasting() && is_any_there => Ok(true),
         Some(_) => {
-            Err("another directory is there than the one that was known: is its file system mounted? (asof source set NAME --copies DIR takes it for the store)".to_owned())
+            Err("another directory is there than the one that was known: is its file system mounted? (asof source set NAME --copies DIR, of a disk --images DIR, takes it for the store)".to_owned())
         }
         None if copies > 0 && is_empty => Err("it is empty: is its file system mounted?".to_owned()),
         None => Ok(true),

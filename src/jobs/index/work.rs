@@ -17,6 +17,7 @@ use crate::model::{CopyState, Reach, SourceKind, Time};
 use crate::monitor::Monitor;
 use crate::source::kind_of;
 use jiff::tz::TimeZone;
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -203,16 +204,18 @@ impl<'w> Work<'w> {
         }
     }
 
-    /// Looks at copies whose places do not change: those of volumes and disks. `state` says of one that is there what it is.
+    /// Looks at copies whose places do not change: those of volumes and disks. `state` says of one that is there what it is, `pruned` which of
+    /// those that are not were taken away by whoever makes them.
     pub(super) fn look_at_fixed(
         &mut self,
         folders: &[&Path],
         state: impl Fn(&KnownCopy, &look::Root, &Writer) -> Result<CopyState, Error>,
-        is_pruned: impl Fn(usize, &[KnownCopy], &[Sight]) -> bool,
+        pruned: impl FnOnce(&[KnownCopy], &[Sight]) -> HashSet<usize>,
     ) -> Result<(Vec<KnownCopy>, Seen), Error> {
         let (known, seen) = self.see(folders)?;
         let sights: Vec<Sight> = seen.copies.iter().map(|copy| copy.sight).collect();
         let mut looked = self.looked_at_stores(&seen)?;
+        let pruned = pruned(&known, &sights);
         let (mut back, mut changed, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         for (number, (copy, seen)) in known.iter().zip(&seen.copies).enumerate() {
             let one = OneCopy { when: When(copy.at), path: copy.path.clone() };
@@ -235,7 +238,7 @@ impl<'w> Work<'w> {
                 }
                 (Sight::Missing, _) => {
                     looked.copies.push((copy.id, CopyState::Gone, None));
-                    gone.push((one, is_pruned(number, &known, &sights), copy.state == CopyState::Gone));
+                    gone.push((one, pruned.contains(&number), copy.state == CopyState::Gone));
                 }
                 _ => {}
             }
@@ -261,7 +264,7 @@ impl<'w> Work<'w> {
     /// Looks at the copies that this program made.
     pub(super) fn look_at_own(&mut self) -> Result<(), Error> {
         // What is on top of them needs them, so none is merely old.
-        self.look_at_fixed(&[], |copy, _, _| Ok(still_there(copy)), |_, _, _| false).map(drop)
+        self.look_at_fixed(&[], |copy, _, _| Ok(still_there(copy)), |_, _| HashSet::new()).map(drop)
     }
 
     /// Says which copies are gone; those that were pruned once.
