@@ -620,3 +620,31 @@ fn the_causes_of_the_system_are_told_after_what_was_being_done() {
     let none = Error::NoSuchSource { name: "web".to_owned(), known: Vec::new() };
     assert_eq!(none.to_string(), "there is no source \"web\"; there is none yet");
 }
+
+#[test]
+fn a_catalog_that_was_put_back_from_a_backup_has_its_log_again_once_it_is_written() {
+    let world = World::new();
+    let back = world.folder.path().join("back.db");
+    Connection::open(world.path()).unwrap().execute("VACUUM INTO ?1", [back.to_str()]).unwrap();
+    let mode = || {
+        let connection = Connection::open(&back).unwrap();
+        connection.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0)).unwrap()
+    };
+    assert_eq!(mode(), "delete");
+    drop(Writer::open(&back).unwrap());
+    assert_eq!(mode(), "wal");
+}
+
+#[test]
+fn no_catalog_is_made_beside_the_log_or_the_journal_of_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalog.db");
+    for ending in ["-wal", "-journal"] {
+        let left = folder.path().join(format!("catalog.db{ending}"));
+        std::fs::write(&left, b"").unwrap();
+        let why = chain(&Writer::create(&path).unwrap_err());
+        assert!(why.ends_with(&format!("{left:?} is still there, of a catalog that was here; move it away")), "{why}");
+        std::fs::remove_file(left).unwrap();
+    }
+    Writer::create(&path).unwrap();
+}
