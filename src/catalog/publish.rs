@@ -144,7 +144,8 @@ impl GenerationWriter<'_> {
                 if row.born == at.0 {
                     tables::delete_version(c, node, at.0)?;
                     tables::drop_content(c, node, row.place)?;
-                    tables::drop_digests(c, node)?;
+                    // Also who it is: no generation may have anything else of it.
+                    take_out::tidy(c, &subject, take_out::Left::Nodes(vec![node]))?;
                 }
                 Ok(if is_counted && is_file { row.size_bytes as i64 } else { 0 })
             })?;
