@@ -648,3 +648,24 @@ fn no_catalog_is_made_beside_the_log_or_the_journal_of_another_one() {
     }
     Writer::create(&path).unwrap();
 }
+
+#[test]
+fn files_of_eight_exbibytes_add_up_to_what_a_row_holds_and_no_more() {
+    const EIGHT_EIB: u64 = 9_223_372_036_854_771_711;
+    let world = World::new();
+    let mut file = NodeId(0);
+    world.generation(0, |g| {
+        file = create(g, "a", EIGHT_EIB);
+        create(g, "b", EIGHT_EIB);
+    });
+    world.generation(8, |g| remove(g, "a", file));
+    // What comes between counts from a sum that is no sum.
+    world.generation(4, |g| remove(g, "a", file));
+    world.generation(9, |g| {
+        create(g, "c", 1);
+    });
+    let sums = world.rows("SELECT CAST(size_bytes AS TEXT) FROM generation ORDER BY taken_at");
+    let one = "9223372036854771711";
+    assert_eq!(sums, ["9223372036854775807", one, one, "9223372036854771712"]);
+    assert_eq!(world.reader().registry().unwrap().size_bytes, 9_223_372_036_854_771_712);
+}
