@@ -52,6 +52,7 @@ pub(super) fn open_writing(path: &Path, _locked: &CatalogLock) -> Result<Connect
     if format != schema::FORMAT {
         return Err(Error::TooOld { path: path.to_owned(), found: format, wanted: schema::FORMAT });
     }
+    set_log(&connection, path)?;
     // 16,384 pages of 4 KiB: the log is folded back every 64 MiB and not every 4.
     keep_log_for_group(&connection, path)?;
     connection
@@ -66,6 +67,19 @@ pub(super) fn open_any_writing(path: &Path) -> Result<(Connection, i64), Error> 
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| OPENING.sqlite(path, e))?;
     let format = schema::check(&connection, path)?;
     Ok((connection, format))
+}
+
+/// Gives a catalog its log again that a backup (`VACUUM INTO`) was put back as: without one, what a killed run leaves stops every reader.
+/// While somebody reads it, that is for the next writer.
+fn set_log(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let mode = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0));
+    if mode("PRAGMA journal_mode").map_err(|e| OPENING.sqlite(path, e))? == "wal" {
+        return Ok(());
+    }
+    match mode("PRAGMA journal_mode = WAL") {
+        Err(e) if e.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => Err(OPENING.sqlite(path, e)),
+        _ => Ok(()),
+    }
 }
 
 /// Has SQLite leave its log and its shared memory where the group of the catalog may read it: whoever may make no files beside it could
@@ -105,15 +119,18 @@ pub(super) fn create(path: &Path, gid: Option<u32>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses to make a catalog beside the log of one that was here: SQLite would take that for its own. It may hold the last generations
-/// of the other one, so it is for the admin to move away.
+/// Refuses to make a catalog beside the log or the journal of one that was here: SQLite would take that for its own. A log may hold the
+/// last generations of the other one, so it is for the admin to move away.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn refuse_old_log(path: &Path) -> Result<(), Error> {
-    let (io, log) = (|e| CREATING.io(path, e), beside(path, "-wal"));
-    if is_there(&log).map_err(io)? {
-        return Err(io(io::Error::other(format!("{log:?} is still there, of a catalog that was here; move it away"))));
+    let io = |e| CREATING.io(path, e);
+    for log in ["-wal", "-journal"].map(|ending| beside(path, ending)) {
+        if is_there(&log).map_err(io)? {
+            let why = format!("{log:?} is still there, of a catalog that was here; move it away");
+            return Err(io(io::Error::other(why)));
+        }
     }
     Ok(())
 }

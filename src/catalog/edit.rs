@@ -165,7 +165,7 @@ impl GenerationWriter<'_> {
         self.ledger.put(node, has_links, is_new);
         let is_file = self.interned.is_file(row.perm);
         if is_file {
-            self.ledger.size_bytes += row.size_bytes as i64 - base.map_or(0, |base| base.size_bytes as i64);
+            self.ledger.size_bytes += i128::from(row.size_bytes) - base.map_or(0, |base| i128::from(base.size_bytes));
         }
         let other_digest = match written {
             Written::Digest(digest) if row.bytes == self.sequence => Some(digest),
@@ -186,7 +186,8 @@ impl GenerationWriter<'_> {
                 self.write("removing bytes", |c| tables::drop_content(c, node, before.place))?;
             }
             if is_file {
-                self.ledger.size_bytes += base.map_or(0, |base| base.size_bytes as i64) - before.size_bytes as i64;
+                let of_base = base.map_or(0, |base| i128::from(base.size_bytes));
+                self.ledger.size_bytes += of_base - i128::from(before.size_bytes);
             }
         }
         if let Some(digest) = other_digest {

@@ -1,6 +1,7 @@
 //! Forgetting a published generation: its rows are taken out ([`super::take_out`]), and its manifest gets a tombstone.
 //!
-//! Promises: the tombstone is on the disk before the rows are gone; where one of the two cannot be done, neither is.
+//! Promises: the tombstone is on the disk before the rows are gone, and has its name after; where one of the two cannot be done, neither
+//! is. A run that was killed between leaves one that the next run names, or removes.
 
 use super::error::Error;
 use super::listing::hot_directories;

@@ -13,7 +13,7 @@ use super::notes::Subject;
 use super::numbers::check_node;
 use super::parts::Interned;
 use super::running::Running;
-use super::tables::{BLOCK_BITS, next_block};
+use super::tables::{self, BLOCK_BITS, next_block};
 use super::take_out;
 use super::tee::Tee;
 use super::unknown::Unknown;
@@ -202,13 +202,14 @@ impl GenerationWriter<'_> {
     /// Returns how many names the generation has by its rows, and how many bytes: those of the base, and what was told.
     pub(super) fn totals(&self) -> Result<(i64, i64), Error> {
         let (names, size_bytes) = (self.ledger.names, self.ledger.size_bytes);
-        let Some(previous) = self.previous else { return Ok((names, size_bytes)) };
+        let Some(previous) = self.previous else { return Ok((names, tables::at_most(size_bytes))) };
         self.sql("counting names", |c| {
-            c.query_row(
+            let (entries, before): (i64, i64) = c.query_row(
                 "SELECT coalesce(entries, 0), coalesce(size_bytes, 0) FROM generation WHERE source = ?1 AND taken_at = ?2",
                 [self.source.0, previous.0],
-                |r| Ok((r.get::<_, i64>(0)? + names, r.get::<_, i64>(1)? + size_bytes)),
-            )
+                |r| Ok((r.get(0)?, r.get(1)?)),
+            )?;
+            Ok((entries + names, tables::bytes_after(c, self.source, self.at, before, size_bytes)?))
         })
     }
 

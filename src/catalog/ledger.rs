@@ -22,8 +22,8 @@ pub(super) struct Ledger {
     pub(super) parents: HashSet<NodeId>,
     /// The one of them that got the last one.
     last_parent: Option<NodeId>,
-    /// Bytes of regular files that there are more than at the base.
-    pub(super) size_bytes: i64,
+    /// Bytes of regular files that there are more than at the base: sparse ones may have 8 EiB each.
+    pub(super) size_bytes: i128,
     /// Nodes of which it has to be known which name defines them, and the keys of these names: written when the generation is published, for
     /// a run that is killed leaves no note of them.
     pub(super) defined: HashMap<NodeId, i64>,

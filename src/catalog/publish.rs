@@ -144,9 +144,10 @@ impl GenerationWriter<'_> {
                 if row.born == at.0 {
                     tables::delete_version(c, node, at.0)?;
                     tables::drop_content(c, node, row.place)?;
-                    tables::drop_digests(c, node)?;
+                    // Also who it is: no generation may have anything else of it.
+                    take_out::tidy(c, &subject, take_out::Left::Nodes(vec![node]))?;
                 }
-                Ok(if is_counted && is_file { row.size_bytes as i64 } else { 0 })
+                Ok(if is_counted && is_file { i128::from(row.size_bytes) } else { 0 })
             })?;
             self.ledger.size_bytes -= dead_bytes;
             // One that has a name and no attributes stays for the proof.

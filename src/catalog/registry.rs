@@ -107,7 +107,7 @@ impl Reader {
             }
             for (entries, bytes) in newest.into_values() {
                 registry.entries += entries.unwrap_or(0) as u64;
-                registry.size_bytes += bytes.unwrap_or(0) as u64;
+                registry.size_bytes = registry.size_bytes.saturating_add(bytes.unwrap_or(0) as u64);
             }
             let mut statement = connection.prepare_cached("SELECT block, source FROM node_block ORDER BY block")?;
             let mut rows = statement.query([])?;

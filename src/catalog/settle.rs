@@ -101,7 +101,7 @@ impl Settle<'_> {
         let was = self.sum(&around, at)?;
         self.names(beside, &old, &new)?;
         let mut edited = Vec::new();
-        let mut size_bytes = 0;
+        let mut size_bytes = 0_i128;
         for one in &around {
             size_bytes -= self.size_of(one.was.as_ref())?;
             if self.node(beside, one, &new)? {
@@ -207,10 +207,10 @@ impl Settle<'_> {
     }
 
     /// Returns the bytes that a version counts for.
-    fn size_of(&self, row: Option<&NodeRow>) -> rusqlite::Result<i64> {
+    fn size_of(&self, row: Option<&NodeRow>) -> rusqlite::Result<i128> {
         let Some(row) = row else { return Ok(0) };
         let is_file = Kind::from_mode(parts::perm(self.c, row.perm)?.mode) == Some(Kind::File);
-        Ok(if is_file { row.size_bytes as i64 } else { 0 })
+        Ok(if is_file { i128::from(row.size_bytes) } else { 0 })
     }
 
     /// Returns what nodes add to the state at `at`.
@@ -230,16 +230,19 @@ impl Settle<'_> {
         &self,
         beside: Beside,
         names: i64,
-        size_bytes: i64,
+        size_bytes: i128,
         (was, is): (StateSum, StateSum),
     ) -> rusqlite::Result<()> {
         let (c, source) = (self.c, self.subject.source.0);
         let key = [source, beside.at.0];
-        let state: Option<[u8; 32]> = c
-            .prepare_cached("SELECT state_hash FROM generation WHERE source = ?1 AND taken_at = ?2")?
-            .query_row(key, |r| r.get(0))
-            .optional()?
-            .flatten();
+        let said: Option<(Option<[u8; 32]>, Option<i64>)> = c
+            .prepare_cached("SELECT state_hash, size_bytes FROM generation WHERE source = ?1 AND taken_at = ?2")?
+            .query_row(key, |r| Ok((r.get(0)?, r.get(1)?)))
+            .optional()?;
+        let (state, before) = said.unwrap_or_default();
+        let size_bytes = before
+            .map(|before| tables::bytes_after(c, self.subject.source, beside.at, before, size_bytes))
+            .transpose()?;
         let state = state.map(|state| {
             let mut state = StateSum::from_bytes(state);
             state.sub(&was.to_bytes());
@@ -247,7 +250,7 @@ impl Settle<'_> {
             state.to_bytes()
         });
         c.execute(
-            "UPDATE generation SET entries = entries + ?3, size_bytes = size_bytes + ?4, state_hash = ?5 WHERE source = ?1 AND taken_at = ?2",
+            "UPDATE generation SET entries = entries + ?3, size_bytes = ?4, state_hash = ?5 WHERE source = ?1 AND taken_at = ?2",
             params![source, beside.at.0, names, size_bytes, state],
         )?;
         match beside.before {

@@ -349,6 +349,36 @@ pub(super) fn blocks(c: &Connection, source: SourceId) -> rusqlite::Result<Vec<(
     blocks.map(|block| block.map(|b| (b << BLOCK_BITS, ((b + 1) << BLOCK_BITS) - 1))).collect()
 }
 
+/// Returns a sum of bytes as a row holds it: no more than 8 EiB, less one byte.
+pub(super) fn at_most(size_bytes: i128) -> i64 {
+    i64::try_from(size_bytes).unwrap_or(if size_bytes < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// Returns how many bytes the files of a generation have that has `more` than one which says that it has `before`. Where that has as many
+/// as a row holds, or more, those of its own are counted, after all of its rows were written.
+pub(super) fn bytes_after(
+    c: &Connection,
+    source: SourceId,
+    at: Time,
+    before: i64,
+    more: i128,
+) -> rusqlite::Result<i64> {
+    if before < i64::MAX {
+        return Ok(at_most(i128::from(before) + more));
+    }
+    // In two halves, which do not overflow.
+    let (high, low): (i64, i64) = c
+        .prepare_cached(
+            "SELECT coalesce(sum(i.size >> 32), 0), coalesce(sum(i.size & 4294967295), 0) \
+             FROM node_block b JOIN inode i ON i.node BETWEEN b.block << 16 AND (b.block << 16) + 65535 JOIN perm p ON p.id = i.perm \
+             WHERE b.source = ?1 AND i.born <= ?2 AND p.mode & 61440 = 32768 \
+             AND NOT EXISTS (SELECT 1 FROM inode j WHERE j.node = i.node AND j.born > i.born AND j.born <= ?2) \
+             AND EXISTS (SELECT 1 FROM dirent d INDEXED BY dirent_node WHERE d.node = i.node AND d.born <= ?2 AND d.died > ?2)",
+        )?
+        .query_row([source.0, at.0], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(at_most((i128::from(high) << 32) + i128::from(low)))
+}
+
 /// Returns the number of the next block of node numbers; the caller inserts it.
 pub(super) fn next_block(c: &Connection) -> rusqlite::Result<i64> {
     next_id(c, "node_block")

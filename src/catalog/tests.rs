@@ -620,3 +620,52 @@ fn the_causes_of_the_system_are_told_after_what_was_being_done() {
     let none = Error::NoSuchSource { name: "web".to_owned(), known: Vec::new() };
     assert_eq!(none.to_string(), "there is no source \"web\"; there is none yet");
 }
+
+#[test]
+fn a_catalog_that_was_put_back_from_a_backup_has_its_log_again_once_it_is_written() {
+    let world = World::new();
+    let back = world.folder.path().join("back.db");
+    Connection::open(world.path()).unwrap().execute("VACUUM INTO ?1", [back.to_str()]).unwrap();
+    let mode = || {
+        let connection = Connection::open(&back).unwrap();
+        connection.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0)).unwrap()
+    };
+    assert_eq!(mode(), "delete");
+    drop(Writer::open(&back).unwrap());
+    assert_eq!(mode(), "wal");
+}
+
+#[test]
+fn no_catalog_is_made_beside_the_log_or_the_journal_of_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalog.db");
+    for ending in ["-wal", "-journal"] {
+        let left = folder.path().join(format!("catalog.db{ending}"));
+        std::fs::write(&left, b"").unwrap();
+        let why = chain(&Writer::create(&path).unwrap_err());
+        assert!(why.ends_with(&format!("{left:?} is still there, of a catalog that was here; move it away")), "{why}");
+        std::fs::remove_file(left).unwrap();
+    }
+    Writer::create(&path).unwrap();
+}
+
+#[test]
+fn files_of_eight_exbibytes_add_up_to_what_a_row_holds_and_no_more() {
+    const EIGHT_EIB: u64 = 9_223_372_036_854_771_711;
+    let world = World::new();
+    let mut file = NodeId(0);
+    world.generation(0, |g| {
+        file = create(g, "a", EIGHT_EIB);
+        create(g, "b", EIGHT_EIB);
+    });
+    world.generation(8, |g| remove(g, "a", file));
+    // What comes between counts from a sum that is no sum.
+    world.generation(4, |g| remove(g, "a", file));
+    world.generation(9, |g| {
+        create(g, "c", 1);
+    });
+    let sums = world.rows("SELECT CAST(size_bytes AS TEXT) FROM generation ORDER BY taken_at");
+    let one = "9223372036854771711";
+    assert_eq!(sums, ["9223372036854775807", one, one, "9223372036854771712"]);
+    assert_eq!(world.reader().registry().unwrap().size_bytes, 9_223_372_036_854_771_712);
+}

@@ -207,7 +207,7 @@ impl GenerationWriter<'_> {
             }
         }
         if self.interned.is_file(told.perm) {
-            self.ledger.size_bytes += base.size_bytes as i64 - told.size_bytes as i64;
+            self.ledger.size_bytes += i128::from(base.size_bytes) - i128::from(told.size_bytes);
         }
         self.ledger.again.insert(node);
         Ok(())

@@ -11,7 +11,8 @@ use crate::model::{Policy, Time, chain};
 use crate::source;
 use crate::store::{
     ManifestDraft, ManifestFolder, SecondPlace, beside_catalog, copy_all_to_second, copy_to_second, has_tombstone,
-    is_tombstone, manifests_with, numbered, read_tombstone, remove_manifest, tombstones_in, uuid_text, write_tombstone,
+    is_tombstone, manifests_with, name_tombstone, numbered, prepare_tombstone, prepared_tombstones, read_tombstone,
+    remove_manifest, tombstones_in, uuid_text,
 };
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -108,12 +109,16 @@ impl Recorder for Manifests {
             after,
             forgotten_at: self.clock.now(),
         };
-        write_tombstone(&path, &tombstone).map_err(io::Error::other)
+        prepare_tombstone(&path, &tombstone).map_err(io::Error::other)
     }
 
     fn forgot(&mut self, header: &Header, path: &Path) {
-        if let Some(second) = self.second(&header.source) {
-            second.copy(path);
+        match name_tombstone(path) {
+            Ok(tombstone) => self.second(&header.source).iter().for_each(|second| second.copy(&tombstone)),
+            Err(e) => (self.warn)(&format!(
+                "it is forgotten, and asof rebuild would bring it back before the next run: {}",
+                chain(&e)
+            )),
         }
     }
 
@@ -122,6 +127,19 @@ impl Recorder for Manifests {
     }
 
     fn tidy(&mut self, source: &SourceFacts, last: u64, published: &BTreeSet<u64>) -> io::Result<u64> {
+        let (first, second) = folders(&self.catalog, source);
+        // Before a manifest without a tombstone goes.
+        for folder in &first {
+            for prepared in prepared_tombstones(folder) {
+                let Ok(tombstone) = read_tombstone(&prepared) else { continue };
+                let is_ours = Some(tombstone.source) == source.uuid;
+                if is_ours && tombstone.sequence <= last && !published.contains(&tombstone.sequence) {
+                    name_tombstone(&prepared).map_err(io::Error::other)?;
+                } else if is_ours {
+                    remove_manifest(&prepared);
+                }
+            }
+        }
         if last > 0 && !published.contains(&last) {
             for path in places(&self.catalog, source, last).map_err(io::Error::other)? {
                 if !has_tombstone(&path) {
@@ -129,8 +147,6 @@ impl Recorder for Manifests {
                 }
             }
         }
-        // A second place gets a tombstone when its generation is forgotten for good.
-        let (first, second) = folders(&self.catalog, source);
         for folder in &first {
             // What is in a folder that cannot be listed now is for the run after this one.
             let tombstones = tombstones_in(folder, |sequence| published.contains(&sequence)).unwrap_or_default();
@@ -139,6 +155,12 @@ impl Recorder for Manifests {
                     fs::remove_file(&path)?;
                 }
             }
+        }
+        // There are those that somebody's copy of this catalog wrote, too.
+        for folder in second.iter().filter(|_| !self.always_apart) {
+            let tombstones = tombstones_in(folder, |sequence| published.contains(&sequence)).unwrap_or_default();
+            let of_source = |path: &PathBuf| read_tombstone(path).is_ok_and(|tomb| Some(tomb.source) == source.uuid);
+            tombstones.iter().filter(|path| of_source(path)).for_each(|path| remove_manifest(path));
         }
         if self.always_apart {
             // Numbers are those of the manifests that are applied.
@@ -301,5 +323,81 @@ impl Second {
                 chain(&e)
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Fixed;
+    use crate::model::manifest::FORMAT;
+    use crate::model::{Level, NodeId, Rule, SourceKind};
+    use crate::store::find_manifests;
+
+    const UUID: [u8; 16] = [7; 16];
+
+    /// Says of the third generation of a source what a manifest says first.
+    fn header(second: &Path) -> Header {
+        let mut policy = Policy::parse("{}");
+        policy.set_manifests(second.to_str());
+        let source = SourceFacts {
+            uuid: Some(UUID),
+            name: "homes".to_owned(),
+            kind: SourceKind::Nfs,
+            settings: "{}".to_owned(),
+            policy: policy.to_json(),
+            rule: Rule::COPIES,
+            root: NodeId(65_536),
+            added_at: Time(0),
+        };
+        Header {
+            format: FORMAT,
+            source,
+            taken_at: Time(1),
+            level: Level::Full,
+            number: 3,
+            sequence: 3,
+            after: 2,
+            base: None,
+            replaces: None,
+            indexed_at: Time(2),
+            copy: None,
+        }
+    }
+
+    fn tombstones(folder: &Path) -> usize {
+        find_manifests(folder, 1).map_or(0, |found| found.tombstones.len())
+    }
+
+    #[test]
+    fn a_tombstone_counts_once_its_generation_is_forgotten_and_no_longer_than_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let (catalog, second) = (folder.path().join("catalog.db"), folder.path().join("second"));
+        fs::create_dir(&second).unwrap();
+        let first = beside_catalog(&catalog);
+        let header = header(&second);
+        let mut manifests = Manifests::new(&catalog, Box::new(Fixed(Time(9))), |warning| panic!("{warning}"));
+        let (with, without) = (BTreeSet::from([2, 3, 4]), BTreeSet::from([2, 4]));
+
+        // A run that was killed before its commit.
+        let prepared = manifests.forget(&header, 4).unwrap();
+        assert_eq!(tombstones(&first), 0);
+        manifests.tidy(&header.source, 4, &with).unwrap();
+        assert!(!prepared.exists());
+        assert_eq!(tombstones(&first), 0);
+
+        // And one that was killed after it.
+        manifests.forget(&header, 4).unwrap();
+        manifests.tidy(&header.source, 4, &without).unwrap();
+        manifests.catch_up(&header.source);
+        assert_eq!((tombstones(&first), tombstones(&second)), (1, 1));
+
+        // A catalog that has the generation obeys neither, whoever wrote them.
+        manifests.tidy(&header.source, 4, &with).unwrap();
+        assert_eq!((tombstones(&first), tombstones(&second)), (0, 0));
+
+        let prepared = manifests.forget(&header, 4).unwrap();
+        manifests.forgot(&header, &prepared);
+        assert_eq!((tombstones(&first), tombstones(&second)), (1, 1));
     }
 }

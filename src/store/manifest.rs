@@ -9,7 +9,7 @@
 //! same run: one that is in the way is moved aside. Knows nothing of what a manifest says.
 
 use super::Error;
-use crate::model::manifest::{Edit, EditSink, End, Header, Tombstone, Writer};
+use crate::model::manifest::{Edit, EditSink, End, Header, Writer};
 use crate::sys::{group, process};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -23,15 +23,15 @@ const ENDING: &str = ".manifest";
 /// Those of format 1.
 const ENDING_1: &str = ".manifest.zst";
 /// Those of tombstones.
-const TOMBSTONE: &str = ".tombstone";
+pub(super) const TOMBSTONE: &str = ".tombstone";
 /// Says of a folder of manifests that its source was removed.
 const REMOVED: &str = "removed";
 /// That of a file that is being written.
 const DRAFT: &str = ".draft";
+/// That of a tombstone whose generation is being forgotten.
+pub(super) const PREPARED: &str = ".prepared";
 /// In `st_mode`: everybody may write.
 const WRITABLE_BY_ALL: u32 = 0o002;
-/// A tombstone has some 250 bytes.
-const TOMBSTONE_BYTES_MAX: u64 = 64 << 10;
 
 /// Tells whether this is the name of a manifest, a tombstone, or the draft of one: of what lies beside copies and is none.
 pub fn is_manifest_name(name: &[u8]) -> bool {
@@ -148,29 +148,6 @@ impl Drop for ManifestDraft {
         // Finished, it has another name.
         let _ = fs::remove_file(&self.draft);
     }
-}
-
-/// Writes the tombstone of the generation whose manifest is `path`, and returns where it is.
-///
-/// # Errors
-/// [`Error::CannotWrite`].
-pub fn write_tombstone(path: &Path, tombstone: &Tombstone) -> Result<PathBuf, Error> {
-    let tomb = tombstone_of(path);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    make_folder(folder).map_err(cannot_write(folder))?;
-    write_durably(&tomb, &mut tombstone.encode().as_slice()).map_err(cannot_write(&tomb))?;
-    Ok(tomb)
-}
-
-/// Reads a tombstone.
-///
-/// # Errors
-/// [`crate::model::manifest::Error`].
-pub fn read_tombstone(path: &Path) -> Result<Tombstone, crate::model::manifest::Error> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(TOMBSTONE_BYTES_MAX).read_to_end(&mut bytes));
-    read.map_err(crate::model::manifest::Error::Io)?;
-    Tombstone::decode(&bytes)
 }
 
 /// What manifests and tombstones were found.
@@ -299,7 +276,7 @@ pub fn has_tombstone(path: &Path) -> bool {
 }
 
 /// Returns the name of the tombstone of a manifest.
-fn tombstone_of(path: &Path) -> PathBuf {
+pub(super) fn tombstone_of(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or(OsStr::new("")).as_bytes();
     let stem = [ENDING_1, ENDING].iter().find_map(|ending| name.strip_suffix(ending.as_bytes())).unwrap_or(name);
     path.with_file_name(OsStr::from_bytes(&[stem, TOMBSTONE.as_bytes()].concat()))
@@ -385,7 +362,7 @@ pub fn remove_manifest(path: &Path) {
 }
 
 /// Writes a file that is whole and on the disk when it has its name.
-fn write_durably(to: &Path, bytes: &mut dyn Read) -> io::Result<()> {
+pub(super) fn write_durably(to: &Path, bytes: &mut dyn Read) -> io::Result<()> {
     let draft = draft_of(to);
     let mut out = create_anew(&draft)?;
     let copied = io::copy(bytes, &mut out).and_then(|_| out.sync_all());
@@ -399,7 +376,7 @@ fn write_durably(to: &Path, bytes: &mut dyn Read) -> io::Result<()> {
 }
 
 /// Makes a folder that only its owner can enter, and the group that may read manifests beside a catalog, if there is none.
-fn make_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
     }
@@ -453,7 +430,7 @@ fn remove_drafts(folder: &Path) -> io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let ends = |ending: &str| name.as_bytes().ends_with(format!("{ending}{DRAFT}").as_bytes());
-        if name.as_bytes().starts_with(b".") && (ends(ENDING) || ends(TOMBSTONE)) {
+        if name.as_bytes().starts_with(b".") && (ends(ENDING) || ends(TOMBSTONE) || ends(PREPARED)) {
             fs::remove_file(entry.path())?;
         }
     }
@@ -474,12 +451,12 @@ fn move_aside(path: &Path) -> io::Result<()> {
     fs::rename(path, free)
 }
 
-fn name_durably(draft: &Path, path: &Path) -> io::Result<()> {
+pub(super) fn name_durably(draft: &Path, path: &Path) -> io::Result<()> {
     fs::rename(draft, path)?;
     File::open(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
 }
 
-fn cannot_write(path: &Path) -> impl FnOnce(io::Error) -> Error {
+pub(super) fn cannot_write(path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::CannotWrite { path, source }
 }

@@ -20,6 +20,7 @@ mod open;
 mod open_file;
 mod place;
 mod plain;
+mod tombstone;
 mod writer;
 
 pub use cost::StoreCost;
@@ -29,10 +30,10 @@ pub use error::Error;
 pub use manifest::{
     FoundManifests, ManifestDraft, ManifestFolder, SecondPlace, beside_catalog, copy_all_to_second, copy_manifest,
     copy_to_second, find_manifests, has_tombstone, is_manifest_name, is_tombstone, let_group_read_manifests,
-    manifests_with, mark_removed, numbered, read_tombstone, remove_manifest, removed_marker, tombstones_in, uuid_text,
-    write_tombstone,
+    manifests_with, mark_removed, numbered, remove_manifest, removed_marker, tombstones_in, uuid_text,
 };
 pub use open::Store;
 pub use open_file::{OpenFile, Origin};
 pub use place::{Identity, Owner, Place};
+pub use tombstone::{name_tombstone, prepare_tombstone, prepared_tombstones, read_tombstone};
 pub use writer::{CopyWriter, WriterCounts, Written};

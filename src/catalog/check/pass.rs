@@ -10,6 +10,7 @@ use crate::catalog::history::Instants;
 use crate::catalog::listing::hot_directories;
 use crate::catalog::rows::SourceRow;
 use crate::catalog::state::{States, Steps};
+use crate::catalog::tables;
 use crate::catalog::timeline::Generations;
 use crate::model::{Kind, NodeId};
 use foldhash::{HashMap, HashSet};
@@ -38,18 +39,18 @@ pub(super) struct Child {
 }
 
 /// A number at each generation, as the steps from one to the next.
-pub(super) struct Counts(Vec<i64>);
+pub(super) struct Counts(Vec<i128>);
 
 impl Counts {
     pub(super) fn add(&mut self, places: &Range<usize>, number: i64) {
-        self.0[places.start] = self.0[places.start].wrapping_add(number);
-        self.0[places.end] = self.0[places.end].wrapping_sub(number);
+        self.0[places.start] += i128::from(number);
+        self.0[places.end] -= i128::from(number);
     }
 
     pub(super) fn at_each(&self) -> impl Iterator<Item = i64> {
-        self.0.iter().scan(0_i64, |sum, step| {
-            *sum = sum.wrapping_add(*step);
-            Some(*sum)
+        self.0.iter().scan(0_i128, |sum, step| {
+            *sum += step;
+            Some(tables::at_most(*sum))
         })
     }
 }

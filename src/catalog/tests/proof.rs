@@ -219,3 +219,19 @@ fn what_is_told_twice_counts_once_and_as_it_was_told_last() {
         assert!(checked.is_ok() && told.is_empty(), "day {n}: {told:?}");
     }
 }
+
+#[test]
+fn of_a_node_that_no_name_leads_to_nothing_is_left() {
+    for n in [5, 2] {
+        let world = world();
+        world.generation(n, |g| {
+            for (inode, kind) in [(77, Kind::File), (78, Kind::Directory)] {
+                let node = g.new_node().unwrap();
+                g.identify(FileKey { device: 0, inode, born_ns: 5 }, node).unwrap();
+                put(g, node, kind, 10);
+            }
+        });
+        assert_eq!(world.rows("SELECT inode, node FROM identity"), Vec::<String>::new(), "generation {n}");
+        assert_eq!(world.rows("SELECT count(*) FROM inode WHERE born = 0 OR size = 10"), ["0"], "generation {n}");
+    }
+}

@@ -378,13 +378,14 @@ pub trait Recorder {
     /// That of writing; then the generation is not begun.
     fn begin(&mut self, header: &Header) -> io::Result<Box<dyn Recording>>;
 
-    /// Records that the generation with this header is forgotten, when `after` is the highest sequence of its source; returns where.
+    /// Records that the generation with this header is to be forgotten, when `after` is the highest sequence of its source; returns where.
+    /// Nobody obeys that before [`Recorder::forgot`].
     ///
     /// # Errors
     /// That of writing; then the generation is not forgotten.
     fn forget(&mut self, header: &Header, after: u64) -> io::Result<PathBuf>;
 
-    /// Hears that the generation is forgotten for good: what [`Recorder::forget`] wrote is there to stay.
+    /// Hears that the generation is forgotten for good: what [`Recorder::forget`] wrote at `path` counts from now on.
     fn forgot(&mut self, header: &Header, path: &Path);
 
     /// Removes what [`Recorder::forget`] wrote: the generation was not forgotten.

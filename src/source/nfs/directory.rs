@@ -109,12 +109,18 @@ impl Copy {
     ///
     /// The time of last change is taken back by tools that copy times (`rsync -a`), the change time is not; but
     /// for a file with several names it also moves when a newer copy is linked against this one.
-    /// A stamp in the future was set on purpose and says nothing.
-    fn changed_at(&self, kind: Kind, stat: &Stat) -> Option<Timestamp> {
-        if kind != Kind::File {
-            return None;
-        }
-        let stamps = [Some(stat.mtime), (stat.nlink == 1).then_some(stat.ctime)];
+    fn changed_at(&self, stat: &Stat) -> Option<Timestamp> {
+        self.within_walk([Some(stat.mtime), (stat.nlink == 1).then_some(stat.ctime)])
+    }
+
+    /// Tells whether names came or went in a directory during the walk, also where that was before it was named: what moved
+    /// from there into a directory that had been read by then is in no listing.
+    fn changed_directory(&self, stat: &Stat) -> bool {
+        self.within_walk([Some(stat.mtime), Some(stat.ctime)]).is_some()
+    }
+
+    /// Returns the first of these stamps that the walk lived to see. A stamp in the future was set on purpose and says nothing.
+    fn within_walk(&self, stamps: [Option<Timestamp>; 2]) -> Option<Timestamp> {
         let suspect = stamps.into_iter().flatten().find(|at| *at >= self.began)?;
         (suspect <= sys::real_clock()).then_some(suspect)
     }
@@ -197,7 +203,7 @@ impl<'c> Reader<'c> {
             now = sys::stat_fd(dir).map(|now| self.copy.without_made_up_times(now));
         }
         match now {
-            Ok(now) if Mark::of(&now) == mark => {}
+            Ok(now) if Mark::of(&now) == mark && !self.copy.changed_directory(&now) => {}
             Ok(_) => out.change(None, "the directory changed while the copy was walked".to_owned()),
             Err(error) => out.change(None, format!("the directory cannot be checked for changes: {error}")),
         }
@@ -257,7 +263,7 @@ impl<'c> Reader<'c> {
             out.find(Some(&name), FindingKind::Unreadable, format!("extended attributes: {error}"));
             XattrSet::default()
         });
-        if let Some(at) = copy.changed_at(kind, &stat) {
+        if let Some(at) = copy.changed_at(&stat).filter(|_| kind == Kind::File) {
             out.change(Some(&name), format!("it changed at {at}, after the walk began"));
         }
         let boundary = copy.is_boundary(&stat);

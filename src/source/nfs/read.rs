@@ -83,7 +83,7 @@ impl OpenCopy for OpenTree {
 /// the real time at the call. Else a file written just before the walk would look as if it changed during
 /// it: that clock stands still between ticks and is behind at a tick, while Linux 6.13 and later stamp some
 /// files with the real time (multigrain timestamps).
-fn next_stamp() -> Timestamp {
+pub(super) fn next_stamp() -> Timestamp {
     let called = sys::real_clock();
     for _ in 0..200 {
         let now = sys::stamp_clock();

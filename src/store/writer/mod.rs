@@ -189,7 +189,7 @@ impl CopyWriter {
             self.firsts.insert(key, path.clone());
         }
         self.counts.files += 1;
-        self.counts.size_bytes += attrs.size_bytes;
+        self.counts.size_bytes = self.counts.size_bytes.saturating_add(attrs.size_bytes);
         Ok(())
     }
 
