@@ -56,7 +56,11 @@ pub(super) fn run(args: &UnitsArgs, world: &World) -> Result<Outcome, Failure> {
         ("asof-index.timer", index_timer(&args.index_at)),
         ("asof.logrotate", logrotate(&log)),
     ];
-    DirBuilder::new().recursive(true).mode(0o755).create(&args.dir).map_err(|e| Failure::because(format!("making {:?}", args.dir), &e))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&args.dir)
+        .map_err(|e| Failure::because(format!("making {:?}", args.dir), &e))?;
     for (name, text) in &files {
         write(&args.dir, name, text)?;
     }
@@ -89,7 +93,9 @@ fn check_calendar(text: &str) -> Result<(), Failure> {
         Ok(finished) if finished.status.success() => Ok(()),
         Ok(finished) => Err(refuse(&format!(": {}", finished.said))),
         Err(ChildError::Start(_) | ChildError::Wait(_) | ChildError::Late(_)) => {
-            say!("hint: systemd-analyze calendar {text:?} says on the machine of the units when that is; here it could not be asked");
+            say!(
+                "hint: systemd-analyze calendar {text:?} says on the machine of the units when that is; here it could not be asked"
+            );
             Ok(())
         }
     }
@@ -186,8 +192,10 @@ fn write(dir: &Path, name: &str, text: &str) -> Result<(), Failure> {
         Err(e) if e.kind() == ErrorKind::AlreadyExists => return check_there(dir, name, text),
         Err(e) => return Err(fail(e)),
     };
-    let written =
-        file.write_all(text.as_bytes()).and_then(|()| file.set_permissions(Permissions::from_mode(0o644))).map_err(fail);
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.set_permissions(Permissions::from_mode(0o644)))
+        .map_err(fail);
     if written.is_err() {
         // What is there in part would be said to be somebody else's.
         let _ = fs::remove_file(path);
