@@ -728,6 +728,22 @@ fn a_copy_under_a_wrong_date_is_forgotten_and_taken_back_under_the_right_one() {
 }
 
 #[test]
+fn who_forgets_a_copy_that_is_gone_is_not_told_that_it_stays() {
+    let site = Site::with_source();
+    sh(&site.path("copies"), "for d in 18 19; do mkdir 2024-11-$d; echo $d > 2024-11-$d/f; done");
+    index(&site, &["homes"], 0);
+    sh(&site.path("copies"), "rm -r 2024-11-19");
+    let told = index(&site, &["homes"], 1);
+    assert!(told.contains("hint: asof forget homes@2024-11-19T00:00:00Z removes"), "{told}");
+    let told = said(&site.run(&["forget", "homes@2024-11-19T00:00:00Z"], 0));
+    let path = site.path("copies/2024-11-19");
+    assert!(told.contains(&format!("its copy is not there, {path:?}: only one that is put there again")), "{told}");
+    assert!(!told.contains("stays") && !told.contains("hint"), "{told}");
+    let told = said(&site.run(&["forget", "homes@2024-11-18"], 0));
+    assert!(told.contains("stays") && told.contains("takes it back"), "{told}");
+}
+
+#[test]
 fn a_forgotten_copy_is_left_alone_for_as_long_as_it_is_that_copy() {
     let site = Site::with_source();
     sh(&site.path("copies"), "for d in 18 19; do mkdir 2024-11-$d; echo $d > 2024-11-$d/f; done");

@@ -334,7 +334,7 @@ fn what_was_copied_is_there_whatever_the_list_says() {
     tree.file("a", "a-copied").file("b", "b-copied").file("more/unlisted", "u").directory("empty");
     let told = index(&site, "second", "02", &[], 1);
     assert!(told.contains("in 9 places list and files do not agree"), "{told}");
-    assert!(told.contains("hint: asof show gv0@2026-11-02T000000Z lists what was found"), "{told}");
+    assert!(told.contains("hint: asof show gv0@2026-11-02T00:00:00Z lists what was found"), "{told}");
     assert_eq!(
         findings(&site),
         [

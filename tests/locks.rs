@@ -127,7 +127,14 @@ fn who_does_not_want_to_wait_is_refused_at_once_by_name_and_changes_nothing() {
     }
     let text = said(&site.run(&["--wait", "50ms", "index", "disk"], 2));
     let rest = names(text.trim_start().strip_prefix("asof: ").expect("an error"), first.pid());
-    assert_eq!(rest.split('\n').next(), Some(", also after a wait of 50 ms"));
+    let pid = first.pid();
+    assert_eq!(
+        rest,
+        format!(
+            ", also after a wait of 50 ms\nhint: ps -fp {pid} shows what holds it, kill {pid} ends that if it hangs; \
+             --wait DURATION waits longer; reading and mounting go on meanwhile\n"
+        )
+    );
     assert_eq!(site.ok(&["ls"]), "disk\nhomes\n", "reading goes on");
     open_the_gate(&site);
     let (status, text) = first.end();

@@ -91,6 +91,17 @@ fn a_reader_refuses_an_older_format_by_both_numbers_and_changes_nothing() {
 }
 
 #[test]
+fn where_there_is_no_catalog_an_empty_folder_may_be_one_without_its_disk() {
+    let site = Site::with_source();
+    sh(&site.path(""), "mkdir disk full; echo x > full/x");
+    let empty = refused(&site, "disk/asof/catalog.db", &["ls"]);
+    let hint = format!("hint: {:?} is empty: is its disk mounted? If so, asof init makes it, ", site.path("disk"));
+    assert!(empty.contains(&hint), "{empty}");
+    let full = refused(&site, "full/catalog.db", &["ls"]);
+    assert!(full.contains("hint: asof init makes it, asof rebuild DIR makes a lost one again"), "{full}");
+}
+
+#[test]
 fn migrate_keeps_the_catalog_as_it_was_and_does_nothing_a_second_time() {
     let site = Site::new();
     catalog_of_format_3(&site, "old.db");

@@ -551,6 +551,35 @@ fn a_second_place_that_was_away_gets_what_it_lacks_by_a_run_that_indexes_nothing
 }
 
 #[test]
+fn a_second_place_whose_disk_is_not_mounted_is_told_and_nothing_is_written_below_it() {
+    let site = backed_up();
+    let second = site.path("second").display().to_string();
+    sh(&site.path(""), "rm -r second; mkdir second; mount -t tmpfs none second");
+    assert_eq!(said(&site.run(&["source", "set", "homes", "--manifests", &second], 0)), "\nchanged source \"homes\"\n");
+    site.ok(&["index", "homes", &one_file(&site, 2, "b")]);
+    sh(&site.path(""), "mkdir aside; cp -a second/. aside; umount second");
+    for copy in [&one_file(&site, 3, "c"), "copies-homes/2026-11-03"] {
+        let told = said(&site.run(&["index", "homes", copy], 1));
+        let away =
+            format!("the second place {second:?} is on the file system of the catalog, and was not when it was set");
+        assert_eq!(told.matches(&away).count(), 1, "{told}");
+        assert_eq!(sh(&site.path("second"), "ls -A"), "");
+    }
+    sh(&site.path(""), "mount -t tmpfs none second; cp -a aside/. second");
+    site.ok(&["index", "homes", "copies-homes/2026-11-03"]);
+    sh(&site.path(""), "diff -r catalog.db-manifests second; umount second");
+    // What is there is taken as it is when somebody says so.
+    site.run(&["index", "homes", "copies-homes/2026-11-03"], 1);
+    let told = said(&site.run(&["source", "set", "homes", "--manifests", &second], 0));
+    assert!(told.contains("is on the same file system as the catalog"), "{told}");
+    site.ok(&["index", "homes", "copies-homes/2026-11-03"]);
+    sh(&site.path(""), "diff -r catalog.db-manifests second");
+    let none = site.path("none").display().to_string();
+    let told = said(&site.run(&["source", "set", "homes", "--manifests", &none], 2));
+    assert!(told.contains(&format!("\nhint: mkdir {none:?}, once its disk is mounted\n")), "{told}");
+}
+
+#[test]
 fn manifests_of_two_catalogs_under_one_number_are_not_taken_for_each_other() {
     let site = backed_up();
     site.ok(&["index", "homes", &one_file(&site, 2, "old-b")]);

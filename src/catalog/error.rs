@@ -4,8 +4,9 @@
 //! whether SQLite met them or the system did. Knows no table and opens nothing.
 
 use super::files::beside;
-use super::holder::Busy;
+use super::holder::{Busy, Held, Holder};
 use crate::model::{Hinted, NodeId, Time};
+use crate::sys::mount::not_mounted;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -228,8 +229,9 @@ impl Hinted for Error {
             Self::Missing { path } if beside(path, "-manifests").is_dir() => {
                 "asof rebuild makes a lost catalog again from its manifests; --catalog FILE or ASOF_CATALOG names another"
             }
-            Self::Missing { .. } => "asof init makes it; --catalog FILE or ASOF_CATALOG names another",
+            Self::Missing { path } => return Some(format!("{}{MAKE_IT}", away(path))),
             Self::Exists { .. } => "asof source add goes on with it; nothing was changed",
+            Self::NotACatalog { path, .. } if beside(path, "-manifests").is_dir() => return Some(damaged(path)),
             Self::NotACatalog { .. } => "nothing was changed; --catalog FILE or ASOF_CATALOG names another",
             Self::TooNew { .. } => "use the asof that wrote it, or a newer one; nothing was changed",
             Self::TooOld { path, .. } => {
@@ -245,7 +247,20 @@ impl Hinted for Error {
             Self::Busy { waited, .. } if waited.is_zero() => {
                 "--wait 10m waits until it ends; reading and mounting go on meanwhile"
             }
-            Self::Busy { .. } => "--wait DURATION waits longer; reading and mounting go on meanwhile",
+            Self::Busy { busy, .. } => {
+                let longer = "--wait DURATION waits longer; reading and mounting go on meanwhile";
+                return Some(match &busy.holder {
+                    Holder::Process(Held { pid, .. }) => {
+                        format!("ps -fp {pid} shows what holds it, kill {pid} ends that if it hangs; {longer}")
+                    }
+                    Holder::Elsewhere(Held { pid, .. }) => {
+                        format!(
+                            "look in the other container what its process {pid} does, and end it if it hangs; {longer}"
+                        )
+                    }
+                    Holder::Ended(_) | Holder::Unknown => longer.to_owned(),
+                });
+            }
             Self::NoSuchSource { .. } => "asof source list shows them, asof source add makes one",
             Self::SourceExists { .. } => "asof source show prints its settings, asof source set changes them",
             Self::GenerationExists { .. } => "give it another second: asof index NAME PATH --at DATE",
@@ -261,12 +276,40 @@ impl Hinted for Error {
             Self::Manifest { cause, .. } if is_full(cause) => NO_ROOM,
             Self::Manifest { .. } => "nothing of the generation was kept; make the folder writable and run it again",
             Self::Full { .. } => NO_ROOM,
+            Self::Sqlite { path, source, .. }
+                if source.0.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt) =>
+            {
+                return Some(damaged(path));
+            }
             Self::Io { .. } | Self::SourceName { .. } | Self::Spent { .. } | Self::Refused(_) | Self::Sqlite { .. } => {
                 return None;
             }
         };
         Some(text.to_owned())
     }
+}
+
+const MAKE_IT: &str = "asof init makes it, asof rebuild DIR makes a lost one again from its manifests; --catalog FILE or ASOF_CATALOG names another";
+
+/// Says that the disk of a catalog that is not there may not be mounted, where it looks so.
+fn away(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if let Some(dir) = not_mounted(&path) {
+        return format!("mount {dir:?} first, which /etc/fstab has and which is not mounted; or ");
+    }
+    let folder = path.ancestors().skip(1).find(|folder| folder.is_dir());
+    match folder.map(|folder| (folder, std::fs::read_dir(folder).map(|mut names| names.next().is_none()))) {
+        Some((folder, Ok(true))) => format!("{folder:?} is empty: is its disk mounted? If so, "),
+        _ => String::new(),
+    }
+}
+
+/// Says what to do with a catalog that is damaged.
+pub fn damaged(path: &Path) -> String {
+    format!(
+        "move {path:?} away, and what is there of its -wal, -shm and -journal with it; then asof --catalog {path:?} rebuild makes it \
+         again from its manifests (docs/troubleshooting.md)"
+    )
 }
 
 /// What to do where the disk of the catalog is full.

@@ -7,7 +7,7 @@ use super::output::{self, counted};
 use super::progress::Terminal;
 use super::report::{Failure, Outcome};
 use super::say::say;
-use crate::catalog::{Checked, Checking, Violation};
+use crate::catalog::{Checked, Checking, PAGES, Violation, damaged};
 use crate::monitor::Monitor;
 use clap::Args;
 use serde_json::{Value, json};
@@ -28,14 +28,19 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: &CheckArgs, world: &World) -> Result<Outcome, Failure> {
     let reader = world.reader()?;
     let (terminal, mut values, mut printed) = (Terminal::new(), Vec::new(), Ok(()));
+    let mut is_torn = false;
     let checked = reader.check(args.deep, &mut |what| match what {
         Checking::Begin(part, names) => {
             terminal.end();
             terminal.begin(part, names);
         }
         Checking::Names(names) => terminal.advance(names),
-        Checking::Found(violation) if args.json => values.push(as_json(violation)),
+        Checking::Found(violation) if args.json => {
+            is_torn |= violation.check == PAGES;
+            values.push(as_json(violation));
+        }
         Checking::Found(violation) if printed.is_ok() => {
+            is_torn |= violation.check == PAGES;
             printed = terminal.suspend(|| output::line(&violation.to_string()));
         }
         // Nobody reads any more.
@@ -52,6 +57,9 @@ pub(super) fn run(args: &CheckArgs, world: &World) -> Result<Outcome, Failure> {
         }
     }
     tell(&checked, args.deep);
+    if is_torn {
+        eprintln!("hint: {}", damaged(&world.catalog));
+    }
     Ok(if checked.violations == 0 { Outcome::Done } else { Outcome::WithFindings })
 }
 

@@ -33,11 +33,15 @@ pub(super) fn run(args: &ForgetArgs, world: &World) -> Result<Outcome, Failure> 
     say!("forgot {} of \"{}\"", local(at), report.source);
     for path in &report.copies {
         match report.own {
+            _ if report.missing.contains(path) => {
+                say!("its copy is not there, {path:?}: only one that is put there again can be indexed again");
+            }
             true => say!("its bytes stay in {path:?}"),
             false => say!("its copy stays in {path:?}, and is not indexed again by itself"),
         }
     }
-    if let (Some(path), true) = (report.copies.first(), report.indexed_by_path) {
+    let there = report.copies.iter().find(|path| !report.missing.contains(path));
+    if let (Some(path), true) = (there, report.indexed_by_path) {
         say!("hint: asof index {} {path:?} --at DATE takes it back", report.source);
     }
     if args.json {

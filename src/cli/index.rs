@@ -185,7 +185,7 @@ fn lines_of_indexed(source: &str, done: &Indexed) -> Vec<String> {
     }
     let mut lines = vec![text];
     if done.losses + done.notices > 0 {
-        let view = at.view_name();
+        let view = local(at);
         let once_more = if done.losses > 0 {
             format!("; when it can be read, asof index {source}@{view} --again reads it once more")
         } else {
@@ -223,7 +223,7 @@ fn lines_of_gone(source: &str, gone: &Gone) -> Vec<String> {
     } else {
         format!("not there any more: the copy of {}, {path:?}{more}", local(at))
     };
-    vec![text, format!("hint: asof forget {source}@{} removes the generation from the catalog", at.view_name())]
+    vec![text, format!("hint: asof forget {source}@{} removes the generation from the catalog", local(at))]
 }
 
 /// Says that there was nothing to do, where nothing else was said.

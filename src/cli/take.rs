@@ -86,7 +86,7 @@ fn print(report: &Report) {
         report::end(Err(trouble.into()));
     }
     if report.losses + report.notices > 0 {
-        eprintln!("hint: asof show {}@{} lists what was found", report.source, report.when.0.view_name());
+        eprintln!("hint: asof show {}@{} lists what was found", report.source, local(report.when.0));
     }
 }
 

@@ -1,16 +1,36 @@
 //! `asof units`: files with which systemd mounts the catalog and indexes new backups, and logrotate turns the log over.
 //!
 //! Promises: they name this program, the catalog and the mount point by absolute paths. Nothing is installed, enabled or started, and
-//! a file that is there already and says something else stays as it is.
+//! a file that is there already and says something else stays as it is. Nobody but their owner may write what root will run, whatever
+//! the umask; what is there and is no file is never waited for.
 
 use super::World;
 use super::report::{Failure, Outcome};
 use super::say::say;
 use crate::catalog::beside;
+use crate::sys::child::{ChildError, Output, run_child};
+use crate::sys::lock::kind_of;
+use crate::sys::read::{Mounts, open_beneath, open_folder};
 use clap::Args;
-use std::fs;
-use std::io::{ErrorKind, Write};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Where systemd looks for units of the machine (systemd.unit(7)).
+const UNIT_FOLDERS: [&str; 5] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
+
+/// How long `systemd-analyze` may take to read a calendar.
+const CALENDAR_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(super) struct UnitsArgs {
@@ -25,9 +45,7 @@ pub(super) struct UnitsArgs {
 }
 
 pub(super) fn run(args: &UnitsArgs, world: &World) -> Result<Outcome, Failure> {
-    if args.index_at.chars().any(char::is_control) {
-        return Err(Failure::new(format!("{:?} is no time of systemd.time(7)", args.index_at)));
-    }
+    check_calendar(&args.index_at)?;
     let program = std::env::current_exe().map_err(|e| Failure::because("finding this program", &e))?;
     let [program, catalog, mount_point] = [&program, &world.catalog, &args.mount_point].map(|path| word(path));
     let (program, catalog, mount_point) = (program?, catalog?, mount_point?);
@@ -38,14 +56,49 @@ pub(super) fn run(args: &UnitsArgs, world: &World) -> Result<Outcome, Failure> {
         ("asof-index.timer", index_timer(&args.index_at)),
         ("asof.logrotate", logrotate(&log)),
     ];
-    fs::create_dir_all(&args.dir).map_err(|e| Failure::because(format!("making {:?}", args.dir), &e))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&args.dir)
+        .map_err(|e| Failure::because(format!("making {:?}", args.dir), &e))?;
     for (name, text) in &files {
-        write(&args.dir.join(name), text)?;
+        write(&args.dir, name, text)?;
     }
     let names = files.map(|(name, _)| name).join(", ");
     say!("wrote {names} into {:?}", args.dir);
-    say!("hint: systemctl daemon-reload && systemctl enable --now asof-mount.service asof-index.timer");
+    if is_unit_folder(&fs::canonicalize(&args.dir).unwrap_or_default()) {
+        say!("hint: systemctl daemon-reload && systemctl enable --now asof-mount.service asof-index.timer");
+    } else {
+        say!("hint: systemd does not look there; asof units /etc/systemd/system writes them to where it does");
+    }
     Ok(Outcome::Done)
+}
+
+fn is_unit_folder(dir: &Path) -> bool {
+    UNIT_FOLDERS.iter().any(|folder| dir == Path::new(folder))
+}
+
+/// Refuses what systemd would not take as a time, where its own program can tell.
+fn check_calendar(text: &str) -> Result<(), Failure> {
+    let refuse = |why: &str| {
+        Failure::new(format!("{text:?} is no time of systemd.time(7){why}"))
+            .hint("write --index-at \"*-*-* 06:00:00\" for every day at six, \"Mon *-*-* 06:00\" for Mondays")
+    };
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        return Err(refuse(""));
+    }
+    let mut command = Command::new("systemd-analyze");
+    command.args(["calendar", "--", text]).env("LC_ALL", "C");
+    match run_child(command, Vec::new(), Output::Memory(0), CALENDAR_WITHIN) {
+        Ok(finished) if finished.status.success() => Ok(()),
+        Ok(finished) => Err(refuse(&format!(": {}", finished.said))),
+        Err(ChildError::Start(_) | ChildError::Wait(_) | ChildError::Late(_)) => {
+            say!(
+                "hint: systemd-analyze calendar {text:?} says on the machine of the units when that is; here it could not be asked"
+            );
+            Ok(())
+        }
+    }
 }
 
 fn mount_service(program: &str, catalog: &str, mount_point: &str) -> String {
@@ -130,15 +183,63 @@ fn word(path: &Path) -> Result<String, Failure> {
     }
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
+fn write(dir: &Path, name: &str, text: &str) -> Result<(), Failure> {
+    let path = &dir.join(name);
     let fail = |e| Failure::because(format!("writing {path:?}"), &e);
-    match fs::File::options().write(true).create_new(true).open(path) {
-        Ok(mut file) => file.write_all(text.as_bytes()).map_err(fail),
-        Err(e) if e.kind() == ErrorKind::AlreadyExists && fs::read(path).map_err(fail)? == text.as_bytes() => Ok(()),
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-            Err(Failure::new(format!("{path:?} is there already and says something else"))
-                .hint(format!("mv {path:?} {path:?}.old")))
+    // Follows no link: nothing of that name may be there.
+    let mut file = match fs::File::options().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => return check_there(dir, name, text),
+        Err(e) => return Err(fail(e)),
+    };
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.set_permissions(Permissions::from_mode(0o644)))
+        .map_err(fail);
+    if written.is_err() {
+        // What is there in part would be said to be somebody else's.
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
+/// Refuses what is there already, unless it is what would be written. Never waits for it.
+fn check_there(dir: &Path, name: &str, text: &str) -> Result<(), Failure> {
+    let path = &dir.join(name);
+    let refuse = |what: &str| Failure::new(format!("{path:?} is there already and {what}"));
+    let away = || format!("mv {path:?} {path:?}.old");
+    let fail = |e: io::Error| Failure::because(format!("reading {path:?}"), &e);
+    let plain = |metadata: &fs::Metadata| match metadata.is_file() {
+        true => Ok(()),
+        false => Err(refuse(&format!("is {}", kind_of(metadata.file_type()))).hint(away())),
+    };
+    plain(&fs::symlink_metadata(path).map_err(fail)?)?;
+    let folder = open_folder(dir).map_err(fail)?;
+    let file = open_beneath(folder.as_fd(), name.as_bytes(), Mounts::Crossed).map_err(fail)?;
+    let metadata = file.metadata().map_err(fail)?;
+    plain(&metadata)?;
+    let mut there = Vec::new();
+    file.take(text.len() as u64 + 1).read_to_end(&mut there).map_err(fail)?;
+    match there == text.as_bytes() {
+        true if metadata.mode() & 0o022 != 0 => {
+            Err(refuse("others may write it, who then run what they like as root").hint(format!("chmod 0644 {path:?}")))
         }
-        Err(e) => Err(fail(e)),
+        true => Ok(()),
+        false => Err(refuse("says something else").hint(away())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_enabled_only_from_where_systemd_looks_for_them() {
+        for folder in UNIT_FOLDERS {
+            assert!(is_unit_folder(Path::new(folder)), "{folder}");
+        }
+        for folder in ["/etc/systemd", "/etc/systemd/system/x", "/root/units", ""] {
+            assert!(!is_unit_folder(Path::new(folder)), "{folder}");
+        }
     }
 }

@@ -2,12 +2,17 @@
 //!
 //! Its copy stays known for as long as it is there, so that the next run does not index it again.
 
+use super::look::{Answer, Task, look};
 use super::report::{When, paths_text};
 use crate::catalog::{self, SourceRow, Writer};
 use crate::model::{SourceKind, Time};
 use crate::source::{self, Description};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a store may be silent when it is looked whether a copy is there.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
 /// What was forgotten.
 #[derive(Clone, Debug, Serialize)]
@@ -22,6 +27,9 @@ pub struct Report {
     /// Where its bytes lie, now as before.
     #[serde(serialize_with = "paths_text")]
     pub copies: Vec<PathBuf>,
+    /// Those of them that are not there now, or cannot be looked at.
+    #[serde(serialize_with = "paths_text")]
+    pub missing: Vec<PathBuf>,
     /// Whether this program made them, and deletes them some day.
     pub own: bool,
     /// Whether `asof index` takes it back by the path of a copy.
@@ -37,12 +45,26 @@ pub fn forget(writer: &mut Writer, source: &SourceRow, at: Time) -> Result<Repor
     let described = SourceKind::from_word(&source.kind).map(source::description);
     // Settings that cannot be read name no folder.
     let has_own = |kind: &Description| matches!((kind.own_folder)(&source.settings, &source.name), Ok(Some(_)));
+    let copies: Vec<PathBuf> = forgotten.copies.iter().map(|copy| copy.path.clone()).collect();
+    let is_there = forgotten.copies.iter().map(|copy| is_there(&copy.store_path, &copy.path));
+    let missing = copies.iter().zip(is_there).filter(|(_, is_there)| !is_there).map(|(path, _)| path.clone()).collect();
     Ok(Report {
         when: When(at),
         number: forgotten.number,
-        copies: forgotten.copies.into_iter().map(|copy| copy.path).collect(),
+        copies,
+        missing,
         own: described.is_some_and(|kind| kind.keeps_bytes && has_own(kind)),
         indexed_by_path: described.is_some_and(|kind| kind.at_path.is_some()),
         source: source.name.clone(),
     })
+}
+
+/// Tells whether anything is at the path of a copy, as far as that can be seen now.
+fn is_there(store: &Path, path: &Path) -> bool {
+    let Ok(below) = path.strip_prefix(store) else { return false };
+    let task = Task { store: store.to_owned(), copies: vec![below.to_owned()] };
+    match look(&[task], LOOK_WITHIN).as_slice() {
+        [Answer::Store { copies, .. }] => matches!(copies.as_slice(), [Ok(Some(_))]),
+        _ => false,
+    }
 }

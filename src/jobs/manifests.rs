@@ -19,6 +19,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,10 +72,18 @@ impl Manifests {
         if self.always_apart {
             return None;
         }
-        let folder = Policy::parse(&source.policy).manifests()?;
+        let policy = Policy::parse(&source.policy);
+        let folder = policy.manifests()?;
+        let is_away = policy.manifests_apart() && is_on_one_file_system(&folder, &self.catalog);
         let (warn, was_told) = (Arc::clone(&self.warn), Arc::clone(&self.was_told));
-        Some(Second { folder, uuid: source.uuid?, warn, was_told })
+        Some(Second { folder, name: source.name.clone(), uuid: source.uuid?, is_away, warn, was_told })
     }
+}
+
+/// Tells whether two paths are on one file system; not where one of them is not there.
+pub fn is_on_one_file_system(one: &Path, other: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    device(one).is_some() && device(one) == device(other)
 }
 
 /// Returns what the manifest at `path` says first, if there is one.
@@ -293,7 +302,11 @@ impl Recording for Kept {
 /// A second place.
 struct Second {
     folder: PathBuf,
+    /// The name of the source.
+    name: String,
     uuid: [u8; 16],
+    /// Whether its file system is not mounted: a directory of the catalog's is there. Nothing is written to that.
+    is_away: bool,
     warn: Warn,
     was_told: Arc<AtomicBool>,
 }
@@ -301,12 +314,29 @@ struct Second {
 impl Second {
     /// Copies this manifest or tombstone; what it lacked before it got at the beginning of the run.
     fn copy(&self, path: &Path) {
-        self.tell(copy_to_second(path, &self.place()), path.parent().unwrap_or(Path::new(".")));
+        if !self.tells_away() {
+            self.tell(copy_to_second(path, &self.place()), path.parent().unwrap_or(Path::new(".")));
+        }
     }
 
     /// Copies what it lacks of the manifests and tombstones in `folder`.
     fn copy_all(&self, folder: &Path) {
-        self.tell(copy_all_to_second(folder, &self.place()), folder);
+        if !self.tells_away() {
+            self.tell(copy_all_to_second(folder, &self.place()), folder);
+        }
+    }
+
+    /// Says, once in a run, that its file system is not mounted, if so.
+    fn tells_away(&self) -> bool {
+        if self.is_away && !self.was_told.swap(true, Ordering::Relaxed) {
+            let Self { folder, name, .. } = self;
+            (self.warn)(&format!(
+                "the second place {folder:?} is on the file system of the catalog, and was not when it was set: is its disk mounted? \
+                 Nothing is written there, and the next run copies what it lacks (asof source set {name} --manifests {folder:?} takes \
+                 it as it is)"
+            ));
+        }
+        self.is_away
     }
 
     fn place(&self) -> SecondPlace<'_> {

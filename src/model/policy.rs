@@ -22,6 +22,7 @@ pub enum Visibility {
     },
 }
 
+const MANIFESTS_APART: &str = "manifests_apart";
 const VISIBLE_TO: &str = "visible_to";
 
 impl Visibility {
@@ -71,10 +72,21 @@ impl Policy {
         self.0.get("manifests")?.as_str().map(PathBuf::from)
     }
 
-    /// Sets that folder; none: there is none.
-    pub fn set_manifests(&mut self, folder: Option<&str>) {
-        match folder {
-            Some(folder) => drop(self.0.insert("manifests".to_owned(), Value::from(folder))),
+    /// Tells whether that folder was on another file system than the catalog when it was set.
+    pub fn manifests_apart(&self) -> bool {
+        self.0.get(MANIFESTS_APART).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// Sets that folder, and whether it is on another file system than the catalog; none: there is none.
+    pub fn set_manifests(&mut self, place: Option<(&str, bool)>) {
+        self.0.remove(MANIFESTS_APART);
+        match place {
+            Some((folder, is_apart)) => {
+                self.0.insert("manifests".to_owned(), Value::from(folder));
+                if is_apart {
+                    self.0.insert(MANIFESTS_APART.to_owned(), Value::from(true));
+                }
+            }
             None => drop(self.0.remove("manifests")),
         }
     }
@@ -98,8 +110,11 @@ mod tests {
     fn what_is_not_known_stays() {
         let mut policy = Policy::parse(r#"{"keep":[7],"manifests":"/a"}"#);
         assert_eq!(policy.manifests(), Some(PathBuf::from("/a")));
-        policy.set_manifests(Some("/b"));
-        assert_eq!(policy.to_json(), r#"{"keep":[7],"manifests":"/b"}"#);
+        policy.set_manifests(Some(("/b", true)));
+        assert_eq!(policy.to_json(), r#"{"keep":[7],"manifests":"/b","manifests_apart":true}"#);
+        assert!(policy.manifests_apart());
+        policy.set_manifests(Some(("/c", false)));
+        assert_eq!(policy.to_json(), r#"{"keep":[7],"manifests":"/c"}"#);
         policy.set_manifests(None);
         assert_eq!(policy.to_json(), r#"{"keep":[7]}"#);
         assert_eq!(Policy::parse("[]").to_json(), "{}");

@@ -35,6 +35,42 @@ fn units_are_what_systemd_and_logrotate_take_without_a_word_and_what_is_there_is
     site.umount();
 }
 
+#[test]
+fn units_are_for_root_alone_to_write_and_what_is_no_file_is_not_waited_for() {
+    let site = Site::with_source();
+    let program = env!("CARGO_BIN_EXE_asof");
+    let units = |dir: &str, more: &str| {
+        shell(&site.path(""), &format!("umask 0; timeout 20 {program} --catalog catalog.db units {dir} {more}"))
+    };
+    assert!(said(&units("open", "")).contains("hint: systemd does not look there; "));
+    assert_eq!(sh(&site.path("open"), "stat -c %a . * | sort | uniq -c | tr -s ' '"), " 4 644\n 1 755\n");
+    sh(&site.path("open"), "chmod 666 asof-mount.service");
+    let refused = said(&units("open", ""));
+    assert!(refused.contains("others may write it") && refused.contains("hint: chmod 0644 "), "{refused}");
+    for (make, what) in
+        [("mkfifo", "a fifo"), ("mkdir", "a directory"), ("ln -s open/asof-mount.service", "a symbolic link")]
+    {
+        sh(&site.path(""), &format!("rm -rf odd; mkdir odd; {make} odd/asof-mount.service"));
+        let refused = units("odd", "");
+        assert_eq!(refused.status.code(), Some(2), "{what}: {}", said(&refused));
+        let begins = format!("asof-mount.service\" is there already and is {what}\nhint: mv ");
+        assert!(said(&refused).contains(&begins), "{}", said(&refused));
+    }
+    for at in ["every day at six", "25:00", "''"] {
+        let refused = units("late", &format!("--index-at={at:?}"));
+        let text = said(&refused);
+        assert_eq!(refused.status.code(), Some(2), "{text}");
+        assert!(text.contains("is no time of systemd.time(7)") && text.contains("\nhint: write --index-at "), "{text}");
+        assert!(!site.path("late").exists());
+    }
+    // Without systemd nobody can tell, which is said.
+    let asked = shell(
+        &site.path(""),
+        &format!("PATH=/nowhere {program} --catalog catalog.db units late --index-at 'Mon 07:00' 2>&1"),
+    );
+    assert!(asked.status.success() && said(&asked).contains("here it could not be asked"), "{}", said(&asked));
+}
+
 /// Runs what a unit runs, by its own words.
 #[test]
 fn the_units_mount_and_index_with_the_words_that_they_have() {

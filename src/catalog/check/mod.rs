@@ -23,6 +23,7 @@ mod source;
 mod totals;
 mod violation;
 
+pub use report::PAGES;
 pub use violation::{Checked, Checking, TOLD_MAX, Violation};
 
 use super::{Error, Reader};
@@ -43,7 +44,7 @@ impl Reader {
         pages::check(&mut report)?;
         rules::check(&mut report)?;
         looks::check(&mut report)?;
-        for source in report.step("listing sources", |_, _| Ok(self.sources()))?.transpose()?.unwrap_or_default() {
+        for source in report.or_told("listing sources", self.sources())?.unwrap_or_default() {
             source::check(&mut report, &source, deep)?;
             if deep {
                 report.doubts(&source)?;

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// The check that reports what SQLite cannot read.
-const PAGES: &str = "pages";
+pub const PAGES: &str = "pages";
 
 /// What a violation is about.
 #[derive(Clone, Copy)]
@@ -69,8 +69,16 @@ impl<'a> Report<'a> {
             outcome = Some(step(self, c)?);
             Ok(())
         });
-        match run {
-            Ok(()) => Ok(outcome),
+        self.or_told(doing, run.map(|()| outcome)).map(Option::flatten)
+    }
+
+    /// Returns what was read outside of a step. None: it cannot be read, which is reported.
+    ///
+    /// # Errors
+    /// As [`Report::step`].
+    pub(super) fn or_told<T>(&mut self, doing: &'static str, read: Result<T, Error>) -> Result<Option<T>, Error> {
+        match read {
+            Ok(read) => Ok(Some(read)),
             Err(Error::Sqlite { source, .. }) if is_damage(&source.0) => {
                 self.add(PAGES, (None, None), Subject::Source, "cannot be read", format!("{doing}: {source}"));
                 Ok(None)

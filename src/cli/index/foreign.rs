@@ -72,6 +72,6 @@ fn tell(listed: &ListReport) {
         say!("{text}");
     } else {
         eprintln!("{text}");
-        eprintln!("hint: asof show {}@{} lists what was found", listed.source, listed.when.0.view_name());
+        eprintln!("hint: asof show {}@{} lists what was found", listed.source, local(listed.when.0));
     }
 }
