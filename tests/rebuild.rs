@@ -570,7 +570,7 @@ fn a_second_place_whose_disk_is_not_mounted_is_told_and_nothing_is_written_below
     sh(&site.path(""), "diff -r catalog.db-manifests second; umount second");
     // What is there is taken as it is when somebody says so.
     site.run(&["index", "homes", "copies-homes/2026-11-03"], 1);
-    let told = said(&site.run(&["source", "set", "homes", "--manifests", &second], 0));
+    let told = said(&site.run(&["source", "set", "homes", "--manifests", &second], 1));
     assert!(told.contains("is on the same file system as the catalog"), "{told}");
     site.ok(&["index", "homes", "copies-homes/2026-11-03"]);
     sh(&site.path(""), "diff -r catalog.db-manifests second");

@@ -77,9 +77,15 @@ impl Reader {
     /// [`Error::Sqlite`] if SQLite fails.
     pub fn rest(&self) -> Result<(), Error> {
         if self.in_transaction.replace(false) {
-            self.connection
-                .execute_batch("COMMIT")
-                .map_err(|e| Error::sqlite("ending a read transaction", &self.path, e))?;
+            let ended = self.connection.execute_batch("COMMIT");
+            // What was only read has nothing to lose: in a damaged file it is rolled back where it cannot be committed.
+            if let Err(e) = ended
+                && !self.connection.is_autocommit()
+                && self.connection.execute_batch("ROLLBACK").is_err()
+            {
+                self.in_transaction.set(true);
+                return Err(Error::sqlite("ending a read transaction", &self.path, e));
+            }
         }
         Ok(())
     }

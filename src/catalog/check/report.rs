@@ -62,7 +62,7 @@ impl<'a> Report<'a> {
         doing: &'static str,
         step: impl FnOnce(&mut Self, &Connection) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, Error> {
-        self.reader.rest()?;
+        self.or_told(doing, self.reader.rest())?;
         let reader = self.reader;
         let mut outcome = None;
         let run = reader.run(doing, |c| {
