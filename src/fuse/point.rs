@@ -136,14 +136,14 @@ pub fn unmount(dir: &Path, when_busy: WhenBusy) -> Result<(), Error> {
     if layers.is_empty() {
         return Err(Error::NotMounted { dir });
     }
-    layers.iter().rev().try_for_each(|layer| unmount_layer(layer.id, &dir, when_busy))
+    layers.iter().rev().try_for_each(|layer| unmount_layer(&layer.id(), &dir, when_busy))
 }
 
 /// Unmounts one file system, which was mounted at `dir`, as root or through `fusermount3`.
-pub(super) fn unmount_layer(id: MountId, dir: &Path, when_busy: WhenBusy) -> Result<(), Error> {
+pub(super) fn unmount_layer(id: &MountId, dir: &Path, when_busy: WhenBusy) -> Result<(), Error> {
     let source = match sys::unmount(id, when_busy) {
         Ok(()) => return Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => match unmount_by_helper(id, dir, when_busy) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => match unmount_by_helper(id, when_busy) {
             Ok(()) => return Ok(()),
             Err(e) => e,
         },
@@ -157,8 +157,8 @@ pub(super) fn unmount_layer(id: MountId, dir: &Path, when_busy: WhenBusy) -> Res
 }
 
 /// The helper knows paths only, and lets its user unmount what is his.
-fn unmount_by_helper(id: MountId, dir: &Path, when_busy: WhenBusy) -> io::Result<()> {
-    let dir = sys::mounted_as(id)?.map_or_else(|| dir.to_owned(), |mounted| mounted.dir);
+fn unmount_by_helper(id: &MountId, when_busy: WhenBusy) -> io::Result<()> {
+    let Some(Mounted { dir, .. }) = sys::mounted_as(id)? else { return Err(sys::not_mounted()) };
     let mut command = Command::new("fusermount3");
     command.arg("-u");
     match when_busy {
@@ -186,7 +186,7 @@ pub(super) fn check(dir: &Path) -> Result<Point, Error> {
     let unreadable = |source| Error::Unreadable { dir: dir.to_owned(), source };
     let path = plain_path(dir).map_err(unreadable)?;
     for mounted in ours(&path).into_iter().rev() {
-        let is_live = match Target::of_mount(mounted.id) {
+        let is_live = match Target::of_mount(&mounted.id()) {
             Ok(top) => !sys::is_disconnected(&top),
             Err(e) if sys::is_not_mounted(&e) => continue,
             Err(e) => return Err(unreadable(e)),
@@ -195,7 +195,7 @@ pub(super) fn check(dir: &Path) -> Result<Point, Error> {
             return Err(Error::AlreadyMounted { dir: path, catalog: PathBuf::from(mounted.source) });
         }
         // Nobody can read anything there, whoever is inside.
-        match unmount_layer(mounted.id, &path, WhenBusy::Detach) {
+        match unmount_layer(&mounted.id(), &path, WhenBusy::Detach) {
             Ok(()) => tracing::info!("cleared {path:?}: a mount was there whose daemon is gone"),
             Err(Error::NotMounted { .. }) => {}
             Err(e) => {
@@ -218,9 +218,9 @@ pub(super) fn check(dir: &Path) -> Result<Point, Error> {
     }
 }
 
-/// Returns the number of our mount at `dir` that is seen.
+/// Returns our mount at `dir` that is seen.
 pub(super) fn seen_at(dir: &Path) -> io::Result<MountId> {
-    ours(dir).pop().map(|mounted| mounted.id).ok_or_else(|| io::Error::other("nothing is mounted there"))
+    ours(dir).pop().map(|mounted| mounted.id()).ok_or_else(|| io::Error::other("nothing is mounted there"))
 }
 
 /// Our mounts at `dir`, the uppermost last.

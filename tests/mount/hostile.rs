@@ -96,6 +96,38 @@ fn what_is_mounted_over_a_mount_is_not_taken_away_in_its_place() {
     assert_eq!(mounts_below(&site.path("mnt")), Vec::<String>::new());
 }
 
+/// The kernel gives the number of a mount that has ended to the next one, whatever that is.
+#[test]
+fn a_daemon_that_ends_leaves_alone_what_is_mounted_with_the_number_of_its_mount() {
+    let site = Site::with_source();
+    let number = |dir: &str| {
+        let line = format!("awk -v dir=\"$PWD/{dir}\" '$5 == dir {{ print $1 }}' /proc/self/mountinfo");
+        sh(&site.path(""), &line).trim().to_owned()
+    };
+    // Somebody else on the machine may be given it first.
+    let rounds = (0..20).filter(|round| {
+        let process = site.mount_process(&[]);
+        let own = number("mnt");
+        // It is told of both at once.
+        sh(&site.path(""), &format!("kill -STOP {process}; umount -i -l mnt"));
+        let others: Vec<String> = (0..5).map(|n| format!("other{round}.{n}")).collect();
+        for other in &others {
+            sh(&site.path(""), &format!("mkdir {other}; mount -t tmpfs none {other}; printf kept > {other}/file"));
+        }
+        let has_it = others.iter().any(|other| number(other) == own);
+        sh(&site.path(""), &format!("kill -CONT {process}"));
+        wait_until("the daemon has ended", || !is_running(process));
+        for other in &others {
+            assert_eq!(mounts_below(&site.path(other)), ["tmpfs"]);
+            assert_eq!(sh(&site.path(other), "printf ' and written' >> file; cat file"), "kept and written");
+        }
+        sh(&site.path(""), &format!("umount {}", others.join(" ")));
+        has_it
+    });
+    assert_eq!(rounds.take(5).count(), 5, "a number is given out again");
+    assert!(!site.log().contains("remounted"), "{}", site.log());
+}
+
 /// The program is quicker than the daemon for sure: that is stopped until it has written.
 const WRITER: &str = r#"
 import ctypes, mmap, os, signal, sys
