@@ -1,7 +1,7 @@
 //! A mount among users who mean harm, and an admin who errs.
 
 use crate::lifecycle::is_running;
-use crate::site::{Site, as_nobody, said, sh, wait_until};
+use crate::site::{Site, as_nobody, said, sh, shell, wait_until};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -215,5 +215,33 @@ fn whatever_would_change_something_is_refused_as_on_any_read_only_file_system() 
     let refusals = told.lines().filter(|line| line.ends_with("Read-only file system"));
     assert_eq!(refusals.count(), commands.len(), "{told}");
     assert!(told.starts_with("18\n") && told.contains("18day\ndir\n"), "{told}");
+    site.umount();
+}
+
+/// `lseek(2)` in a directory takes any number.
+#[test]
+fn a_listing_from_an_absurd_offset_is_empty_at_once() {
+    let site = Site::with_source();
+    sh(&site.path("live"), "mkdir dir; touch dir/file");
+    site.copy("2026-11-18");
+    site.ok(&["index", "homes"]);
+    let process = site.mount_process(&[]);
+    let list = "import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+for dir in sys.argv[1:]:
+    for offset in 2**62, 2**63 - 1, 2**40:
+        fd = os.open(dir, os.O_RDONLY | os.O_DIRECTORY)
+        assert libc.lseek(fd, ctypes.c_long(offset), 0) in (-1, ctypes.c_int(offset).value)
+        print(libc.syscall(217, fd, ctypes.create_string_buffer(4096), 4096))";
+    let dirs = ". .asof homes @latest @latest/homes homes/@2026-11-18T000000Z homes/@latest/dir";
+    // 217 is getdents64 on this kind of processor.
+    if cfg!(target_arch = "x86_64") {
+        let told = shell(&site.path("mnt"), &format!("timeout 20 python3 -c '{list}' {dirs}"));
+        // Of a process that spins nothing else ends the mount.
+        if !told.status.success() {
+            sh(&site.path(""), &format!("kill -9 {process}"));
+        }
+        assert_eq!(said(&told).trim(), "0\n".repeat(21).trim());
+    }
     site.umount();
 }
