@@ -149,7 +149,7 @@ impl Tree {
             let ino = Ino::of_node(place.view, place.node);
             let Some(row) = row else {
                 // What has a name and no version is damage, and not a number of another time.
-                let lives = place.node == place.root || !reader.names(place.node, place.at)?.is_empty();
+                let lives = place.node == place.root || !reader.first_names(place.node, place.at, 1)?.is_empty();
                 if lives {
                     reader.known_node(place.node, place.at)?;
                 }

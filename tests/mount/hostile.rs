@@ -245,3 +245,27 @@ for dir in sys.argv[1:]:
     }
     site.umount();
 }
+
+/// A user makes 300 names of a file, where a path is 4 KB long, and changes it after it was indexed.
+#[test]
+fn what_is_told_of_a_file_with_many_names_is_bounded() {
+    let site = Site::with_source();
+    let deep = "for n in $(seq 15); do d=$(printf 'd%.0s' $(seq 200)); mkdir -p $d; cd $d; done";
+    let files = "echo text > f; echo text > g; for n in $(seq 300); do ln f f$n; ln g g$n; done";
+    sh(&site.path("live"), &format!("{deep}; {files}"));
+    let copy = site.copy("2026-11-18");
+    site.ok(&["index", "homes"]);
+    // Of the one nothing is as it was, of the other some names are gone.
+    sh(&copy, &format!("{deep}; touch f; rm g g1*"));
+    let view = site.mount(&[]).join("homes/@latest");
+    let read = |name: &str| shell(&view, &format!("{}; cat {name}", deep.replace("mkdir -p $d; ", "")));
+    let refused = said(&read("f17"));
+    assert!(refused.contains("Input/output error"), "{refused}");
+    // Of a long line the log has the beginning, and says how much more it was.
+    let log = site.log();
+    let more = log.rsplit_once(" bytes more)").and_then(|(before, _)| before.rsplit_once('('));
+    let more: u32 = more.expect("a line that is cut").1.parse().expect("a number");
+    assert!(more < 50_000, "{more} bytes");
+    assert_eq!(said(&read("g217")).trim(), "text");
+    site.umount();
+}
