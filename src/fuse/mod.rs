@@ -314,8 +314,7 @@ fn connect(
             MountOption::NoDev,
             MountOption::NoSuid,
             MountOption::DefaultPermissions,
-            // A comma would begin another option.
-            MountOption::FSName(options.source.to_string_lossy().replace(',', "_")),
+            MountOption::FSName(point::filesystem_name(&options.source)),
             MountOption::Subtype(SUBTYPE.to_owned()),
         ];
         match Session::new(AsofFilesystem(Arc::clone(&shared)), dir, &config) {

@@ -77,10 +77,49 @@ fn a_mount_is_renewed_where_it_is_by_now() {
 fn umount_takes_away_what_is_at_its_path_now_if_that_is_ours() {
     let moved = Moved::new();
     let refused = said(&moved.site.run(&["umount", "his/x/mnt"], 2));
+    assert!(refused.contains("/his/x\" is a symbolic link to ") && refused.contains(", of user 65534"), "{refused}");
+    // What a link of root leads to is looked at.
+    sh(&moved.site.path(""), "ln -s victim mine");
+    let refused = said(&moved.site.run(&["umount", "mine/mnt"], 2));
     assert!(refused.contains("no catalog is mounted at"), "{refused}");
     moved.site.ok(&["umount", "his/y/mnt"]);
     assert!(!is_running(moved.process));
     moved.assert_that_the_other_is_still_there();
+}
+
+/// As above, but what the link leads to is a mount of ours, too.
+#[test]
+fn umount_takes_away_no_mount_that_a_link_or_a_name_of_somebody_else_leads_to() {
+    let (site, other) = (Site::with_source(), Site::with_source());
+    site.let_everybody_pass();
+    other.let_everybody_pass();
+    sh(&site.path(""), "mkdir -p his/x/mnt; chown -R 65534:65534 his");
+    let processes = [site.mount_process_at("his/x/mnt"), other.mount_process(&[])];
+    let kept = other.path("");
+    let renamed = as_nobody(&site.path(""), &format!("mv his/x his/y; ln -s {} his/x", kept.display()));
+    assert!(renamed.status.success(), "{}", said(&renamed));
+    // The last name, the folder above it, and another catalog than the one that is named.
+    sh(&site.path(""), &format!("ln -s {} to-mnt; ln -s {} to-folder", kept.join("mnt").display(), kept.display()));
+    let found = [
+        ("his/x/mnt", "/his/x\" is a symbolic link to \""),
+        ("to-mnt", "/to-mnt\" is a symbolic link to \""),
+        ("to-folder/mnt", "/mnt\" is a mount of catalog \""),
+    ];
+    for (dir, found) in found {
+        let refused = said(&site.run(&["umount", dir], 2));
+        assert!(refused.contains(found), "{dir}: {refused}");
+        let refused = said(&site.run(&["umount", "--lazy", dir], 2));
+        assert!(refused.contains(found), "{dir}: {refused}");
+    }
+    let refused = said(&site.run(&["mount", "to-mnt"], 2));
+    assert!(refused.contains("/to-mnt\" is a symbolic link to \""), "{refused}");
+    assert!(processes.iter().all(|process| is_running(*process)));
+    site.ok(&["umount", "his/y/mnt"]);
+    // By way of a link of root, it is said where it was.
+    sh(&other.path(""), "ln -s . here");
+    let told = said(&other.run(&["umount", "here/mnt"], 0));
+    assert!(told.contains("unmounted \"here/mnt\", which is \""), "{told}");
+    assert!(!processes.iter().any(|process| is_running(*process)));
 }
 
 #[test]

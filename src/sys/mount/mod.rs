@@ -421,8 +421,8 @@ fn configure(context: &OwnedFd, command: u32, key: Option<&str>, value: Option<&
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// A path too long for `fsconfig` is shown by its end, which tells more than its beginning.
-fn shortened(path: &Path) -> &[u8] {
+/// Returns what the table shows of the source `path`: one too long for `fsconfig` by its end, which tells more than its beginning.
+pub fn shortened(path: &Path) -> &[u8] {
     let bytes = path.as_os_str().as_bytes();
     &bytes[bytes.len().saturating_sub(SOURCE_BYTES_MAX)..]
 }
