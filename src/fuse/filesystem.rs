@@ -30,8 +30,9 @@ use std::time::SystemTime;
 
 /// Inode numbers are never used again for something else.
 const GENERATION: Generation = Generation(0);
-/// Reads and forgets that the kernel sends before it waits for answers.
-const MAX_BACKGROUND: u16 = 64;
+/// Reads that the kernel sends before it waits for answers, of all stores together. So many of a store that is slow hold up those
+/// of the others. Each may hold 1 MiB of memory of its reader.
+const MAX_BACKGROUND: u16 = 1024;
 /// The names of POSIX ACLs begin so.
 const ACLS: &[u8] = b"system.posix_acl_";
 /// `lseek(2)`; the protocol sends these two only.

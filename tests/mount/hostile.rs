@@ -308,3 +308,16 @@ fn what_is_told_of_a_file_with_many_names_is_bounded() {
     assert_eq!(said(&read("g217")).trim(), "text");
     site.umount();
 }
+
+/// What waits for one slow store must not take all that there is for the others; the kernel tells how much that is.
+#[test]
+fn the_kernel_sends_a_thousand_reads_before_it_waits_for_answers() {
+    let site = Site::with_source();
+    site.mount(&[]);
+    let background = "mkdir ctl; mount -t fusectl none ctl
+        device=$(awk -v dir=\"$PWD/mnt\" '$5 == dir { split($3, device, \":\"); print device[2] }' /proc/self/mountinfo)
+        cat ctl/$device/max_background; umount ctl";
+    let reads: u32 = sh(&site.path(""), background).trim().parse().expect("a number");
+    assert!(reads >= 1000, "{reads}");
+    site.umount();
+}
