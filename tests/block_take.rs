@@ -79,11 +79,11 @@ const NO_FILE_SYSTEM: &str = "unsupported: \"fs\": what it holds is not known";
 
 /// Tells whether a run did what it was to: most disks here have stamps in the place of a file system, and that is all that may be found amiss.
 fn is_done(output: &Output) -> bool {
-    let found = |kind: &&str| said(output).lines().any(|line| line.starts_with(&format!("{kind}: ")));
+    let found = |kind: &str| said(output).lines().any(|line| line.starts_with(&format!("{kind}: ")));
     let more = ["unreadable", "missing", "gap", "changed", "damaged", "error", "warning"];
     match output.status.code() {
         Some(0) => true,
-        Some(1) => said(output).contains(NO_FILE_SYSTEM) && !more.iter().any(|kind| found(&kind)),
+        Some(1) => said(output).contains(NO_FILE_SYSTEM) && !more.iter().any(|kind| found(kind)),
         _ => false,
     }
 }

@@ -6,7 +6,7 @@
 use super::files::beside;
 use super::holder::{Busy, Held, Holder};
 use crate::model::{Hinted, NodeId, Time};
-use crate::sys::mount::not_mounted;
+use crate::sys::mount::absent_above;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -294,7 +294,7 @@ const MAKE_IT: &str = "asof init makes it, asof rebuild DIR makes a lost one aga
 /// Says that the disk of a catalog that is not there may not be mounted, where it looks so.
 fn away(path: &Path) -> String {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    if let Some(dir) = not_mounted(&path) {
+    if let Some(dir) = absent_above(&path) {
         return format!("mount {dir:?} first, which /etc/fstab has and which is not mounted; or ");
     }
     let folder = path.ancestors().skip(1).find(|folder| folder.is_dir());

@@ -243,11 +243,21 @@ impl Reader {
     /// # Errors
     /// [`Error::Sqlite`] if SQLite fails.
     pub fn names(&self, node: NodeId, at: Time) -> Result<Vec<(NodeId, EntryName)>, Error> {
+        self.first_names(node, at, usize::MAX)
+    }
+
+    /// Returns up to `max` of them. Reads no more rows than that.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn first_names(&self, node: NodeId, at: Time, max: usize) -> Result<Vec<(NodeId, EntryName)>, Error> {
         self.run("finding the names of a node", |connection| {
             let mut statement = connection.prepare_cached(NAMES)?;
             let mut rows = statement.query([node.0, at.0])?;
             let mut names = Vec::new();
-            while let Some(row) = rows.next()? {
+            while names.len() < max
+                && let Some(row) = rows.next()?
+            {
                 let name = EntryName::new(row.get_ref(1)?.as_blob()?).map_err(|_| rusqlite::Error::InvalidQuery)?;
                 names.push((NodeId(row.get(0)?), name));
             }

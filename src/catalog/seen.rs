@@ -22,21 +22,27 @@ impl Reader {
         self.run("reading what is unknown", |connection| kept::is_kept(connection, dir, name, at))
     }
 
-    /// Returns the names of `node` that the generation at `at` saw; all that it has, if it saw none of them.
+    /// Returns up to `max` of the names of `node` that the generation at `at` saw; of all that it has, if it saw none of them.
+    ///
+    /// Where nothing in the catalog is in doubt it reads no more than `max` of them: a file may have 60,000.
     ///
     /// # Errors
     /// [`Error::Sqlite`] if SQLite fails.
-    pub fn seen_names(&self, node: NodeId, at: Time) -> Result<Vec<(NodeId, EntryName)>, Error> {
-        let names = self.names(node, at)?;
+    pub fn seen_names(&self, node: NodeId, at: Time, max: usize) -> Result<Vec<(NodeId, EntryName)>, Error> {
         if !self.has_kept()? {
-            return Ok(names);
+            return self.first_names(node, at, max);
         }
-        let mut seen = Vec::with_capacity(names.len());
+        let mut names = self.names(node, at)?;
+        let mut seen = Vec::new();
         for (dir, name) in &names {
+            if seen.len() == max {
+                break;
+            }
             if !self.is_kept(*dir, name.as_bytes(), at)? {
                 seen.push((*dir, name.clone()));
             }
         }
+        names.truncate(max);
         Ok(if seen.is_empty() { names } else { seen })
     }
 
@@ -108,7 +114,7 @@ impl Reader {
         let mut names = Vec::new();
         let mut here = node;
         while here != root {
-            let Some((parent, name)) = self.seen_names(here, at)?.into_iter().next() else {
+            let Some((parent, name)) = self.seen_names(here, at, 1)?.into_iter().next() else {
                 return Ok(None);
             };
             if names.len() == DEPTH_MAX {

@@ -96,7 +96,7 @@ fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
         Verb::Sql(args) => sql::run(&args, world),
         Verb::Check(args) => check::run(&args, world),
         Verb::Mount(args) => mount::run(&args, world),
-        Verb::Umount(args) => mount::umount(&args),
+        Verb::Umount(args) => mount::umount(&args, world),
         Verb::Units(args) => units::run(&args, world),
         Verb::Gluster(verb) => gluster::run(verb, world),
         Verb::LetGo => take::let_go(),

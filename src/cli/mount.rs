@@ -160,12 +160,17 @@ pub(super) struct UmountArgs {
     lazy: bool,
 }
 
-pub(super) fn umount(args: &UmountArgs) -> Result<Outcome, Failure> {
+pub(super) fn umount(args: &UmountArgs, world: &World) -> Result<Outcome, Failure> {
     let when_busy = if args.lazy { WhenBusy::Detach } else { WhenBusy::Refuse };
-    let up_at = |dir: PathBuf| daemon::up_at(&fuse::catalog_at(&dir).unwrap_or_default(), &dir);
-    let daemons = fuse::plain_path(&args.dir).and_then(up_at).unwrap_or_default();
-    fuse::unmount(&args.dir, when_busy)?;
-    say!("unmounted {:?}", args.dir);
+    let dir = fuse::plain_path(&args.dir)?;
+    let named = world.is_named.then(|| absolute(&world.catalog)).transpose()?;
+    let daemons = daemon::up_at(&fuse::catalog_at(&dir).unwrap_or_default(), &dir).unwrap_or_default();
+    fuse::unmount(&dir, named.as_deref(), when_busy)?;
+    if dir == absolute(&args.dir)? {
+        say!("unmounted {:?}", args.dir);
+    } else {
+        say!("unmounted {:?}, which is {dir:?}", args.dir);
+    }
     // After --lazy it ends when nobody is inside.
     if args.lazy {
         return Ok(Outcome::Done);

@@ -17,6 +17,8 @@ use std::time::Duration;
 pub(super) struct World {
     /// The catalog that was named, or the usual one.
     pub(super) catalog: PathBuf,
+    /// Whether it was named.
+    pub(super) is_named: bool,
     /// The zone of dates without one.
     pub(super) zone: jiff::tz::TimeZone,
     pub(super) clock: clock::System,
@@ -36,6 +38,7 @@ pub(super) struct SourceRun {
 
 impl World {
     pub(super) fn new(catalog: Option<PathBuf>, wait: Duration) -> Result<Self, Failure> {
+        let is_named = catalog.is_some();
         let catalog = match catalog {
             Some(path) => path,
             None => default_catalog()?,
@@ -43,7 +46,7 @@ impl World {
         let zone = local_zone();
         say::set_zone(&zone);
         detail!("the catalog is {catalog:?}");
-        Ok(Self { catalog, zone, clock: clock::System, wait, lacking: Arc::default() })
+        Ok(Self { catalog, is_named, zone, clock: clock::System, wait, lacking: Arc::default() })
     }
 
     /// Tells whether a second place for manifests lacks some.

@@ -11,7 +11,7 @@ use super::backing::{Backings, Opened};
 use super::convert::{self, FOREVER};
 use super::lane::Lanes;
 use crate::model::StoreId;
-use crate::store::OpenFile;
+use crate::store::{self, OpenFile};
 use crate::view::{self, Content, Ino, Looked, Stat, Tree, Ttl};
 use fuser::{
     BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, LockOwner,
@@ -30,8 +30,9 @@ use std::time::SystemTime;
 
 /// Inode numbers are never used again for something else.
 const GENERATION: Generation = Generation(0);
-/// Reads and forgets that the kernel sends before it waits for answers.
-const MAX_BACKGROUND: u16 = 64;
+/// Reads that the kernel sends before it waits for answers, of all stores together. So many of a store that is slow hold up those
+/// of the others. Each may hold 1 MiB of memory of its reader.
+const MAX_BACKGROUND: u16 = 1024;
 /// The names of POSIX ACLs begin so.
 const ACLS: &[u8] = b"system.posix_acl_";
 /// `lseek(2)`; the protocol sends these two only.
@@ -111,7 +112,8 @@ impl Shared {
             if ticket.is_answered() {
                 return;
             }
-            match read_file(&ticket.tree, ino, room(buffer, size), offset) {
+            let bytes = room(buffer, size);
+            match ask_file(&ticket.tree, ino, |file| file.read_at(bytes, offset)) {
                 Ok(n) => ticket.claim().into_iter().for_each(|reply| reply.data(&buffer[..n])),
                 Err(e) => ticket.fail(&e),
             }
@@ -123,11 +125,9 @@ impl Shared {
         let ticket = Ticket::new(&self.tree, "seek", ino, reply);
         let asker = Arc::clone(&ticket);
         let work = move |_: &mut Vec<u8>| {
-            let found = ticket.tree.open(ino).and_then(|file| {
-                let found = if whence == SEEK_DATA { file.seek_data(offset) } else { file.seek_hole(offset) };
-                found.map_err(view::Error::Store)
-            });
-            match found {
+            let seek =
+                |file: &OpenFile| if whence == SEEK_DATA { file.seek_data(offset) } else { file.seek_hole(offset) };
+            match ask_file(&ticket.tree, ino, seek) {
                 Ok(found) => ticket.claim().into_iter().for_each(|reply| answer_seek(found, reply)),
                 Err(e) => ticket.fail(&e),
             }
@@ -155,12 +155,16 @@ impl Shared {
     }
 }
 
-/// Reads from the copy that is open, or else from another one that has the same version.
-fn read_file(tree: &Tree, ino: Ino, buffer: &mut [u8], offset: u64) -> Result<usize, view::Error> {
+/// Asks the copy that is open, or else another one that has the same version.
+fn ask_file<T>(
+    tree: &Tree,
+    ino: Ino,
+    mut ask: impl FnMut(&OpenFile) -> Result<T, store::Error>,
+) -> Result<T, view::Error> {
     let file = tree.open(ino)?;
-    match file.read_at(buffer, offset) {
-        Ok(n) => Ok(n),
-        Err(bad) => Ok(tree.open_elsewhere(ino, &file, &bad)?.read_at(buffer, offset)?),
+    match ask(&file) {
+        Ok(answer) => Ok(answer),
+        Err(bad) => Ok(ask(&*tree.open_elsewhere(ino, &file, &bad)?)?),
     }
 }
 

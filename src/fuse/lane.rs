@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 const WORKERS_MAX: usize = 8;
 /// Of these, how many may read ahead: two, so that one can wait for a cold disk while the other pushes.
 const AHEAD_MAX: usize = 2;
-/// Requests that wait for a thread: one for each waiting process, and 64 that the kernel asks by itself. Who comes after so many is
+/// Requests that wait for a thread: one for each waiting process, and 1,024 that the kernel asks by itself. Who comes after so many is
 /// refused at once, though the store may only be slow.
 const QUEUE_MAX: usize = 32_768;
 /// Pieces of reading ahead that wait; more than these would come too late anyway.

@@ -105,11 +105,11 @@ pub struct Layers(Arc<Mutex<Vec<sys::MountId>>>);
 impl Layers {
     /// Returns where they are now: directories above may have been renamed. None: nothing is mounted any more.
     pub fn dir(&self) -> Option<PathBuf> {
-        sys::mounted_as(self.live()?).ok().flatten().map(|mounted| mounted.dir)
+        sys::mounted_as(&self.live()?).ok().flatten().map(|mounted| mounted.dir)
     }
 
     fn live(&self) -> Option<sys::MountId> {
-        self.lock().last().copied()
+        self.lock().last().cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<sys::MountId>> {
@@ -123,8 +123,16 @@ struct Live {
     shared: Arc<Shared>,
     notifier: Notifier,
     is_current: Arc<AtomicBool>,
+    has_ended: Arc<AtomicBool>,
     is_privileged: bool,
     allows_other: bool,
+}
+
+impl Live {
+    /// Tells whether it was unmounted: there is nothing any more to keep as it was.
+    fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::SeqCst)
+    }
 }
 
 impl Mount {
@@ -139,7 +147,7 @@ impl Mount {
         let Point { dir, target } = point::check(dir)?;
         let need = tree.xattr_need();
         let live = connect(&tree, need, &dir, &options, &on_end, Attach::Over(&target))?;
-        let layers = Layers(Arc::new(Mutex::new(vec![live.id])));
+        let layers = Layers(Arc::new(Mutex::new(vec![live.id.clone()])));
         let mount = Self { tree, dir, options, on_end, live, need, left_behind: Vec::new(), layers };
         mount.raise_read_ahead();
         Ok(mount)
@@ -179,8 +187,9 @@ impl Mount {
     /// # Errors
     /// [`Error`]; the old mount goes on.
     pub fn prepare(&mut self, need: XattrNeed) -> Result<bool, Error> {
-        let is_outgrown =
-            self.live.is_privileged && attributes(&self.options, need, true) != self.live.shared.attributes;
+        let is_outgrown = self.live.is_privileged
+            && !self.live.has_ended()
+            && attributes(&self.options, need, true) != self.live.shared.attributes;
         self.need = need;
         if is_outgrown {
             self.renew()?;
@@ -190,7 +199,7 @@ impl Mount {
 
     fn renew(&mut self) -> Result<(), Error> {
         let lost = |source| Error::Mount { dir: self.dir.clone(), source };
-        let top = sys::Target::of_mount(self.live.id).map_err(lost)?;
+        let top = sys::Target::of_mount(&self.live.id).map_err(lost)?;
         let connect = |attach| connect(&self.tree, self.need, &self.dir, &self.options, &self.on_end, attach);
         let (live, is_over) = match connect(Attach::Beneath(&top)) {
             Err(Error::Mount { source, .. }) => {
@@ -205,12 +214,12 @@ impl Mount {
         if !is_over {
             layers.pop();
         }
-        layers.push(self.live.id);
+        layers.push(self.live.id.clone());
         drop(layers);
         self.left_behind.truncate(LEFT_BEHIND_MAX - 1);
         self.left_behind.insert(0, old.notifier);
         if !is_over {
-            sys::unmount(old.id, WhenBusy::Detach)
+            sys::unmount(&old.id, WhenBusy::Detach)
                 .map_err(|source| Error::Unmount { dir: self.dir.clone(), source })?;
         }
         self.raise_read_ahead();
@@ -225,12 +234,18 @@ impl Mount {
     /// # Errors
     /// [`Error::Writable`]: it is writable still.
     pub fn keep_read_only(&mut self) -> Result<bool, Error> {
-        let Ok(Some(mounted)) = sys::mounted_as(self.live.id) else { return Ok(false) };
+        if self.live.has_ended() {
+            return Ok(false);
+        }
+        let Ok(Some(mounted)) = sys::mounted_as(&self.live.id) else { return Ok(false) };
         if mounted.is_read_only && mounted.is_file_system_read_only {
             return Ok(false);
         }
         // Whoever is inside goes on in it: he is to write nothing more, once he has closed what he has open for writing.
-        let made = sys::make_read_only(self.live.id);
+        let made = sys::make_read_only(&self.live.id);
+        if made.as_ref().is_err_and(sys::is_not_mounted) {
+            return Ok(false);
+        }
         if let Err(e) = &made {
             tracing::info!("what is open for writing in {:?} stays so: {e}", self.dir);
         }
@@ -246,14 +261,14 @@ impl Mount {
     /// [`Error::Busy`] with [`WhenBusy::Refuse`]; [`Error::Unmount`].
     pub fn unmount(&mut self, when_busy: WhenBusy) -> Result<(), Error> {
         while let Some(layer) = self.layers.live() {
-            point::unmount_layer(layer, &self.dir, when_busy)?;
+            point::unmount_layer(&layer, &self.dir, when_busy)?;
             self.layers.lock().pop();
         }
         Ok(())
     }
 
     fn raise_read_ahead(&self) {
-        let Ok(Some(own)) = sys::mounted_as(self.live.id) else { return };
+        let Ok(Some(own)) = sys::mounted_as(&self.live.id) else { return };
         if let Err(e) = sys::set_read_ahead(own.device, READ_AHEAD_KIB) {
             tracing::debug!("reading ahead stays at the kernel's default: {e}");
         }
@@ -299,8 +314,7 @@ fn connect(
             MountOption::NoDev,
             MountOption::NoSuid,
             MountOption::DefaultPermissions,
-            // A comma would begin another option.
-            MountOption::FSName(options.source.to_string_lossy().replace(',', "_")),
+            MountOption::FSName(point::filesystem_name(&options.source)),
             MountOption::Subtype(SUBTYPE.to_owned()),
         ];
         match Session::new(AsofFilesystem(Arc::clone(&shared)), dir, &config) {
@@ -402,14 +416,16 @@ fn serve(
         ahead.connect(page_cache::PageCache::of(session.as_fd())?);
     }
     let is_current = Arc::new(AtomicBool::new(true));
-    let (own_current, on_end) = (Arc::clone(&is_current), Arc::clone(on_end));
+    let has_ended = Arc::new(AtomicBool::new(false));
+    let (own_current, own_end, on_end) = (Arc::clone(&is_current), Arc::clone(&has_ended), Arc::clone(on_end));
     std::thread::Builder::new().name("session".into()).spawn(move || {
         if let Err(e) = session.run() {
             tracing::error!("the connection to the kernel ended: {e}");
         }
+        own_end.store(true, Ordering::SeqCst);
         if own_current.load(Ordering::SeqCst) {
             on_end();
         }
     })?;
-    Ok(Live { id, shared, notifier, is_current, is_privileged, allows_other })
+    Ok(Live { id, shared, notifier, is_current, has_ended, is_privileged, allows_other })
 }

@@ -7,6 +7,8 @@
 use crate::model::Hinted;
 use crate::sys::mount::{self as sys, MountId, Mounted, Target, WhenBusy};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -84,6 +86,26 @@ pub enum Error {
         /// The mount point.
         dir: PathBuf,
     },
+    /// It is a link, or leads through one that may be exchanged by somebody else.
+    #[error("\"{}\" is a symbolic link to \"{}\"{}", link.display(), to.display(), owned(*owner))]
+    Link {
+        /// The link.
+        link: PathBuf,
+        /// Where it leads.
+        to: PathBuf,
+        /// Whose it is, if it is on the way and somebody else's.
+        owner: Option<u32>,
+    },
+    /// Another catalog than the one that was named is mounted there.
+    #[error("at \"{}\" is a mount of catalog \"{}\", not of \"{}\"", dir.display(), found.display(), named.display())]
+    OtherCatalog {
+        /// The mount point.
+        dir: PathBuf,
+        /// What is mounted there.
+        found: PathBuf,
+        /// What was named.
+        named: PathBuf,
+    },
     /// Nothing of ours is mounted there.
     #[error("no catalog is mounted at \"{}\"", dir.display())]
     NotMounted {
@@ -110,6 +132,10 @@ impl Hinted for Error {
             Self::Busy { dir } => {
                 Some(format!("fuser -vm {0} shows who; asof umount --lazy {0} does not wait for them", dir.display()))
             }
+            Self::Link { .. } => Some("name the directory itself".to_owned()),
+            Self::OtherCatalog { dir, found, .. } => {
+                Some(format!("asof --catalog {} umount {} ends that mount", found.display(), dir.display()))
+            }
             Self::NotADirectory { .. }
             | Self::NotEmpty { .. }
             | Self::Unreadable { .. }
@@ -121,29 +147,53 @@ impl Hinted for Error {
     }
 }
 
+fn owned(owner: Option<u32>) -> String {
+    owner.map_or_else(String::new, |uid| format!(", of user {uid}"))
+}
+
 /// Returns the catalog that is mounted at `dir`, where one is.
 pub fn catalog_at(dir: &Path) -> Option<PathBuf> {
     ours(dir).pop().map(|mounted| PathBuf::from(mounted.source))
 }
 
-/// Unmounts what of ours is mounted at `dir`, live or left behind by a daemon that is gone.
+/// Unmounts what of ours is mounted at `dir`, live or left behind by a daemon that is gone; if a catalog is named, what shows that one.
 ///
 /// # Errors
-/// [`Error::NotMounted`], [`Error::Busy`], [`Error::Unmount`].
-pub fn unmount(dir: &Path, when_busy: WhenBusy) -> Result<(), Error> {
-    let dir = plain_path(dir).map_err(|source| Error::Unreadable { dir: dir.to_owned(), source })?;
+/// [`Error::NotMounted`], [`Error::Busy`], [`Error::Unmount`], [`Error::OtherCatalog`]; as [`plain_path`].
+pub fn unmount(dir: &Path, named: Option<&Path>, when_busy: WhenBusy) -> Result<(), Error> {
+    let dir = plain_path(dir)?;
     let layers = ours(&dir);
+    if let Some(named) = named
+        && let Some(other) = layers.iter().find(|layer| !is_of(layer, named))
+    {
+        return Err(Error::OtherCatalog { dir, found: PathBuf::from(&other.source), named: named.to_owned() });
+    }
     if layers.is_empty() {
         return Err(Error::NotMounted { dir });
     }
-    layers.iter().rev().try_for_each(|layer| unmount_layer(layer.id, &dir, when_busy))
+    layers.iter().rev().try_for_each(|layer| unmount_layer(&layer.id(), &dir, when_busy))
+}
+
+/// Tells whether a mount shows the catalog at `catalog`, under whatever name of it.
+fn is_of(mounted: &Mounted, catalog: &Path) -> bool {
+    let file = |path: &Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    let source = Path::new(&mounted.source);
+    // It may be gone by now, or its name was too long or too odd for the kernel.
+    let shown = [sys::shortened(catalog).to_vec(), filesystem_name(catalog).into_bytes()];
+    shown.iter().any(|shown| shown == source.as_os_str().as_bytes())
+        || file(catalog).is_some_and(|own| file(source) == Some(own))
+}
+
+/// Returns how `fusermount3` is told what is mounted: a comma would begin another option.
+pub(super) fn filesystem_name(source: &Path) -> String {
+    source.to_string_lossy().replace(',', "_")
 }
 
 /// Unmounts one file system, which was mounted at `dir`, as root or through `fusermount3`.
-pub(super) fn unmount_layer(id: MountId, dir: &Path, when_busy: WhenBusy) -> Result<(), Error> {
+pub(super) fn unmount_layer(id: &MountId, dir: &Path, when_busy: WhenBusy) -> Result<(), Error> {
     let source = match sys::unmount(id, when_busy) {
         Ok(()) => return Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => match unmount_by_helper(id, dir, when_busy) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => match unmount_by_helper(id, when_busy) {
             Ok(()) => return Ok(()),
             Err(e) => e,
         },
@@ -157,8 +207,8 @@ pub(super) fn unmount_layer(id: MountId, dir: &Path, when_busy: WhenBusy) -> Res
 }
 
 /// The helper knows paths only, and lets its user unmount what is his.
-fn unmount_by_helper(id: MountId, dir: &Path, when_busy: WhenBusy) -> io::Result<()> {
-    let dir = sys::mounted_as(id)?.map_or_else(|| dir.to_owned(), |mounted| mounted.dir);
+fn unmount_by_helper(id: &MountId, when_busy: WhenBusy) -> io::Result<()> {
+    let Some(Mounted { dir, .. }) = sys::mounted_as(id)? else { return Err(sys::not_mounted()) };
     let mut command = Command::new("fusermount3");
     command.arg("-u");
     match when_busy {
@@ -184,9 +234,9 @@ pub(super) struct Point {
 /// Returns a directory that may become a mount point; takes a mount of ours away whose daemon is gone.
 pub(super) fn check(dir: &Path) -> Result<Point, Error> {
     let unreadable = |source| Error::Unreadable { dir: dir.to_owned(), source };
-    let path = plain_path(dir).map_err(unreadable)?;
+    let path = plain_path(dir)?;
     for mounted in ours(&path).into_iter().rev() {
-        let is_live = match Target::of_mount(mounted.id) {
+        let is_live = match Target::of_mount(&mounted.id()) {
             Ok(top) => !sys::is_disconnected(&top),
             Err(e) if sys::is_not_mounted(&e) => continue,
             Err(e) => return Err(unreadable(e)),
@@ -195,7 +245,7 @@ pub(super) fn check(dir: &Path) -> Result<Point, Error> {
             return Err(Error::AlreadyMounted { dir: path, catalog: PathBuf::from(mounted.source) });
         }
         // Nobody can read anything there, whoever is inside.
-        match unmount_layer(mounted.id, &path, WhenBusy::Detach) {
+        match unmount_layer(&mounted.id(), &path, WhenBusy::Detach) {
             Ok(()) => tracing::info!("cleared {path:?}: a mount was there whose daemon is gone"),
             Err(Error::NotMounted { .. }) => {}
             Err(e) => {
@@ -218,9 +268,9 @@ pub(super) fn check(dir: &Path) -> Result<Point, Error> {
     }
 }
 
-/// Returns the number of our mount at `dir` that is seen.
+/// Returns our mount at `dir` that is seen.
 pub(super) fn seen_at(dir: &Path) -> io::Result<MountId> {
-    ours(dir).pop().map(|mounted| mounted.id).ok_or_else(|| io::Error::other("nothing is mounted there"))
+    ours(dir).pop().map(|mounted| mounted.id()).ok_or_else(|| io::Error::other("nothing is mounted there"))
 }
 
 /// Our mounts at `dir`, the uppermost last.
@@ -231,23 +281,33 @@ fn ours(dir: &Path) -> Vec<Mounted> {
     mounts
 }
 
-/// Resolves links on the way to `dir`, but does not look at `dir` itself unless it is a link: that would ask
-/// its server.
+/// Resolves links on the way to `dir`, and does not look at `dir` itself if a mount of ours is there: that would ask its server.
 ///
 /// # Errors
-/// As `realpath(3)` of the directory that holds it.
-pub fn plain_path(dir: &Path) -> io::Result<PathBuf> {
-    let dir = std::path::absolute(dir)?;
+/// [`Error::Link`] if `dir` is a link, or there is one on the way that is somebody else's than root's or ours: what he makes of it next is
+/// not what was meant. [`Error::Unreadable`] as `realpath(3)` of the directory that holds it.
+pub fn plain_path(dir: &Path) -> Result<PathBuf, Error> {
+    let unreadable = |source| Error::Unreadable { dir: dir.to_owned(), source };
+    let dir = std::path::absolute(dir).map_err(unreadable)?;
     let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else { return Ok(dir) };
+    let user = crate::sys::process::effective_ids().0;
+    for above in parent.ancestors() {
+        let owner = std::fs::symlink_metadata(above).ok().filter(|found| found.is_symlink()).map(|link| link.uid());
+        if let Some(owner) = owner.filter(|owner| *owner != 0 && *owner != user) {
+            return Err(link(above.to_owned(), Some(owner)));
+        }
+    }
     let plain = match std::fs::canonicalize(parent) {
         Ok(parent) => parent.join(name),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(dir),
-        Err(e) => return Err(e),
+        Err(e) => return Err(unreadable(e)),
     };
-    if ours(&plain).is_empty() && plain.is_symlink() {
-        return std::fs::canonicalize(&plain);
-    }
-    Ok(plain)
+    if ours(&plain).is_empty() && plain.is_symlink() { Err(link(plain, None)) } else { Ok(plain) }
+}
+
+fn link(link: PathBuf, owner: Option<u32>) -> Error {
+    let to = std::fs::read_link(&link).unwrap_or_default();
+    Error::Link { link, to, owner }
 }
 
 #[cfg(test)]
@@ -267,8 +327,10 @@ mod tests {
         assert_eq!(text("none"), format!("mount point \"{root}/none\" does not exist"));
         assert_eq!(text("full/file"), format!("mount point \"{root}/full/file\" is not a directory"));
         assert_eq!(text("full"), format!("mount point \"{root}/full\" is not empty"));
-        assert_eq!(check(&world.path().join("link")).unwrap().dir, world.path().canonicalize().unwrap().join("empty"));
-        let error = unmount(&world.path().join("empty"), WhenBusy::Refuse).unwrap_err();
+        assert_eq!(text("link"), format!("\"{root}/link\" is a symbolic link to \"empty\""));
+        let error = unmount(&world.path().join("link"), None, WhenBusy::Refuse).unwrap_err();
+        assert_eq!(error.to_string(), format!("\"{root}/link\" is a symbolic link to \"empty\""));
+        let error = unmount(&world.path().join("empty"), None, WhenBusy::Refuse).unwrap_err();
         assert_eq!(error.to_string(), format!("no catalog is mounted at \"{root}/empty\""));
         assert_eq!(text("full/file/x"), format!("cannot look at mount point \"{root}/full/file/x\""));
     }

@@ -369,7 +369,7 @@ mod tests {
     /// Says of the third generation of a source what a manifest says first.
     fn header(second: &Path) -> Header {
         let mut policy = Policy::parse("{}");
-        policy.set_manifests(second.to_str());
+        policy.set_manifests(second.to_str().map(|second| (second, false)));
         let source = SourceFacts {
             uuid: Some(UUID),
             name: "homes".to_owned(),

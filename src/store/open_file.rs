@@ -55,7 +55,7 @@ impl OpenFile {
     /// Returns where the next stored byte at or after `offset` lies, none if only a hole follows.
     ///
     /// # Errors
-    /// [`Error::Unreadable`].
+    /// [`Error::Changed`] if it is no longer as it was when it was indexed; [`Error::Unreadable`].
     pub fn seek_data(&self, offset: u64) -> Result<Option<u64>, Error> {
         match &self.0 {
             Bytes::Plain(file) => file.seek_data(offset),
@@ -67,7 +67,7 @@ impl OpenFile {
     /// `offset` lies at or behind the end.
     ///
     /// # Errors
-    /// [`Error::Unreadable`].
+    /// As [`OpenFile::seek_data`].
     pub fn seek_hole(&self, offset: u64) -> Result<Option<u64>, Error> {
         match &self.0 {
             Bytes::Plain(file) => file.seek_hole(offset),

@@ -85,7 +85,7 @@ impl PlainFile {
     /// Returns where the next stored byte at or after `offset` lies, none if only a hole follows.
     ///
     /// # Errors
-    /// [`Error::Unreadable`].
+    /// [`Error::Changed`] if it is no longer as it was when it was indexed: what was bytes may be a hole by now; [`Error::Unreadable`].
     pub(super) fn seek_data(&self, offset: u64) -> Result<Option<u64>, Error> {
         if offset >= self.identity.size_bytes {
             return Ok(None);
@@ -98,7 +98,7 @@ impl PlainFile {
     /// `offset` lies at or behind the end.
     ///
     /// # Errors
-    /// [`Error::Unreadable`].
+    /// As [`PlainFile::seek_data`].
     pub(super) fn seek_hole(&self, offset: u64) -> Result<Option<u64>, Error> {
         if offset >= self.identity.size_bytes {
             return Ok(None);
@@ -124,11 +124,14 @@ impl PlainFile {
 
     /// A file system that does not know holes has none: `otherwise` is then the answer.
     fn seek(&self, what: read::Seek, offset: u64, otherwise: Option<u64>) -> Result<Option<u64>, Error> {
-        match read::seek(self.file().as_fd(), what, offset) {
-            Ok(found) => Ok(found),
-            Err(e) if read::is_unknown_seek(&e) => Ok(otherwise),
-            Err(source) => Err(Error::Unreadable { path: self.path(), source }),
-        }
+        let found = match read::seek(self.file().as_fd(), what, offset) {
+            Ok(found) => found,
+            Err(e) if read::is_unknown_seek(&e) => otherwise,
+            Err(source) => return Err(Error::Unreadable { path: self.path(), source }),
+        };
+        // As after bytes that were read: whoever is told of a hole takes it for zeros, and reads nothing there.
+        self.check()?;
+        Ok(found)
     }
 
     fn has_recorded_times(&self, now: &walk::Stat) -> bool {

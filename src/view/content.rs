@@ -9,6 +9,7 @@
 use super::copies::{CopyRows, Holder};
 use super::lock::lock;
 use super::place::{Place, Spot};
+use super::tried::{NAMES_TRIED_MAX, Paths, Tried};
 use super::{Content, Error, Ino, Neighbours, Tree, notes};
 use crate::catalog::{self, CopyRow, DirEntry, NodeRow, ObjectRow, Reader};
 use crate::model::{CopyState, Key, Kind, NodeId, ObjectId, RelPath, Time, chain};
@@ -91,7 +92,7 @@ impl Tree {
                 return Ok(file);
             }
         }
-        let (what, copies) = (self.describe_place(place), tried.texts.join("; "));
+        let (what, copies) = (self.describe_place(place), tried.text());
         if tried.is_all_moved() {
             return Err(Error::Moved { what, tried: copies, name: self.name_of(place) });
         }
@@ -127,7 +128,7 @@ impl Tree {
                     "{} is read from the copy of {at}, which has {}: {}",
                     self.describe_place(place),
                     if is_by_stamp { "the same size and mtime, bytes not compared" } else { "the same version" },
-                    tried.texts.join("; ")
+                    tried.text()
                 );
                 return Ok(Some(file));
             }
@@ -148,14 +149,14 @@ impl Tree {
         let pinned = self.readers.with(|reader| reader.pinned(object, place.node))?;
         let known = self.readers.with(|reader| reader.object(object))?;
         let paths = match (pinned, known) {
-            (Some(path), _) => vec![path],
+            (Some(path), _) => Paths::One(path),
             (None, Some(ObjectRow { at, has_generation: true, .. })) => self.paths(place, at)?,
-            (None, _) => Vec::new(),
+            (None, _) => Paths::default(),
         };
         if copies.is_empty() || paths.is_empty() {
             tried.add(format!("nothing is known of where object {object} has it"));
         }
-        self.open_there(place, &paths, &copies, row, bad, tried)
+        self.open_there(place, paths, &copies, row, bad, tried)
     }
 
     /// Tries the copies of the generation at `at` in turn.
@@ -174,50 +175,81 @@ impl Tree {
         if copies.is_empty() {
             tried.add(format!("the generation of {at} has no copy"));
         }
-        self.open_there(place, &self.paths(place, at)?, &copies, row, bad, tried)
+        self.open_there(place, self.paths(place, at)?, &copies, row, bad, tried)
     }
 
-    /// Tries each of `paths` in each of `copies`.
+    /// Tries each of `paths` in each of `copies`. Each path is made when its turn comes: most files are served by the first.
     fn open_there(
         &self,
         place: &Place,
-        paths: &[RelPath],
+        paths: Paths,
         copies: &[CopyRow],
         row: &NodeRow,
         bad: Option<Origin<'_>>,
         tried: &mut Tried,
     ) -> Result<Option<Arc<OpenFile>>, Error> {
         let identity = self.identity(row)?;
-        for path in paths {
-            for copy in copies {
-                let there = store::Place {
-                    store: copy.store,
-                    folder: copy.store_path.clone(),
-                    root: copy.path.clone(),
-                    seen: copy.root,
-                    path: path.clone(),
-                };
-                if bad == Some(Origin::Copy(&there)) {
-                    continue;
-                }
-                match self.store.open(key(place), &there, &identity) {
-                    Ok(file) => {
-                        match file.moved_to() {
-                            Some(now) => self.report_renamed(place, copy, now),
-                            None => self.copies.found(copy.id),
-                        }
-                        return Ok(Some(file));
+        let mut copies = copies.iter().collect();
+        let (at, names, has_more) = match paths {
+            Paths::One(path) => return Ok(self.open_path(place, &path, &mut copies, &identity, bad, tried)),
+            Paths::Of { at, names, has_more } => (at, names, has_more),
+        };
+        for (parent, name) in names {
+            let age = self.copies.age();
+            let dir = self.readers.with(|reader| self.directory_path(reader, age, place, (parent, at)))?;
+            let Some(dir) = dir else { continue };
+            let opened = self.open_path(place, &dir.join(&name), &mut copies, &identity, bad, tried);
+            if opened.is_some() {
+                return Ok(opened);
+            }
+        }
+        if has_more {
+            tried.keep(format!("it has more names there than the {NAMES_TRIED_MAX} that were tried"));
+        }
+        Ok(None)
+    }
+
+    /// Tries `path` in each of `copies`, of which those are taken out that are not where they were.
+    fn open_path(
+        &self,
+        place: &Place,
+        path: &RelPath,
+        copies: &mut Vec<&CopyRow>,
+        identity: &Identity,
+        bad: Option<Origin<'_>>,
+        tried: &mut Tried,
+    ) -> Option<Arc<OpenFile>> {
+        let mut opened = None;
+        copies.retain(|copy| {
+            let there = store::Place {
+                store: copy.store,
+                folder: copy.store_path.clone(),
+                root: copy.path.clone(),
+                seen: copy.root,
+                path: path.clone(),
+            };
+            if opened.is_some() || bad == Some(Origin::Copy(&there)) {
+                return true;
+            }
+            match self.store.open(key(place), &there, identity) {
+                Ok(file) => {
+                    match file.moved_to() {
+                        Some(now) => self.report_renamed(place, copy, now),
+                        None => self.copies.found(copy.id),
                     }
-                    Err(e) => {
-                        if e.is_moved_copy() {
-                            self.report_moved(place, copy, &e);
-                        }
-                        tried.add_error(&e);
+                    opened = Some(file);
+                }
+                Err(e) => {
+                    tried.add_error(&e);
+                    if e.is_moved_copy() {
+                        self.report_moved(place, copy, &e);
+                        return false;
                     }
                 }
             }
-        }
-        Ok(None)
+            true
+        });
+        opened
     }
 
     /// Returns what a file must look like. A copy that is read where another tool made it was indexed with owner and mode; one that
@@ -304,18 +336,12 @@ impl Tree {
         Ok(Some(self.store.open_on_disk(key(place), copy.store, disk, (runs, row.size_bytes))))
     }
 
-    /// Returns every path of the node at `at`: one, and one more for each further hard link.
-    fn paths(&self, place: &Place, at: Time) -> Result<Vec<RelPath>, Error> {
-        let age = self.copies.age();
-        self.readers.with(|reader| {
-            let mut paths = Vec::new();
-            for (parent, name) in reader.seen_names(place.node, at)? {
-                if let Some(path) = self.directory_path(reader, age, place, (parent, at))? {
-                    paths.push(path.join(&name));
-                }
-            }
-            Ok(paths)
-        })
+    /// Returns where the node is at `at`: one path, and one more for each further hard link, up to [`NAMES_TRIED_MAX`].
+    fn paths(&self, place: &Place, at: Time) -> Result<Paths, Error> {
+        let mut names = self.readers.with(|reader| reader.seen_names(place.node, at, NAMES_TRIED_MAX + 1))?;
+        let has_more = names.len() > NAMES_TRIED_MAX;
+        names.truncate(NAMES_TRIED_MAX);
+        Ok(Paths::Of { at, names, has_more })
     }
 
     /// Returns the path of the directory `dir` at `at`; the files of a directory are opened in turn, so it is kept.
@@ -395,7 +421,7 @@ impl Tree {
             |entry: &DirEntry| entry.kind == Kind::File && (1..=max_bytes_each).contains(&entry.row.size_bytes);
         self.readers.with(|reader| {
             let mut neighbours = Neighbours::default();
-            let Some((parent, name)) = reader.names(place.node, place.at)?.into_iter().next() else {
+            let Some((parent, name)) = reader.first_names(place.node, place.at, 1)?.into_iter().next() else {
                 return Ok(neighbours);
             };
             reader.list(parent, place.at, None, max_names, |entry| {
@@ -464,36 +490,6 @@ impl Tree {
             }
         }
         Ok(None)
-    }
-}
-
-/// What was tried in vain.
-#[derive(Default)]
-struct Tried {
-    texts: Vec<String>,
-    /// A copy was not where it was.
-    has_moved: bool,
-    /// Anything else was wrong.
-    has_others: bool,
-}
-
-impl Tried {
-    fn of(failed: &[String]) -> Self {
-        Self { texts: failed.to_vec(), has_moved: false, has_others: !failed.is_empty() }
-    }
-
-    fn add(&mut self, text: String) {
-        self.texts.push(text);
-        self.has_others = true;
-    }
-
-    fn add_error(&mut self, error: &store::Error) {
-        self.texts.push(chain(error));
-        if error.is_moved_copy() { self.has_moved = true } else { self.has_others = true }
-    }
-
-    fn is_all_moved(&self) -> bool {
-        self.has_moved && !self.has_others
     }
 }
 

@@ -62,7 +62,7 @@ impl Tree {
 
     fn list_node(&self, place: &Place, skip: u64, each: &mut EachEntry<'_>) -> Result<(), Error> {
         let is_in_doubt = self.is_in_doubt(place)?;
-        let mut number = skip as usize;
+        let mut number = usize::try_from(skip).unwrap_or(usize::MAX);
         loop {
             let window = self.window(place, number / WINDOW)?;
             if number == 0 {
@@ -87,17 +87,19 @@ impl Tree {
         }
     }
 
-    /// Returns window `index` of a directory; those before it are read first where they are not known.
+    /// Returns window `index` of a directory, an empty one behind its end; those before it are read first where they are not known.
     fn window(&self, place: &Place, index: usize) -> Result<Window, Error> {
         let key = |index| (place.generation, place.node, index);
         if let Some(window) = self.listings.get(key(index)) {
             return Ok(window);
         }
-        let mut known = (0..index).rev().find_map(|i| self.listings.get(key(i)).map(|window| (i, window)));
+        // The offset comes from whoever asks (`lseek(2)`), and may be any.
+        let mut known = self.listings.last_before(key(index));
         loop {
             let (next, after) = match &known {
                 Some((i, window)) => match window.last() {
                     Some(last) if window.len() == WINDOW => (i + 1, Some(last.name.clone())),
+                    // It ended there.
                     _ => return Ok(Arc::default()),
                 },
                 None => (0, None),
@@ -147,7 +149,7 @@ impl Tree {
             let ino = Ino::of_node(place.view, place.node);
             let Some(row) = row else {
                 // What has a name and no version is damage, and not a number of another time.
-                let lives = place.node == place.root || !reader.names(place.node, place.at)?.is_empty();
+                let lives = place.node == place.root || !reader.first_names(place.node, place.at, 1)?.is_empty();
                 if lives {
                     reader.known_node(place.node, place.at)?;
                 }

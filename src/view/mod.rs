@@ -34,6 +34,7 @@ mod snapshot;
 mod stat;
 mod top;
 mod tree;
+mod tried;
 mod windows;
 mod xattr;
 mod xattr_cache;

@@ -145,7 +145,7 @@ impl Tree {
                 None => Ino::of_view(place.view),
             },
             Spot::Node(place) => {
-                let names = self.readers.with(|reader| reader.names(place.node, place.at))?;
+                let names = self.readers.with(|reader| reader.first_names(place.node, place.at, 1))?;
                 let (parent, _) = names.first().ok_or(Error::NoSuchNode { ino: ino.0, at: place.at })?;
                 Ino::of_node(place.view, *parent)
             }

@@ -57,6 +57,19 @@ impl Listings {
         lock(&self.0).windows.get(&key).cloned()
     }
 
+    /// Returns the last window of the directory before window `index` that is kept, and its number. Looks at what is kept, however large
+    /// `index` is.
+    pub(super) fn last_before(&self, (generation, node, index): Key) -> Option<(usize, Window)> {
+        let mut kept = lock(&self.0);
+        let is_before = |key: &&Key| (key.0, key.1) == (generation, node) && key.2 < index;
+        // A listing goes on from the one before.
+        let before = index.checked_sub(1).map(|before| (generation, node, before));
+        let last = before
+            .filter(|before| kept.windows.contains(before))
+            .or_else(|| kept.windows.iter().map(|(key, _)| key).filter(is_before).max_by_key(|key| key.2).copied())?;
+        Some((last.2, kept.windows.get(&last)?.clone()))
+    }
+
     pub(super) fn put(&self, key: Key, window: Window) {
         let mut kept = lock(&self.0);
         kept.names += window.len();

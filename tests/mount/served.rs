@@ -333,6 +333,30 @@ fn a_file_that_is_kept_open_and_changed_is_no_passthrough_any_more() {
     site.umount();
 }
 
+/// The first read is what keeps it open.
+#[test]
+fn a_sparse_file_that_was_emptied_in_place_is_no_hole() {
+    for options in [&[][..], &["passthrough"]] {
+        let site = Site::with_source();
+        sh(
+            &site.path("live"),
+            "truncate -s 4M f; dd if=/dev/urandom of=f bs=64k seek=32 count=4 conv=notrunc status=none; cp f g",
+        );
+        let copy = site.copy("2026-11-20");
+        site.ok(&["index", "homes"]);
+        let view = site.mount(options).join("homes/@latest");
+        sh(&view, "head -c 10 f > ../../../out/head; head -c 10 g > ../../../out/head");
+        sh(&copy, "truncate -s 0 f g; truncate -s 4M f g");
+        let seek = "python3 -c 'import os; os.lseek(os.open(\"g\", os.O_RDONLY), 0, os.SEEK_HOLE)'";
+        for script in ["cp --sparse=auto f ../../../out/f", "cp g ../../../out/g", seek] {
+            let refused = shell(&view, script);
+            assert!(!refused.status.success(), "{options:?} {script}");
+            assert!(said(&refused).contains("Input/output error"), "{options:?} {script}: {}", said(&refused));
+        }
+        site.umount();
+    }
+}
+
 /// Two users have files of one size and one time beside each other; what happens to them.
 const DEPUTIES: [(&str, &str); 5] = [
     ("another's file under my name", "mv secret mine"),

@@ -56,7 +56,7 @@ impl Client {
     pub fn mount(host: &str, volume: &str, dir: &Path) -> Result<Self, Error> {
         let fail = |source| Error::MountPoint { dir: dir.to_owned(), source };
         if let Some(id) = mounted_at(dir).map_err(fail)? {
-            unmount(id, WhenBusy::Detach).map_err(fail)?;
+            unmount(&id, WhenBusy::Detach).map_err(fail)?;
         }
         std::fs::create_dir_all(dir).map_err(fail)?;
         let what = format!("{host}:/{volume}");
@@ -87,15 +87,15 @@ impl Client {
     }
 }
 
-/// Returns the number of what is mounted at `dir`, the uppermost if there are several.
+/// Returns what is mounted at `dir`, the uppermost if there are several.
 fn mounted_at(dir: &Path) -> io::Result<Option<MountId>> {
-    Ok(mounts()?.into_iter().rfind(|mounted| mounted.dir == dir).map(|mounted| mounted.id))
+    Ok(mounts()?.into_iter().rfind(|mounted| mounted.dir == dir).map(|mounted| mounted.id()))
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
         // What stays mounted is unmounted by the next run.
-        let _ = unmount(self.id, WhenBusy::Detach);
+        let _ = unmount(&self.id, WhenBusy::Detach);
         let _ = std::fs::remove_dir(&self.dir);
     }
 }

@@ -2,9 +2,16 @@
 //!
 //! Promises: [`create`] makes a file system that nobody sees until it is attached, so that it can be ready
 //! first and can take the place of another one without a moment in which the mount point is empty.
-//! What is mounted is read from `/proc/self/mountinfo`, and taken away by its number there: whoever owns a directory above a mount point
-//! may rename it, or put a link in its place, and another mount may be at that path by then. Only [`is_disconnected`] asks a mounted
+//! What is mounted is read from `/proc/self/mountinfo`, and taken away as the one mount that it is ([`MountId`]): whoever owns a directory
+//! above a mount point may rename it, or put a link in its place, and another mount may be at that path by then; and the kernel gives the
+//! number of a mount that has ended to the next one. Only [`is_disconnected`] asks a mounted
 //! file system anything and so waits for its server. Never mounts anything but `fuse`.
+
+mod fstab;
+mod id;
+
+pub use fstab::absent_above;
+pub use id::{MountId, is_covered, is_not_mounted, not_mounted};
 
 use super::read;
 use std::ffi::{CString, OsString};
@@ -52,7 +59,11 @@ pub fn open_fuse_device() -> io::Result<OwnedFd> {
 
 /// A mounted file system that has no place in the tree yet. Dropped, it is gone.
 #[derive(Debug)]
-pub struct Detached(OwnedFd);
+pub struct Detached {
+    top: OwnedFd,
+    kind: String,
+    source: OsString,
+}
 
 /// Makes a FUSE file system served through `device`, attached nowhere.
 ///
@@ -77,16 +88,20 @@ pub fn create(device: BorrowedFd<'_>, mount: &FuseMount<'_>) -> io::Result<Detac
     let attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
     // SAFETY: no memory is passed; `context` is open for the whole call.
     let fd = unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, attributes) };
-    descriptor(fd).map(Detached)
+    Ok(Detached {
+        top: descriptor(fd)?,
+        kind: format!("fuse.{}", mount.subtype),
+        source: OsString::from_vec(shortened(mount.source).to_vec()),
+    })
 }
 
 impl Detached {
-    /// Returns the number that it keeps when it is attached.
+    /// Returns which mount it is, which it stays when it is attached.
     ///
     /// # Errors
-    /// If `/proc` is not there.
+    /// If `/proc` is not there; as `statx(2)`.
     pub fn id(&self) -> io::Result<MountId> {
-        MountId::of(self.0.as_fd())
+        MountId::of_top(self.top.as_fd(), &self.kind, &self.source)
     }
 
     /// Attaches the file system at `target`, over what is there.
@@ -111,7 +126,7 @@ impl Detached {
         let result = unsafe {
             libc::syscall(
                 libc::SYS_move_mount,
-                self.0.as_raw_fd(),
+                self.top.as_raw_fd(),
                 c"".as_ptr(),
                 target.0.as_raw_fd(),
                 c"".as_ptr(),
@@ -138,14 +153,14 @@ impl Target {
         if below.is_empty() { Ok(Self(top)) } else { read::open_place_beneath(top.as_fd(), below).map(Self) }
     }
 
-    /// Opens the top of what is mounted as `id`, wherever that is. Asks no server.
+    /// Opens the top of the mount `id`, wherever that is. Asks no server.
     ///
     /// # Errors
     /// [`is_not_mounted`] of it; [`is_covered`] of it; as `openat2(2)`.
-    pub fn of_mount(id: MountId) -> io::Result<Self> {
+    pub fn of_mount(id: &MountId) -> io::Result<Self> {
         where_it_is(id, |mounted| {
             let target = Self::open(&mounted.dir)?;
-            expect(MountId::of(target.0.as_fd())?, id)?;
+            id.expect_at(target.0.as_fd())?;
             Ok(target)
         })
     }
@@ -153,19 +168,6 @@ impl Target {
     /// Returns a path that leads to it for as long as this is open.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
-    }
-}
-
-/// The number of a mount, as long as it is one. The kernel may give it out again after that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MountId(u64);
-
-impl MountId {
-    /// Returns the mount that `opened` lies on. Asks no server, unlike `statx(2)`.
-    fn of(opened: BorrowedFd<'_>) -> io::Result<Self> {
-        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", opened.as_raw_fd()))?;
-        let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
-        id.map(Self).ok_or_else(|| io::Error::other("/proc/self/fdinfo has no mnt_id"))
     }
 }
 
@@ -200,11 +202,11 @@ pub enum WhenBusy {
 /// How often a mount is looked for that is somewhere else each time.
 const LOOKS_MAX: usize = 64;
 
-/// Unmounts what is mounted as `id`, wherever that is by now, and nothing else.
+/// Unmounts the mount `id`, wherever that is by now, and nothing else.
 ///
 /// # Errors
 /// As `umount2(2)`: `EPERM` without `CAP_SYS_ADMIN`, `EBUSY`; [`is_not_mounted`] of it; [`is_covered`] of it.
-pub fn unmount(id: MountId, when_busy: WhenBusy) -> io::Result<()> {
+pub fn unmount(id: &MountId, when_busy: WhenBusy) -> io::Result<()> {
     let detach = match when_busy {
         WhenBusy::Refuse => 0,
         WhenBusy::Detach => libc::MNT_DETACH,
@@ -217,7 +219,7 @@ pub fn unmount(id: MountId, when_busy: WhenBusy) -> io::Result<()> {
         // mounted there, nobody can rename the name.
         let parent = Target::open(parent)?;
         let is_there = read::open_place_beneath(parent.0.as_fd(), name.as_bytes())?;
-        expect(MountId::of(is_there.as_fd())?, id)?;
+        id.expect_at(is_there.as_fd())?;
         drop(is_there);
         let path = c_string(parent.path().join(name).as_os_str().as_bytes())?;
         // SAFETY: `path` is zero-terminated and outlives the call.
@@ -227,10 +229,10 @@ pub fn unmount(id: MountId, when_busy: WhenBusy) -> io::Result<()> {
 }
 
 /// Does something with the mount `id` where it is, again for as long as it turns out to be somewhere else.
-fn where_it_is<T>(id: MountId, mut act: impl FnMut(&Mounted) -> io::Result<T>) -> io::Result<T> {
-    let mut result = Err(io::Error::from_raw_os_error(libc::EINVAL));
+fn where_it_is<T>(id: &MountId, mut act: impl FnMut(&Mounted) -> io::Result<T>) -> io::Result<T> {
+    let mut result = Err(not_mounted());
     for _ in 0..LOOKS_MAX {
-        let Some(mounted) = mounted_as(id)? else { return Err(io::Error::from_raw_os_error(libc::EINVAL)) };
+        let Some(mounted) = mounted_as(id)? else { return Err(not_mounted()) };
         result = act(&mounted);
         match &result {
             Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ELOOP | libc::ENOTDIR | libc::EXDEV)) => {}
@@ -241,22 +243,11 @@ fn where_it_is<T>(id: MountId, mut act: impl FnMut(&Mounted) -> io::Result<T>) -
     result
 }
 
-fn expect(found: MountId, expected: MountId) -> io::Result<()> {
-    if found == expected { Ok(()) } else { Err(io::Error::new(io::ErrorKind::StaleNetworkFileHandle, COVERED)) }
-}
-
-const COVERED: &str = "something else is mounted over it";
-
-/// Tells whether an error means that something else is mounted over it.
-pub fn is_covered(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::StaleNetworkFileHandle
-}
-
 /// One line of `/proc/self/mountinfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounted {
-    /// Its number.
-    pub id: MountId,
+    /// Its number, for as long as it is mounted.
+    pub number: u64,
     /// Where.
     pub dir: PathBuf,
     /// Major and minor number of the file system's device.
@@ -271,6 +262,15 @@ pub struct Mounted {
     pub is_file_system_read_only: bool,
 }
 
+impl Mounted {
+    /// Returns which mount it is. Asks no server.
+    pub fn id(&self) -> MountId {
+        // What is covered can be told by the table alone.
+        let top = Target::open(&self.dir).ok();
+        MountId::of_line(self, top.as_ref().map(|top| top.0.as_fd()))
+    }
+}
+
 /// Returns what is mounted, in the order of mounting: of several at one place the last is seen.
 ///
 /// # Errors
@@ -279,35 +279,12 @@ pub fn mounts() -> io::Result<Vec<Mounted>> {
     Ok(parse_mountinfo(&std::fs::read(TABLE)?))
 }
 
-/// Returns where `/etc/fstab` mounts a file system on the way to `path`, an absolute one, and where none is mounted now; the nearest of
-/// them. What cannot be read has none.
-pub fn not_mounted(path: &Path) -> Option<PathBuf> {
-    let table = std::fs::read("/etc/fstab").ok()?;
-    let mounted: Vec<PathBuf> = mounts().ok()?.into_iter().map(|mounted| mounted.dir).collect();
-    nearest_absent(path, &dirs_in_fstab(&table), &mounted)
-}
-
-fn nearest_absent(path: &Path, wanted: &[PathBuf], mounted: &[PathBuf]) -> Option<PathBuf> {
-    let mut there = path.ancestors().filter(|dir| wanted.iter().chain(mounted).any(|known| known == dir));
-    there.next().filter(|dir| !mounted.iter().any(|known| known == dir)).map(Path::to_owned)
-}
-
-/// Returns the second fields of fstab(5); what is no directory (swap has `none`) is left out.
-fn dirs_in_fstab(table: &[u8]) -> Vec<PathBuf> {
-    let lines = table.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii_start().starts_with(b"#"));
-    let second = |line: &[u8]| {
-        let field = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).nth(1)?;
-        Some(PathBuf::from(OsString::from_vec(unescape(field)))).filter(|dir| dir.is_absolute())
-    };
-    lines.filter_map(second).collect()
-}
-
-/// Returns what is mounted as `id`, where it is now.
+/// Returns what the table says of the mount `id`: where it is now.
 ///
 /// # Errors
 /// If `/proc` is not there.
-pub fn mounted_as(id: MountId) -> io::Result<Option<Mounted>> {
-    Ok(mounts()?.into_iter().find(|mounted| mounted.id == id))
+pub fn mounted_as(id: &MountId) -> io::Result<Option<Mounted>> {
+    Ok(mounts()?.into_iter().find(|mounted| id.is_of(mounted)))
 }
 
 /// Returns the mount of the file system that `path` lies on, the first where it is mounted more than once; none where that is not
@@ -328,7 +305,7 @@ fn parse_mountinfo(text: &[u8]) -> Vec<Mounted> {
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue` (proc_pid_mountinfo(5)).
 fn parse_mount(line: &[u8]) -> Option<Mounted> {
     let mut fields = line.split(|b| *b == b' ');
-    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok().map(MountId)?;
+    let number = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
     let device = std::str::from_utf8(fields.nth(1)?).ok()?;
     let (major, minor) = device.split_once(':')?;
     let dir = unescape(fields.nth(1)?);
@@ -337,7 +314,7 @@ fn parse_mount(line: &[u8]) -> Option<Mounted> {
     let kind = String::from_utf8_lossy(fields.next()?).into_owned();
     let source = OsString::from_vec(unescape(fields.next()?));
     Some(Mounted {
-        id,
+        number,
         dir: PathBuf::from(OsString::from_vec(dir)),
         device: (major.parse().ok()?, minor.parse().ok()?),
         kind,
@@ -380,7 +357,7 @@ const TABLE: &str = "/proc/self/mountinfo";
 ///
 /// # Errors
 /// As `mount(2)`: `EBUSY` while somebody has a file open for writing; as [`Target::of_mount`].
-pub fn make_read_only(id: MountId) -> io::Result<()> {
+pub fn make_read_only(id: &MountId) -> io::Result<()> {
     let target = Target::of_mount(id)?;
     let top = c_string(target.path().as_os_str().as_bytes())?;
     let flags = libc::MS_REMOUNT | libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
@@ -431,11 +408,6 @@ pub fn is_disconnected(top: &Target) -> bool {
     failed && matches!(io::Error::last_os_error().raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED))
 }
 
-/// Tells whether an error means that nothing is mounted there.
-pub fn is_not_mounted(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EINVAL)
-}
-
 fn set(context: &OwnedFd, key: &str, value: Option<&[u8]>) -> io::Result<()> {
     let command = if value.is_some() { FSCONFIG_SET_STRING } else { FSCONFIG_SET_FLAG };
     configure(context, command, Some(key), value)
@@ -451,8 +423,8 @@ fn configure(context: &OwnedFd, command: u32, key: Option<&str>, value: Option<&
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// A path too long for `fsconfig` is shown by its end, which tells more than its beginning.
-fn shortened(path: &Path) -> &[u8] {
+/// Returns what the table shows of the source `path`: one too long for `fsconfig` by its end, which tells more than its beginning.
+pub fn shortened(path: &Path) -> &[u8] {
     let bytes = path.as_os_str().as_bytes();
     &bytes[bytes.len().saturating_sub(SOURCE_BYTES_MAX)..]
 }
@@ -474,26 +446,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fstab_mounts_on_the_way_to_a_path_and_is_not_mounted_is_found() {
-        let table = b"# /dev/x /old ext4\n/dev/a / ext4 defaults 0 1\nUUID=1\t/mnt/big\\040disk\txfs\tnofail 0 2\n/dev/s none swap\n\n";
-        let wanted = dirs_in_fstab(table);
-        assert_eq!(wanted, ["/", "/mnt/big disk"].map(PathBuf::from));
-        let absent = |path: &str, mounted: &[&str]| {
-            nearest_absent(Path::new(path), &wanted, &mounted.iter().map(PathBuf::from).collect::<Vec<_>>())
-        };
-        assert_eq!(absent("/mnt/big disk/asof/c.db", &["/"]), Some(PathBuf::from("/mnt/big disk")));
-        assert_eq!(absent("/mnt/big disk/asof/c.db", &["/", "/mnt/big disk"]), None);
-        assert_eq!(absent("/mnt/big disk/other/c.db", &["/", "/mnt/big disk/other"]), None);
-        assert_eq!(absent("/var/c.db", &["/"]), None);
-    }
-
-    #[test]
     fn mountinfo_is_read_with_blanks_and_optional_fields() {
         let text = b"36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:2 - fuse.asof /var/a\\134b ro,fd=3\n\
                      37 35 0:5 / /x ro - tmpfs tmpfs rw\n";
         let expected = vec![
             Mounted {
-                id: MountId(36),
+                number: 36,
                 dir: "/mnt 2".into(),
                 device: (98, 0),
                 kind: "fuse.asof".into(),
@@ -502,7 +460,7 @@ mod tests {
                 is_file_system_read_only: true,
             },
             Mounted {
-                id: MountId(37),
+                number: 37,
                 dir: "/x".into(),
                 device: (0, 5),
                 kind: "tmpfs".into(),
