@@ -3,7 +3,6 @@
 //! Promises: asks no server, also not one that hangs. What is told of one mount is never taken for another one's as far as the kernel
 //! lets them be told apart.
 
-use super::Mounted;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -32,24 +31,21 @@ impl MountId {
         Ok(Self { number: number_of(top)?, unique, device, kind: kind.to_owned(), source: source.to_owned() })
     }
 
-    /// Returns the mount of a line of the table; `top` is what is seen where it is mounted, the top of another mount perhaps.
-    pub(super) fn of_line(line: &Mounted, top: Option<BorrowedFd<'_>>) -> Self {
-        let top = top.filter(|top| number_of(*top).is_ok_and(|number| number == line.number));
-        Self {
-            number: line.number,
-            unique: top.and_then(|top| Seen::of(top).ok()?.unique),
-            device: line.device,
-            kind: line.kind.clone(),
-            source: line.source.clone(),
-        }
+    /// Returns the mount that the table has with `number`; `top` is what is seen where it is mounted, the top of another mount perhaps.
+    pub(super) fn of_line(
+        number: u64,
+        device: (u32, u32),
+        (kind, source): (&str, &OsStr),
+        top: Option<BorrowedFd<'_>>,
+    ) -> Self {
+        let top = top.filter(|top| number_of(*top).is_ok_and(|found| found == number));
+        let unique = top.and_then(|top| Seen::of(top).ok()?.unique);
+        Self { number, unique, device, kind: kind.to_owned(), source: source.to_owned() }
     }
 
     /// Tells whether a line of the table may be about it.
-    pub(super) fn is_of(&self, mounted: &Mounted) -> bool {
-        self.number == mounted.number
-            && self.device == mounted.device
-            && self.kind == mounted.kind
-            && self.source == mounted.source
+    pub(super) fn is_line(&self, number: u64, device: (u32, u32), kind: &str, source: &OsStr) -> bool {
+        (self.number, self.device, self.kind.as_str(), self.source.as_os_str()) == (number, device, kind, source)
     }
 
     /// Fails unless `opened` lies on it: with [`is_covered`] if another mount does, with [`is_not_mounted`] if that has its number.

@@ -267,7 +267,8 @@ impl Mounted {
     pub fn id(&self) -> MountId {
         // What is covered can be told by the table alone.
         let top = Target::open(&self.dir).ok();
-        MountId::of_line(self, top.as_ref().map(|top| top.0.as_fd()))
+        let top = top.as_ref().map(|top| top.0.as_fd());
+        MountId::of_line(self.number, self.device, (&self.kind, &self.source), top)
     }
 }
 
@@ -284,7 +285,7 @@ pub fn mounts() -> io::Result<Vec<Mounted>> {
 /// # Errors
 /// If `/proc` is not there.
 pub fn mounted_as(id: &MountId) -> io::Result<Option<Mounted>> {
-    Ok(mounts()?.into_iter().find(|mounted| id.is_of(mounted)))
+    Ok(mounts()?.into_iter().find(|line| id.is_line(line.number, line.device, &line.kind, &line.source)))
 }
 
 /// Returns the mount of the file system that `path` lies on, the first where it is mounted more than once; none where that is not
