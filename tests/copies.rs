@@ -917,7 +917,7 @@ fn what_could_not_be_read_is_read_when_all_is_indexed_again() {
     let told = said(&output);
     assert!(output.status.success(), "{told}");
     assert!(
-        told.contains("when it can be read, asof index homes@2024-11-18T000000Z --again reads it once more"),
+        told.contains("when it can be read, asof index homes@2024-11-18T00:00:00Z --again reads it once more"),
         "{told}"
     );
     let partial = "2024-11-18,1,1\n2024-11-19,2,0\n";

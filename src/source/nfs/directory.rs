@@ -1,4 +1,4 @@
-//! Reads one directory of a copy into a [`Listing`].
+//! Reads one directory of a copy into a [`Listing`](crate::model::Listing).
 //!
 //! Promises: all that is told of a name is of one file, and as that was at one moment. A directory that did not change while it was
 //! read proves that for its names: one `statx` and one list of attributes per name, and no path built. One that changed, or may

@@ -1,7 +1,7 @@
 //! A guest is held still while a disk of it is taken, and let go again: whatever happens in between.
 //!
 //! What holds it is a command of the admin, and the agent in the guest that freezes its file systems. Before either does, a
-//! journal is written in the folder of images and is on the disk, and a process is started that outlives this one ([`Guard`]); the journal is
+//! journal is written in the folder of images and is on the disk, and a process is started that outlives this one (`Guard`); the journal is
 //! removed when the guest was let go: its file systems thawed first, then by the admin's command. A run that finds the journal of one that
 //! was killed, with its guard, lets go before anything else.
 //!

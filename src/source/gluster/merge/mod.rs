@@ -1,6 +1,6 @@
 //! The parts of all bricks become one tree: listings after a walk, changes otherwise.
 //!
-//! Of a node that several bricks tell, that copy counts which its replica or disperse set believes ([`belief`]), which is no arbiter's
+//! Of a node that several bricks tell, that copy counts which its replica or disperse set believes (`belief`), which is no arbiter's
 //! and no pointer file, which agrees with most of its set, and which changed last. A name counts that a brick tells which is believed in
 //! what is in the directory, if the directory is there itself; on which brick each directory above it is proven does not matter.
 //! Each set has its own times of a directory, of which clients are told the newest (`dht_iatt_merge`).

@@ -1,7 +1,7 @@
 //! What an increment counts from, or why everything is read.
 //!
 //! A bitmap counts from the newest generation where it has the name that was given out for that moment and for nothing else
-//! ([`OWN`]), where libvirt keeps it, or where the admin says so. Whatever has one name for several moments tells nothing: it may have
+//! (`own`), where libvirt keeps it, or where the admin says so. Whatever has one name for several moments tells nothing: it may have
 //! been cleared for one that is not here, made anew, or never have been there at all.
 //!
 //! Promises: what cannot be proved to be an increment becomes a full generation, and the reason is told.
