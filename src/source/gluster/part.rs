@@ -264,7 +264,7 @@ pub struct Header {
 }
 
 /// The end mark of a part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// How many lines came before this one, the header included.
     pub lines: u64,

@@ -16,7 +16,7 @@ mod writer;
 
 use super::brick::Brick;
 use super::history::{self, Plan};
-use super::part::{Cursor, End, FORMAT, Gap, Header, Line, Request, Unhealed, Want};
+use super::part::{Cursor, End, FORMAT, Gap, Header, Line, Request, Want};
 use crate::clock::Clock;
 use crate::model::chain;
 use crate::sys::walk as sys;
@@ -69,14 +69,7 @@ pub fn scan(request: &Request, version: &str, clock: &dyn Clock, out: &mut dyn W
         Want::Walk => {
             let plan = plan(&brick, None);
             walk(&mut reader, began, &mut part)?;
-            End {
-                lines: 0,
-                cursor: plan.next,
-                gaps: plan.gaps,
-                slices: Vec::new(),
-                records: 0,
-                unhealed: Unhealed::default(),
-            }
+            End { cursor: plan.next, gaps: plan.gaps, ..End::default() }
         }
         Want::Since { cursor, also } => since(&mut reader, plan(&brick, Some(cursor)), also, &mut part)?,
         Want::Window { from, until } => window::window(&mut reader, *from, *until, &mut part)?,
@@ -84,14 +77,7 @@ pub fn scan(request: &Request, version: &str, clock: &dyn Clock, out: &mut dyn W
             let asked = Touch { data: false, made: false, outside: true };
             let nodes = gfids.iter().map(|gfid| (*gfid, asked)).collect();
             tell(&mut reader, BTreeSet::new(), nodes, &mut part)?;
-            End {
-                lines: 0,
-                cursor: None,
-                gaps: Vec::new(),
-                slices: Vec::new(),
-                records: 0,
-                unhealed: Unhealed::default(),
-            }
+            End::default()
         }
     };
     match brick.unhealed() {

@@ -11,7 +11,7 @@ use crate::source::gluster::Gfid;
 use crate::source::gluster::brick::{self, Reader};
 use crate::source::gluster::changelog::{self, Record, Spot, What};
 use crate::source::gluster::history::Plan;
-use crate::source::gluster::part::{End, Gap, Line, Unhealed};
+use crate::source::gluster::part::{End, Gap, Line};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -74,14 +74,7 @@ impl Touched {
 
 /// Tells what the changelogs of `plan` and `also` name.
 pub(super) fn since(reader: &mut Reader<'_>, plan: Plan, also: &[Gfid], part: &mut Part<'_>) -> Result<End, Error> {
-    let mut end = End {
-        lines: 0,
-        cursor: plan.next,
-        gaps: plan.gaps,
-        slices: Vec::new(),
-        records: 0,
-        unhealed: Unhealed::default(),
-    };
+    let mut end = End { cursor: plan.next, gaps: plan.gaps, ..End::default() };
     if !end.gaps.is_empty() {
         return Ok(end);
     }

@@ -13,7 +13,7 @@ use crate::source::gluster::Gfid;
 use crate::source::gluster::brick::{self, Reader};
 use crate::source::gluster::changelog::{self, CreateKind, Record, Spot, What};
 use crate::source::gluster::history::{self, Plan};
-use crate::source::gluster::part::{End, Gap, Line, NodeName, Recorded, Text, Unhealed, Was};
+use crate::source::gluster::part::{End, Gap, Line, NodeName, Recorded, Text, Was};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the first record of a name does to it.
@@ -89,8 +89,7 @@ pub(super) fn window(reader: &mut Reader<'_>, from: u64, until: u64, part: &mut 
         next: None,
         gaps: vec![Gap { why: chain(&error), from: Some(from), until: Some(until) }],
     });
-    let mut end =
-        End { lines: 0, cursor: None, gaps: plan.gaps, slices: Vec::new(), records: 0, unhealed: Unhealed::default() };
+    let mut end = End { gaps: plan.gaps, ..End::default() };
     let (mut touched, mut past) = (Touched::default(), Past::default());
     let mut take = |record: Record<'_>| {
         touched.take(&record);
