@@ -283,6 +283,30 @@ unmount_bench() {
     fi
 }
 
+# Shows the tree $1 at $2 through scripts/null-server.rs until the script ends; with "bytes" as $3 its content, too. NULL_SERVER=PROGRAM is one
+# that is built already.
+start_null_server() {
+    local tree=$1 dir=$2 list=$2.list server=${NULL_SERVER-} pid waited
+    if [[ -z $server ]]; then
+        say 'building the null server'
+        server=$(cd "$root" && cargo bench --locked --no-run --bench null 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
+        [[ $server ]] || die 'cargo built no null server'
+        [[ $server == /* ]] || server=$root/$server
+    fi
+    mkdir "$dir"
+    find "$tree" -printf '%y %m %n %U %G %s %T@ %P\0' >"$list"
+    "$server" "$dir" ${3:+"$tree"} <"$list" >&2 &
+    pid=$!
+    on_exit end_process "$pid"
+    on_exit unmount "$dir"
+    for ((waited = 0; waited < 6000; waited++)); do
+        ! mountpoint -q "$dir" || return 0
+        kill -0 "$pid" 2>/dev/null || die 'the null server ended before it was mounted'
+        sleep 0.01
+    done
+    die 'the null server was not mounted within a minute'
+}
+
 # ---- benches: timing and figures
 
 # Runs a command with its output thrown away and appends the seconds to the array named first.

@@ -1,38 +1,41 @@
-//! A FUSE server that shows the names and attributes of a tree from memory and does nothing else: whatever a walk through it costs, it costs
-//! through every FUSE server. `scripts/bench-mount` measures asof against it.
+//! A FUSE server that shows a tree from memory and does nothing else: whatever it costs to go through it, it costs through every FUSE server.
+//! `scripts/bench-mount` and `scripts/bench-read` measure asof against it.
 //!
 //! Reads `find TREE -printf '%y %m %n %U %G %s %T@ %P\0'` from stdin (`mode` of the files is made of `%m`, the rest is as `find(1)` says
-//! it) and mounts at its argument, with what asof asks of the kernel: whole listings with attributes, kept for ever, and no call for
-//! opening, closing or attributes that are not there. Answers no reads. Ends when it is unmounted. Built by
-//! `cargo bench --no-run --bench null`.
+//! it) and mounts at its first argument, with what asof asks of the kernel: whole listings with attributes, kept for ever, and no call for
+//! opening, closing or extended attributes. With TREE as a second argument it has read all bytes and targets into memory before it is mounted,
+//! gives them out, and answers each call for extended attributes with "none", as a server has to that shows those of other files. Ends
+//! when it is unmounted. Built by `cargo bench --no-run --bench null`.
 
 use fuser::{
-    Config, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, InitFlags, KernelConfig,
-    MountOption, OpenFlags, ReplyAttr, ReplyDirectoryPlus, ReplyEntry, ReplyOpen, ReplyXattr, Request, SessionACL,
+    Config, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, InitFlags, KernelConfig, LockOwner,
+    MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectoryPlus, ReplyEntry, ReplyOpen, ReplyXattr, Request,
+    SessionACL,
 };
 use std::collections::HashMap;
 use std::error::Error;
 use std::ffi::OsStr;
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-const USAGE: &str = "started by scripts/bench-mount: DIR, with a list of find(1) on stdin";
+const USAGE: &str = "started by scripts/bench-mount: DIR [TREE], with a list of find(1) on stdin";
 const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [dir] = &args[..] else {
-        eprintln!("{USAGE}");
-        return ExitCode::SUCCESS;
+    let (dir, tree) = match &args[..] {
+        // `cargo bench` of everything comes here with `--bench` alone.
+        [dir] if !dir.starts_with('-') => (dir, None),
+        [dir, tree] => (dir, Some(Path::new(tree))),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
     };
-    // `cargo bench` of everything comes here with `--bench` alone.
-    if dir.starts_with('-') {
-        eprintln!("{USAGE}");
-        return ExitCode::SUCCESS;
-    }
-    match serve(dir) {
+    match serve(dir, tree) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("null-server: {e}");
@@ -41,10 +44,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(dir: &str) -> Result<(), Box<dyn Error>> {
+fn serve(dir: &str, copy: Option<&Path>) -> Result<(), Box<dyn Error>> {
     let mut list = Vec::new();
     std::io::stdin().read_to_end(&mut list)?;
-    let tree = Tree::of(&list)?;
+    let tree = Tree::of(&list, copy)?;
     drop(list);
     let mut config = Config::default();
     config.acl = SessionACL::All;
@@ -61,18 +64,23 @@ fn serve(dir: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Everything, by inode number less one; the first is the top.
-struct Tree(Vec<Node>);
+struct Tree {
+    /// Everything, by inode number less one; the first is the top.
+    nodes: Vec<Node>,
+    has_bytes: bool,
+}
 
 struct Node {
     attributes: FileAttr,
     parent: usize,
+    /// Of a file its content, of a link its target.
+    bytes: Vec<u8>,
     /// In the order of their names, as asof lists them.
     children: Vec<(Vec<u8>, usize)>,
 }
 
 impl Tree {
-    fn of(list: &[u8]) -> Result<Self, Box<dyn Error>> {
+    fn of(list: &[u8], copy: Option<&Path>) -> Result<Self, Box<dyn Error>> {
         let mut nodes: Vec<Node> = Vec::new();
         let mut directories: HashMap<&[u8], usize> = HashMap::new();
         for record in list.split(|b| *b == 0).filter(|r| !r.is_empty()) {
@@ -113,17 +121,27 @@ impl Tree {
             if kind == FileType::Directory {
                 directories.insert(path, index);
             }
-            nodes.push(Node { attributes, parent, children: Vec::new() });
+            nodes.push(Node { attributes, parent, bytes: bytes_of(copy, path, kind)?, children: Vec::new() });
         }
         if nodes.is_empty() {
             return Err("the list is empty".into());
         }
         nodes.iter_mut().for_each(|node| node.children.sort_unstable());
-        Ok(Self(nodes))
+        Ok(Self { nodes, has_bytes: copy.is_some() })
     }
 
     fn node(&self, ino: INodeNo) -> Option<&Node> {
-        self.0.get((ino.0 as usize).checked_sub(1)?)
+        self.nodes.get((ino.0 as usize).checked_sub(1)?)
+    }
+}
+
+fn bytes_of(copy: Option<&Path>, path: &[u8], kind: FileType) -> std::io::Result<Vec<u8>> {
+    let Some(copy) = copy else { return Ok(Vec::new()) };
+    let path = copy.join(OsStr::from_bytes(path));
+    match kind {
+        FileType::RegularFile => std::fs::read(path),
+        FileType::Symlink => Ok(std::fs::read_link(path)?.into_os_string().into_vec()),
+        _ => Ok(Vec::new()),
     }
 }
 
@@ -155,7 +173,7 @@ impl Filesystem for Tree {
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let found = self.node(parent).and_then(|parent| {
             let at = parent.children.binary_search_by(|(child, _)| child.as_slice().cmp(name.as_bytes())).ok()?;
-            Some(&self.0[parent.children[at].1])
+            Some(&self.nodes[parent.children[at].1])
         });
         match found {
             Some(node) => reply.entry(&FOREVER, &node.attributes, Generation(0)),
@@ -190,7 +208,7 @@ impl Filesystem for Tree {
         let dots = [(&b"."[..], ino.0 as usize - 1), (&b".."[..], node.parent)];
         let children = node.children.iter().map(|(name, index)| (name.as_slice(), *index));
         for (number, (name, index)) in dots.into_iter().chain(children).enumerate().skip(offset as usize) {
-            let attributes = &self.0[index].attributes;
+            let attributes = &self.nodes[index].attributes;
             let name = OsStr::from_bytes(name);
             if reply.add(attributes.ino, number as u64 + 1, name, &FOREVER, attributes, Generation(0)) {
                 break;
@@ -199,11 +217,43 @@ impl Filesystem for Tree {
         reply.ok();
     }
 
-    fn getxattr(&self, _request: &Request, _ino: INodeNo, _name: &OsStr, _size: u32, reply: ReplyXattr) {
-        reply.error(Errno::ENOSYS);
+    fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.node(ino) {
+            Some(node) => reply.data(&node.bytes),
+            None => reply.error(Errno::ENOENT),
+        }
     }
 
-    fn listxattr(&self, _request: &Request, _ino: INodeNo, _size: u32, reply: ReplyXattr) {
-        reply.error(Errno::ENOSYS);
+    fn read(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let Some(node) = self.node(ino).filter(|_| self.has_bytes) else { return reply.error(Errno::ENOSYS) };
+        let from = node.bytes.len().min(offset as usize);
+        let to = node.bytes.len().min(from + size as usize);
+        reply.data(&node.bytes[from..to]);
+    }
+
+    fn getxattr(&self, _request: &Request, _ino: INodeNo, name: &OsStr, _size: u32, reply: ReplyXattr) {
+        reply.error(match name.as_bytes() {
+            _ if !self.has_bytes => Errno::ENOSYS,
+            name if name.starts_with(b"system.posix_acl_") => Errno::ENODATA,
+            _ => Errno::EOPNOTSUPP,
+        });
+    }
+
+    fn listxattr(&self, _request: &Request, _ino: INodeNo, size: u32, reply: ReplyXattr) {
+        match size {
+            _ if !self.has_bytes => reply.error(Errno::ENOSYS),
+            0 => reply.size(0),
+            _ => reply.data(&[]),
+        }
     }
 }

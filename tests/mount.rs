@@ -5,6 +5,8 @@ mod site;
 
 #[path = "mount/access.rs"]
 mod access;
+#[path = "mount/ahead.rs"]
+mod ahead;
 #[path = "mount/attributes.rs"]
 mod attributes;
 #[path = "mount/compared.rs"]

@@ -5,11 +5,12 @@
 //! file handles carry no state, forgetting is ignored. Whatever would change something is EROFS; the kernel asks for none of it unless
 //! somebody remounted it read-write.
 
-use super::ahead::{self, Ahead};
+use super::ahead::Ahead;
 use super::answer::{Ticket, fail};
 use super::backing::{Backings, Opened};
 use super::convert::{self, FOREVER};
 use super::lane::Lanes;
+use super::turns::Names;
 use crate::model::StoreId;
 use crate::store::{self, OpenFile};
 use crate::view::{self, Content, Ino, Looked, Stat, Tree, Ttl};
@@ -239,7 +240,7 @@ impl Filesystem for AsofFilesystem {
         Ok(())
     }
 
-    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (shared, parent) = (&self.0, Ino(parent.0));
         match name.as_bytes() {
             // By file handle (NFS): the inode itself, and a directory's parent.
@@ -251,7 +252,12 @@ impl Filesystem for AsofFilesystem {
             _ => {}
         }
         match shared.tree.lookup(parent, name.as_bytes()) {
-            Ok(Looked::Found(stat, ttl)) => shared.entry(Ok((stat, ttl)), parent, reply),
+            Ok(Looked::Found(stat, ttl)) => {
+                shared.entry(Ok((stat, ttl)), parent, reply);
+                if let Some(ahead) = &shared.ahead {
+                    ahead.looked_up(&stat, request.pid());
+                }
+            }
             // A plain ENOENT is not cached by the kernel, an entry without an inode is.
             Ok(Looked::Missing(Ttl::Forever)) => reply.entry(&FOREVER, &convert::no_attributes(), GENERATION),
             Ok(Looked::Missing(Ttl::Short)) => reply.error(Errno::ENOENT),
@@ -286,7 +292,7 @@ impl Filesystem for AsofFilesystem {
         }
         match shared.tree.content(ino) {
             Ok(Content::Bytes(_)) => reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO),
-            Ok(Content::Stored { store }) => open_in_lane(shared, store, ino, reply),
+            Ok(Content::Stored { store, .. }) => open_in_lane(shared, store, ino, reply),
             Err(e) => fail(&shared.tree, "open", ino, &e, reply),
         }
     }
@@ -311,7 +317,7 @@ impl Filesystem for AsofFilesystem {
 
     fn read(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         _fh: FileHandle,
         offset: u64,
@@ -322,10 +328,9 @@ impl Filesystem for AsofFilesystem {
     ) {
         let (shared, ino, size_bytes) = (&self.0, Ino(ino.0), size as usize);
         if offset == 0
-            && u64::from(size) <= ahead::FILE_BYTES_MAX
             && let Some(ahead) = &shared.ahead
         {
-            ahead.note(ino);
+            ahead.read(ino, size, request.pid());
         }
         if let Some(file) = shared.tree.opened(ino) {
             if let Some(reply) = shared.read_now(&file, offset, size_bytes, reply) {
@@ -339,7 +344,7 @@ impl Filesystem for AsofFilesystem {
                 let to = from.saturating_add(size_bytes).min(bytes.len());
                 reply.data(&bytes[from..to]);
             }
-            Ok(Content::Stored { store }) => shared.read_in_lane(store, ino, offset, size_bytes, reply),
+            Ok(Content::Stored { store, .. }) => shared.read_in_lane(store, ino, offset, size_bytes, reply),
             Err(e) => fail(&shared.tree, "read", ino, &e, reply),
         }
     }
@@ -356,7 +361,7 @@ impl Filesystem for AsofFilesystem {
                 let found = if whence == SEEK_DATA { offset } else { end };
                 answer_seek((offset < end).then_some(found), reply);
             }
-            Ok(Content::Stored { store }) => shared.seek_in_lane(store, ino, offset, whence, reply),
+            Ok(Content::Stored { store, .. }) => shared.seek_in_lane(store, ino, offset, whence, reply),
             Err(e) => fail(&shared.tree, "seek", ino, &e, reply),
         }
     }
@@ -383,7 +388,7 @@ impl Filesystem for AsofFilesystem {
 
     fn readdirplus(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         _fh: FileHandle,
         offset: u64,
@@ -402,7 +407,14 @@ impl Filesystem for AsofFilesystem {
             flow(reply.add(attributes.ino, next, name, &convert::duration(ttl), &attributes, GENERATION))
         });
         match listed.and(refused) {
-            Ok(()) => reply.ok(),
+            Ok(()) => {
+                reply.ok();
+                // Those before `offset` the kernel has: it goes on asking when it has taken in what it was told.
+                if let Some(ahead) = &self.0.ahead {
+                    let names = Names { count: view::names_before(offset), are_all: is_empty };
+                    ahead.listed(ino, names, request.pid());
+                }
+            }
             // As in `readdir`: the names that were seen come first.
             Err(view::Error::Unlisted(_) | view::Error::Unguarded(_)) if !is_empty => reply.ok(),
             // Also when some names fitted already: a listing that breaks off is an error, not a shorter listing.

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Threads of one store, those that read ahead included.
 const WORKERS_MAX: usize = 8;
-/// Of these, how many may read ahead: two, so that one can wait for a cold disk while the other pushes.
-const AHEAD_MAX: usize = 2;
+/// Of these, how many may read ahead: some wait for a cold disk while the others push.
+const AHEAD_MAX: usize = 4;
 /// Requests that wait for a thread: one for each waiting process, and 1,024 that the kernel asks by itself. Who comes after so many is
 /// refused at once, though the store may only be slow.
 const QUEUE_MAX: usize = 32_768;
@@ -139,10 +139,19 @@ impl Lanes {
 
     /// Hands over work that nobody waits for; forgotten if too much of it waits already.
     pub(super) fn ahead(&self, store: StoreId, work: Work) {
+        self.hand_over(store, |ahead| ahead.push_back(work));
+    }
+
+    /// Does the same, before all that was handed over so: somebody is going to wait for it in a moment.
+    pub(super) fn soon(&self, store: StoreId, work: Work) {
+        self.hand_over(store, |ahead| ahead.push_front(work));
+    }
+
+    fn hand_over(&self, store: StoreId, put: impl FnOnce(&mut VecDeque<Work>)) {
         let lane = self.lane(store);
         let mut state = lane.lock();
         if state.ahead.len() < AHEAD_QUEUE_MAX {
-            state.ahead.push_back(work);
+            put(&mut state.ahead);
             self.rouse(store, &lane, state, AHEAD_MAX);
         }
     }

@@ -20,8 +20,10 @@ mod backing;
 mod convert;
 mod filesystem;
 mod lane;
+mod looked;
 mod page_cache;
 mod point;
+mod turns;
 
 pub use point::{Error, catalog_at, plain_path, unmount};
 

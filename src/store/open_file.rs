@@ -52,6 +52,15 @@ impl OpenFile {
         }
     }
 
+    /// Has the kernel bring its first bytes into memory meanwhile, where it can.
+    pub fn read_ahead(&self, bytes: u64) {
+        match &self.0 {
+            Bytes::Plain(file) => file.read_ahead(bytes),
+            // Its runs are asked for one by one.
+            Bytes::OnDisk(_) => {}
+        }
+    }
+
     /// Returns where the next stored byte at or after `offset` lies, none if only a hole follows.
     ///
     /// # Errors

@@ -82,6 +82,11 @@ impl PlainFile {
         (n == wanted && self.has_recorded_times(&now)).then_some(n)
     }
 
+    /// Has the kernel bring its first bytes into memory meanwhile, where it can.
+    pub(super) fn read_ahead(&self, bytes: u64) {
+        read::read_ahead(self.file().as_fd(), 0, bytes.min(self.identity.size_bytes));
+    }
+
     /// Returns where the next stored byte at or after `offset` lies, none if only a hole follows.
     ///
     /// # Errors

@@ -33,6 +33,8 @@ pub enum Content {
     Stored {
         /// The store of the first copy that is tried.
         store: StoreId,
+        /// How many they are.
+        size_bytes: u64,
     },
 }
 

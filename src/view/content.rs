@@ -10,12 +10,11 @@ use super::copies::{CopyRows, Holder};
 use super::lock::lock;
 use super::place::{Place, Spot};
 use super::tried::{NAMES_TRIED_MAX, Paths, Tried};
-use super::{Content, Error, Ino, Neighbours, Tree, notes};
-use crate::catalog::{self, CopyRow, DirEntry, NodeRow, ObjectRow, Reader};
+use super::{Content, Error, Ino, Tree, notes};
+use crate::catalog::{self, CopyRow, NodeRow, ObjectRow, Reader};
 use crate::model::{CopyState, Key, Kind, NodeId, ObjectId, RelPath, Time, chain};
 use crate::store::{self, Identity, OpenFile, Origin, Owner, Runs};
 use std::ffi::OsStr;
-use std::ops::ControlFlow;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +33,7 @@ impl Tree {
                     return Ok(Content::Bytes(self.readers.with(|reader| reader.inline(id))?.into()));
                 }
                 match self.copies_of(self.holder(&place, &row)?)?.first() {
-                    Some(copy) => Ok(Content::Stored { store: copy.store }),
+                    Some(copy) => Ok(Content::Stored { store: copy.store, size_bytes: row.size_bytes }),
                     None => Err(Error::NoBytes {
                         what: self.describe_place(&place),
                         tried: "its generation has no copy".to_owned(),
@@ -174,6 +173,13 @@ impl Tree {
         let copies = self.copies_of(Holder::Generation(place.source, at))?;
         if copies.is_empty() {
             tried.add(format!("the generation of {at} has no copy"));
+        }
+        // Most files are where they were looked up a moment ago; what is said of one that is not comes from its names.
+        if at == place.at
+            && let Some(paths) = self.known_path(place)
+            && let Some(file) = self.open_there(place, paths, &copies, row, bad, &mut Tried::default())?
+        {
+            return Ok(Some(file));
         }
         self.open_there(place, self.paths(place, at)?, &copies, row, bad, tried)
     }
@@ -344,6 +350,12 @@ impl Tree {
         Ok(Paths::Of { at, names, has_more })
     }
 
+    /// Returns the name by which the node was looked up or listed a moment ago. Not where some names of the generation were not seen.
+    fn known_path(&self, place: &Place) -> Option<Paths> {
+        let known = self.copies.file((place.generation, place.node)).filter(|_| !place.has_losses)?;
+        Some(Paths::Of { at: place.at, names: vec![(known.parent, known.name)], has_more: false })
+    }
+
     /// Returns the path of the directory `dir` at `at`; the files of a directory are opened in turn, so it is kept.
     ///
     /// `age` is that of [`super::copies::Copies`] before `reader` was taken.
@@ -393,6 +405,9 @@ impl Tree {
     }
 
     fn file_row(&self, place: &Place) -> Result<NodeRow, Error> {
+        if let Some(known) = self.copies.file((place.generation, place.node)) {
+            return Ok(known.row);
+        }
         let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
         match row.place {
             catalog::Place::OwnPath | catalog::Place::InObject(_) | catalog::Place::WholeDisk => Ok(row),
@@ -408,38 +423,6 @@ impl Tree {
     fn is_file(&self, row: &NodeRow) -> Result<bool, Error> {
         let perm = self.readers.with(|reader| reader.perm(row.perm))?;
         Ok(Kind::from_mode(perm.mode) == Some(Kind::File))
-    }
-
-    /// Returns the regular files of up to `max_bytes_each` bytes among the `max_names` names that follow `ino` in its directory, and
-    /// whether it is the first such file there itself. Three queries.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchView`], [`Error::Catalog`].
-    pub fn neighbours(&self, ino: Ino, max_names: usize, max_bytes_each: u64) -> Result<Neighbours, Error> {
-        let Spot::Node(place) = self.spot(ino)? else { return Ok(Neighbours::default()) };
-        let is_small =
-            |entry: &DirEntry| entry.kind == Kind::File && (1..=max_bytes_each).contains(&entry.row.size_bytes);
-        self.readers.with(|reader| {
-            let mut neighbours = Neighbours::default();
-            let Some((parent, name)) = reader.first_names(place.node, place.at, 1)?.into_iter().next() else {
-                return Ok(neighbours);
-            };
-            reader.list(parent, place.at, None, max_names, |entry| {
-                if !is_small(&entry) {
-                    return ControlFlow::Continue(());
-                }
-                neighbours.is_first = entry.node == place.node;
-                ControlFlow::Break(())
-            })?;
-            reader.list(parent, place.at, Some(name.as_bytes()), max_names, |entry| {
-                neighbours.names += 1;
-                if is_small(&entry) {
-                    neighbours.files.push(Ino::of_node(place.view, entry.node));
-                }
-                ControlFlow::Continue(())
-            })?;
-            Ok(neighbours)
-        })
     }
 
     /// Returns the target of the symbolic link `ino`.

@@ -7,8 +7,8 @@
 use super::place::{Place, Spot};
 use super::windows::{WINDOW, Window, read_window};
 use super::{Error, Ino, Looked, Stat, Tree, Ttl};
-use crate::catalog;
-use crate::model::{Kind, Visibility};
+use crate::catalog::{self, DirEntry};
+use crate::model::{EntryName, Kind, Visibility};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -18,6 +18,11 @@ const DOTS: u64 = 2;
 /// Takes one entry of a listing: its name, its attributes, the offset to go on after it, and how long the
 /// attributes hold.
 pub type EachEntry<'e> = dyn FnMut(&[u8], &Stat, u64, Ttl) -> ControlFlow<()> + 'e;
+
+/// Returns how many names of a directory were told before `offset`, `.` and `..` apart.
+pub fn names_before(offset: u64) -> usize {
+    usize::try_from(offset.saturating_sub(DOTS)).unwrap_or(usize::MAX)
+}
 
 impl Tree {
     /// Calls `each` with every name in `dir` after `offset` (0: from the start), `.` and `..` included. Of a directory whose names are
@@ -129,14 +134,20 @@ impl Tree {
         if name == b"." {
             return Ok(Looked::Found(self.node_stat(place)?, Ttl::Forever));
         }
+        let age = self.copies.age();
         let found = self.readers.with(|reader| -> Result<_, Error> {
             let Some((node, kind)) = reader.lookup(place.node, name, place.at)? else { return Ok(None) };
             let row = reader.named_node(name, node, place.at)?;
             let perm = reader.perm(row.perm)?;
-            Ok(Some(Stat::of_row(Ino::of_node(place.view, node), kind, &row, &perm)))
+            let stat = Stat::of_row(Ino::of_node(place.view, node), kind, &row, &perm);
+            let entry = EntryName::new(name).ok().map(|name| DirEntry { name, node, kind, row });
+            Ok(Some((stat, entry)))
         })?;
         match found {
-            Some(stat) => Ok(Looked::Found(stat, Ttl::Forever)),
+            Some((stat, entry)) => {
+                entry.into_iter().for_each(|entry| self.keep_known(age, place, place.node, entry));
+                Ok(Looked::Found(stat, Ttl::Forever))
+            }
             // It may be there, and was not seen.
             None if self.is_in_doubt(place)? => Err(Error::Unlisted(self.describe_place(place))),
             None => Ok(Looked::Missing(Ttl::Forever)),
