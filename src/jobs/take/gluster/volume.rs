@@ -84,7 +84,11 @@ pub(in crate::jobs) fn take_bare(
 
 /// Returns what the volume is made of.
 pub(in crate::jobs) fn load_started(settings: &Settings) -> Result<Volume, Error> {
-    let volume = volume::load(&settings.gluster, settings.remote_host(), &settings.volume)?;
+    let asked = settings.remote_host();
+    let volume = volume::load(&settings.gluster, asked, &settings.volume)?;
+    if asked.is_none() {
+        volume::check_host(&settings.gluster, &settings.host, &volume)?;
+    }
     if volume.started { Ok(volume) } else { Err(Error::NotStarted(volume.name)) }
 }
 
