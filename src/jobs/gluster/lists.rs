@@ -88,8 +88,8 @@ pub fn list_volume<E: From<Error>>(
     let volume = load_started(settings)?;
     with_asking(settings, program, folder, |asking| {
         let why = Some("a full list was asked for".to_owned());
-        let collected = collect(&volume, None, why, asking, clock, monitor).map_err(Error::from)?;
-        list_collected(&collected, monitor, each)
+        let mut collected = collect(&volume, None, why, asking, clock, monitor).map_err(Error::from)?;
+        list_collected(&mut collected, monitor, each)
     })
 }
 
@@ -114,7 +114,7 @@ pub(super) fn with_asking<T, E: From<Error>>(
 }
 
 fn list_collected<E: From<Error>>(
-    collected: &Collected,
+    collected: &mut Collected<'_>,
     monitor: &dyn Monitor,
     each: &mut Each<'_, E>,
 ) -> Result<Vec<Finding>, E> {

@@ -322,7 +322,7 @@ impl Job<'_> {
         writer: &mut Writer,
         taken: &Taken<'_>,
         before: Option<&Resume>,
-        collected: &mut Collected,
+        collected: &mut Collected<'_>,
         taking: &mut dyn Keep,
     ) -> Result<Done, Error> {
         let root: FileKey = Gfid::ROOT.key();
