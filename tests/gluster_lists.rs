@@ -134,6 +134,9 @@ fn a_session_lists_everything_and_then_what_changed() {
             "NEW tree/x",
         ]
     );
+    let again = text(&volume.listed(&["changes", "nightly"]));
+    assert_eq!(again, first, "nobody has said that the first list was used");
+    volume.run(0, &["gluster", "confirm", "nightly"]);
     volume.close_changelogs(31);
     assert_eq!(text(&volume.listed(&["changes", "nightly"])), "", "nothing changed");
 
@@ -176,6 +179,7 @@ fn a_session_lists_everything_and_then_what_changed() {
     assert!(again(&["--no-encode"]).contains("DELETE line\nbreak\n"));
     assert!(again(&["--json"]).contains(r#"{"what":"rename","path":"c,\\n%\\xfe","old_path":"a,b"}"#));
 
+    volume.run(0, &["gluster", "confirm", "nightly"]);
     assert_eq!(text(&volume.listed(&["changes", "nightly"])), "", "nothing changed since");
     let full = text(&volume.listed(&["changes", "nightly", "--full"]));
     let gluster = volume.path("g/gluster");
@@ -193,6 +197,19 @@ fn a_file_of_the_admin_is_kept_and_a_list_that_failed_is_told_again() {
     assert!(said.starts_with("window 0 "), "{said}");
     assert_eq!(std::fs::read_to_string(volume.path("output.txt")).unwrap(), "NEW d\nNEW d/f\n");
     let end = said.lines().next().unwrap().rsplit(' ').next().unwrap();
+    let hint =
+        format!("hint: asof gluster confirm s1 {end} when it was used; until then the next list has all of it again\n");
+    assert!(said.ends_with(&hint), "{said}");
+    let other = volume.run(2, &["gluster", "confirm", "s1", "7"]);
+    assert_eq!(
+        other,
+        format!(
+            "asof: the list of session \"s1\" that waits to be confirmed ends at {end}, not at 7\n\
+             hint: a later run wrote another list, which has all that this one had\n"
+        )
+    );
+    let confirmed = volume.run(0, &["gluster", "confirm", "s1", end]);
+    assert_eq!(confirmed, format!("confirmed the list of \"s1\": window 0 {end}\n"));
 
     // A list that has its own name is not overwritten, and nothing was looked at.
     std::fs::write(volume.path("mine"), "precious").unwrap();
@@ -266,8 +283,17 @@ fn commands_run_before_and_after_a_list_and_know_what_it_is() {
     let said = volume.run(1, &["gluster", "changes", "hooked"]);
     assert!(said.contains("asof: the post command \"./note 'post'\" ended with exit status: 1\n"), "{said}");
     assert!(notes().starts_with(&format!("pre hooked vol incremental {end} open {list}\nlist\npost hooked")));
+    assert!(said.contains("hint: the list is there and not confirmed: the next one has all of it again"), "{said}");
     let said = volume.run(1, &["gluster", "changes", "hooked", "--again"]);
     assert!(said.contains(&format!("window {end} ")), "{said}");
+    // What failed is listed again, with what came since; when the command works, the next list begins there.
+    volume.on_client("echo 2 > g");
+    std::fs::remove_file(volume.path("fail-post")).unwrap();
+    let said = volume.run(0, &["gluster", "changes", "hooked"]);
+    assert!(said.contains(&format!("window {end} ")), "{said}");
+    assert!(std::fs::read_to_string(volume.path("output.txt")).unwrap().contains("NEW g\n"));
+    let nothing = volume.run(2, &["gluster", "confirm", "hooked"]);
+    assert!(nothing.starts_with("asof: session \"hooked\" has no list that waits to be confirmed\n"), "{nothing}");
 }
 
 #[test]
@@ -294,7 +320,14 @@ fn sessions_are_registered_once_by_a_name_that_can_be_one() {
     let listed = String::from_utf8(listed).unwrap();
     let names: Vec<&str> = listed.lines().skip(1).map(|line| line.split('\t').next().unwrap()).collect();
     assert_eq!(names, ["Two-2", "one_1"]);
-    volume.run(0, &["gluster", "unregister", "Two-2"]);
+    volume.run(0, &["gluster", "forget-session", "Two-2"]);
+    let args = ["gluster", "register", "three", "127.99.99.99", "vol", "--gluster", gluster.to_str().unwrap()];
+    let refused = volume.run(2, &args);
+    assert!(
+        refused.starts_with("asof: \"127.99.99.99\" is not in the pool of volume \"vol\": the pool has 127.")
+            && refused.ends_with("hint: name one of these, or localhost on one of them\n"),
+        "{refused}"
+    );
     let unknown = volume.run(2, &["gluster", "changes", "Two-2"]);
     assert_eq!(
         unknown,
@@ -354,7 +387,7 @@ fn a_span_of_time_is_listed_without_a_session() {
     let after = inc(&later, &[]);
     assert!(after.contains("NEW after\n") && after.contains("RENAME m later/m\n"), "{after}");
     assert!(!after.contains("gone"), "{after}");
-    assert!(!volume.path("sessions").exists());
+    assert!(!volume.path("catalog.db-sessions").exists());
 
     let args = ["gluster", "inc", "localhost", "vol", "--gluster", gluster.to_str().unwrap(), "--out-file", "-"];
     let refused = volume.run(2, &[&args[..], &[&end, &start]].concat());

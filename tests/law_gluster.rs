@@ -331,6 +331,50 @@ fn wait_for(law: &Law, words: &str) {
     });
 }
 
+/// Who removes a directory that is not healed leaves what was in it on the brick that was away, and no brick is blamed: GlusterFS itself
+/// makes it on all bricks again when a client looks it up, so that is what a generation has, with a finding.
+#[test]
+fn what_bricks_contradict_each_other_about_is_what_healing_makes() {
+    let mut law = Law::start("rep3");
+    sh(
+        &law.live.mnt(),
+        "mkdir -p a/b moved/in keep probe; echo x > a/x; echo y > a/b/y; echo m > moved/in/m; echo k > keep/k",
+    );
+    let truth = law.truth();
+    law.take("all is well", &[], &truth);
+    law.heal(false);
+    law.live.kill_brick(2);
+    sh(&law.live.mnt(), "echo new > a/new; rm a/x; rm -r a/b; rm moved/in/m");
+    law.live.start_bricks();
+    // A client that has not found it yet would have it blamed.
+    let brick = law.live.brick(2).display().to_string();
+    site::wait_until("the client has found the brick", || {
+        let tried = format!("name=probe/$RANDOM-$RANDOM; : > $name; if [ -e {brick}/$name ]; then echo found; fi");
+        sh(&law.live.mnt(), &tried).contains("found")
+    });
+    sh(&law.live.mnt(), "rm -r a; mv moved/in keep/in; rm -r keep/in");
+    for options in [&[][..], &["--rescan"]] {
+        let output = law.live.site.run(&[&["take", "vol"], options].concat(), 1);
+        assert!(law.live.kinds().contains(&"changed".to_owned()), "{options:?}: {}", said(&output));
+    }
+    let told = law
+        .live
+        .site
+        .ok(&["sql", "SELECT path FROM findings WHERE kind = 'changed' AND detail LIKE 'a brick has it and%'"]);
+    assert!(told.lines().any(|line| line == "a"), "{told}");
+    law.heal(true);
+    law.live.wait_until_healed();
+    sh(&law.live.mnt(), "stat a a/x a/b a/b/y keep/in keep/in/m");
+    law.live.wait_until_healed();
+    let healed = law.truth();
+    for at in law.live.column("taken_at").split_off(1) {
+        let shown = site::await_view(&law.view.join("vol"), &at);
+        let lines = [difference(&healed, &shown), difference(&shown, &healed)].concat();
+        law.wrong.extend(lines.lines().filter(|line| !is_of_attributes(line)).map(|line| format!("{at}: {line}")));
+    }
+    law.assert_held(1);
+}
+
 #[test]
 fn lines_of_rsync_are_told_apart() {
     assert!(is_of_attributes(".d..tpog.ax a/b/"));

@@ -14,7 +14,7 @@ use super::{Error, GenerationWriter, Published, SourceRow, Writer};
 use crate::model::manifest::{
     Base, BytesAt, CopyAt, Edit, End, Header, Held, Permissions, Put, Recorder, SourceFacts, Written,
 };
-use crate::model::{Key, Level, NodeId, ObjectId, Rule, SourceId, SourceKind, StoreId, Time};
+use crate::model::{Key, Level, NodeId, ObjectId, RelPath, Rule, SourceId, SourceKind, StoreId, Time};
 use foldhash::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::io;
@@ -268,6 +268,15 @@ impl GenerationWriter<'_> {
                 _ => Ok(Vec::new()),
             }
         })
+    }
+
+    /// Returns where the bytes of `node` are in the object of another generation, if that is known.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn held_path(&self, object: ObjectId, node: NodeId) -> Result<Option<RelPath>, Error> {
+        let path = self.path_in(object, node)?;
+        Ok(RelPath::parse(&path).ok().filter(|path| !path.is_root()))
     }
 
     /// Returns the generation that an object was made for.

@@ -224,7 +224,14 @@ impl<'a, 'w> Apply<'a, 'w> {
         if kind == Kind::File {
             let doubt = if state.data { Doubt::IfTouched } else { Doubt::None };
             let what = (path, state.key, state.origin);
-            match keep_file(self.keep, self.writer, what, &mut state.attrs, base.as_ref(), doubt)? {
+            match keep_file(
+                self.keep,
+                self.writer,
+                what,
+                &mut state.attrs,
+                base.as_ref().map(|row| (node, row)),
+                doubt,
+            )? {
                 Outcome::Gone => {
                     return self.close_all(node);
                 }

@@ -23,6 +23,8 @@ pub struct FileToKeep<'a> {
     pub attrs: &'a mut Attrs,
     /// The generation whose copies hold the same bytes, if there is one.
     pub held: Option<Time>,
+    /// Where in these copies they are; none where that is not known, or [`Keep::looks_at_held`] says that nobody asks.
+    pub held_at: Option<RelPath>,
 }
 
 /// What became of a file's bytes.
@@ -51,6 +53,11 @@ pub trait Keep {
     /// # Errors
     /// What ends the run; trouble with one file is [`Kept::Lost`].
     fn file(&mut self, file: FileToKeep<'_>) -> Result<Kept, KeepError>;
+
+    /// Tells whether [`FileToKeep::held_at`] is wanted. It costs some look-ups of names a file.
+    fn looks_at_held(&self) -> bool {
+        false
+    }
 
     /// Notes a further name of a file that came to [`Keep::file`] in this run.
     ///

@@ -5,7 +5,7 @@
 use super::Error;
 use super::keep::{FileToKeep, Keep, Kept};
 use crate::catalog::{GenerationWriter, NodeRow, Place, Written};
-use crate::model::{Attrs, FileKey, FindingKind, Kind, RelPath};
+use crate::model::{Attrs, FileKey, FindingKind, Kind, NodeId, RelPath};
 
 /// When a file whose size and mtime are as before still may have other bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) fn keep_file(
     writer: &mut GenerationWriter<'_>,
     (path, key, origin): (&RelPath, FileKey, u32),
     attrs: &mut Attrs,
-    base: Option<&NodeRow>,
+    base: Option<(NodeId, &NodeRow)>,
     doubt: Doubt,
 ) -> Result<Outcome, Error> {
     debug_assert_eq!(attrs.kind(), Kind::File);
@@ -37,17 +37,22 @@ pub(super) fn keep_file(
             && row.mtime == attrs.mtime
             && (doubt == Doubt::None || row.ctime == attrs.ctime)
     };
-    let held = base.filter(|row| same(row)).and_then(|row| match row.place {
-        Place::InObject(held) => Some(held),
+    let held = base.filter(|(_, row)| same(row)).and_then(|(node, row)| match row.place {
+        Place::InObject(held) => Some((node, held)),
         _ => None,
     });
+    let held_at = match held {
+        Some((node, object)) if keep.looks_at_held() => writer.held_path(object, node)?,
+        _ => None,
+    };
     let held = match held {
-        Some(object) => writer.object_at(object)?.map(|at| (object, at)),
+        Some((_, object)) => writer.object_at(object)?.map(|at| (object, at)),
         None => None,
     };
     // A copy may take long: whoever waits for the catalog comes in.
     writer.let_go()?;
-    let kept = keep.file(FileToKeep { path, key, origin, attrs, held: held.map(|(_, at)| at) }).map_err(Error::Keep)?;
+    let file = FileToKeep { path, key, origin, attrs, held: held.map(|(_, at)| at), held_at };
+    let kept = keep.file(file).map_err(Error::Keep)?;
     Ok(match (kept, held) {
         (Kept::Held, Some((object, _))) => {
             Outcome::Recorded { place: Place::InObject(object), written: Written::No, finding: None }

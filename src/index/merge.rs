@@ -252,7 +252,7 @@ impl<'m, 'w> Merge<'m, 'w> {
         if let Some(base) = base.as_ref().filter(|_| entry.origin == UNPROVEN_ORIGIN) {
             entry.attrs = self.writer.decode(base)?;
         }
-        let Some(kept) = self.keep(&mut entry, base.as_ref())? else {
+        let Some(kept) = self.keep(&mut entry, told.zip(base.as_ref()))? else {
             // It is not there any more, and was counted.
             self.walked -= 1;
             return before.map_or(Ok(()), |before| self.gone(dir, before));
@@ -266,7 +266,7 @@ impl<'m, 'w> Merge<'m, 'w> {
 
     /// Has the bytes of `entry` taken where they are not in a copy already, and returns where they are then if that is
     /// not at its own path. None: the file is not there any more.
-    fn keep(&mut self, entry: &mut ListedEntry, base: Option<&NodeRow>) -> Result<Option<Kept>, Error> {
+    fn keep(&mut self, entry: &mut ListedEntry, base: Option<(NodeId, &NodeRow)>) -> Result<Option<Kept>, Error> {
         let in_place = Kept { place: None, written: Written::Unknown };
         let Some(keep) = &mut self.keep else { return Ok(Some(in_place)) };
         let path = self.path.join(&entry.name);

@@ -247,7 +247,8 @@ fn keep_again(generation: &mut GenerationWriter<'_>, keep: &mut dyn Keep, since:
         }
         let Some(path) = generation.current_path(node)? else { continue };
         let mut attrs = generation.decode(&row)?;
-        let file = FileToKeep { path: &path, key, origin: UNKNOWN_ORIGIN, attrs: &mut attrs, held: Some(held) };
+        let (origin, attrs) = (UNKNOWN_ORIGIN, &mut attrs);
+        let file = FileToKeep { path: &path, key, origin, attrs, held: Some(held), held_at: None };
         generation.let_go()?;
         // It is recorded already: what could not be taken again is where it was.
         keep.file(file).map_err(Error::Keep)?;

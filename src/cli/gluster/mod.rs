@@ -13,7 +13,7 @@ use super::args::JsonArgs;
 use super::report::{Failure, Outcome};
 use clap::Subcommand;
 use scan_brick::ScanBrickArgs;
-use session::{ChangesArgs, RegisterArgs, SessionArgs};
+use session::{ChangesArgs, ConfirmArgs, RegisterArgs, SessionArgs};
 use stateless::{FullArgs, IncArgs};
 
 #[derive(Debug, Subcommand)]
@@ -22,10 +22,13 @@ pub(super) enum GlusterVerb {
     Register(RegisterArgs),
     /// List the sessions
     Sessions(JsonArgs),
-    /// Forget a session
-    Unregister(SessionArgs),
-    /// List what changed since the last list of a session; the first list has everything, as new
+    /// List what changed since the last confirmed list of a session; the first list has everything, as new
     Changes(ChangesArgs),
+    /// Confirm that the last list of a session was used: the next one begins where it ended
+    Confirm(ConfirmArgs),
+    /// Forget a session
+    #[command(alias = "unregister")]
+    ForgetSession(SessionArgs),
     /// List everything, without a session: nothing is remembered
     Full(FullArgs),
     /// List what changelogs recorded in a span of time, without a session: nothing is remembered
@@ -44,8 +47,9 @@ pub(super) fn run(verb: GlusterVerb, world: &World) -> Result<Outcome, Failure> 
     match verb {
         GlusterVerb::Register(args) => session::register(args, world),
         GlusterVerb::Sessions(args) => session::list(&args, world),
-        GlusterVerb::Unregister(args) => session::unregister(&args, world),
         GlusterVerb::Changes(args) => session::changes(&args, world),
+        GlusterVerb::Confirm(args) => session::confirm(&args, world),
+        GlusterVerb::ForgetSession(args) => session::forget(&args, world),
         GlusterVerb::Full(args) => stateless::full(args, world),
         GlusterVerb::Inc(args) => stateless::inc(args, world),
         GlusterVerb::ScanBrick(args) => scan_brick::run(&args, world),

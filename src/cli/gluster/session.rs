@@ -1,7 +1,7 @@
-//! `asof gluster register | sessions | unregister | changes`: lists for a consumer that is known.
+//! `asof gluster register | sessions | changes | confirm | forget-session`: lists for a consumer that is known.
 //!
-//! Promises: a session is as before until its list is on the disk and in its place. The window is told on standard
-//! error. What a failing command means: before the list, that there is none (2); after it, that it is there and somebody
+//! Promises: a session is as before until its list is on the disk and in its place, and goes on from there only when the list is confirmed.
+//! The window is told on standard error. What a failing command means: before the list, that there is none (2); after it, that it is there and somebody
 //! could not take it (1).
 
 use super::list::{List, ListArgs, place};
@@ -17,7 +17,7 @@ use crate::jobs::gluster::lists::{self, Window};
 use crate::jobs::gluster::session::{About, Sessions};
 use crate::jobs::hooks;
 use crate::jobs::take::gluster::Report;
-use crate::model::chain;
+use crate::model::{Time, chain};
 use crate::source::gluster::RESCAN_EVERY_S;
 use clap::Args;
 use serde_json::json;
@@ -39,14 +39,14 @@ pub(in crate::cli) struct RegisterArgs {
     /// Run this command before every list; if it fails, nothing is listed. No shell; ASOF_* is in its environment
     #[arg(long, value_name = "COMMAND")]
     pre: Option<String>,
-    /// Run this command after every list
+    /// Run this command after every list; if it ends with 0, the list is confirmed
     #[arg(long, value_name = "COMMAND")]
     post: Option<String>,
 }
 
 pub(super) fn register(args: RegisterArgs, world: &World) -> Result<Outcome, Failure> {
     let scan = settings(args.volume, args.how, args.rescan.rescan_every_s().unwrap_or(RESCAN_EVERY_S));
-    let about = About { session: args.session, scan, pre: args.pre, post: args.post, told: None };
+    let about = About { session: args.session, scan, pre: args.pre, post: args.post, told: None, pending: None };
     let has_changelogs = sessions(world)?.register(&about, world.clock.now())?;
     let (session, volume) = (&about.session, &about.scan.volume);
     say!("registered session \"{session}\": volume \"{volume}\"");
@@ -65,21 +65,24 @@ pub(super) fn list(args: &JsonArgs, world: &World) -> Result<Outcome, Failure> {
     let (mut rows, mut values) = (Vec::new(), Vec::new());
     for session in sessions {
         let (about, registered) = (session.about, session.registered_at.to_string());
-        let (from, until) = match about.window() {
+        let ends = |window: Option<Window>| match window {
             Some(Window { from, until }) => (from.map(|from| from.to_string()), Some(until.to_string())),
             None => (None, None),
         };
+        let ((from, until), (pending_from, pending)) = (ends(about.confirmed()), ends(about.pending()));
         values.push(json!({
             "session": about.session, "host": about.scan.host, "volume": about.scan.volume, "exec": about.scan.exec,
-            "pre": about.pre, "post": about.post, "registered_at": registered, "last_window_start": from,
-            "last_window_end": until,
+            "pre": about.pre, "post": about.post, "registered_at": registered, "confirmed_window_start": from,
+            "confirmed_window_end": until, "pending_window_start": pending_from, "pending_window_end": pending,
         }));
-        let last = until.unwrap_or_else(|| "-".to_owned());
-        rows.push(vec![about.session, about.scan.host, about.scan.volume, registered, last]);
+        let shown = |at: Option<String>| at.unwrap_or_else(|| "-".to_owned());
+        rows.push(vec![about.session, about.scan.host, about.scan.volume, registered, shown(until), shown(pending)]);
     }
     match args.json {
         true => output::json(&values.into())?,
-        false => output::table(&["session", "host", "volume", "registered", "last_list"], &[false; 5], &rows)?,
+        false => {
+            output::table(&["session", "host", "volume", "registered", "confirmed", "pending"], &[false; 6], &rows)?;
+        }
     }
     for trouble in &troubles {
         eprintln!("{}", chain(trouble));
@@ -93,10 +96,27 @@ pub(in crate::cli) struct SessionArgs {
     session: String,
 }
 
-pub(super) fn unregister(args: &SessionArgs, world: &World) -> Result<Outcome, Failure> {
-    let verb = format!("gluster unregister {}", args.session);
-    sessions(world)?.unregister(&args.session, &world.lock_wait(&verb))?;
+pub(super) fn forget(args: &SessionArgs, world: &World) -> Result<Outcome, Failure> {
+    let verb = format!("gluster forget-session {}", args.session);
+    sessions(world)?.forget(&args.session, &world.lock_wait(&verb))?;
     say!("forgot session \"{}\"", args.session);
+    Ok(Outcome::Done)
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ConfirmArgs {
+    #[arg(help = SESSION)]
+    session: String,
+    /// Only if the list that waits ends here: the second number of its "window" line, unix seconds
+    #[arg(value_name = "WINDOW_END")]
+    until: Option<i64>,
+}
+
+pub(super) fn confirm(args: &ConfirmArgs, world: &World) -> Result<Outcome, Failure> {
+    let verb = format!("gluster confirm {}", args.session);
+    let mut session = sessions(world)?.open(&args.session, &world.lock_wait(&verb))?;
+    let window = session.confirm(args.until.map(Time))?;
+    say!("confirmed the list of \"{}\": window {} {}", args.session, seconds(window.from), window.until.0);
     Ok(Outcome::Done)
 }
 
@@ -118,7 +138,7 @@ pub(super) fn changes(args: &ChangesArgs, world: &World) -> Result<Outcome, Fail
     let verb = format!("gluster changes {}", args.session);
     let mut session = sessions(world)?.open(&args.session, &world.lock_wait(&verb))?;
     let mut list = List::begin(&args.list)?;
-    let told = session.about().window();
+    let told = session.about().confirmed();
     // What the list will tell; `--again` fails before anything is run if there is nothing.
     let from = match (args.again, args.full) {
         (true, _) => session.again()?.from,
@@ -146,17 +166,30 @@ pub(super) fn changes(args: &ChangesArgs, world: &World) -> Result<Outcome, Fail
     let (reader, source) = session.tree();
     lists::list::<Failure>(reader, source, window, &mut |change, kind| list.line(&change, kind))?;
     let counts = list.finish()?;
-    session.told(window)?;
+    session.wrote(window)?;
     say!("window {} {}", seconds(window.from), window.until.0);
     say!("listed {counts} in {}", shown(&args.list.out_file));
     let mut outcome = report.map_or(Outcome::Done, |report| print(&report));
     about.push(("ASOF_WINDOW_END", window.until.0.to_string().into()));
-    if let Some(command) = &session.about().post
-        && let Err(e) = hooks::run("post", command, &about)
-    {
-        eprintln!("asof: {}", chain(&e));
-        eprintln!("hint: the list is there and counts as delivered; --again writes it once more");
-        outcome = Outcome::WithFindings;
+    let is_pending = session.about().pending().is_some();
+    match &session.about().post {
+        Some(command) => match hooks::run("post", command, &about) {
+            Ok(()) if is_pending => drop(session.confirm(Some(window.until))?),
+            Ok(()) => {}
+            Err(e) => {
+                eprintln!("asof: {}", chain(&e));
+                eprintln!(
+                    "hint: the list is there and not confirmed: the next one has all of it again; --again writes it once more"
+                );
+                outcome = Outcome::WithFindings;
+            }
+        },
+        None if is_pending => say!(
+            "hint: asof gluster confirm {} {} when it was used; until then the next list has all of it again",
+            args.session,
+            window.until.0
+        ),
+        None => {}
     }
     Ok(outcome)
 }
@@ -177,7 +210,7 @@ fn print(report: &Report) -> Outcome {
     if counts.losses + counts.notices > 0 { Outcome::WithFindings } else { Outcome::Done }
 }
 
-fn seconds(at: Option<crate::model::Time>) -> String {
+fn seconds(at: Option<Time>) -> String {
     at.map_or(0, |at| at.0).to_string()
 }
 
@@ -191,5 +224,5 @@ pub(super) fn shown(out_file: &Path) -> String {
 fn sessions(world: &World) -> Result<Sessions, Failure> {
     let catalog = std::path::absolute(&world.catalog)
         .map_err(|e| Failure::because(format!("looking for the folder of {:?}", world.catalog), &e))?;
-    Ok(Sessions::beside(&catalog))
+    Ok(Sessions::of(&catalog))
 }

@@ -8,8 +8,8 @@
 //! # What is told of what
 //!
 //! - A new node, and a new hard link: NEW, by every new name; directories before what is in them.
-//! - A name that is gone: DELETE, of a removed tree every name. None where the path belongs to something else by now:
-//!   that is NEW or the goal of a RENAME, and takes the place of what was there.
+//! - A name that is gone: DELETE, of a removed tree every name. None where the path belongs to something else by now that is of the same kind:
+//!   that is NEW or the goal of a RENAME, and takes the place of what was there (what is in a removed directory goes one by one).
 //! - A node that lost a name and got another: RENAME. Of several the same names are paired first, then those in the
 //!   same directory, then the rest in order. What is below a renamed directory is not told: its names did not change.
 //! - Bytes, rights, owner, extended attributes or the target of a link that changed: MODIFY, by every name but those
@@ -22,8 +22,10 @@
 //! An old name is told below the path that its directory has **now**, as glusterfind does it: after `d` became `e`, the
 //! rename of what was `d/a` is `RENAME e/a e/b`, and what was removed from it is `DELETE e/x`. So a list can be
 //! carried out on a copy line by line. Where nodes change places (two names that were swapped) one of them is moved aside first, to the
-//! name `.asof-aside-1` in the top directory, and from there to its own: two lines. Below a directory that is gone it is the path that it had.
+//! name `.asof-aside-1` in the top directory, and from there to its own: two lines. Below a directory that is gone it is the path that it had;
+//! if another node was moved to that path, the directory is moved aside and deleted there.
 
+use super::lines::{Each, Lines, aside_name};
 use crate::catalog::{self, NodeRow, Reader, SourceRow};
 use crate::clock::Clock;
 use crate::jobs::take::gluster::{AGENT_DEADLINE, Error, load_started, remove_if_there};
@@ -33,7 +35,7 @@ use crate::source::gluster::Settings;
 use crate::source::gluster::collect::{Asking, Collected, collect};
 use crate::source::gluster::list::Change;
 use crate::store;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -46,9 +48,6 @@ pub struct Window {
     /// The generation after.
     pub until: Time,
 }
-
-/// Takes one line of a list: the change, and what kind of node it is about.
-pub type Each<'a, E> = dyn FnMut(Change, Kind) -> Result<(), E> + 'a;
 
 /// Calls `each` for every change of `window` of `source`, in the order that is told above.
 ///
@@ -88,8 +87,8 @@ pub fn list_volume<E: From<Error>>(
     let volume = load_started(settings)?;
     with_asking(settings, program, folder, |asking| {
         let why = Some("a full list was asked for".to_owned());
-        let collected = collect(&volume, None, why, asking, clock, monitor).map_err(Error::from)?;
-        list_collected(&collected, monitor, each)
+        let mut collected = collect(&volume, None, why, asking, clock, monitor).map_err(Error::from)?;
+        list_collected(&mut collected, monitor, each)
     })
 }
 
@@ -114,7 +113,7 @@ pub(super) fn with_asking<T, E: From<Error>>(
 }
 
 fn list_collected<E: From<Error>>(
-    collected: &Collected,
+    collected: &mut Collected<'_>,
     monitor: &dyn Monitor,
     each: &mut Each<'_, E>,
 ) -> Result<Vec<Finding>, E> {
@@ -181,69 +180,6 @@ struct Place {
     now: Option<NodeId>,
 }
 
-/// A directory that was made, or a node that moved.
-struct Step {
-    from: Option<Vec<u8>>,
-    to: Vec<u8>,
-    kind: Kind,
-}
-
-/// The lines of a list, until all are known.
-#[derive(Default)]
-pub(super) struct Lines {
-    steps: Vec<Step>,
-    deleted: Vec<(Vec<u8>, Kind)>,
-    new: Vec<(Vec<u8>, Kind)>,
-    modified: Vec<(Vec<u8>, Kind)>,
-}
-
-impl Lines {
-    pub(super) fn rename(&mut self, from: Vec<u8>, to: Vec<u8>, kind: Kind) {
-        // Its directory was replaced by another one of the same name.
-        if from != to {
-            self.steps.push(Step { from: Some(from), to, kind });
-        }
-    }
-
-    pub(super) fn appear(&mut self, path: Vec<u8>, kind: Kind) {
-        match kind {
-            Kind::Directory => self.steps.push(Step { from: None, to: path, kind }),
-            _ => self.new.push((path, kind)),
-        }
-    }
-
-    pub(super) fn delete(&mut self, path: Vec<u8>, kind: Kind) {
-        self.deleted.push((path, kind));
-    }
-
-    pub(super) fn modify(&mut self, path: Vec<u8>, kind: Kind) {
-        self.modified.push((path, kind));
-    }
-
-    /// Tells them all in the order that is told above.
-    pub(super) fn tell<E>(mut self, each: &mut Each<'_, E>) -> Result<(), E> {
-        self.deleted.sort_unstable_by(|a, b| b.0.cmp(&a.0));
-        self.new.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        self.modified.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let named: HashSet<Vec<u8>> = [&self.new, &self.modified, &self.deleted]
-            .into_iter()
-            .flatten()
-            .map(|(path, _)| path.clone())
-            .chain(self.steps.iter().flat_map(|step| step.from.iter().chain([&step.to]).cloned()))
-            .collect();
-        for Step { from, to, kind } in aside(in_order(self.steps), &named) {
-            let change = match from {
-                Some(from) => Change::Rename { from, to },
-                None => Change::New(to),
-            };
-            each(change, kind)?;
-        }
-        self.deleted.into_iter().try_for_each(|(path, kind)| each(Change::Delete(path), kind))?;
-        self.new.into_iter().try_for_each(|(path, kind)| each(Change::New(path), kind))?;
-        self.modified.into_iter().try_for_each(|(path, kind)| each(Change::Modify(path), kind))
-    }
-}
-
 struct Difference<'a> {
     reader: &'a Reader,
     source: &'a SourceRow,
@@ -251,19 +187,23 @@ struct Difference<'a> {
     until: Time,
     places: HashMap<NodeId, Place>,
     lines: Lines,
+    /// How many directories were moved aside.
+    asides: u32,
 }
 
 impl<'a> Difference<'a> {
     fn new(reader: &'a Reader, source: &'a SourceRow, from: Time, until: Time) -> Self {
         let top = Place { path: Vec::new(), now: Some(source.root) };
-        Self { reader, source, from, until, places: HashMap::from([(source.root, top)]), lines: Lines::default() }
+        let places = HashMap::from([(source.root, top)]);
+        Self { reader, source, from, until, places, lines: Lines::default(), asides: 0 }
     }
 
     fn list<E: From<catalog::Error>>(mut self, each: &mut Each<'_, E>) -> Result<(), E> {
         for node in self.reader.changed_nodes(self.source.id, self.from, self.until)? {
             self.node(node)?;
         }
-        self.lines.tell(each)
+        let (reader, root, instants) = (self.reader, self.source.root, [self.from, self.until]);
+        self.lines.tell(&|name| Ok(is_used(reader, root, instants, name)?), each)
     }
 
     fn node(&mut self, node: NodeId) -> Result<(), catalog::Error> {
@@ -294,14 +234,7 @@ impl<'a> Difference<'a> {
             self.lines.rename(from, to, kind);
         }
         for name in lost {
-            let place = self.place(name.0)?;
-            let taken = match place.now {
-                Some(dir) => self.reader.lookup(dir, name.1.as_bytes(), self.until)?,
-                None => None,
-            };
-            if taken.is_none() {
-                self.lines.delete(join(&place.path, &name.1), kind);
-            }
+            self.lost(node, kind, &name)?;
         }
         let is_modified = match self.reader.node(node, self.from)? {
             Some(before) if is_moved => is_modified(&before, &row, kind),
@@ -316,6 +249,50 @@ impl<'a> Difference<'a> {
             self.lines.appear(to, kind);
         }
         Ok(())
+    }
+
+    /// Tells of a name that a node does not have any more, and got no other for.
+    fn lost(&mut self, node: NodeId, kind: Kind, name: &Name) -> Result<(), catalog::Error> {
+        let place = self.place(name.0)?;
+        let path = join(&place.path, &name.1);
+        let taken = match place.now {
+            Some(dir) => self.reader.lookup(dir, name.1.as_bytes(), self.until)?,
+            None => None,
+        };
+        let Some((other, other_kind)) = taken else {
+            self.lines.delete(path, kind);
+            return Ok(());
+        };
+        let (is_dir, other_is_dir) = (kind == Kind::Directory, other_kind == Kind::Directory);
+        match (is_dir, other_is_dir, self.is_new(other)?) {
+            // It is replaced; or it is made where it is, and loses what is in it name by name.
+            (false, false, _) | (true, true, true) => {}
+            // Deletions come before what is new,
+            (true, false, true) => self.lines.delete(path, kind),
+            // and after directories and what moved.
+            (false, true, _) => self.lines.clear(path, kind),
+            (true, _, false) => {
+                let aside = self.place(node)?.path;
+                self.lines.rename(path, aside.clone(), kind);
+                self.lines.delete(aside, kind);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_new(&self, node: NodeId) -> Result<bool, catalog::Error> {
+        Ok(self.reader.names(node, self.from)?.is_empty())
+    }
+
+    /// Returns a name in the top directory that neither tree has.
+    fn aside(&mut self) -> Result<Vec<u8>, catalog::Error> {
+        loop {
+            self.asides += 1;
+            let name = aside_name(self.asides);
+            if !is_used(self.reader, self.source.root, [self.from, self.until], &name)? {
+                return Ok(name.as_bytes().to_vec());
+            }
+        }
     }
 
     fn kind(&self, node: NodeId, row: &NodeRow, at: Time) -> Result<Kind, catalog::Error> {
@@ -357,15 +334,15 @@ impl<'a> Difference<'a> {
             here = parent;
         };
         while let Some((node, lives, (_, name))) = chain.pop() {
-            let now = match (lives, place.now) {
-                (true, _) => Some(node),
-                (false, None) => None,
-                (false, Some(parent)) => match self.reader.lookup(parent, name.as_bytes(), self.until)? {
-                    Some((node, Kind::Directory)) => Some(node),
-                    _ => None,
-                },
+            let taker = match (lives, place.now) {
+                (false, Some(parent)) => self.reader.lookup(parent, name.as_bytes(), self.until)?,
+                _ => None,
             };
-            place = Place { path: join(&place.path, &name), now };
+            place = match taker {
+                Some((taker, _)) if !self.is_new(taker)? => Place { path: self.aside()?, now: None },
+                Some((taker, Kind::Directory)) => Place { path: join(&place.path, &name), now: Some(taker) },
+                _ => Place { path: join(&place.path, &name), now: lives.then_some(node) },
+            };
             self.places.insert(node, place.clone());
         }
         Ok(place)
@@ -405,54 +382,14 @@ pub(super) fn pair<D: PartialEq>(lost: Vec<Named<D>>, mut got: Vec<Named<D>>) ->
     (pairs, lost, got)
 }
 
-/// Moves aside, to a name that is none of `named`, what a step would take the name of before it has left that.
-fn aside(mut steps: Vec<Step>, named: &HashSet<Vec<u8>>) -> Vec<Step> {
-    let leaves = steps.iter().enumerate().filter_map(|(number, step)| Some((step.from.clone()?, number)));
-    let leaves: HashMap<Vec<u8>, usize> = leaves.collect();
-    let mut names =
-        (1..).map(|number| format!(".asof-aside-{number}").into_bytes()).filter(|name| !named.contains(name));
-    let mut before: Vec<Vec<Step>> = steps.iter().map(|_| Vec::new()).collect();
-    for number in 0..steps.len() {
-        let Some(later) = leaves.get(&steps[number].to).copied().filter(|later| *later > number) else { continue };
-        let to = names.next().expect("there are more names than a list has");
-        let from = steps[later].from.replace(to.clone());
-        before[number].push(Step { from, to, kind: steps[later].kind });
-    }
-    before.into_iter().zip(steps).flat_map(|(before, step)| before.into_iter().chain([step])).collect()
-}
-
-/// Orders steps so that a directory is there before something is put into it or renamed below it, and a name is left
-/// before something else takes it. Of a circle one step comes too early: see [`aside`].
-fn in_order(mut steps: Vec<Step>) -> Vec<Step> {
-    steps.sort_unstable_by(|a, b| a.to.cmp(&b.to));
-    let by_to: HashMap<&[u8], usize> = steps.iter().enumerate().map(|(i, step)| (step.to.as_slice(), i)).collect();
-    let by_from: HashMap<&[u8], usize> =
-        steps.iter().enumerate().filter_map(|(i, step)| Some((step.from.as_deref()?, i))).collect();
-    let needs = |i: usize| {
-        let step: &Step = &steps[i];
-        let paths = [Some(step.to.as_slice()), step.from.as_deref()].into_iter().flatten();
-        let above = paths
-            .flat_map(|path| path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| &path[..at]));
-        let mut needed: Vec<usize> = above.filter_map(|path| by_to.get(path).copied()).collect();
-        needed.extend(by_from.get(step.to.as_slice()));
-        needed
-    };
-    let mut seen = vec![false; steps.len()];
-    let mut order = Vec::with_capacity(steps.len());
-    for first in 0..steps.len() {
-        // A step is entered when it is met, and done when all that it needs is.
-        let mut stack = vec![(first, false)];
-        while let Some((step, entered)) = stack.pop() {
-            if entered {
-                order.push(step);
-            } else if !std::mem::replace(&mut seen[step], true) {
-                stack.push((step, true));
-                stack.extend(needs(step).into_iter().filter(|need| !seen[*need]).map(|need| (need, false)));
-            }
+/// Tells whether a tree has something by a name in its top directory.
+fn is_used(reader: &Reader, root: NodeId, instants: [Time; 2], name: &EntryName) -> Result<bool, catalog::Error> {
+    for at in instants {
+        if reader.lookup(root, name.as_bytes(), at)?.is_some() {
+            return Ok(true);
         }
     }
-    let mut taken: Vec<Option<Step>> = steps.into_iter().map(Some).collect();
-    order.into_iter().filter_map(|step| taken[step].take()).collect()
+    Ok(false)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Promises: a volume is looked at as [`crate::jobs::take`] does, and no bytes are copied; nothing of it is changed. Never touches the
 //! catalog of generations: a session has one of its own.
 
+pub mod lines;
 pub mod list_file;
 pub mod lists;
 pub mod session;

@@ -1,15 +1,15 @@
 //! Sessions: who was told which changes of a volume, for consumers that copy the files themselves.
 //!
-//! A session is a small catalog of its own, `sessions/NAME.db` beside the catalog, that knows one volume: names and
+//! A session is a small catalog of its own, `CATALOG-sessions/NAME.db` beside the catalog that it belongs to, that knows one volume: names and
 //! attributes, no bytes. Every run is a generation of it, so what a run tells is the exact difference of two trees.
 //!
-//! Promises: the window of a run begins where the last one ended that was **told**: a list counts as told when whoever
-//! wrote it calls [`Session::told`], once it is on the disk. A run that ends before that is told again with the
+//! Promises: the window of a run begins where the last list ended that was **confirmed**: a list is pending from when it is on the disk
+//! ([`Session::wrote`]) until whoever used it says so ([`Session::confirm`]). What is not confirmed is told again with the
 //! next one, never left out. One run of a session at a time: the catalog's lock. Never touches the catalog that it lies
 //! beside, and never changes a volume.
 //!
 //! Limits: the generations of a session stay, each with the rows that it changed (about 150 bytes a name that comes,
-//! goes or changes); `unregister` and `register` begin anew. A mount of a session's catalog shows trees without
+//! goes or changes); `forget-session` and `register` begin anew. A mount of a session's catalog shows trees without
 //! bytes. The folder of a session can be taken elsewhere: nothing in it depends on where it lies.
 
 use super::lists::Window;
@@ -52,10 +52,25 @@ pub enum Error {
         name: String,
         /// The names that there are.
         known: Vec<String>,
+        /// Where sessions of all catalogs of a folder were, if there are any, and where those of this catalog are.
+        older: Option<(PathBuf, PathBuf)>,
     },
     /// Nothing to be told again.
     #[error("session {0:?} has written no list yet")]
     NothingTold(String),
+    /// Nothing to be confirmed.
+    #[error("session {0:?} has no list that waits to be confirmed")]
+    NothingPending(String),
+    /// Another list waits to be confirmed.
+    #[error("the list of session {name:?} that waits to be confirmed ends at {found}, not at {asked}")]
+    OtherPending {
+        /// The session.
+        name: String,
+        /// Where the list ends, in unix seconds.
+        found: i64,
+        /// Where the one asked for ends.
+        asked: i64,
+    },
     /// What the session is cannot be read.
     #[error("cannot read what session {name:?} is")]
     Stored {
@@ -96,10 +111,17 @@ impl Hinted for Error {
             Self::Catalog(e) => return e.hint(),
             Self::Source(e) => return e.hint(),
             Self::Take(e) => return e.hint(),
+            Self::NoSuch { older: Some((from, to)), .. } => {
+                return Some(format!(
+                    "sessions belong to a catalog now: mv {from:?} {to:?} gives those of before to this one"
+                ));
+            }
             Self::NoSuch { .. } => "asof gluster register SESSION HOST VOLUME makes one",
-            Self::Exists(_) => "asof gluster sessions shows it, asof gluster unregister forgets it",
+            Self::Exists(_) => "asof gluster sessions shows it, asof gluster forget-session forgets it",
             Self::NothingTold(_) => "without --again everything is listed",
-            Self::Stored { .. } => "it may be of another version of asof; unregister and register begin anew",
+            Self::NothingPending(_) => "asof gluster sessions shows which lists wait",
+            Self::OtherPending { .. } => "a later run wrote another list, which has all that this one had",
+            Self::Stored { .. } => "it may be of another version of asof; forget-session and register begin anew",
             Self::Name { .. } | Self::Io { .. } | Self::Hook(_) => return None,
         };
         Some(text.to_owned())
@@ -127,16 +149,28 @@ pub struct About {
     /// The command that runs after each run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub post: Option<String>,
-    /// The window that was told last: its beginning (none: everything was new) and its end, in unix seconds.
+    /// The window of the list that was confirmed last: its beginning (none: everything was new) and its end, in unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<(Option<i64>, i64)>,
+    /// The window of the list that was written since and is not confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<(Option<i64>, i64)>,
 }
 
 impl About {
-    /// Returns the window that was told last.
-    pub fn window(&self) -> Option<Window> {
-        self.told.map(|(from, until)| Window { from: from.map(Time), until: Time(until) })
+    /// Returns the window of the list that was confirmed last.
+    pub fn confirmed(&self) -> Option<Window> {
+        self.told.map(window)
     }
+
+    /// Returns the window of the list that waits to be confirmed.
+    pub fn pending(&self) -> Option<Window> {
+        self.pending.map(window)
+    }
+}
+
+fn window((from, until): (Option<i64>, i64)) -> Window {
+    Window { from: from.map(Time), until: Time(until) }
 }
 
 /// A session in a list of them.
@@ -150,16 +184,20 @@ pub struct Listed {
     pub path: PathBuf,
 }
 
-/// The sessions beside a catalog.
+/// The sessions of a catalog.
 #[derive(Clone, Debug)]
 pub struct Sessions {
     folder: PathBuf,
+    /// Where sessions of any catalog of the folder were before.
+    older: PathBuf,
 }
 
 impl Sessions {
-    /// Returns those beside `catalog`, which need not be there.
-    pub fn beside(catalog: &Path) -> Self {
-        Self { folder: catalog.parent().unwrap_or(Path::new("")).join("sessions") }
+    /// Returns those of `catalog`, which need not be there.
+    pub fn of(catalog: &Path) -> Self {
+        let mut folder = catalog.as_os_str().to_owned();
+        folder.push("-sessions");
+        Self { folder: folder.into(), older: catalog.parent().unwrap_or(Path::new("")).join("sessions") }
     }
 
     /// Makes a session. Asks for the volume, so that one that is not there is told now and not tonight, and returns
@@ -233,7 +271,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::NoSuch`]; the catalog's `Busy` while a run of it goes on.
-    pub fn unregister(&self, name: &str, how: &LockWait<'_>) -> Result<(), Error> {
+    pub fn forget(&self, name: &str, how: &LockWait<'_>) -> Result<(), Error> {
         let path = self.existing(name)?;
         // Held until the files are gone. What is no catalog any more cannot be in use.
         let held = match Writer::open_waiting(&path, how) {
@@ -262,8 +300,10 @@ impl Sessions {
         if fs::symlink_metadata(&path).is_ok() {
             return Ok(path);
         }
-        let known = self.list()?.0.into_iter().map(|session| session.about.session).collect();
-        Err(Error::NoSuch { name: name.to_owned(), known })
+        let known: Vec<String> = self.list()?.0.into_iter().map(|session| session.about.session).collect();
+        let is_older = known.is_empty() && !self.folder.exists() && self.older.is_dir();
+        let older = is_older.then(|| (self.older.clone(), self.folder.clone()));
+        Err(Error::NoSuch { name: name.to_owned(), known, older })
     }
 
     /// Returns the catalog of a session. A `+` is in no name of a session.
@@ -301,7 +341,7 @@ fn load(path: &Path) -> Result<(Reader, SourceRow, About), Error> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let source = match reader.sources()?.into_iter().next() {
         Some(source) => source,
-        None => return Err(Error::NoSuch { name, known: Vec::new() }),
+        None => return Err(Error::NoSuch { name, known: Vec::new(), older: None }),
     };
     let about = serde_json::from_str(&source.settings).map_err(|source| Error::Stored { name, source })?;
     Ok((reader, source, about))
@@ -354,7 +394,7 @@ impl Session {
         clock: &dyn Clock,
         monitor: &dyn Monitor,
     ) -> Result<(Window, Report), Error> {
-        let from = if full { None } else { self.about.window().map(|told| told.until) };
+        let from = if full { None } else { self.about.confirmed().map(|told| told.until) };
         let settings = Settings { store: self.folder.clone(), ..self.about.scan.clone() };
         let wish = Wish { rescan: full, ..Wish::default() };
         let report = take_bare(&mut self.writer, &self.source, &settings, wish, (program, clock, monitor));
@@ -366,20 +406,48 @@ impl Session {
         Ok((Window { from, until: report.done.at }, report))
     }
 
-    /// Returns the window that was told last.
+    /// Returns the window of the list that was written last.
     ///
     /// # Errors
     /// [`Error::NothingTold`].
     pub fn again(&self) -> Result<Window, Error> {
-        self.about.window().ok_or_else(|| Error::NothingTold(self.about.session.clone()))
+        let last = self.about.pending().or_else(|| self.about.confirmed());
+        last.ok_or_else(|| Error::NothingTold(self.about.session.clone()))
     }
 
-    /// Records that `window` was told: the next one begins at its end.
+    /// Records that a list of `window` was written, which waits to be confirmed. One that was confirmed and is written once more does not.
     ///
     /// # Errors
     /// [`Error::Catalog`]; then it is told again.
-    pub fn told(&mut self, window: Window) -> Result<(), Error> {
-        self.about.told = Some((window.from.map(|from| from.0), window.until.0));
+    pub fn wrote(&mut self, window: Window) -> Result<(), Error> {
+        if self.about.confirmed() != Some(window) {
+            self.about.pending = Some((window.from.map(|from| from.0), window.until.0));
+        }
+        self.save()
+    }
+
+    /// Records that the list which waits was used, if it is the one that ends at `until` (any, if none is named): the next one begins at its
+    /// end. Returns its window.
+    ///
+    /// # Errors
+    /// [`Error::NothingPending`], [`Error::OtherPending`], [`Error::Catalog`]; then it waits still.
+    pub fn confirm(&mut self, until: Option<Time>) -> Result<Window, Error> {
+        let name = || self.about.session.clone();
+        let pending = match (self.about.pending(), self.about.confirmed()) {
+            (Some(pending), _) => pending,
+            // Said twice.
+            (None, Some(confirmed)) if until == Some(confirmed.until) => return Ok(confirmed),
+            (None, _) => return Err(Error::NothingPending(name())),
+        };
+        if let Some(asked) = until.filter(|until| *until != pending.until) {
+            return Err(Error::OtherPending { name: name(), found: pending.until.0, asked: asked.0 });
+        }
+        self.about.told = self.about.pending.take();
+        self.save()?;
+        Ok(pending)
+    }
+
+    fn save(&mut self) -> Result<(), Error> {
         Ok(self.writer.set_settings(self.source.id, &settings_of(&self.about))?)
     }
 }
@@ -390,7 +458,7 @@ mod tests {
 
     fn about(name: &str) -> About {
         let scan = serde_json::from_str(r#"{"host":"server1","volume":"gv0","store":"","gluster":"/no/such/gluster"}"#);
-        About { session: name.to_owned(), scan: scan.unwrap(), pre: None, post: None, told: None }
+        About { session: name.to_owned(), scan: scan.unwrap(), pre: None, post: None, told: None, pending: None }
     }
 
     /// Makes a session without asking for its volume.
@@ -412,7 +480,7 @@ mod tests {
     #[test]
     fn names_that_are_none_are_refused_and_nothing_is_stored() {
         let dir = tempfile::tempdir().unwrap();
-        let sessions = Sessions::beside(&dir.path().join("catalog.db"));
+        let sessions = Sessions::of(&dir.path().join("catalog.db"));
         let said = |name: &str| sessions.register(&about(name), Time(0)).unwrap_err().to_string();
         assert_eq!(said("a"), "\"a\" cannot name a session: it has to have 2 to 256 characters");
         assert_eq!(said(""), "\"\" cannot name a session: it has to have 2 to 256 characters");
@@ -427,7 +495,7 @@ mod tests {
     #[test]
     fn a_session_is_registered_once_listed_and_forgotten() {
         let dir = tempfile::tempdir().unwrap();
-        let sessions = Sessions::beside(&dir.path().join("catalog.db"));
+        let sessions = Sessions::of(&dir.path().join("catalog.db"));
         let long = "L".repeat(256);
         for name in ["nightly", "B2", &long] {
             made(&sessions, name);
@@ -441,10 +509,10 @@ mod tests {
         assert_eq!((names, troubles.len()), (vec!["B2", &long, "nightly"], 0));
         assert_eq!(listed[0].registered_at, Time(7));
         for name in ["nightly", &long] {
-            sessions.unregister(name, &LockWait::refuse("")).unwrap();
+            sessions.forget(name, &LockWait::refuse("")).unwrap();
         }
         assert_eq!(
-            sessions.unregister("nightly", &LockWait::refuse("")).unwrap_err().to_string(),
+            sessions.forget("nightly", &LockWait::refuse("")).unwrap_err().to_string(),
             "there is no session \"nightly\"; known are B2"
         );
         let left: Vec<_> = fs::read_dir(&sessions.folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -452,37 +520,72 @@ mod tests {
     }
 
     #[test]
-    fn a_window_begins_where_the_last_one_ended_that_was_told() {
+    fn a_list_waits_until_it_is_confirmed_and_the_next_begins_at_its_end() {
         let dir = tempfile::tempdir().unwrap();
-        let sessions = Sessions::beside(&dir.path().join("catalog.db"));
+        let sessions = Sessions::of(&dir.path().join("catalog.db"));
         made(&sessions, "nightly");
         let mut session = sessions.open("nightly", &LockWait::refuse("")).unwrap();
         assert_eq!(session.again().unwrap_err().to_string(), "session \"nightly\" has written no list yet");
-        session.told(Window { from: None, until: Time(100) }).unwrap();
-        session.told(Window { from: Some(Time(100)), until: Time(200) }).unwrap();
+        assert_eq!(
+            session.confirm(None).unwrap_err().to_string(),
+            "session \"nightly\" has no list that waits to be confirmed"
+        );
+        let first = Window { from: None, until: Time(100) };
+        session.wrote(Window { until: Time(90), ..first }).unwrap();
+        session.wrote(first).unwrap();
+        assert_eq!((session.about.confirmed(), session.again().unwrap()), (None, first));
+        assert_eq!(
+            session.confirm(Some(Time(90))).unwrap_err().to_string(),
+            "the list of session \"nightly\" that waits to be confirmed ends at 100, not at 90"
+        );
+        assert_eq!(session.confirm(Some(Time(100))).unwrap(), first);
+        // Said twice; written once more.
+        assert_eq!(session.confirm(Some(Time(100))).unwrap(), first);
+        session.wrote(first).unwrap();
+        assert_eq!((session.about.confirmed(), session.about.pending()), (Some(first), None));
+        session.wrote(Window { from: Some(Time(100)), until: Time(200) }).unwrap();
         assert!(
             sessions
                 .open("nightly", &LockWait::refuse(""))
                 .is_err_and(|e| matches!(e, Error::Catalog(catalog::Error::Busy { .. })))
         );
         assert!(matches!(
-            sessions.unregister("nightly", &LockWait::refuse("")),
+            sessions.forget("nightly", &LockWait::refuse("")),
             Err(Error::Catalog(catalog::Error::Busy { .. }))
         ));
         drop(session);
-        let again = sessions.open("nightly", &LockWait::refuse("")).unwrap().again().unwrap();
-        assert_eq!(again, Window { from: Some(Time(100)), until: Time(200) });
+        let session = sessions.open("nightly", &LockWait::refuse("")).unwrap();
+        assert_eq!(session.again().unwrap(), Window { from: Some(Time(100)), until: Time(200) });
+        assert_eq!(session.about.confirmed(), Some(first));
+    }
+
+    #[test]
+    fn sessions_belong_to_one_catalog_and_those_of_a_folder_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, other] = ["one.db", "other.db"].map(|name| Sessions::of(&dir.path().join(name)));
+        made(&one, "nightly");
+        assert_eq!((one.list().unwrap().0.len(), other.list().unwrap().0.len()), (1, 0));
+        let hint = |sessions: &Sessions| sessions.forget("nobody", &LockWait::refuse("")).unwrap_err().hint().unwrap();
+        assert_eq!(hint(&other), "asof gluster register SESSION HOST VOLUME makes one");
+        let before = dir.path().join("sessions");
+        fs::create_dir(&before).unwrap();
+        let to = dir.path().join("other.db-sessions");
+        assert_eq!(
+            hint(&other),
+            format!("sessions belong to a catalog now: mv {before:?} {to:?} gives those of before to this one")
+        );
+        assert_eq!(hint(&one), "asof gluster register SESSION HOST VOLUME makes one");
     }
 
     #[test]
     fn a_damaged_session_hides_no_other() {
         let dir = tempfile::tempdir().unwrap();
-        let sessions = Sessions::beside(&dir.path().join("catalog.db"));
+        let sessions = Sessions::of(&dir.path().join("catalog.db"));
         made(&sessions, "good");
         fs::write(sessions.path_of("bad"), "rubbish").unwrap();
         let (listed, troubles) = sessions.list().unwrap();
         assert_eq!((listed.len(), troubles.len()), (1, 1));
-        sessions.unregister("bad", &LockWait::refuse("")).unwrap();
+        sessions.forget("bad", &LockWait::refuse("")).unwrap();
         assert!(sessions.list().unwrap().1.is_empty());
     }
 }

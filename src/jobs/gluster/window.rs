@@ -10,7 +10,8 @@
 //! a file that was made in the span and renamed since is new by its new name, one that was removed since is not
 //! told. Lines, their order and the paths of old names are those of [`super::lists`].
 
-use super::lists::{Each, Lines, TOP, join, pair, with_asking};
+use super::lines::{Each, Lines};
+use super::lists::{TOP, join, pair, with_asking};
 use crate::clock::Clock;
 use crate::jobs::take::gluster::{Error, load_started};
 use crate::model::{EntryName, FileKey, Finding, FindingKind, Kind, NodeState, RelPath, Time};
@@ -46,7 +47,8 @@ pub fn list_window<E: From<Error>>(
         let told = collect_window(&volume, span, asking, clock, monitor).map_err(Error::from)?;
         let (lines, findings) = lines_of(told);
         findings.iter().for_each(|finding| monitor.finding(finding));
-        lines.tell(each)?;
+        // Nothing is known of what is not in the list.
+        lines.tell(&|_| Ok(false), each)?;
         Ok(findings)
     })
 }
@@ -241,7 +243,7 @@ mod tests {
             told.push(change);
             Ok(())
         };
-        lines.tell(each).unwrap();
+        lines.tell(&|_| Ok(false), each).unwrap();
         (told, findings.into_iter().map(|finding| finding.detail).collect())
     }
 

@@ -29,6 +29,7 @@ pub mod lists;
 #[cfg(test)]
 mod made_brick;
 pub mod merge;
+mod noted;
 pub mod part;
 pub mod part_reader;
 pub mod scan;

@@ -283,17 +283,27 @@ pub struct End {
 }
 
 /// Nodes that a brick has noted for healing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unhealed {
     /// How many.
     pub nodes: u64,
     /// The sum of their gfids: two bricks that have noted the same nodes have the same one.
     pub sum: u64,
+    /// The first of them, in their order.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub first: BTreeSet<Gfid>,
 }
 
 impl Unhealed {
+    /// How many are named, at most.
+    pub const FIRST: usize = 1000;
+
     /// Takes in a node.
     pub fn add(&mut self, gfid: Gfid) {
+        self.first.insert(gfid);
+        if self.first.len() > Self::FIRST {
+            self.first.pop_last();
+        }
         let half = |at: usize| u64::from_be_bytes(gfid.0[at..at + 8].try_into().expect("8 of 16 bytes"));
         self.nodes += 1;
         self.sum = self.sum.wrapping_add(half(0)).wrapping_add(half(8).rotate_left(1));

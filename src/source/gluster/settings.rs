@@ -1,6 +1,7 @@
 //! The settings of a volume as a source: JSON in the catalog.
 //! Checked at the door; what is not UTF-8 cannot be kept here and is refused by the command line.
 
+use super::volume::is_this_machine;
 use crate::source::Error;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -122,9 +123,8 @@ impl Settings {
 
     /// Returns the server that the program `gluster` is to ask; none: the one of this machine.
     pub fn remote_host(&self) -> Option<&str> {
-        let is_here = matches!(self.host.as_str(), "localhost" | "127.0.0.1" | "::1");
         // A program of one's own knows whom to ask.
-        (!is_here && self.gluster == gluster()).then_some(&self.host)
+        (!is_this_machine(&self.host) && self.gluster == gluster()).then_some(&self.host)
     }
 
     /// Returns the settings as the catalog keeps them.

@@ -96,25 +96,190 @@ impl World {
         (reader, source)
     }
 
-    /// Returns the list from the generation of second `from` (0: from nothing) to that of second `until`.
-    fn listed(&self, from: i64, until: i64) -> Vec<String> {
+    /// Returns the changes from the generation of second `from` (0: from nothing) to that of second `until`.
+    fn changes(&self, from: i64, until: i64) -> Vec<(Change, Kind)> {
         let (reader, source) = self.tree();
         let window = Window { from: (from > 0).then_some(Time(from)), until: Time(until) };
-        let mut lines = Vec::new();
-        let show = |path: &[u8]| escape_bytes(path).into_owned();
+        let mut changes = Vec::new();
         list::<catalog::Error>(&reader, &source, window, &mut |change, kind| {
+            changes.push((change, kind));
+            Ok(())
+        })
+        .unwrap();
+        changes
+    }
+
+    /// Returns the list of them.
+    fn listed(&self, from: i64, until: i64) -> Vec<String> {
+        let show = |path: &[u8]| escape_bytes(path).into_owned();
+        let line = |(change, kind): (Change, Kind)| {
             let line = match &change {
                 Change::New(path) => format!("NEW {}", show(path)),
                 Change::Modify(path) => format!("MODIFY {}", show(path)),
                 Change::Rename { from, to } => format!("RENAME {} {}", show(from), show(to)),
                 Change::Delete(path) => format!("DELETE {}", show(path)),
             };
-            lines.push(format!("{line}{}", if kind == Kind::Directory { "/" } else { "" }));
-            Ok(())
-        })
-        .unwrap();
-        lines
+            format!("{line}{}", if kind == Kind::Directory { "/" } else { "" })
+        };
+        self.changes(from, until).into_iter().map(line).collect()
     }
+
+    /// Copies the tree to `copy`, in place of what is there.
+    fn copy(&self, copy: &Path) {
+        let _ = fs::remove_dir_all(copy);
+        let copied = std::process::Command::new("cp").arg("-a").arg(self.path("")).arg(copy).status().unwrap();
+        assert!(copied.success());
+    }
+
+    /// Takes something out of the tree and keeps it, so that its inode is not used again.
+    fn bury(&self, name: &str) {
+        let grave = self.dir.path().join("graves");
+        let _ = fs::create_dir(&grave);
+        let number = fs::read_dir(&grave).unwrap().count();
+        fs::rename(self.path(name), grave.join(number.to_string())).unwrap();
+    }
+
+    /// Returns all paths of the tree, directories with a slash.
+    fn paths(&self) -> Vec<String> {
+        picture(&self.path("")).into_keys().collect()
+    }
+}
+
+/// Returns all that is below `top`: its path and what is in it; of a directory the path with a slash.
+fn picture(top: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let mut all = std::collections::BTreeMap::new();
+    let mut todo = vec![String::new()];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(top.join(&dir)).unwrap() {
+            let path = format!("{dir}{}", entry.unwrap().file_name().to_str().unwrap());
+            if top.join(&path).is_dir() {
+                all.insert(format!("{path}/"), Vec::new());
+                todo.push(format!("{path}/"));
+            } else {
+                let bytes = fs::read(top.join(&path)).unwrap();
+                all.insert(path, bytes);
+            }
+        }
+    }
+    all
+}
+
+/// Does to a copy of the tree before what one line says; bytes come from the tree after.
+fn carry_out(change: &Change, kind: Kind, copy: &Path, after: &Path) -> std::io::Result<()> {
+    let at = |top: &Path, path: &[u8]| top.join(std::ffi::OsStr::from_bytes(path));
+    match (change, kind) {
+        (Change::New(path), Kind::Directory) if at(copy, path).is_dir() => Ok(()),
+        (Change::New(path), Kind::Directory) => fs::create_dir(at(copy, path)),
+        (Change::Modify(path), Kind::Directory) => fs::metadata(at(copy, path)).map(drop),
+        (Change::New(path), _) => {
+            // Not into a file of several names.
+            let _ = fs::remove_file(at(copy, path));
+            fs::copy(at(after, path), at(copy, path)).map(drop)
+        }
+        (Change::Modify(path), _) => {
+            fs::metadata(at(copy, path)).and(fs::copy(at(after, path), at(copy, path))).map(drop)
+        }
+        (Change::Rename { from, to }, _) => fs::rename(at(copy, from), at(copy, to)),
+        (Change::Delete(path), Kind::Directory) => fs::remove_dir(at(copy, path)),
+        (Change::Delete(path), _) => fs::remove_file(at(copy, path)),
+    }
+}
+
+/// Makes, moves, swaps and removes things at random, among few names so that they meet.
+fn change_at_random(world: &World, roll: &mut dyn FnMut(usize) -> usize, fresh: &mut usize) {
+    let paths = world.paths();
+    let dirs: Vec<&str> =
+        [""].into_iter().chain(paths.iter().map(String::as_str).filter(|path| path.ends_with('/'))).collect();
+    let new = format!("{}{}", dirs[roll(dirs.len())], ["a", "b", "c", "d"][roll(4)]);
+    let is_free = !world.path(&new).exists();
+    let one = (!paths.is_empty()).then(|| paths[roll(paths.len())].trim_end_matches('/').to_owned());
+    let is_inside = |path: &str, dir: &str| path == dir || path.starts_with(&format!("{dir}/"));
+    match (roll(8), one) {
+        (0 | 1, _) if is_free => drop(world.directory(&new)),
+        (2 | 3, _) if is_free => {
+            *fresh += 1;
+            world.file(&new, &"x".repeat(*fresh));
+        }
+        (4, Some(one)) => world.bury(&one),
+        (5 | 6, Some(one)) if !is_inside(&new, &one) => {
+            // Onto what is there, as if that had been removed just before.
+            if !is_free && !is_inside(&one, &new) {
+                world.bury(&new);
+            }
+            if !world.path(&new).exists() {
+                world.rename(&one, &new);
+            }
+        }
+        (7, Some(one)) if !is_free && !is_inside(&new, &one) && !is_inside(&one, &new) => {
+            let aside = world.dir.path().join("swap");
+            fs::rename(world.path(&one), &aside).unwrap();
+            world.rename(&new, &one);
+            fs::rename(aside, world.path(&new)).unwrap();
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn a_list_that_is_carried_out_line_by_line_makes_the_old_tree_the_new_one() {
+    for seed in 0..20_u64 {
+        let mut state = seed * 2 + 1;
+        let mut roll = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let (world, mut fresh) = (World::new(), 0);
+        let copy = world.dir.path().join("copy");
+        (0..25).for_each(|_| change_at_random(&world, &mut roll, &mut fresh));
+        world.at(1);
+        for round in 2..8 {
+            world.copy(&copy);
+            (0..12).for_each(|_| change_at_random(&world, &mut roll, &mut fresh));
+            world.at(round);
+            for (change, kind) in world.changes(round - 1, round) {
+                let done = carry_out(&change, kind, &copy, &world.path(""));
+                assert!(
+                    done.is_ok(),
+                    "seed {seed}, round {round}: {change:?}: {done:?}\n{:#?}",
+                    world.listed(round - 1, round)
+                );
+            }
+            assert_eq!(
+                picture(&copy),
+                picture(&world.path("")),
+                "seed {seed}, round {round}\n{:#?}",
+                world.listed(round - 1, round)
+            );
+        }
+    }
+}
+
+#[test]
+fn what_comes_to_the_path_of_a_removed_directory_or_of_another_kind_finds_it_free() {
+    let world = World::new();
+    world.directory("d").directory("d/sub").file("d/x", "1").file("d/saved", "12").directory("e").file("e/x", "123");
+    world.file("f", "1234").directory("g").directory("h").file("h/y", "12345").file(".asof-aside-1", "123456").at(1);
+    world.rename("d/saved", "kept");
+    for gone in ["d", "f", "h"] {
+        world.bury(gone);
+    }
+    world.rename("e", "d").rename("g", "f").file("h", "1234567").at(2);
+    assert_eq!(
+        world.listed(1, 2),
+        [
+            "RENAME d .asof-aside-2/",
+            "RENAME e d/",
+            "DELETE f",
+            "RENAME g f/",
+            "RENAME .asof-aside-2/saved kept",
+            "DELETE h/y",
+            "DELETE h/",
+            "DELETE .asof-aside-2/x",
+            "DELETE .asof-aside-2/sub/",
+            "DELETE .asof-aside-2/",
+            "NEW h",
+        ]
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! lost, and said to be; a full store ends the run.
 
 use super::error::Error;
+use super::held::HeldCopies;
 use super::run::Extent;
 use crate::catalog::GenerationWriter;
 use crate::index::{FileToKeep, Keep, KeepError, Kept};
@@ -81,6 +82,8 @@ pub(super) struct Taking<'a> {
     pub(super) sharded: bool,
     /// Generations whose copies are gone: what they held is taken again.
     pub(super) lost: &'a BTreeSet<Time>,
+    /// The copies that are there, by generation.
+    pub(super) held: HeldCopies,
 }
 
 impl Taking<'_> {
@@ -234,6 +237,17 @@ impl Keep for Taking<'_> {
             return Ok(if file.held.is_some() { Kept::Held } else { lost });
         }
         let Some(held) = file.held.filter(|held| !self.lost.contains(held)) else { return Ok(self.take(&mut file)?) };
+        if let Some(path) = &file.held_at
+            && self.held.is_missing(held, path, file.attrs.size_bytes)
+        {
+            return Ok(match self.take(&mut file)? {
+                Kept::Copied { moved } => {
+                    let said = format!("its bytes were gone from the copy of {held}, and were taken again");
+                    Kept::Copied { moved: Some(moved.map_or(said.clone(), |moved| format!("{said}; {moved}"))) }
+                }
+                other => other,
+            });
+        }
         let again = match self.extent {
             Extent::Changed => false,
             Extent::All => true,
@@ -248,6 +262,10 @@ impl Keep for Taking<'_> {
             *file.attrs = attrs;
         }
         Ok(Kept::Held)
+    }
+
+    fn looks_at_held(&self) -> bool {
+        true
     }
 
     fn link(&mut self, path: &RelPath, key: FileKey) -> Result<(), KeepError> {

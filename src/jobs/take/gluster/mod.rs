@@ -4,6 +4,7 @@
 mod bare;
 mod bytes;
 mod error;
+mod held;
 pub(in crate::jobs) mod job;
 mod run;
 mod volume;

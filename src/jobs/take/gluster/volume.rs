@@ -7,6 +7,7 @@
 use super::bare::Bare;
 use super::bytes::{Origins, Taking};
 use super::error::Error;
+use super::held::HeldCopies;
 use super::run::{Extent, Report, Wish};
 use crate::catalog::{KnownCopy, Resume, SourceRow, Writer};
 use crate::clock::Clock;
@@ -84,7 +85,11 @@ pub(in crate::jobs) fn take_bare(
 
 /// Returns what the volume is made of.
 pub(in crate::jobs) fn load_started(settings: &Settings) -> Result<Volume, Error> {
-    let volume = volume::load(&settings.gluster, settings.remote_host(), &settings.volume)?;
+    let asked = settings.remote_host();
+    let volume = volume::load(&settings.gluster, asked, &settings.volume)?;
+    if asked.is_none() {
+        volume::check_host(&settings.gluster, &settings.host, &volume)?;
+    }
     if volume.started { Ok(volume) } else { Err(Error::NotStarted(volume.name)) }
 }
 
@@ -282,6 +287,7 @@ impl Job<'_> {
             let (written, walked) = (WriterCounts::default(), collected.walked);
             return Ok(Report { done, written, level, walked, copy: PathBuf::new(), walk_next: bare.next.walk_next });
         }
+        let known = writer.known_copies(self.source)?;
         let boot = sys::process::boot_id().unwrap_or_default();
         let bricks = self.bricks();
         // A brick without a free descriptor is read through the client mount.
@@ -301,8 +307,18 @@ impl Job<'_> {
             written: WriterCounts::default(),
             sharded: self.volume.is_sharded(),
             lost,
+            held: HeldCopies::new(known.iter().filter(|copy| copy.path.is_dir())),
         };
         let done = self.index(writer, &taken, before, &mut collected, &mut taking)?;
+        for (held, files) in taking.held.missing() {
+            for copy in known.iter().filter(|copy| copy.at == held && !copy.forgotten) {
+                writer.set_copy_state(copy.id, CopyState::Damaged, self.clock.now())?;
+            }
+            let files = if files == 1 { "1 file was".to_owned() } else { format!("{files} files were") };
+            self.monitor.warn(&format!(
+                "{files} gone from the copy of the generation of {held}, and taken again; older generations have lost what was only there"
+            ));
+        }
         Ok(Report {
             done,
             written: taking.written,
@@ -318,7 +334,7 @@ impl Job<'_> {
         writer: &mut Writer,
         taken: &Taken<'_>,
         before: Option<&Resume>,
-        collected: &mut Collected,
+        collected: &mut Collected<'_>,
         taking: &mut dyn Keep,
     ) -> Result<Done, Error> {
         let root: FileKey = Gfid::ROOT.key();

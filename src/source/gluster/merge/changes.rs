@@ -21,6 +21,8 @@ pub struct Merged {
     pub changes: Changes,
     /// Nodes to be asked about, by brick: it has not told of them, and what it says of them matters.
     pub to_ask: BTreeMap<u32, BTreeSet<Gfid>>,
+    /// Nodes about whose names bricks contradict each other, without blame.
+    pub contradicted: BTreeSet<Gfid>,
 }
 
 /// Said of a node.
@@ -29,6 +31,10 @@ pub(super) const UNPROVEN: &str = "its copies contradict each other (split brain
 /// Said of a directory.
 pub(super) const NOBODY: &str = "bricks contradict each other in what is in it (split brain), or those that are up to date did not \
                                  answer: what nobody can prove is as it was before";
+
+/// Said of a node, or of one of its names.
+pub(super) const CONTRADICTED: &str = "a brick has it and another one has not, and none is blamed for that: it was taken; healing the volume \
+                                       brings it back everywhere";
 
 /// How often a brick is asked about a node while bricks that are believed contradict each other: they are not looked at in one moment.
 const LOOKS_MAX: u32 = 3;
@@ -340,9 +346,9 @@ impl<'g> Merging<'g> {
         match (believed.is_empty(), deniers_are_believed) {
             (false, true) => {
                 self.ask_again(gfid, set);
-                let detail =
-                    "bricks tell different names of it, and none is blamed for that; all of them were taken".to_owned();
-                self.find(FindingKind::Changed, gfid, detail);
+                if self.merged.contradicted.insert(gfid) {
+                    self.find(FindingKind::Changed, gfid, CONTRADICTED.to_owned());
+                }
                 Claim::True
             }
             (false, false) => Claim::True,

@@ -9,7 +9,8 @@
 //! counts only beside what all others of its set say: a brick that is being healed has records that they have not, and
 //! they know what it lacks. A node is gone only when bricks of every set were asked and none has it; who was not asked
 //! yet is in [`Merged::to_ask`]. What nobody is believed in is unknown, which is a finding: a directory in doubt, or a node that is as it
-//! was before. Memory: one directory and the directories not yet listed, or the changes.
+//! was before. What one brick that is believed has and another one has not, and nobody is blamed for, is there, with a finding: healing makes
+//! all of that on every brick, too (`__afr_selfheal_name_do`, `xlators/cluster/afr/src/afr-self-heal-name.c`). Memory: one directory and the directories not yet listed, or the changes.
 
 mod belief;
 mod changes;
@@ -21,4 +22,4 @@ mod walk;
 pub use belief::BrickPlace;
 pub use changes::{Gathered, Merged};
 pub use copies::Lines;
-pub use walk::merge_walk;
+pub use walk::{Contradiction, merge_walk};

@@ -4,7 +4,7 @@
 use super::super::Gfid;
 use super::super::part::{Behind, Line, Node, NodeName, Stamp, State, Text, Versions};
 use super::*;
-use crate::model::{EntryName, FindingKind, ListedEntry, UNPROVEN_ORIGIN};
+use crate::model::{EntryName, FindingKind, ListedEntry, RelPath, UNPROVEN_ORIGIN};
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 
@@ -291,7 +291,7 @@ fn walked(parts: &[(BrickPlace, Vec<Line>)]) -> Vec<(String, Vec<String>, bool)>
         .map(|(place, lines)| (*place, Box::new(lines.clone().into_iter().map(Ok)) as Lines<'_, Infallible>))
         .collect();
     let mut walked = Vec::new();
-    merge_walk(parts, &mut |listing| {
+    merge_walk(parts, &mut |_| (), &mut |listing| {
         let entry = |e: &ListedEntry| format!("{}@{}", String::from_utf8_lossy(e.name.as_bytes()), e.origin);
         assert_eq!(listing.number, walked.len() as u64, "directories are listed in the order in which they were named");
         walked.push((listing.path.to_string(), listing.entries.iter().map(entry).collect(), listing.complete));
@@ -426,4 +426,30 @@ fn a_directory_in_which_no_brick_is_believed_is_incomplete() {
     };
     let walked = walked(&[(place(0), lines(1, "a")), (place(1), lines(0, "b"))]);
     assert_eq!(walked[1], ("d".to_owned(), Vec::new(), false));
+}
+
+#[test]
+fn a_walk_takes_what_bricks_contradict_each_other_about_and_says_so() {
+    let file = |number| state(number, FILE, 9, 1);
+    let one = vec![root(), directory(&[]), entry("a", file(6)), entry("b", file(7)), entry("c", file(8))];
+    let two = vec![root(), directory(&[]), entry("b", file(7)), entry("c", file(9))];
+    // It has not listed the directory, and is of another set.
+    let (silent, other) = (vec![root()], vec![root(), directory(&[]), entry("d", file(5))]);
+    let parts = [(place(0), one), (place(1), two), (place(2), other), (place(3), silent)];
+    let lines = |lines: &Vec<Line>| Box::new(lines.clone().into_iter().map(Ok)) as Lines<'_, Infallible>;
+    let parts = parts.iter().map(|(place, part)| (*place, lines(part))).collect();
+    let (mut met, mut names) = (Vec::new(), Vec::new());
+    merge_walk(parts, &mut |contradiction| met.push(contradiction), &mut |listing| {
+        names.extend(listing.entries.iter().map(|entry| entry.name.to_string()));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(names, ["a", "b", "c", "d"]);
+    let of = |name: &str, number| Contradiction {
+        path: RelPath::parse(name.as_bytes()).unwrap(),
+        gfid: gfid(number),
+        set: 0,
+    };
+    assert_eq!(met, [of("a", 6), of("c", 8)]);
+    assert_eq!(met[0].clone().into_finding().kind, FindingKind::Changed);
 }

@@ -4,7 +4,7 @@
 //! directory and the directories not yet listed.
 
 use super::belief::{BrickPlace, CopyOf, beliefs};
-use super::changes::{NOBODY, UNPROVEN};
+use super::changes::{CONTRADICTED, NOBODY, UNPROVEN};
 use super::copies::{Lines, Trouble, attrs_of, best, note_shards, touch_by_shards};
 use crate::model::{EntryName, Finding, FindingKind, Kind, ListedEntry, Listing, RelPath, UNPROVEN_ORIGIN};
 use crate::source::gluster::Gfid;
@@ -60,13 +60,33 @@ struct Named {
     sets: BTreeSet<u32>,
 }
 
+/// A name that bricks of one set contradict each other about: all of them are believed, and some have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contradiction {
+    /// Where it is.
+    pub path: RelPath,
+    /// What it points to.
+    pub gfid: Gfid,
+    /// The set.
+    pub set: u32,
+}
+
+impl Contradiction {
+    /// Returns what is to be said of it.
+    pub fn into_finding(self) -> Finding {
+        Finding { kind: FindingKind::Changed, path: self.path, detail: CONTRADICTED.to_owned() }
+    }
+}
+
 /// Merges the parts of a walk over all bricks and calls `each` for every directory of the volume, breadth first (see
-/// [`Listing`]), until it says to break.
+/// [`Listing`]), until it says to break; and `meet` for names that bricks contradict each other about, which are in the listings. Bricks
+/// are not walked in one moment, so what comes and goes meanwhile is among them.
 ///
 /// # Errors
 /// Those of the parts.
 pub fn merge_walk<E>(
     parts: Vec<(BrickPlace, Lines<'_, E>)>,
+    meet: &mut dyn FnMut(Contradiction),
     each: &mut dyn FnMut(Listing) -> ControlFlow<()>,
 ) -> Result<(), E> {
     let mut troubles = Vec::new();
@@ -93,7 +113,7 @@ pub fn merge_walk<E>(
             number: dir.number,
             root: root.take(),
             entries: Vec::with_capacity(entries.len()),
-            complete: dir.sets.is_subset(&listed),
+            complete: dir.sets.iter().all(|set| listed.iter().any(|place| place.set == *set)),
             findings: Vec::new(),
             path,
         };
@@ -114,6 +134,10 @@ pub fn merge_walk<E>(
                 next_number += 1;
             });
             if let Some(entry) = listing.entries.last_mut() {
+                let gfid = Gfid::of_key(entry.key);
+                for set in contradicting(&copies, gfid, &listed) {
+                    meet(Contradiction { path: listing.path.join(&entry.name), gfid, set });
+                }
                 touch_by_shards(&mut entry.attrs, shards.get(&Gfid::of_key(entry.key)));
             }
         }
@@ -161,14 +185,23 @@ struct Sighting {
 /// What bricks have by each name of one directory.
 type Entries = BTreeMap<Text, Vec<Sighting>>;
 
-/// Reads one directory from all parts that have it. Returns its entries, and the sets of the bricks that are believed.
+/// Returns the sets of which one brick that is believed has the node by a name of the directory, and another one has not.
+fn contradicting(sightings: &[Sighting], gfid: Gfid, listed: &[BrickPlace]) -> BTreeSet<u32> {
+    let tellers = || sightings.iter().filter(|sighting| sighting.state.gfid == gfid);
+    let believed = tellers().filter(|sighting| sighting.believed).map(|sighting| sighting.place.set);
+    let sets: BTreeSet<u32> = believed.collect();
+    let denies = |place: &&BrickPlace| tellers().all(|sighting| sighting.place.brick != place.brick);
+    listed.iter().filter(|place| sets.contains(&place.set)).filter(denies).map(|place| place.set).collect()
+}
+
+/// Reads one directory from all parts that have it. Returns its entries, and the bricks among them that are believed.
 fn entries_of<E>(
     dir: &Named,
     walks: &mut [WalkPart<'_, E>],
     troubles: &mut Vec<Trouble>,
-) -> Result<(Entries, BTreeSet<u32>), E> {
+) -> Result<(Entries, Vec<BrickPlace>), E> {
     let mut entries = Entries::new();
-    let mut listed = BTreeSet::new();
+    let mut listed = Vec::new();
     for walk in walks {
         // Directories that this merge leaves out: their name is not believed.
         while walk.next.as_ref().is_some_and(|next| walk_order(next, &dir.path) == Ordering::Less) {
@@ -183,7 +216,7 @@ fn entries_of<E>(
             continue;
         };
         if believed {
-            listed.insert(place.set);
+            listed.push(place);
         }
         walk.advance(
             |name, state| entries.entry(name).or_default().push(Sighting { place, state, believed }),

@@ -5,12 +5,14 @@
 
 use super::error::Error;
 use super::shape::Volume;
-use super::xml::odd;
+use super::xml::{odd, parse};
 use crate::model::escape_bytes;
 use crate::source::gluster::exec::is_host;
 use crate::sys::child::{ChildError, Output, run_child};
 use roxmltree::Document;
+use std::collections::BTreeSet;
 use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -23,13 +25,46 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Asks `tool` (`gluster`) about the volume `name`; on the machine `host` if one is given, else of the daemon here.
 ///
-/// Cost: two calls of the tool, each about 0.15 s when all nodes answer; at most 60 s each. A status that cannot be
+/// Cost: two calls of the tool at the same time, about 0.1 s when all nodes answer; at most 60 s. A status that cannot be
 /// had (a node is down, somebody holds the lock of the volume) is no error: see [`Volume::status_unknown`].
 ///
 /// # Errors
 /// Every variant of [`Error`]. [`Error::NoVolume`] names the volumes that there are, at the cost of a third call.
 pub fn load(tool: &Path, host: Option<&str>, name: &str) -> Result<Volume, Error> {
     Tool { tool, host, name, deadline: DEADLINE }.load()
+}
+
+/// Checks that `host`, whom nobody asked (`tool` asks somebody else), is of the pool of `volume`: a client of the volume would ask it.
+///
+/// Cost: none where a brick is on it; else one call of the tool, and look-ups of names.
+///
+/// # Errors
+/// [`Error::NotInPool`] with what was found; those of a call.
+pub fn check_host(tool: &Path, host: &str, volume: &Volume) -> Result<(), Error> {
+    if is_this_machine(host) || volume.bricks.iter().any(|brick| brick.host == host) {
+        return Ok(());
+    }
+    let pool = Tool { tool, host: None, name: &volume.name, deadline: DEADLINE }.pool()?;
+    let mut names: BTreeSet<String> = volume.bricks.iter().map(|brick| brick.host.clone()).collect();
+    names.extend(pool);
+    let addresses = addresses_of(host);
+    // A member may be known by another name of the same machine.
+    let is_member = names.contains(host) || names.iter().any(|name| !addresses.is_disjoint(&addresses_of(name)));
+    if is_member {
+        return Ok(());
+    }
+    let pool = names.into_iter().collect();
+    Err(Error::NotInPool { name: volume.name.clone(), host: host.to_owned(), pool })
+}
+
+/// Tells whether `host` is a name of whatever machine it is used on.
+pub(in crate::source::gluster) fn is_this_machine(host: &str) -> bool {
+    matches!(host, "localhost" | "127.0.0.1" | "::1")
+}
+
+/// Returns the addresses that a name stands for; none where nobody knows it.
+fn addresses_of(host: &str) -> BTreeSet<IpAddr> {
+    (host, 0).to_socket_addrs().map(|all| all.map(|address| address.ip()).collect()).unwrap_or_default()
 }
 
 /// The command, and what it is asked about.
@@ -51,7 +86,12 @@ impl Tool<'_> {
         if name.is_empty() || name.starts_with('-') || name == "all" || !name.bytes().all(is_plain) {
             return Err(Error::Name(name.to_owned()));
         }
-        let info = self.ask(&["info", name])?;
+        // Each takes as long as the other, most of it until the tool has begun.
+        let (info, status) = std::thread::scope(|scope| {
+            let status = scope.spawn(|| self.ask(&["volume", "status", name]));
+            (self.ask(&["volume", "info", name]), status.join().expect("asking does not panic"))
+        });
+        let info = info?;
         let volume = match Volume::from_xml(&info, None, name) {
             Ok(volume) => volume,
             Err(Error::NoVolume { .. }) => {
@@ -62,22 +102,30 @@ impl Tool<'_> {
         if !volume.started {
             return Err(Error::NotStarted(name.to_owned()));
         }
-        match self.ask(&["status", name]) {
+        match status {
             Ok(status) => Volume::from_xml(&info, Some(&status), name),
-            // The first call worked; what this one lacks is another node.
+            // The other call worked; what this one lacks is another node.
             Err(e) => Ok(Volume { status_unknown: Some(e.to_string()), ..volume }),
         }
     }
 
     /// The volumes that there are; none if that cannot be told.
     fn list(&self) -> Vec<String> {
-        let Ok(list) = self.ask(&["list"]) else { return Vec::new() };
+        let Ok(list) = self.ask(&["volume", "list"]) else { return Vec::new() };
         let Ok(document) = Document::parse(&list) else { return Vec::new() };
         let names = document.descendants().filter(|node| node.has_tag_name("volume")).filter_map(|node| node.text());
         names.map(str::to_owned).collect()
     }
 
-    /// Runs `TOOL --mode=script [--remote-host=HOST] volume WORDS --xml` and returns what it wrote.
+    /// Returns the names of the machines in the pool.
+    fn pool(&self) -> Result<Vec<String>, Error> {
+        let list = self.ask(&["pool", "list"])?;
+        let document = parse(&list, self.name)?;
+        let names = document.descendants().filter(|node| node.has_tag_name("hostname")).filter_map(|node| node.text());
+        Ok(names.map(|name| name.trim().to_owned()).filter(|name| !is_this_machine(name)).collect())
+    }
+
+    /// Runs `TOOL --mode=script [--remote-host=HOST] WORDS --xml` and returns what it wrote.
     fn ask(&self, words: &[&str]) -> Result<String, Error> {
         let name = self.name.to_owned();
         let mut command = Command::new(self.tool);
@@ -85,8 +133,8 @@ impl Tool<'_> {
         if let Some(host) = self.host {
             command.arg(format!("--remote-host={host}"));
         }
-        command.arg("volume").args(words).arg("--xml");
-        let line = || format!("{} volume {}", self.tool.display(), words.join(" "));
+        command.args(words).arg("--xml");
+        let line = || format!("{} {}", self.tool.display(), words.join(" "));
         let tool = || self.tool.to_owned();
         let finished = match run_child(command, Vec::new(), Output::Memory(ANSWER_BYTES_MAX), self.deadline) {
             Ok(finished) => finished,

@@ -72,6 +72,16 @@ pub enum Error {
         /// The volumes that there are, if that is known.
         others: Vec<String>,
     },
+    /// The host that is to be asked is none of the volume's.
+    #[error("{host:?} is not in the pool of volume {name:?}: the pool has {}", pool.join(", "))]
+    NotInPool {
+        /// The volume.
+        name: String,
+        /// The host.
+        host: String,
+        /// The names of the machines that are.
+        pool: Vec<String>,
+    },
     /// It is stopped, or was never started.
     #[error("volume {0:?} is not started")]
     NotStarted(String),
@@ -120,6 +130,7 @@ impl Hinted for Error {
                 Some(format!("gluster --remote-host={host} pool list has to work (port 24007)"))
             }
             Self::NotStarted(name) => Some(format!("gluster volume start {name}")),
+            Self::NotInPool { .. } => Some("name one of these, or localhost on one of them".to_owned()),
             Self::Name(_)
             | Self::Host(_)
             | Self::Run { .. }

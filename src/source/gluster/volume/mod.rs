@@ -15,6 +15,7 @@ mod shape;
 mod tests;
 mod xml;
 
-pub use ask::load;
+pub(super) use ask::is_this_machine;
+pub use ask::{check_host, load};
 pub use error::Error;
 pub use shape::{Brick, Volume, VolumeKind};

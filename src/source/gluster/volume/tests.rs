@@ -239,3 +239,21 @@ fn a_tool_that_does_not_answer_is_ended() {
         )
     );
 }
+
+#[test]
+fn a_host_is_asked_that_is_in_the_pool_by_whatever_name() {
+    let volume = volume("rep3");
+    let check = |host: &str| check_host(Path::new(&format!("{DATA}/gluster")), host, &volume);
+    // This machine, that of a brick, a member without bricks, and another name of the address of a brick.
+    for host in ["localhost", "127.1.1.1", "server2", "127.1.257"] {
+        assert!(check(host).is_ok(), "{host}");
+    }
+    let refused = check("127.9.9.9").unwrap_err();
+    assert_eq!(
+        (refused.to_string(), refused.hint().unwrap()),
+        (
+            "\"127.9.9.9\" is not in the pool of volume \"gv-rep3\": the pool has 127.1.1.1, server2".to_owned(),
+            "name one of these, or localhost on one of them".to_owned()
+        )
+    );
+}

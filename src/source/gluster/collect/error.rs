@@ -1,0 +1,58 @@
+//! Why a volume cannot be scanned.
+//! A hint says what becomes of what changed meanwhile.
+
+use crate::model::Hinted;
+use crate::source::gluster::{exec, part_reader};
+
+/// How often bricks are asked about nodes that others named: where they disagree on the names of directories, once more for
+/// each directory above.
+pub(super) const ROUNDS_MAX: u32 = 32;
+
+/// Why a volume cannot be scanned.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An agent cannot be run at all.
+    #[error("cannot run the agent of brick {brick}")]
+    Agent {
+        /// `host:path`.
+        brick: String,
+        /// Why.
+        #[source]
+        source: Box<exec::Error>,
+    },
+    /// All of a replica set failed, and all is needed.
+    #[error("no brick of replica set {set} answered, and a full scan is needed ({why}): {said}")]
+    Uncovered {
+        /// The number of the set, from 1.
+        set: u32,
+        /// Why a walk is needed.
+        why: String,
+        /// What the bricks said.
+        said: String,
+    },
+    /// Nobody answered: there is nothing to tell.
+    #[error("no brick answered: {0}")]
+    Silent(String),
+    /// An answer cannot be read again.
+    #[error(transparent)]
+    Part(#[from] part_reader::Error),
+    /// Bricks keep naming nodes that others have to tell.
+    #[error("bricks named {left} nodes that no brick tells, after {ROUNDS_MAX} rounds")]
+    Endless {
+        /// Nodes without an answer.
+        left: usize,
+    },
+}
+
+impl Hinted for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Agent { source, .. } => source.hint(),
+            Self::Uncovered { .. } => {
+                Some("nothing was recorded; run it again when one brick of the set is up".to_owned())
+            }
+            Self::Silent(_) => Some("nothing was recorded; the next run finds what changed meanwhile".to_owned()),
+            Self::Part(_) | Self::Endless { .. } => None,
+        }
+    }
+}

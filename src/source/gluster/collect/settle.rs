@@ -1,0 +1,158 @@
+//! What the answers of bricks come to: which sets have told all, what was found amiss on the way, and where the next scan goes on.
+//! Pure.
+
+use super::error::Error;
+use super::round::{Answer, Asked, name_of};
+use crate::model::{Finding, FindingKind, RelPath, Time, chain};
+use crate::source::gluster::State;
+use crate::source::gluster::exec::Ended;
+use crate::source::gluster::merge::BrickPlace;
+use crate::source::gluster::part::Gap;
+use crate::source::gluster::volume::{Brick, Volume, VolumeKind};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A clock that is off by more than this is told of, in ms.
+const SKEW_MS_MAX: i64 = 2_000;
+
+/// What answers come to.
+pub(super) struct Settled {
+    pub(super) findings: Vec<Finding>,
+    pub(super) next: State,
+    /// The answers that count.
+    pub(super) answers: Vec<Answer>,
+    /// Some set has not told what it holds.
+    pub(super) uncovered: bool,
+}
+
+/// Returns the bricks to be asked. One whose process does not run does not know what changed since, and nobody has told it: it is asked
+/// only where too few others of its set run.
+pub(super) fn asked_of(volume: &Volume) -> impl Iterator<Item = &Brick> {
+    let runs = |brick: &Brick| brick.online != Some(false);
+    let is_enough = move |set: u32| {
+        let running = volume.bricks_of(set).filter(|brick| runs(brick) && !brick.arbiter).count();
+        running >= bricks_needed(volume) as usize
+    };
+    volume.bricks.iter().filter(move |brick| runs(brick) || !is_enough(brick.set))
+}
+
+/// Applies the rule of completeness to the answers, and works out where the next scan goes on.
+pub(super) fn settle(
+    volume: &Volume,
+    state: &State,
+    asked: Vec<Asked<'_>>,
+    unhealed: &BTreeSet<u32>,
+    walked: Option<&String>,
+    mut findings: Vec<Finding>,
+) -> Result<Settled, Error> {
+    let (is_first, has_gap) = (state.walked_at == 0, findings.iter().any(|f| f.kind == FindingKind::Gap));
+    let mut find = |kind, detail| findings.push(Finding { kind, path: RelPath::root(), detail });
+    let covered = covered_sets(volume, &asked);
+    let is_covered = |set: u32| covered.contains(&set);
+    // Bricks that left the volume are forgotten.
+    let is_here = |name: &str| volume.bricks.iter().any(|brick| name_of(brick) == name);
+    let cursors = state.cursors.iter().filter(|(name, _)| is_here(name));
+    let cursors = cursors.map(|(name, cursor)| (name.clone(), cursor.clone())).collect();
+    let mut next = State { cursors, ..State::default() };
+    for brick in volume.bricks.iter().filter(|brick| brick.online == Some(false)) {
+        let is_asked = asked.iter().any(|(other, _)| other.number == brick.number);
+        let what =
+            if is_asked { "no other of its set is, so its disk was asked" } else { "others of its set were asked" };
+        find(FindingKind::Absent, format!("brick {} is not running; {what}", name_of(brick)));
+    }
+    let (mut answers, mut uncovered): (Vec<Answer>, BTreeMap<u32, Vec<String>>) = (Vec::new(), BTreeMap::new());
+    for (brick, result) in asked {
+        let name = name_of(brick);
+        match result {
+            Err(e) if is_covered(brick.set) => {
+                find(FindingKind::Absent, format!("brick {name} did not answer, others of its set did: {}", chain(&e)));
+            }
+            Err(e) => uncovered.entry(brick.set).or_default().push(format!("brick {name}: {}", chain(&e))),
+            Ok((part, ended)) => {
+                if let Some(skew) = skew(&ended) {
+                    find(FindingKind::Skew, format!("the clock of brick {name} is {skew}"));
+                }
+                let count = ended.end.unhealed.nodes;
+                if count > 0 && unhealed.contains(&brick.set) {
+                    let nodes = if count == 1 { "node" } else { "nodes" };
+                    let detail =
+                        format!("brick {name} has {count} {nodes} to be healed; what its set believes was taken");
+                    find(FindingKind::Unhealed, detail);
+                }
+                if !is_covered(brick.set) {
+                    uncovered.entry(brick.set).or_default();
+                    continue;
+                }
+                match ended.end.cursor {
+                    Some(cursor) => drop(next.cursors.insert(name, cursor)),
+                    None => {
+                        next.cursors.remove(&name);
+                        let why = ended.end.gaps.first().map_or_else(|| "it tells no cursor".to_owned(), span);
+                        // As long as nothing is recorded every generation has a gap before it, but for the first.
+                        if walked.is_some() && !is_first && !has_gap {
+                            find(FindingKind::Gap, format!("brick {name}: {why}; a full scan was made instead"));
+                        }
+                        next.walk_next.get_or_insert(format!("brick {name}: {why}"));
+                    }
+                }
+                let place = BrickPlace {
+                    brick: brick.number,
+                    set: brick.set,
+                    arbiter: brick.arbiter,
+                    needed: bricks_needed(volume),
+                };
+                answers.push(Answer { place, part });
+            }
+        }
+    }
+    if answers.is_empty() && walked.is_none() {
+        return Err(Error::Silent(uncovered.into_values().flatten().collect::<Vec<_>>().join("; ")));
+    }
+    for (set, said) in &uncovered {
+        let said = if said.is_empty() { "too few of its bricks have data".to_owned() } else { said.join("; ") };
+        if let Some(why) = walked {
+            return Err(Error::Uncovered { set: set + 1, why: why.clone(), said });
+        }
+        find(
+            FindingKind::Missing,
+            format!("replica set {} did not answer; what it holds is as it was before: {said}", set + 1),
+        );
+        next.walk_next.get_or_insert(format!("replica set {} did not answer", set + 1));
+    }
+    Ok(Settled { findings, next, answers, uncovered: !uncovered.is_empty() })
+}
+
+/// Returns the sets of which enough bricks answered that hold bytes.
+fn covered_sets(volume: &Volume, asked: &[Asked<'_>]) -> BTreeSet<u32> {
+    let mut answered: BTreeMap<u32, u32> = BTreeMap::new();
+    for (brick, _) in asked.iter().filter(|(brick, result)| result.is_ok() && !brick.arbiter) {
+        *answered.entry(brick.set).or_default() += 1;
+    }
+    answered.retain(|_, bricks| *bricks >= bricks_needed(volume));
+    answered.into_keys().collect()
+}
+
+/// Returns by how much the clock of a brick differs from ours, if that is more than the way to it explains.
+fn skew(ended: &Ended) -> Option<String> {
+    let way = if ended.clock_ahead_ms > 0 { "ahead" } else { "behind" };
+    let is_off = ended.clock_ahead_ms.abs() > SKEW_MS_MAX + ended.took.as_millis() as i64;
+    is_off.then(|| format!("{} s {way}", ended.clock_ahead_ms.abs() / 1000))
+}
+
+/// Returns how many bricks of a set hold all of it together.
+fn bricks_needed(volume: &Volume) -> u32 {
+    match volume.kind {
+        VolumeKind::Distribute | VolumeKind::Replicate { .. } | VolumeKind::Arbiter { .. } => 1,
+        VolumeKind::Disperse { fragments, redundancy } => fragments.saturating_sub(redundancy).max(1),
+    }
+}
+
+/// Says what a gap is, and when it was.
+pub(super) fn span(gap: &Gap) -> String {
+    let stamp = |at: u64| i64::try_from(at).map_or_else(|_| at.to_string(), |at| Time(at).to_string());
+    match (gap.from, gap.until) {
+        (Some(from), Some(until)) => format!("{} (from {} until {})", gap.why, stamp(from), stamp(until)),
+        (Some(from), None) => format!("{} (from {})", gap.why, stamp(from)),
+        (None, Some(until)) => format!("{} (until {})", gap.why, stamp(until)),
+        (None, None) => gap.why.clone(),
+    }
+}
