@@ -10,7 +10,7 @@
 
 use super::Error;
 use crate::model::manifest::{Edit, EditSink, End, Header, Writer};
-use crate::sys::{group, process};
+use crate::sys::{group, mount, process};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read};
@@ -179,7 +179,15 @@ pub fn find_manifests(folder: &Path, depth: usize) -> Result<FoundManifests, Err
             let (kind, path) = (entry.file_type().map_err(unreadable)?, entry.path());
             let name = entry.file_name();
             let has = |endings: &[&str]| endings.iter().any(|ending| name.as_bytes().ends_with(ending.as_bytes()));
-            if name.as_bytes().starts_with(b".") || !(kind.is_dir() || has(&[ENDING, ENDING_1, TOMBSTONE])) {
+            let is_hidden = name.as_bytes().starts_with(b".");
+            let is_prepared = is_hidden && name.as_bytes().ends_with([TOMBSTONE, PREPARED].concat().as_bytes());
+            let is_newest = is_hidden && has(&[NEWEST]);
+            let is_one = !is_hidden && (kind.is_dir() || has(&[ENDING, ENDING_1, TOMBSTONE]));
+            if !is_one && !is_prepared && !is_newest {
+                continue;
+            }
+            // What a user mounted there is his, and may never answer.
+            if mount::expect_no_stranger_in_folder(&path).is_err() {
                 continue;
             }
             let stat = match entry.metadata() {
