@@ -33,6 +33,7 @@ impl GenerationWriter<'_> {
         match published {
             Ok(published) => {
                 self.ended = true;
+                self.manifest_is_published();
                 Ok(published)
             }
             Err(e) => {
