@@ -11,6 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 /// The type of our mounts is `fuse.` and this.
 pub(super) const SUBTYPE: &str = "asof";
@@ -154,6 +156,27 @@ fn owned(owner: Option<u32>) -> String {
 /// Returns the catalog that is mounted at `dir`, where one is.
 pub fn catalog_at(dir: &Path) -> Option<PathBuf> {
     ours(dir).pop().map(|mounted| PathBuf::from(mounted.source))
+}
+
+/// Returns where `catalog` is mounted by a daemon that is gone. One that does not answer within `limit` is not taken for gone.
+pub fn left_behind(catalog: &Path, limit: Duration) -> Vec<PathBuf> {
+    let kind = format!("fuse.{SUBTYPE}");
+    let mounts = sys::mounts().unwrap_or_default().into_iter().filter(|mounted| mounted.kind == kind);
+    let (sender, answers) = mpsc::channel();
+    for mounted in mounts.filter(|mounted| is_of(mounted, catalog)) {
+        let sender = sender.clone();
+        // Not joined: one that asks a daemon that hangs ends with the process.
+        let _ = std::thread::Builder::new().spawn(move || {
+            let is_gone = Target::of_mount(&mounted.id()).is_ok_and(|top| sys::is_disconnected(&top));
+            let _ = sender.send(Some(mounted.dir).filter(|_| is_gone));
+        });
+    }
+    drop(sender);
+    let until = Instant::now() + limit;
+    let next = || answers.recv_timeout(until.saturating_duration_since(Instant::now())).ok();
+    let mut gone: Vec<PathBuf> = std::iter::from_fn(next).flatten().collect();
+    gone.sort();
+    gone
 }
 
 /// Unmounts what of ours is mounted at `dir`, live or left behind by a daemon that is gone; if a catalog is named, what shows that one.
