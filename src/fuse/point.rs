@@ -130,6 +130,10 @@ impl Hinted for Error {
             Self::NoMountPoint { dir } => Some(format!("mkdir {}", dir.display())),
             Self::AlreadyMounted { dir, .. } => Some(format!("asof umount {} ends that mount", dir.display())),
             Self::Stale { dir } => Some(format!("asof umount {} clears it", dir.display())),
+            Self::NoDevice { source } if source.kind() == io::ErrorKind::PermissionDenied => Some(
+                "who mounts has to be able to write to it: chmod 666 /dev/fuse, as udev makes it, or mount as root"
+                    .to_owned(),
+            ),
             Self::NoDevice { .. } => Some("modprobe fuse, or give the container --device /dev/fuse".to_owned()),
             Self::Busy { dir } => {
                 Some(format!("fuser -vm {0} shows who; asof umount --lazy {0} does not wait for them", dir.display()))
@@ -137,6 +141,10 @@ impl Hinted for Error {
             Self::Link { .. } => Some("name the directory itself".to_owned()),
             Self::OtherCatalog { dir, found, .. } => {
                 Some(format!("asof --catalog {} umount {} ends that mount", found.display(), dir.display()))
+            }
+            // Small containers lack it, and fusermount3 unmounts nothing then.
+            Self::Unmount { source, .. } if source.to_string().contains("/etc/mtab") => {
+                Some("ln -s /proc/self/mounts /etc/mtab".to_owned())
             }
             Self::NotADirectory { .. }
             | Self::NotEmpty { .. }
@@ -376,14 +384,20 @@ mod tests {
             ("at \"/backups\" is a mount whose daemon is gone".into(), hint("asof umount /backups clears it"))
         );
         assert_eq!(
-            text(Error::NoDevice { source: refused() }),
+            text(Error::NoDevice { source: io::ErrorKind::NotFound.into() }),
             ("cannot open \"/dev/fuse\"".into(), hint("modprobe fuse, or give the container --device /dev/fuse"))
+        );
+        assert_eq!(
+            text(Error::NoDevice { source: refused() }).1,
+            hint("who mounts has to be able to write to it: chmod 666 /dev/fuse, as udev makes it, or mount as root")
         );
         assert_eq!(text(Error::Mount { dir: dir(), source: refused() }), ("cannot mount at \"/backups\"".into(), None));
         assert_eq!(
             text(Error::Unmount { dir: dir(), source: refused() }),
             ("cannot unmount \"/backups\"".into(), None)
         );
+        let lacks = || io::Error::other("fusermount3: failed to open /etc/mtab: No such file or directory");
+        assert_eq!(text(Error::Unmount { dir: dir(), source: lacks() }).1, hint("ln -s /proc/self/mounts /etc/mtab"));
         assert_eq!(
             text(Error::Busy { dir: dir() }),
             (
