@@ -34,14 +34,18 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Calls `round` with one seed after the other for as long as the run is to take: `share` of ten parts of two seconds.
+/// Rounds of a run at least.
+const ROUNDS_MIN: u64 = 11;
+
+/// Calls `round` with one seed after the other for as long as the run is to take: `share` of ten parts of two seconds; on a busy machine
+/// longer, until a few rounds were made.
 fn fuzz(what: &str, share: u32, mut round: impl FnMut(u64)) {
     let number = |name: &str, usual: u64| {
         std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
     };
     let (first, seconds) = (number("ASOF_SEED", 1), number("ASOF_FUZZ_SECONDS", 2));
     let (began, mut seed) = (Instant::now(), first);
-    while began.elapsed() < Duration::from_millis(100 * seconds) * share {
+    while seed < first + ROUNDS_MIN || began.elapsed() < Duration::from_millis(100 * seconds) * share {
         let before = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| round(seed)));
         assert!(outcome.is_ok(), "{what}: ASOF_SEED={seed} fails");
@@ -49,7 +53,6 @@ fn fuzz(what: &str, share: u32, mut round: impl FnMut(u64)) {
         assert!(took < Duration::from_secs(20), "{what}: ASOF_SEED={seed} takes {took:?}");
         seed += 1;
     }
-    assert!(seed > first + 10, "{what}: only {} rounds", seed - first);
     println!("{what}: {} rounds", seed - first);
 }
 

@@ -1069,7 +1069,7 @@ fn takes_that_are_killed_or_lied_to_and_catalogs_that_are_put_back_publish_nothi
     assert!(all > 1);
 }
 
-/// Each has its own image, whoever is first: names in a folder are those of seconds.
+/// Each waits for a second of its own: names in a folder are those of seconds. What a run that was killed had claimed is in nobody's way.
 #[test]
 fn two_sources_with_one_folder_never_take_each_others_images_for_their_own() {
     let site = Site::new();
@@ -1085,10 +1085,16 @@ fn two_sources_with_one_folder_never_take_each_others_images_for_their_own() {
         let uri = format!("nbd+unix:///vda?socket={}", socket.display());
         site.ok(&["source", "add", "block", &format!("d{n}"), "--images", &images, "--nbd", &uri]);
     }
-    for _ in 0..4 {
-        let runs = [start(&site, &["take", "d1"]), start(&site, &["take", "d2"])];
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    for round in 0..4 {
+        if round == 2 {
+            let left = asof::model::Time(now() + 1).view_name();
+            std::fs::write(site.path("images").join(format!(".asof-second-{left}")), "of nobody").unwrap();
+        }
+        let runs = [start(&site, &["take", "d1"]), start(&site, &["take", "d2"]), start(&site, &["take", "d1"])];
         for run in runs {
-            let _ = run.wait_with_output();
+            let output = run.wait_with_output().expect("it ends");
+            assert!(is_done(&output), "{}", said(&output));
         }
     }
     let mount = site.mount(&[]);
@@ -1096,7 +1102,7 @@ fn two_sources_with_one_folder_never_take_each_others_images_for_their_own() {
         done(&site, &["take", &format!("d{n}")]);
         let listed =
             site.ok(&["sql", "--csv", &format!("SELECT replace(taken_at, ':', '') FROM disks WHERE source = 'd{n}'")]);
-        assert!(listed.lines().count() > 2, "{listed}");
+        assert_eq!(listed.lines().count(), [1 + 9, 1 + 5][usize::from(n == "2")], "{listed}");
         for name in listed.lines().skip(1) {
             let shown =
                 await_view(&mount.join(format!("d{n}")), &format!("{}:{}:{}", &name[..13], &name[13..15], &name[15..]));

@@ -4,6 +4,7 @@
 //! guest, or a command), the guest goes on ([`still`]); [`disk`] makes a generation of what came.
 
 pub mod acquire;
+mod claim;
 pub mod disk;
 mod disprove;
 mod durable;

@@ -23,10 +23,10 @@ pub(super) fn pushed_name(folder: &Path, at: Time) -> PathBuf {
     folder.join(format!("{}.qcow2", at.view_name()))
 }
 
-/// Tells whether a file in `folder` has one of the names of this instant.
-pub(super) fn are_taken(folder: &Path, at: Time) -> bool {
+/// Returns a file in `folder` that has one of the names of this instant.
+pub(super) fn taken(folder: &Path, at: Time) -> Option<PathBuf> {
     let (raw, map) = names(folder, at);
-    [raw, map, pushed_name(folder, at)].iter().any(|path| fs::symlink_metadata(path).is_ok())
+    [raw, map, pushed_name(folder, at)].into_iter().find(|path| fs::symlink_metadata(path).is_ok())
 }
 
 /// Returns the name of a file of the moment `id` that is not whole.

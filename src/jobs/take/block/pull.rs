@@ -139,6 +139,15 @@ impl Hinted for Error {
 }
 
 impl Error {
+    /// Returns why a file did not get its name: somebody has it, or the system says so.
+    pub(super) fn not_published(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::AlreadyExists => Self::Taken { path },
+            _ => Self::Write { path, source },
+        }
+    }
+
     /// Tells whether the disk can be read whole, though what changed since a generation is not to be known.
     pub(super) fn is_of_lineage(&self, since: &Since) -> bool {
         match self {
@@ -286,11 +295,11 @@ fn pull_into(
     map.moment.digest = Some(digest::of_runs(&file, map.data().into_iter()).map_err(failed)?);
     drop(file);
     write_new_durably(map_path, &part_of(map_path, wanted.id), map.to_json().as_bytes())
-        .map_err(|source| Error::Write { path: map_path.to_owned(), source })?;
+        .map_err(|source| Error::not_published(map_path, source))?;
     if stop.is_told() {
         return Err(Error::Stopped);
     }
-    publish(&part, raw).map_err(failed)?;
+    publish(&part, raw).map_err(|source| Error::not_published(raw, source))?;
     let dirty_bytes = map.dirty.iter().map(|(_, length)| length).sum();
     Ok(Pulled { image: raw.to_owned(), disk_bytes: size, dirty_bytes, fetched_bytes })
 }

@@ -113,8 +113,8 @@ impl DiskJob<'_> {
             file.sync_all().map_err(failed)?;
             moment.digest = Some(digest::of_file(&file).map_err(failed)?);
             write_new_durably(&note, &names::part_of(&note, &self.id), PushNote::new(moment).to_json().as_bytes())
-                .map_err(|source| Error::Write { path: note.clone(), source })?;
-            publish(part, image).map_err(failed)
+                .map_err(|source| pull::Error::not_published(&note, source))?;
+            publish(part, image).map_err(|source| pull::Error::not_published(image, source).into())
         });
         if pushed.is_err() {
             // QEMU writes to it no longer.

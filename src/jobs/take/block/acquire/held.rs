@@ -1,14 +1,14 @@
 //! What is done while the guest is held: from the first command to the last byte.
 //!
 //! Promises: a folder or a catalog that is frozen with the guest does not keep it from being let go. A generation is never
-//! of a second that another one has.
+//! of a second that another one has, nor of one that another run has in the folder.
 
 use super::error::Error;
 use super::job::{Acquired, Basis, DiskJob, Origin, about, on};
 use super::note::Note;
 use crate::catalog::Writer;
 use crate::jobs::hooks::{self, About, Limit};
-use crate::jobs::take::block::names;
+use crate::jobs::take::block::claim::Claim;
 use crate::jobs::take::block::pull::{self, Pull, Pulled, Since};
 use crate::jobs::take::block::still;
 use crate::model::{Consistency, Time, chain};
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// How far the newest generation may lie ahead of the clock to be waited for, in seconds.
 const AHEAD_S_MAX: i64 = 5;
+/// How long a second of its own may be waited for: as many runs as this has seconds may begin at once in one folder.
+const CLAIM_WITHIN: Duration = Duration::from_secs(120);
 
 impl DiskJob<'_> {
     /// From the first command to the last byte: what has to be done while the guest is held.
@@ -29,7 +31,7 @@ impl DiskJob<'_> {
         origin: &Origin,
         (bitmap, checkpoint): (Option<&String>, Option<&String>),
         basis: &Basis,
-        note: &mut Note,
+        (note, claim): (&mut Note, &mut Claim),
     ) -> Result<Acquired, Error> {
         let folder = self.settings.own_folder();
         let mut about = self.about_moment(origin, (bitmap, checkpoint), basis);
@@ -48,7 +50,10 @@ impl DiskJob<'_> {
         }
         let consistency = self.consistency(origin);
         let at = self.while_held(|| {
-            let at = self.free_instant(&writer.instants(self.source.id)?)?;
+            if self.clock.now() != claim.at {
+                *claim = self.claim_second(writer)?;
+            }
+            let at = claim.at;
             (note.at, note.consistency) = (Some(at.0), Some(consistency.word().to_owned()));
             self.write_note(writer, note)?;
             Ok(at)
@@ -198,12 +203,17 @@ impl DiskJob<'_> {
         })
     }
 
-    /// Waits until the second of the newest generation, and of what lies in the folder, is over: nothing is held yet.
-    pub(super) fn await_free_second(&self, writer: &Writer) -> Result<(), Error> {
+    /// Claims the second that it is, once that of the newest generation is over and nobody else has it in the folder. Where the guest is
+    /// held already, it is the second of an earlier claim that was over when it was.
+    pub(super) fn claim_second(&self, writer: &Writer) -> Result<Claim, Error> {
         let instants = writer.instants(self.source.id)?;
         let began = Instant::now();
-        while let Err(busy) = self.free_instant(&instants) {
-            if began.elapsed() > Duration::from_secs(2 * AHEAD_S_MAX as u64) {
+        loop {
+            let busy = match self.claim_now(&instants)? {
+                Ok(claim) => return Ok(claim),
+                Err(busy) => busy,
+            };
+            if began.elapsed() > CLAIM_WITHIN {
                 return Err(busy);
             }
             if self.stop.is_told() {
@@ -211,21 +221,20 @@ impl DiskJob<'_> {
             }
             thread::sleep(Duration::from_millis(20));
         }
-        Ok(())
     }
 
-    /// Returns the instant of the generation: now. One that lies far ahead is no reason to wait: it was given a wrong date, and is not
-    /// what comes before this one.
-    fn free_instant(&self, instants: &[Time]) -> Result<Time, Error> {
+    /// Claims the second that it is, or returns why it cannot be had. A generation that lies far ahead is no reason to wait: it was given a
+    /// wrong date, and is not what comes before this one.
+    fn claim_now(&self, instants: &[Time]) -> Result<Result<Claim, Error>, Error> {
         let now = self.clock.now();
         let is_ahead = |instant: &&Time| (0..=AHEAD_S_MAX).contains(&(instant.0 - now.0));
         if let Some(newest) = instants.iter().rev().find(is_ahead) {
-            return Err(Error::ClockBehind { newest: *newest, now });
+            return Ok(Err(Error::ClockBehind { newest: *newest, now }));
         }
         let folder = self.settings.own_folder();
-        if names::are_taken(folder, now) {
-            return Err(Error::Pull(pull::Error::Taken { path: names::names(folder, now).0 }));
+        match Claim::of(folder, now, &self.id) {
+            Ok(claim) => Ok(claim.map_err(|path| Error::Pull(pull::Error::Taken { path }))),
+            Err(source) => Err(Error::Write { path: folder.to_owned(), source }),
         }
-        Ok(now)
     }
 }

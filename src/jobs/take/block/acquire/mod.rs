@@ -63,7 +63,7 @@ impl DiskJob<'_> {
             Origin::Export { .. } => Some(self.wish.checkpoint.clone().unwrap_or_else(|| own_name(&self.id))),
             Origin::Guest { .. } | Origin::Command(_) => None,
         };
-        self.await_free_second(writer)?;
+        let mut claim = self.claim_second(writer)?;
         let mut note = Note {
             id: Some(self.id.clone()),
             folder: Some(self.settings.own_folder().to_owned()),
@@ -72,7 +72,7 @@ impl DiskJob<'_> {
         };
         self.write_note(writer, &mut note)?;
         let guard = Release(self.still);
-        let held = self.acquire(writer, &origin, (bitmap, checkpoint.as_ref()), &basis, &mut note);
+        let held = self.acquire(writer, &origin, (bitmap, checkpoint.as_ref()), &basis, (&mut note, &mut claim));
         let status = if held.is_ok() { "taken" } else { "failed" };
         let mut not_released = self.still.release(status).err();
         drop(guard);

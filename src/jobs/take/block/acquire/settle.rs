@@ -7,7 +7,7 @@ use super::error::Error;
 use super::job::{DiskJob, Origin, Pending, Unsettled};
 use super::note::{Note, VERB};
 use crate::catalog::Writer;
-use crate::jobs::take::block::names;
+use crate::jobs::take::block::{claim, names};
 use crate::model::{Consistency, Time, chain};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -35,6 +35,8 @@ impl DiskJob<'_> {
     pub(super) fn settle(&self, writer: &mut Writer, origin: &Origin) -> Result<Pending, Error> {
         let mut pending = Pending::default();
         let notes = self.notes(writer)?;
+        let ids: Vec<&str> = notes.iter().filter_map(|note| note.id.as_deref()).collect();
+        claim::remove_left(self.settings.own_folder(), &ids, self.clock.now());
         for note in &notes {
             pending.0.extend(self.settle_one(writer, origin, note)?);
         }

@@ -49,7 +49,7 @@ impl DiskJob<'_> {
             let made = fs::metadata(&part).map_err(failed)?;
             note.image = Some((made.dev(), made.ino()));
             self.write_note(writer, note)?;
-            publish(&part, &raw).map_err(failed)?;
+            publish(&part, &raw).map_err(|source| pull::Error::not_published(&raw, source))?;
             Ok(raw)
         });
         if image.is_err() {
