@@ -83,8 +83,10 @@ fn without_hidden(mut e: clap::Error) -> clap::Error {
         let Some(ContextValue::Strings(names)) = e.get(of) else { continue };
         let shown: Vec<String> = names.iter().filter(|name| !is_hidden(name)).cloned().collect();
         e.remove(of);
-        if !shown.is_empty() {
-            e.insert(of, ContextValue::Strings(shown));
+        match shown.is_empty() {
+            // An empty line otherwise.
+            true => drop(e.remove(ContextKind::Suggested)),
+            false => drop(e.insert(of, ContextValue::Strings(shown))),
         }
     }
     e
