@@ -8,15 +8,17 @@
 //!
 //! **After every run** each source of which a generation came, went or changed is what was told: paths, attributes, digests, and what is
 //! kept as unknown, by a naive model; generations of the others have the ids, numbers and state hashes that they had. **After every fifth
-//! run** what changed is what indexing what is left of it alone gives, in the order of time: all rows of six public views but ids; in the end all
-//! sources are, beside a new catalog. **After every tenth run** the catalog is sound (`check --deep`, which counts every state hash anew), and of
-//! every fifth history it is made again from its manifests, and an older one that was made so goes on: by all tables and views both say
-//! what it says.
+//! run** what changed is what indexing what is left of it alone gives, in the order of time: all rows of six public views but ids, and what
+//! `history` and `diff` say is what its trees say ([`ask`]); in the end all sources are, beside a new catalog. **After every tenth run** the
+//! catalog is sound (`check --deep`, which counts every state hash anew), and of every fifth history it is made again from its manifests, and
+//! an older one that was made so goes on: by all tables and views both say what it says.
 //!
 //! `ASOF_SEED=N` plays one history, `ASOF_LAW=N` plays N, from `ASOF_LAW_FIRST` on; `ASOF_FARMS=N` farms that rotate ([`rotation`]);
 //! `ASOF_SMALL=N` small worlds, from `ASOF_SMALL_FIRST` on, are searched for all their histories ([`small`]); scripts/soak plays more of all.
 //! Needs root, for small file systems.
 
+#[path = "law/ask.rs"]
+mod ask;
 #[path = "common/catalogs.rs"]
 mod catalogs;
 #[path = "common/dice.rs"]

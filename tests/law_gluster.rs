@@ -177,9 +177,11 @@ impl Law {
         }
     }
 
+    /// Does so for fragments: also the client that meets one has it healed.
     fn heal_fragments(&self, on: bool) {
-        let word = if on { "enable" } else { "disable" };
+        let (word, at_once) = if on { ("enable", 8) } else { ("disable", 0) };
         self.live.gluster(&format!("volume set vol cluster.disperse-self-heal-daemon {word}"));
+        self.live.gluster(&format!("volume set vol disperse.background-heals {at_once}"));
     }
 
     /// Puts an empty brick in the place of one that is down.
@@ -218,10 +220,6 @@ fn a_brick_of(shape: &str, down: u32, all: bool) {
     law.change("twice");
     let truth = law.truth();
     law.hold("a brick is down", &truth);
-    if dispersed && !all {
-        // What follows differed once in three runs on a busy machine; which side was wrong is not known (docs/limits.md).
-        return law.assert_held(2 * 2);
-    }
 
     if dispersed {
         law.heal_fragments(false)
@@ -270,7 +268,7 @@ fn of_two_times_two_copies_one_that_is_down_unhealed_replaced_or_healed_hides_no
 }
 
 #[test]
-fn of_fragments_one_that_is_down_hides_nothing_and_in_the_long_form_any_other() {
+fn of_fragments_one_that_is_down_or_unhealed_hides_nothing_and_in_the_long_form_any_other() {
     a_brick_of("disperse", 2, is_long());
 }
 

@@ -213,7 +213,7 @@ impl GenerationWriter<'_> {
             };
             let same_bytes = same_bytes || !row.place.holds_a_file();
             let ops = notes::between(base, &row, self.compares(), same_place, same_bytes);
-            let is_same = row.place.holds_a_file() && ops.0 & ChangeOps::CONTENT.0 == 0;
+            let is_same = row.place.holds_a_file() && !ops.has(ChangeOps::CONTENT);
             Ok((NodeRow { bytes: if is_same { base.bytes } else { row.bytes }, ..row }, ops))
         })
     }

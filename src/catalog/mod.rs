@@ -9,6 +9,7 @@
 //!
 //! The schema, table by table, is in `catalog-schema/`.
 
+mod ask;
 mod begin;
 mod check;
 mod connect;
@@ -67,6 +68,7 @@ mod writer;
 
 pub use crate::model::manifest::Written;
 pub use crate::model::{Counts, DiskRow, SeenCopy, SeenRoot, VolumeRow};
+pub use ask::{Began, Difference, End, Fields, Scope, Stay, Together, Version, What, Within};
 pub use begin::NewGeneration;
 pub use check::{Checked, Checking, PAGES, TOLD_MAX, Violation};
 pub use connect::refuse_old_log;

@@ -91,6 +91,28 @@ pub(super) fn differ(
     Ok(between(old, new, rule, place, same_bytes(c, node, old, new, rule.key)?))
 }
 
+/// Returns what differs between a version of one node and one of another node of the same source; their ctimes are their own.
+pub(super) fn differ_across(
+    c: &Connection,
+    (old_node, old): (NodeId, &NodeRow),
+    (new_node, new): (NodeId, &NodeRow),
+    rule: Rule,
+) -> rusqlite::Result<ChangeOps> {
+    let place = same_place(c, old.place, new.place)?;
+    let has_bytes = old.place.holds_a_file() && new.place.holds_a_file();
+    let bytes = match rule.key {
+        _ if !has_bytes => true,
+        Key::Stamp => true,
+        // Numbers of generations say what was written to one file.
+        Key::Write => false,
+        Key::Digest => match (digest(c, old_node, old.bytes)?, digest(c, new_node, new.bytes)?) {
+            (Some(old), Some(new)) => old == new,
+            _ => false,
+        },
+    };
+    Ok(between(old, new, Rule { by_inode: false, ..rule }, place, bytes))
+}
+
 /// A source, as far as its notes go.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subject {

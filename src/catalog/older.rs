@@ -155,7 +155,7 @@ impl Source<'_> {
             let mut version = (*version).clone();
             let lived = *place > 0 && node.lives_at(place - 1) && node.lives_at(*place);
             if let Some(before) = kept.last().filter(|_| lived) {
-                let has_other_bytes = noted.get(place).is_some_and(|ops| ops.0 & ChangeOps::CONTENT.0 != 0);
+                let has_other_bytes = noted.get(place).is_some_and(|ops| ops.has(ChangeOps::CONTENT));
                 if version.row.place.holds_a_file() && before.row.place.holds_a_file() && !has_other_bytes {
                     version.row.bytes = before.row.bytes;
                 }

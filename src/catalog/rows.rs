@@ -216,6 +216,11 @@ impl ChangeOps {
     /// It lost a name.
     pub const UNLINKED: Self = Self(16);
 
+    /// Tells whether some of `other` is in it.
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Tells whether nothing changed.
     pub fn is_empty(self) -> bool {
         self.0 == 0

@@ -107,7 +107,7 @@ impl<'h> Timeline<'h> {
 }
 
 /// Returns spans in order, those that touch as one.
-fn union(mut spans: Vec<Range<usize>>) -> Vec<Range<usize>> {
+pub(super) fn union(mut spans: Vec<Range<usize>>) -> Vec<Range<usize>> {
     spans.sort_unstable_by_key(|span| span.start);
     let mut union: Vec<Range<usize>> = Vec::with_capacity(spans.len().min(4));
     for span in spans {

@@ -6,6 +6,8 @@
 
 mod shared;
 
+use super::ask::diff::DiffArgs;
+use super::ask::history::HistoryArgs;
 use super::check::CheckArgs;
 use super::complete::CompletionsArgs;
 use super::forget::ForgetArgs;
@@ -87,6 +89,10 @@ pub(super) enum Verb {
     Show(ShowArgs),
     /// List a directory as of a date
     Ls(LsArgs),
+    /// Show how a file or directory came to be what it is
+    History(HistoryArgs),
+    /// Show what differs between two generations
+    Diff(DiffArgs),
     /// Show what a date means for each source
     Resolve(ResolveArgs),
     /// Make a lost catalog again from manifests, or add what an old copy of it lacks
@@ -121,6 +127,7 @@ impl Verb {
             Self::Init(_) | Self::Migrate | Self::Generations(_) | Self::Show(_) | Self::Ls(_) | Self::Resolve(_) => {
                 false
             }
+            Self::History(_) | Self::Diff(_) => false,
             Self::Sql(_) | Self::Check(_) | Self::Mount(_) | Self::Umount(_) | Self::Gluster(_) => false,
             Self::Man(_) | Self::Completions(_) | Self::Units(_) | Self::LetGo => false,
         }

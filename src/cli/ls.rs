@@ -117,7 +117,7 @@ fn as_json(reader: &Reader, entry: &DirEntry) -> Result<Value, Failure> {
     let perm = reader.perm(entry.row.perm)?;
     Ok(json!({
         "name": entry.name.to_string(),
-        "kind": kind_word(entry.kind),
+        "kind": entry.kind.word(),
         "mode": format!("{:04o}", perm.mode & 0o7777),
         "uid": perm.uid,
         "gid": perm.gid,
@@ -143,19 +143,6 @@ pub(super) fn device(number: u64) -> String {
     let major = (number >> 8 & 0xfff) | (number >> 32 & 0xffff_f000);
     let minor = (number & 0xff) | (number >> 12 & 0xffff_ff00);
     format!("{major}, {minor}")
-}
-
-/// Returns the word of SQL for a kind.
-pub(super) fn kind_word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::File => "file",
-        Kind::Directory => "directory",
-        Kind::Symlink => "symlink",
-        Kind::Fifo => "fifo",
-        Kind::Socket => "socket",
-        Kind::CharDevice => "character device",
-        Kind::BlockDevice => "block device",
-    }
 }
 
 /// Returns a mode as `ls -l` writes it.

@@ -13,6 +13,7 @@ macro_rules! eprintln {
 }
 
 mod args;
+mod ask;
 mod check;
 mod complete;
 mod forget;
@@ -129,6 +130,8 @@ fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
         Verb::Generations(args) => generations::run(&args, world),
         Verb::Show(args) => show::run(&args, world),
         Verb::Ls(args) => ls::run(&args, world),
+        Verb::History(args) => ask::history::run(&args, world),
+        Verb::Diff(args) => ask::diff::run(&args, world),
         Verb::Resolve(args) => resolve::run(&args, world),
         Verb::Rebuild(args) => rebuild::run(&args, world),
         Verb::Sql(args) => sql::run(&args, world),

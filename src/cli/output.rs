@@ -52,7 +52,16 @@ pub(super) fn table(header: &[&str], right: &[bool], rows: &[Vec<String>]) -> st
         cells(header)?;
         return rows.iter().try_for_each(|row| cells(row));
     }
-    let mut out = std::io::stdout().lock();
+    write_table(&mut std::io::stdout().lock(), header, right, rows)
+}
+
+/// Writes rows under a header, aligned.
+pub(super) fn write_table(
+    out: &mut impl Write,
+    header: &[&str],
+    right: &[bool],
+    rows: &[Vec<String>],
+) -> std::io::Result<()> {
     let mut table = Table::new();
     table
         .load_style(NOTHING)
@@ -126,7 +135,8 @@ pub(super) fn losses(number: u64) -> String {
     number_of(number, "loss", "losses")
 }
 
-fn number_of(number: u64, one: &str, many: &str) -> String {
+/// Returns a number of things whose plural is another word.
+pub(super) fn number_of(number: u64, one: &str, many: &str) -> String {
     let thing = if number == 1 { one } else { many };
     format!("{} {thing}", grouped(i64::try_from(number).unwrap_or(i64::MAX)))
 }

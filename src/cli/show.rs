@@ -4,7 +4,7 @@
 use super::World;
 use super::args::PRINT_JSON;
 use super::complete;
-use super::ls::{device, kind_word, link_target, mode_text};
+use super::ls::{device, link_target, mode_text};
 use super::output::{self, grouped, human_bytes};
 use super::report::{Failure, Outcome};
 use super::say::{local, local_stamp};
@@ -163,7 +163,7 @@ fn entry(name: &str, path: &RelPath, args: &ShowArgs, world: &World) -> Result<O
     let mut facts = Facts::new();
     facts.text("entry", format!("{}:{path}", source.name));
     facts.time("generation", Some(at));
-    facts.text("kind", kind_word(kind));
+    facts.text("kind", kind.word());
     facts.both("mode", format!("{} ({mode})", mode_text(perm.mode)), mode.clone());
     facts.text("owner", format!("{}:{}", perm.uid, perm.gid));
     facts.unit("size", "size_bytes", format!("{} bytes", row.size_bytes), row.size_bytes);

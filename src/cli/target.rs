@@ -5,7 +5,7 @@
 use super::report::Failure;
 use super::say::local;
 use super::world::World;
-use crate::catalog::{GenerationRow, Reader, SourceRow};
+use crate::catalog::{GenerationRow, Reader, Scope, SourceRow};
 use crate::model::{AsOf, Fold, Kind, NodeId, RelPath, Time, parse_date, parse_instant};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -55,20 +55,31 @@ pub(super) fn generation_at(
         None => AsOf::Latest,
     };
     let generations = reader.generations(source.id)?;
-    match pick(&generations, as_of, world.clock.now()) {
-        Some(generation) => Ok(generation.clone()),
-        None => {
-            let when = date.map_or_else(String::new, |d| format!(" by {d:?}"));
-            Err(match generations.first() {
-                Some(first) => Failure::new(format!(
-                    "source {:?} has no generation{when}; its first is of {}",
-                    source.name,
-                    local(first.taken_at)
-                )),
-                None => Failure::new(format!("source {:?} has no generation yet", source.name))
-                    .hint(format!("asof index {} looks for copies", source.name)),
-            })
+    let picked = pick(&generations, as_of, world.clock.now());
+    picked.cloned().ok_or_else(|| no_generation(&source.name, date, generations.first().map(|first| first.taken_at)))
+}
+
+/// Returns the instant of the generation that `date` (none: the latest) means for the source of `scope`.
+pub(super) fn instant_at(scope: &Scope, date: Option<&str>, world: &World) -> Result<Time, Failure> {
+    use crate::clock::Clock;
+    let now = world.clock.now();
+    let found = match date.map(|date| parse_date(date, now, &world.zone, Fold::Refuse)).transpose()? {
+        None | Some(AsOf::Latest) => scope.newest(now),
+        Some(AsOf::Oldest) => scope.instants().next(),
+        Some(AsOf::At(at)) => scope.newest(at),
+    };
+    found.ok_or_else(|| no_generation(&scope.source.name, date, scope.instants().next()))
+}
+
+/// Says that a source has no generation by a date.
+fn no_generation(name: &str, date: Option<&str>, first: Option<Time>) -> Failure {
+    let when = date.map_or_else(String::new, |d| format!(" by {d:?}"));
+    match first {
+        Some(first) => {
+            Failure::new(format!("source {name:?} has no generation{when}; its first is of {}", local(first)))
         }
+        None => Failure::new(format!("source {name:?} has no generation yet"))
+            .hint(format!("asof index {name} looks for copies")),
     }
 }
 

@@ -4,6 +4,7 @@
 //! daemon or a server. A job says in its report what it did and what it did not. Never prints, never reads the environment.
 
 mod apply;
+pub mod ask;
 pub mod forget;
 pub mod generations;
 pub mod gluster;

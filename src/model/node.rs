@@ -47,6 +47,19 @@ impl Kind {
         KINDS.iter().find(|k| k.0 == self).expect("every kind is in the table").1
     }
 
+    /// Returns the word for it, as SQL has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Symlink => "symlink",
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+            Self::CharDevice => "character device",
+            Self::BlockDevice => "block device",
+        }
+    }
+
     /// Returns the letter that `ls -l` and `find -printf %y` know (`-` for a file).
     pub fn letter(self) -> char {
         KINDS.iter().find(|k| k.0 == self).expect("every kind is in the table").2

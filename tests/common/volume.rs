@@ -75,13 +75,17 @@ impl Live {
         // Some may have been dropped from the list.
         let mut copies = (self.saved.len()..).map(|number| self.dir.path().join(format!("saved-{number}")));
         let copy = copies.find(|copy| !copy.exists()).expect("numbers do not end");
-        // Right after a brick came back, a client may be told that it is not connected: then a new one is asked.
+        // Right after a brick came back, a client may be told that it is not connected: then a new one is asked. And what a look-up says of
+        // a dispersed file is not the last word: where a brick is not healed, one of its copies may be believed that is too short, and
+        // `lstat` has that length (11 of 30 fresh clients, GlusterFS 10.3). Who asks for the attributes themselves, past
+        // what md-cache keeps of the look-up, is told what all bricks agree on (none of 30).
         sh(
             self.dir.path(),
             &format!(
                 "mkdir -p fresh
                  for n in $(seq 60); do
-                     mount -t glusterfs -o ro,acl,log-file=$PWD/g/log/fresh.log {}:/vol fresh
+                     glusterfs --acl --read-only --volfile-server={} --volfile-id=vol --attribute-timeout=0 --entry-timeout=0 \\
+                         --xlator-option='*md-cache.pass-through=true' --log-file=$PWD/g/log/fresh.log fresh
                      mountpoint -q fresh
                      if told=$(find fresh -ls 2>&1 >/dev/null); then exit 0; fi
                      umount fresh; sleep 0.5

@@ -6,7 +6,7 @@ use asof::model::{
     Walked, XattrSet,
 };
 use asof::source::{self, Discovered, FileStamp, Found, NoDigest, OpenCopy, ScanStats, Source, TopDirectory};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 /// 2026-01-01T00:00:00Z; copy `n` is of `n` days later.
@@ -296,10 +296,10 @@ pub(crate) type Who = String;
 /// A name of a generation.
 #[derive(Clone, Debug)]
 pub(crate) struct Name {
-    who: Who,
-    is_directory: bool,
+    pub(crate) who: Who,
+    pub(crate) is_directory: bool,
     /// Its attributes, as `files` tells them.
-    is: String,
+    pub(crate) is: String,
     is_kept: bool,
 }
 
@@ -315,6 +315,10 @@ impl Name {
 pub(crate) struct State {
     /// By directory and name.
     pub(crate) names: BTreeMap<(Who, &'static str), Name>,
+    /// Directories whose version says that they could not be listed; with the top one.
+    pub(crate) unreadable: BTreeSet<Who>,
+    /// Who the top directory is.
+    pub(crate) top: Who,
 }
 
 impl State {
@@ -335,7 +339,11 @@ impl State {
                 known.entry(node).or_insert_with(|| if rule.by_inode { node.to_string() } else { by_path() }).clone()
             };
             let here = who(dir, &path);
+            if dir == 0 {
+                state.top.clone_from(&here);
+            }
             if seen.closed.contains_key(&dir) {
+                state.unreadable.insert(here.clone());
                 doubtful.push(here.clone());
             }
             for ((_, name), node) in seen.names.range((dir, "")..(dir + 1, "")) {
@@ -360,6 +368,9 @@ impl State {
                 let is = walked.get(&name.who).unwrap_or(&name.is).clone();
                 state.names.insert(slot.clone(), Name { is_kept: true, is, ..name.clone() });
                 if name.is_directory {
+                    if before.unreadable.contains(&name.who) {
+                        state.unreadable.insert(name.who.clone());
+                    }
                     doubtful.push(name.who.clone());
                 }
             }

@@ -599,6 +599,18 @@ impl Looking {
         assert_eq!(found, expected, "{what}: the trees of {name}");
     }
 
+    /// Fails if what is asked of the history of a share is not what its trees say.
+    pub(crate) fn assert_asked(&self, share: &Share, what: &str) {
+        self.reader.rest().expect("it can be read");
+        let mut state = State::default();
+        let there = share.copies.iter().enumerate().filter(|(copy, _)| share.is_there[*copy]);
+        let states = there.map(|(copy, plain)| {
+            state = State::of(plain, copy, share.kind.rule, &state);
+            (instant(copy), state.clone())
+        });
+        crate::ask::assert_asked(&self.reader, share.kind.name, &states.collect::<Vec<_>>(), what);
+    }
+
     /// Fails if a share is not what indexing what is left of it alone gives.
     pub(crate) fn assert_alone(&self, share: &Share, alone: &History, what: &str) {
         let name = share.kind.name;
@@ -818,6 +830,7 @@ impl World {
         let looking = self.looking.get_or_insert_with(|| Looking::at(&self.catalog));
         for (share, has_changed) in self.shares.iter().zip(&mut self.has_changed) {
             if std::mem::take(has_changed) {
+                looking.assert_asked(share, &story);
                 looking.assert_alone(share, &alone.history(share), &story);
             }
         }

@@ -1,0 +1,108 @@
+//! Rows of an answer as they come: a table for people, the same cells between tabs, a JSON object a line, or paths with zero bytes.
+//!
+//! Promises: on a terminal some thousand rows are aligned at a time, elsewhere each is printed at once, so an answer may be as long as it
+//! likes. Paths before zero bytes are the bytes themselves; all else is what a terminal can be shown.
+
+use crate::cli::output;
+use crate::model::{printable, printable_json};
+use clap::Args;
+use serde::Serialize;
+use std::io::{self, BufWriter, StdoutLock, Write};
+
+/// Rows that are aligned at a time.
+const TABLE_ROWS: usize = 10_000;
+
+/// How rows are printed.
+#[derive(Debug, Args)]
+pub(super) struct FormArgs {
+    /// Print JSON, one object a row
+    #[arg(long, conflicts_with = "null")]
+    json: bool,
+    /// Print only where each is in a mount, below the mount point, with a zero byte behind each
+    #[arg(short = '0', long)]
+    null: bool,
+}
+
+enum Form {
+    Table,
+    Tabs,
+    Json,
+    Zero,
+}
+
+/// Rows of an answer.
+pub(super) struct Rows {
+    form: Form,
+    header: &'static [&'static str],
+    right: &'static [bool],
+    kept: Vec<Vec<String>>,
+    out: BufWriter<StdoutLock<'static>>,
+}
+
+impl Rows {
+    /// Begins an answer; `right` tells which columns hold numbers.
+    pub(super) fn new(args: &FormArgs, header: &'static [&'static str], right: &'static [bool]) -> io::Result<Self> {
+        let form = match (args.json, args.null) {
+            (true, _) => Form::Json,
+            (_, true) => Form::Zero,
+            _ if output::is_terminal() => Form::Table,
+            _ => Form::Tabs,
+        };
+        let mut rows = Self { form, header, right, kept: Vec::new(), out: BufWriter::new(io::stdout().lock()) };
+        if matches!(rows.form, Form::Tabs) {
+            rows.line(header.iter().copied())?;
+        }
+        Ok(rows)
+    }
+
+    /// Adds a row: its cells, what JSON has of it, and its path.
+    pub(super) fn row(
+        &mut self,
+        cells: impl FnOnce() -> Vec<String>,
+        value: &impl Serialize,
+        path: &[u8],
+    ) -> io::Result<()> {
+        match self.form {
+            Form::Json => {
+                let text = serde_json::to_string(value)?;
+                writeln!(self.out, "{}", printable_json(&text))
+            }
+            Form::Zero => self.out.write_all(path).and_then(|()| self.out.write_all(b"\0")),
+            Form::Tabs => self.line(cells().iter().map(String::as_str)),
+            Form::Table => {
+                self.kept.push(cells());
+                if self.kept.len() == TABLE_ROWS { self.flush() } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Adds a row that is there for people alone.
+    pub(super) fn remark(&mut self, cells: impl FnOnce() -> Vec<String>) -> io::Result<()> {
+        match self.form {
+            Form::Json | Form::Zero => Ok(()),
+            Form::Tabs => self.line(cells().iter().map(String::as_str)),
+            Form::Table => {
+                self.kept.push(cells());
+                Ok(())
+            }
+        }
+    }
+
+    /// Prints what is left.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        self.flush()?;
+        self.out.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.kept.is_empty() {
+            return Ok(());
+        }
+        output::write_table(&mut self.out, self.header, self.right, &std::mem::take(&mut self.kept))
+    }
+
+    fn line<'t>(&mut self, cells: impl Iterator<Item = &'t str>) -> io::Result<()> {
+        let cells: Vec<_> = cells.map(printable).collect();
+        writeln!(self.out, "{}", cells.join("\t"))
+    }
+}
