@@ -85,8 +85,14 @@ need_packages() {
     [[ $(id -u) == 0 ]] || die "this needs ${lacking[*]}; run as root, or: sudo apt-get install ${lacking[*]}"
     say "installing ${lacking[*]}"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq >&2 || die 'apt-get update did not work'
-    apt-get install -y -qq --no-install-recommends "${lacking[@]}" >&2 || die "apt-get could not install ${lacking[*]}"
+    apt_get update || die 'apt-get update did not work'
+    apt_get install -y --no-install-recommends "${lacking[@]}" || die "apt-get could not install ${lacking[*]}"
+}
+
+# What apt-get and dpkg say is shown where it did not work, and only there.
+apt_get() {
+    local said
+    said=$(apt-get -qq "$@" 2>&1) || { printf '%s\n' "$said" >&2; return 1; }
 }
 
 # The package that qemu-storage-daemon is in differs between versions of QEMU.
@@ -117,7 +123,10 @@ need_rust() {
     if ! command -v cargo >/dev/null && [[ -x ${HOME:-/root}/.cargo/bin/cargo ]]; then
         PATH=$PATH:${HOME:-/root}/.cargo/bin
     fi
-    command -v cargo >/dev/null || die "no cargo here: get Rust $wanted or later with rustup from https://rustup.rs"
+    command -v cargo >/dev/null || die "no cargo here. asof needs Rust $wanted or later, and Debian's is older; to get it (https://rustup.rs):
+    apt-get install curl ca-certificates
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal
+then run this again"
     found=$(cargo --version | awk '{print $2}')
     [[ $(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1) == "$wanted" ]] ||
         die "cargo is $found and has to be $wanted or later: rustup update (https://rustup.rs)"
@@ -130,9 +139,10 @@ build_asof() {
         ASOF=$(realpath "$ASOF")
         return
     fi
+    # Before anything is installed: it may be missing.
+    need_rust
     # A C compiler for the SQLite that is built in.
     need_packages gcc libc6-dev ca-certificates
-    need_rust
     say 'building asof'
     (cd "$root" && cargo build --release --locked --quiet >&2) || die 'asof could not be built'
     target=${CARGO_TARGET_DIR:-$root/target}

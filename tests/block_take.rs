@@ -140,10 +140,11 @@ fn sha256_of_export(site: &Site, uri: &str) -> String {
     sh(&site.path(""), &script).split(' ').next().expect("a sum").to_owned()
 }
 
-/// Returns the names in the folder of images, sorted: those of manifests, and the others.
+/// Returns the names in the folder of images, sorted: those of manifests, and the others, but for the note which manifest is the newest.
 fn names_now(site: &Site) -> (Vec<String>, Vec<String>) {
     let names = std::fs::read_dir(site.path("images")).expect("the folder");
     let mut names: Vec<String> = names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| !name.ends_with(".newest"));
     names.sort();
     names.into_iter().partition(|name| name.ends_with(".manifest"))
 }

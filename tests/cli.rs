@@ -599,6 +599,10 @@ fn usage_is_told_on_standard_error_and_help_on_standard_output() {
     session.asof(&["--help"]);
     session.asof(&["index", "--help"]);
     session.asof(&["frobnicate"]);
+    // What the program calls itself by is told to nobody.
+    session.asof(&["let-gone"]);
+    session.asof(&["restore", "homes"]);
+    session.asof(&["add", "homes"]);
     session.asof(&["ls", "--long", "--wide"]);
     session.asof(&["--version"]);
     session.is("usage");

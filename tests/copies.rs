@@ -3,6 +3,8 @@
 //!
 //! Needs root, `/dev/fuse`, `sqlite3` and `rsync`, as `scripts/test` installs them.
 
+#[path = "common/silent.rs"]
+mod silent;
 #[path = "common/site.rs"]
 mod site;
 
@@ -11,6 +13,7 @@ use asof::clock::Fixed;
 use asof::jobs::index::{Event, Inputs, Outcome, Wish, index_source};
 use asof::model::Time;
 use asof::monitor::Void;
+use silent::Silent;
 use site::{Site, as_nobody, assert_documented, await_view, said, sh, shell, wait_until};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -1178,4 +1181,86 @@ fn a_store_that_does_not_answer_is_not_waited_for_longer_than_it_may_be_silent()
     let [Event::Unreachable { why, copies: 1, .. }] = report.sources[0].events.as_slice() else { panic!("{report:?}") };
     assert!(why.starts_with("it does not answer within"), "{why}");
     assert_eq!(statuses(&site), ["2024-11-20 unreachable"]);
+}
+
+/// Runs `asof index homes` where something may never answer: that ends the test, and not the other way round.
+fn index_in_time(site: &Site, code: i32) -> String {
+    let output = shell(
+        &site.path(""),
+        &format!("timeout -s KILL 100 {} --catalog catalog.db index homes", env!("CARGO_BIN_EXE_asof")),
+    );
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(code), "{told}");
+    told
+}
+
+/// Whoever owns a directory of a copy may mount a file system of his own there (`fusermount3`), and lets in whom he likes.
+#[test]
+fn a_file_system_inside_a_copy_is_not_asked_for_anything() {
+    let site = Site::with_source();
+    let tree = "mkdir -p eve/dir eve/closed eve/sub bob; echo mine > eve/mine; echo f > eve/file; echo his > bob/his";
+    sh(&site.path("live"), tree);
+    let copy = site.copy("2026-11-20");
+    let mounts = [
+        Silent::mount(&copy.join("eve/dir"), 1001, ",allow_other"),
+        Silent::mount(&copy.join("eve/closed"), 1001, ""),
+        Silent::mount(&copy.join("eve/file"), 1001, ",allow_other"),
+    ];
+    let told = index_in_time(&site, 1);
+    assert!(told.contains("7 entries"), "{told}");
+    assert_eq!(
+        lines(&site, "SELECT path || ': ' || kind || ': ' || detail FROM findings ORDER BY path"),
+        [
+            "eve/closed: boundary: another file system is mounted here; it was not entered",
+            "eve/dir: boundary: another file system is mounted here; it was not entered",
+            "eve/file: boundary: another file system is mounted here; this file is not of the copy",
+        ]
+    );
+    let names = "SELECT path || ' ' || kind FROM files WHERE path LIKE 'eve/%' ORDER BY path";
+    let expected = ["eve/closed directory", "eve/dir directory", "eve/mine file", "eve/sub directory"];
+    assert_eq!(lines(&site, names), expected);
+    // The look of the next run, and the mount that serves, ask it for nothing either.
+    index_in_time(&site, 0);
+    let mount = site.mount(&[]);
+    let read =
+        shell(&mount, "cd @latest/homes; cat bob/his eve/mine; timeout -s KILL 100 cat eve/file || true; ls eve/dir");
+    let told = said(&read);
+    assert!(told.contains("his\nmine\n") && told.matches("Input/output error").count() == 2, "{told}");
+    site.umount();
+    drop(mounts);
+    let told = index(&site, &["homes@2026-11-20", "--again"], 0);
+    assert!(told.contains("indexed 2026-11-20T00:00:00Z"), "{told}");
+    assert_eq!(lines(&site, "SELECT path FROM findings"), Vec::<String>::new());
+}
+
+/// A copy whose top directory is a user's (`rsync -a /home/eve/ COPY`) is his to mount over.
+#[test]
+fn a_copy_that_a_user_mounted_over_is_an_error_and_holds_up_nobody() {
+    let site = Site::with_source();
+    sh(&site.path("live"), "echo one > f");
+    for day in ["2026-11-18", "2026-11-19"] {
+        site.copy(day);
+    }
+    index_in_time(&site, 0);
+    let copy = site.copy("2026-11-20");
+    let view = site.mount(&[]);
+    assert_eq!(sh(&view, "cat @2026-11-19/homes/f"), "one\n");
+    let why = "user 1001 mounted a file system of his own there, which is not asked for anything";
+    let over = [Silent::mount(&copy, 1001, ",allow_other"), Silent::mount(&site.path("copies/2026-11-19"), 1001, "")];
+    let told = index_in_time(&site, 1);
+    assert!(told.contains("2026-11-20") && told.contains(why), "{told}");
+    let shown = site.ok(&["show", "homes@2026-11-19"]);
+    assert!(shown.contains("copies/2026-11-19 (not there now)"), "{shown}");
+    let read = shell(&view, "timeout -s KILL 100 cat homes/@2026-11-19/f; cat homes/@2026-11-18/f");
+    assert!(said(&read).contains("one\n"), "{}", said(&read));
+    assert_eq!(lines(&site, "SELECT substr(taken_at, 1, 10) FROM generations"), ["2026-11-18", "2026-11-19"]);
+    drop(over);
+    index_in_time(&site, 0);
+    assert_eq!(sh(&view, "cat @2026-11-20/homes/f @2026-11-19/homes/f"), "one\none\n");
+    site.umount();
+    // Those of root, and of whoever runs asof, are copies as any other.
+    let own = sh(&site.path("copies"), "mkdir 2026-11-21; mount -t tmpfs none 2026-11-21; echo x > 2026-11-21/x");
+    assert_eq!(own, "");
+    index_in_time(&site, 0);
+    sh(&site.path("copies"), "umount 2026-11-21");
 }

@@ -327,6 +327,39 @@ fn a_directory_that_goes_with_two_names_of_one_file_takes_its_bytes_off_once() {
     assert!(told.contains("1 entry, 1 B"), "{told}");
 }
 
+/// Whoever makes a finding of each of his files makes no catalog of them.
+#[test]
+fn of_very_many_findings_the_first_are_listed_and_all_are_counted_everywhere_also_in_a_catalog_made_again() {
+    let site = site_with_first();
+    let list: String = (1..=10_060).map(|number| format!("MODIFY d/gone-{number}\n")).collect();
+    copied(&site, "second", list + "NEW new\n").file("new", "n");
+    let told = index(&site, "second", "02", &[], 1);
+    assert!(told.contains("in 10,060 places list and files do not agree"), "{told}");
+
+    let count = |kinds: &str| {
+        let of = format!("taken_at LIKE '2026-11-02%' AND {kinds}");
+        sql(&site, &format!("SELECT count(*) FROM findings WHERE {of}"))
+    };
+    assert_eq!((count("path <> '.'"), count("path = '.'")), (vec!["10000".to_owned()], vec!["1".to_owned()]));
+    let last = "60 more findings of this kind were counted and are not listed";
+    let shown: serde_json::Value = serde_json::from_str(&site.ok(&["show", "gv0@2026-11-02", "--json"])).unwrap();
+    let findings = shown["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), 10_001);
+    assert_eq!(findings[10_000], serde_json::json!({ "kind": "anomaly", "path": ".", "detail": last }));
+    let shown = site.ok(&["show", "gv0@2026-11-02"]);
+    assert!(shown.ends_with(&format!("anomaly: \".\": {last}\n")), "{}", &shown[shown.len() - 300..]);
+    let listed: serde_json::Value = serde_json::from_str(&site.ok(&["generations", "gv0", "--json"])).unwrap();
+    let notices: Vec<u64> = listed.as_array().unwrap().iter().map(|row| row["notices"].as_u64().unwrap()).collect();
+    assert_eq!(notices, [0, 10_060]);
+
+    let said = said(&site.run(&["rebuild", "--into", "new.db"], 0));
+    assert!(said.contains("2 generations"), "{said}");
+    let query = "SELECT taken_at, losses, notices FROM generations UNION ALL SELECT taken_at || path, number, detail FROM findings";
+    let again = site.ok(&["--catalog", "new.db", "sql", query]);
+    assert_eq!(again.lines().count(), 1 + 2 + 10_001);
+    assert!(again == site.ok(&["sql", query]), "the catalog that was made again tells others");
+}
+
 #[test]
 fn what_was_copied_is_there_whatever_the_list_says() {
     let site = site_with_first();

@@ -62,7 +62,8 @@ fn rebuild(site: &Site, more: &[&str], code: i32) -> String {
 fn manifests(site: &Site, source: &str) -> Vec<PathBuf> {
     let uuid = Reader::open(&site.path("catalog.db")).unwrap().source(source).unwrap().uuid.unwrap();
     let folder = site.path("catalog.db-manifests").join(asof::store::uuid_text(&uuid));
-    let count = std::fs::read_dir(&folder).unwrap().count();
+    let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let count = names.filter(|name| !name.as_encoded_bytes().starts_with(b".")).count();
     (1..=count).map(|sequence| folder.join(format!("{sequence}.manifest"))).collect()
 }
 
@@ -109,7 +110,7 @@ fn manifests_can_be_read_by_their_owner_only() {
     make_copies(&site);
     index_all(&site);
     let modes = sh(&site.path(""), "find catalog.db-manifests -printf '%m %y\n' | sort | uniq -c | sed 's/^ *//'");
-    assert_eq!(modes, "12 600 f\n4 700 d\n");
+    assert_eq!(modes, "15 600 f\n4 700 d\n");
 }
 
 #[test]
@@ -448,7 +449,7 @@ fn a_catalog_that_was_put_back_gives_no_number_out_again_and_says_what_it_does_n
     site.ok(&["--catalog", "new.db", "check", "--deep"]);
     // Indexed before that, nothing of it is lost.
     put_back(&site);
-    sh(&site.path(""), &format!("rm -r second; mv {0}/5.manifest kept", folder.display()));
+    sh(&site.path(""), &format!("rm -r second {0}/.*.newest; mv {0}/5.manifest kept", folder.display()));
     let told = said(&site.run(&["rebuild"], 0));
     assert!(told.contains("1 source, 2 generations"), "{told}");
     assert_eq!(names_by_day(&site, "catalog.db"), ["01 a", "02 old-b", "03 c,old-b"]);
@@ -972,4 +973,69 @@ fn a_store_of_an_older_program_gives_its_names_back() {
     site.ok(&["--catalog", "new.db", "check", "--deep"]);
     let changes = "SELECT what, path, old_path FROM changes WHERE taken_at = '2026-11-30T02:05:18Z' AND what IN ('renamed', 'deleted', 'created')";
     assert_eq!(asked(&new, changes), ["created|d/p|NULL", "deleted|d/l|NULL", "renamed|d/h|d/e"]);
+}
+
+/// A site with three generations of one source, in manifests 1 to 3.
+fn three_nights() -> Site {
+    let site = Site::with_source();
+    for day in 1..=3 {
+        sh(&site.path("live"), &format!("echo {day} > f"));
+        site.copy(&format!("2026-11-{day:02}"));
+        site.ok(&["index", "homes"]);
+    }
+    site
+}
+
+/// Each manifest names the one before it, and none the newest.
+#[test]
+fn a_newest_manifest_that_is_lost_is_said_to_be_missing() {
+    let site = three_nights();
+    assert!(rebuild(&site, &[], 0).contains("1 source, 3 generations"));
+    sh(&site.path(""), "rm -r new.db new.db-manifests");
+    let newest = manifests(&site, "homes").pop().unwrap();
+    std::fs::remove_file(&newest).unwrap();
+    let said = rebuild(&site, &[], 1);
+    let expected = "manifest 3 of \"homes\" is missing: it is the newest one; others between it and the last one that is there may be, too";
+    assert!(said.contains(expected) && said.contains("1 source, 2 generations"), "{said}");
+    let printed = site.run(&["rebuild", "--into", "other.db", "--json"], 1).stdout;
+    let printed: serde_json::Value = serde_json::from_slice(&printed).unwrap();
+    assert_eq!(printed["sources"][0]["missing"], serde_json::json!([{ "manifest": 3, "newest": true }]));
+    // The new one does not give its number to another, and has a newest one of its own.
+    site.ok(&["--catalog", "new.db", "index", "homes"]);
+    let numbers = "SELECT group_concat(sequence) FROM (SELECT sequence FROM generation ORDER BY taken_at)";
+    assert_eq!(asked(&site.path("new.db"), numbers), ["1,2,4"]);
+    sh(&site.path(""), "rm -rf other.db* new.db new.db-manifests/*/4.manifest; mv new.db-manifests kept");
+    let said = rebuild(&site, &["kept", "--into", "other.db"], 1);
+    assert!(said.contains("2 generations") && said.contains("manifest 4 of \"homes\" is missing: it is the"), "{said}");
+    // One that was cut off says nothing, as one that is not there.
+    sh(&site.path(""), "rm -rf other.db* kept; printf 3 > catalog.db-manifests/*/.*.newest");
+    assert!(rebuild(&site, &["--into", "other.db"], 0).contains("2 generations"));
+}
+
+#[test]
+fn what_was_forgotten_is_named_and_what_may_have_been_is_kept_and_named() {
+    let site = three_nights();
+    let manifest = manifests(&site, "homes").swap_remove(1);
+    for day in ["2026-11-01", "2026-11-02"] {
+        site.ok(&["forget", &format!("homes@{day}")]);
+    }
+    let told = rebuild(&site, &[], 0);
+    let forgotten = "left out of \"homes\", because they were forgotten: 2026-11-01T00:00:00Z, 2026-11-02T00:00:00Z";
+    assert!(told.contains(forgotten) && told.contains("1 source, 1 generation\n"), "{told}");
+    // As a run leaves it that was killed after its commit and before it gave the tombstone its name; then the catalog is lost.
+    let prepared = manifest.with_file_name(".2.tombstone.prepared");
+    std::fs::rename(manifest.with_extension("tombstone"), &prepared).unwrap();
+    sh(&site.path(""), "rm -rf new.db new.db-manifests catalog.db catalog.db-wal catalog.db-shm");
+    let told = said(&site.run(&["rebuild"], 1));
+    let undecided = format!(
+        "2026-11-02T00:00:00Z of \"homes\" is there, and may have been forgotten: asof forget was killed, and left {prepared:?}\n\
+         hint: asof forget homes@2026-11-02T00:00:00Z forgets it"
+    );
+    assert!(told.contains(&undecided) && told.contains("1 source, 2 generations"), "{told}");
+    assert!(told.contains("because they were forgotten: 2026-11-01T00:00:00Z\n"), "{told}");
+    // The hint is right: then nothing is undecided any more.
+    site.ok(&["forget", "homes@2026-11-02T00:00:00Z"]);
+    assert!(!prepared.exists());
+    let told = rebuild(&site, &[], 0);
+    assert!(told.contains(forgotten), "{told}");
 }

@@ -10,8 +10,8 @@ use super::rows::{NODE_COLUMN_COUNT, NODE_COLUMNS, NodeRow};
 use super::tables::{self, Slot, insert_odd_name};
 use super::{Error, GenerationWriter, KnownCopy, Place, Reader, Writer};
 use crate::model::{
-    DiskRow, Extent, FileKey, FileMap, GenerationId, ImageFile, Layer, NodeId, ObjectId, RelPath, SourceId, StoreId,
-    Time, VolumeRow,
+    DiskRow, Extent, FileKey, FileMap, Finding, GenerationId, ImageFile, Layer, NodeId, ObjectId, RelPath, SourceId,
+    StoreId, Time, VolumeRow,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use std::ops::RangeInclusive;
@@ -364,7 +364,8 @@ impl GenerationWriter<'_> {
         })
     }
 
-    /// Tells whether anything was found amiss at `path` or below it as of the previous generation.
+    /// Tells whether anything was found amiss at `path` or below it as of the previous generation, or may have been, among those that are not
+    /// listed.
     ///
     /// # Errors
     /// [`Error::Sqlite`].
@@ -374,9 +375,9 @@ impl GenerationWriter<'_> {
         self.sql("reading what was found", |c| {
             c.prepare_cached(
                 "SELECT EXISTS (SELECT 1 FROM finding WHERE source = ?1 AND at = ?2 \
-                 AND (path = ?3 OR substr(path, 1, length(?4)) = ?4))",
+                 AND (path = ?3 OR substr(path, 1, length(?4)) = ?4 OR (path = x'' AND substr(detail, -length(?5)) = ?5)))",
             )?
-            .query_row(params![self.source.0, previous.0, path.as_bytes(), below], |r| r.get(0))
+            .query_row(params![self.source.0, previous.0, path.as_bytes(), below, Finding::MORE_ENDING], |r| r.get(0))
         })
     }
 

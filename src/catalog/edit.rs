@@ -26,7 +26,7 @@ use super::tables::{self, NameRow, Slot, insert_digest, insert_finding};
 use super::{Error, GenerationWriter};
 use crate::model::manifest::{Edit, Written};
 use crate::model::{
-    DiskRow, EntryName, FOREVER, FileKey, Finding, FindingKind, Key, Kind, NodeId, Rule, Scan, VolumeRow, printable,
+    DiskRow, EntryName, FOREVER, FileKey, Finding, Key, Kind, NodeId, Rule, Scan, VolumeRow, printable,
 };
 
 /// Rows between two commits of a generation that nobody can see yet.
@@ -343,20 +343,24 @@ impl GenerationWriter<'_> {
         })
     }
 
-    /// Records one thing that was found amiss.
+    /// Counts one thing that was found amiss, and records it unless there are very many of its kind: what stands for those is recorded when
+    /// the generation is published.
     ///
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn report(&mut self, finding: &Finding) -> Result<(), Error> {
         // Other tools than asof print it, too.
         let finding = &Finding { detail: printable(&finding.detail).into_owned(), ..finding.clone() };
+        if self.ledger.count_finding(finding) { self.keep_finding(finding) } else { Ok(()) }
+    }
+
+    /// Records what stands for findings that are not kept.
+    pub(super) fn keep_more_findings(&mut self) -> Result<(), Error> {
+        self.ledger.take_more_findings().iter().try_for_each(|finding| self.keep_finding(finding))
+    }
+
+    fn keep_finding(&mut self, finding: &Finding) -> Result<(), Error> {
         self.tee(&Edit::Report { kind: finding.kind, path: finding.path.as_bytes(), detail: &finding.detail })?;
-        if finding.kind.is_loss() {
-            self.ledger.losses += 1;
-        } else {
-            self.ledger.notices += 1;
-        }
-        self.ledger.gaps += u64::from(finding.kind == FindingKind::Gap);
         self.findings += 1;
         let number = self.findings;
         if let Mode::Aside(draft) = &self.mode {

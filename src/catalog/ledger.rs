@@ -3,9 +3,9 @@
 //! Promises: memory is that of nodes of which only a half was told or whose links have to be counted, and of directories that got or
 //! lost names. Never reads a row.
 
-use crate::model::NodeId;
+use crate::model::{Finding, FindingKind, NodeId};
 use foldhash::{HashMap, HashSet};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of the edits so far, for the proof before the generation is published.
 #[derive(Default)]
@@ -33,6 +33,48 @@ pub(super) struct Ledger {
     pub(super) losses: u64,
     pub(super) notices: u64,
     pub(super) gaps: u64,
+    /// How many findings of each kind are kept, and how many are counted only.
+    told: BTreeMap<FindingKind, Told>,
+}
+
+/// Findings of one kind that are kept for a generation; a user who sets times in his part of a copy while it is walked makes as many as he has
+/// names, each with a path as deep as he likes.
+const FINDINGS_MAX: u64 = 10_000;
+/// Bytes that they may have together.
+const FINDINGS_BYTES_MAX: usize = 4 << 20;
+
+/// What was told of one kind of findings.
+#[derive(Default)]
+struct Told {
+    kept: u64,
+    bytes: usize,
+    /// Those after the last one that is kept.
+    more: u64,
+}
+
+impl Ledger {
+    /// Counts a finding, and tells whether it is to be kept: the first ones of a kind are, in the order in which they are told, which is
+    /// the same whatever was indexed before.
+    pub(super) fn count_finding(&mut self, finding: &Finding) -> bool {
+        let more = finding.more_count();
+        let count = more.unwrap_or(1);
+        *if finding.kind.is_loss() { &mut self.losses } else { &mut self.notices } += count;
+        self.gaps += if finding.kind == FindingKind::Gap { count } else { 0 };
+        let told = self.told.entry(finding.kind).or_default();
+        let bytes = told.bytes + finding.path.as_bytes().len() + finding.detail.len();
+        if more.is_some() || told.more > 0 || told.kept == FINDINGS_MAX || bytes > FINDINGS_BYTES_MAX {
+            told.more += count;
+            return false;
+        }
+        (told.kept, told.bytes) = (told.kept + 1, bytes);
+        true
+    }
+
+    /// Returns what stands for the findings that are not kept, once.
+    pub(super) fn take_more_findings(&mut self) -> Vec<Finding> {
+        let told = std::mem::take(&mut self.told).into_iter();
+        told.filter(|(_, told)| told.more > 0).map(|(kind, told)| Finding::more(kind, told.more)).collect()
+    }
 }
 
 /// What was told of a node.

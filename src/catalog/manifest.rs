@@ -301,6 +301,13 @@ impl GenerationWriter<'_> {
         finished.map_err(|e| self.manifest_error(e))
     }
 
+    /// Says that the generation of the manifest is published.
+    pub(super) fn manifest_is_published(&mut self) {
+        if let Some(tee) = &mut self.tee {
+            tee.recording.published();
+        }
+    }
+
     /// Removes the manifest of a generation that could not be published.
     pub(super) fn withdraw_manifest(&mut self) {
         if let Some(mut tee) = self.tee.take() {

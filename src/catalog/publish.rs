@@ -33,6 +33,7 @@ impl GenerationWriter<'_> {
         match published {
             Ok(published) => {
                 self.ended = true;
+                self.manifest_is_published();
                 Ok(published)
             }
             Err(e) => {
@@ -46,6 +47,7 @@ impl GenerationWriter<'_> {
     }
 
     fn publish_rows(&mut self, walked: Option<u64>, index_ms: u64) -> Result<Published, Error> {
+        self.keep_more_findings()?;
         // Whoever told it may have had the last word after this was worked out.
         self.keep_unseen()?;
         self.count_links_of_kept()?;

@@ -16,6 +16,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 mod chunks;
+mod findings;
 mod proof;
 
 /// 2026-11-18T02:00:00Z; generation `n` is taken `n` days later.

@@ -40,6 +40,7 @@ mod units;
 mod world;
 
 use args::{Cli, Verb};
+use clap::error::{ContextKind, ContextValue};
 use clap::{Command, CommandFactory, FromArgMatches};
 use report::{Failure, Outcome};
 use std::ffi::OsString;
@@ -56,7 +57,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Err(e) => {
             // Help and version are answers, the rest is a usage error.
             let code = if e.use_stderr() { 2 } else { 0 };
-            output::usage(&e);
+            output::usage(&with_tips(without_hidden(e)));
             return ExitCode::from(code);
         }
     };
@@ -74,6 +75,43 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Outcome::Done if world.is_lacking() => Outcome::WithFindings,
         outcome => outcome,
     }))
+}
+
+/// Returns a usage error that names no verb which is for the program itself.
+fn without_hidden(mut e: clap::Error) -> clap::Error {
+    let is_hidden = |name: &String| Cli::command().find_subcommand(name).is_some_and(Command::is_hide_set);
+    for of in [ContextKind::SuggestedSubcommand, ContextKind::ValidSubcommand] {
+        let Some(ContextValue::Strings(names)) = e.get(of) else { continue };
+        let shown: Vec<String> = names.iter().filter(|name| !is_hidden(name)).cloned().collect();
+        e.remove(of);
+        match shown.is_empty() {
+            // An empty line otherwise.
+            true => drop(e.remove(ContextKind::Suggested)),
+            false => drop(e.insert(of, ContextValue::Strings(shown))),
+        }
+    }
+    e
+}
+
+/// Words that people try as verbs, and what does what they want.
+const TIPS: [(&str, &str); 8] = [
+    ("add", "asof source add adds a source"),
+    ("list", "asof source list, asof generations and asof ls list what there is"),
+    ("remove", "asof source remove removes a source, asof forget a generation"),
+    ("set", "asof source set changes the settings of a source"),
+    ("restore", "restoring is cp or rsync from the mount: asof mount --help"),
+    ("backup", "asof take backs up volumes and disks; asof index takes in what other tools copied"),
+    ("verify", "asof check checks the catalog; the contents of copies are not verified"),
+    ("find", "asof sql finds files by name and date: asof sql --help"),
+];
+
+/// Returns a usage error that says what to do in place of a verb that there is not.
+fn with_tips(mut e: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(word)) = e.get(ContextKind::InvalidSubcommand) else { return e };
+    let Some((_, tip)) = TIPS.iter().find(|(tried, _)| tried == word) else { return e };
+    e.remove(ContextKind::SuggestedSubcommand);
+    e.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![(*tip).into()]));
+    e
 }
 
 /// Returns the command line with the examples of its verbs.

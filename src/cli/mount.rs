@@ -11,6 +11,7 @@ use crate::catalog::beside;
 use crate::clock;
 use crate::daemon::{self, Log, MountOptions, Place};
 use crate::fuse::{self, WhenBusy};
+use crate::model::chain;
 use crate::view::Tree;
 use clap::{Args, Command};
 use std::ffi::OsString;
@@ -43,6 +44,11 @@ const IGNORED: [&str; 20] = [
     "allow_other",
 ];
 
+/// Takes whatever is written to it.
+const NO_LOG: &str = "/dev/null";
+/// How long a mount may be silent when it is looked whether its daemon is gone.
+const LOOK_WITHIN: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Args)]
 pub(super) struct MountArgs {
     /// Where to mount: an empty directory
@@ -73,19 +79,32 @@ pub(super) fn run(args: &MountArgs, world: &World) -> Result<Outcome, Failure> {
     let catalog = absolute(&world.catalog)?;
     // Said here and not in the log: the catalog must be one, before anything is started.
     drop(world.reader()?);
-    let (log, option) = match &args.log_file {
-        Some(file) => (absolute(file)?, "--log-file"),
-        None => (beside(&catalog, daemon::LOG_BESIDE), "--log-beside"),
+    let place = match &args.log_file {
+        Some(file) => Place::File(absolute(file)?),
+        None => Place::Beside(beside(&catalog, daemon::LOG_BESIDE)),
     };
-    let mut again: Vec<OsString> = vec!["--catalog".into(), catalog.into(), "mount".into()];
-    again.push(absolute(&args.dir)?.into());
-    again.extend(["--foreground".into(), option.into(), log.clone().into()]);
-    for option in &args.options {
-        again.extend(["-o".into(), option.into()]);
-    }
-    let place = if args.log_file.is_some() { Place::File(log.clone()) } else { Place::Beside(log.clone()) };
-    let started = daemon::start_in_background(again, &place)?;
-    say!("mounted {:?} (process {}, log {log:?})", args.dir, started.pid);
+    let dir = absolute(&args.dir)?;
+    let start = |place: &Place| {
+        let (option, log) = match place {
+            Place::Beside(log) => ("--log-beside", log.as_path()),
+            Place::File(log) => ("--log-file", log.as_path()),
+            Place::Stderr => unreachable!("a daemon in the background has a log"),
+        };
+        let mut again: Vec<OsString> = vec!["--catalog".into(), (&catalog).into(), "mount".into(), (&dir).into()];
+        again.extend(["--foreground".into(), option.into(), log.into()]);
+        args.options.iter().for_each(|option| again.extend(["-o".into(), option.into()]));
+        daemon::start_in_background(again, place)
+    };
+    let (started, log) = match start(&place) {
+        // What was backed up can be read all the same.
+        Err(e) if e.is_without_room_for_log() && args.log_file.is_none() => {
+            eprintln!("no log is kept: {}", chain(&e));
+            eprintln!("hint: --log-file FILE has it written elsewhere");
+            (start(&Place::File(NO_LOG.into()))?, "no log".to_owned())
+        }
+        started => (started?, format!("log {:?}", daemon::path_of_log(&place))),
+    };
+    say!("mounted {:?} (process {}, {log})", args.dir, started.pid);
     Ok(Outcome::Done)
 }
 
@@ -148,6 +167,10 @@ pub(super) fn show_what_is_new(world: &World) {
     // A catalog that is not there has no mounts, and without a folder of sockets nothing can be asked.
     for up in daemon::show(&world.catalog).unwrap_or_default() {
         eprintln!("a mount of the catalog (process {}) does not answer: it shows this when it does again", up.pid);
+    }
+    for dir in fuse::left_behind(&world.catalog, LOOK_WITHIN) {
+        eprintln!("the mount of the catalog at {dir:?} has no daemon any more: reading there is an error");
+        eprintln!("hint: asof mount {} mounts it again", dir.display());
     }
 }
 

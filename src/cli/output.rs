@@ -4,6 +4,7 @@
 //! that `cut` and `awk` can read them. Numbers are aligned to the right. Never prints a byte that a terminal
 //! would obey, whatever comes here: all that is printed but data in a form of its own (CSV, lists of changes) goes through here.
 
+use super::say::in_local_time;
 use crate::model::{printable, printable_json};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
@@ -17,9 +18,9 @@ pub(super) fn is_terminal() -> bool {
     std::io::stdout().is_terminal()
 }
 
-/// Prints a line to standard error; [`eprintln!`] of this floor is this.
+/// Prints a line to standard error, with what lower floors say of instants in the reader's zone; [`eprintln!`] of this floor is this.
 pub(super) fn say(line: fmt::Arguments<'_>) {
-    std::eprintln!("{}", printable(&line.to_string()));
+    std::eprintln!("{}", printable(&in_local_time(&line.to_string())));
 }
 
 /// Prints a line to standard output.

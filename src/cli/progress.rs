@@ -1,7 +1,7 @@
 //! The monitor of a terminal: a bar with rate and time left, findings as lines.
 //!
 //! Promises: everything goes to standard error; the bar only where that is a terminal, and not with `--quiet`. After
-//! [`SHOWN_MAX`] findings of a run the rest is counted only, unless `--verbose` is given; all of them are in the catalog.
+//! [`SHOWN_MAX`] findings of a run the rest is counted only, unless `--verbose` is given; `asof show` lists them.
 
 use super::output::grouped;
 use super::say::{Amount, amount, say};

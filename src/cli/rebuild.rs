@@ -117,7 +117,24 @@ fn print_source(source: &Rebuilt) {
     }
     for missing in &source.missing {
         let of = missing.when.map_or_else(String::new, |when| format!(", of the generation of {},", local(when.0)));
-        eprintln!("manifest {} of \"{name}\"{of} is missing", missing.sequence);
+        let newest = if missing.newest {
+            ": it is the newest one; others between it and the last one that is there may be, too"
+        } else {
+            ""
+        };
+        eprintln!("manifest {} of \"{name}\"{of} is missing{newest}", missing.sequence);
+    }
+    if !source.forgotten.is_empty() {
+        let days: Vec<String> = source.forgotten.iter().map(|when| local(when.0).to_string()).collect();
+        say!("left out of \"{name}\", because they were forgotten: {}", days.join(", "));
+    }
+    for undecided in &source.undecided {
+        let when = local(undecided.when.0);
+        eprintln!(
+            "{when} of \"{name}\" is there, and may have been forgotten: asof forget was killed, and left {:?}",
+            undecided.path
+        );
+        eprintln!("hint: asof forget {name}@{when} forgets it");
     }
     for left in &source.left_out {
         eprintln!("left out {} of \"{name}\", manifest {:?}: {}", local(left.when.0), left.path, left.why);

@@ -5,6 +5,7 @@
 
 use crate::model::{Time, Timestamp};
 use jiff::tz::TimeZone;
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 /// How much is said.
@@ -67,6 +68,52 @@ pub(super) fn local_stamp(stamp: Timestamp) -> String {
     in_zone(stamp.seconds, &format!(".{:09}", stamp.nanos), zone()).unwrap_or_else(|| stamp.to_string())
 }
 
+/// Returns a text of a lower floor, which knows no zones, with its instants in the zone of whoever reads it. What is quoted stays: names and paths
+/// may have such in them.
+pub(super) fn in_local_time(text: &str) -> Cow<'_, str> {
+    told_in(text, &zone())
+}
+
+fn told_in<'t>(text: &'t str, zone: &TimeZone) -> Cow<'t, str> {
+    if !text.contains('Z') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 32);
+    let (mut rest, mut is_quoted) = (text, false);
+    while let Some(c) = rest.chars().next() {
+        let instant = rest.get(..INSTANT_LENGTH).filter(|_| !is_quoted && !is_in_word(&out)).and_then(instant);
+        let (taken, said) = match instant.and_then(|at| in_zone(at.as_second(), "", zone.clone())) {
+            Some(local) => (INSTANT_LENGTH, local),
+            // What is escaped in a quoted text ends it not.
+            None if c == '\\' && is_quoted => {
+                let length = c.len_utf8() + rest[1..].chars().next().map_or(0, char::len_utf8);
+                (length, rest[..length].to_owned())
+            }
+            None => (c.len_utf8(), c.to_string()),
+        };
+        is_quoted ^= c == '"';
+        out.push_str(&said);
+        rest = &rest[taken..];
+    }
+    Cow::Owned(out)
+}
+
+/// Bytes of `2026-11-20T02:00:00Z`, as [`Time`] is shown.
+const INSTANT_LENGTH: usize = 20;
+
+fn instant(text: &str) -> Option<jiff::Timestamp> {
+    let is_form = text.bytes().zip(*b"0000-00-00T00:00:00Z").all(|(found, form)| match form {
+        b'0' => found.is_ascii_digit(),
+        form => found == form,
+    });
+    text.parse().ok().filter(|_| is_form)
+}
+
+/// Tells whether what comes next is the rest of a word or a path: after `homes@` it is none.
+fn is_in_word(before: &str) -> bool {
+    before.chars().next_back().is_some_and(|c| c.is_alphanumeric() || matches!(c, '/' | '_' | '-' | '.'))
+}
+
 fn zone() -> TimeZone {
     ZONE.get().cloned().unwrap_or(TimeZone::UTC)
 }
@@ -93,5 +140,26 @@ mod tests {
         assert_eq!(at("Europe/London"), "2025-11-19T23:00:00Z");
         assert_eq!(in_zone(1_763_593_200, ".000000007", TimeZone::UTC).unwrap(), "2025-11-19T23:00:00.000000007Z");
         assert_eq!(in_zone(i64::MAX, "", TimeZone::UTC), None);
+    }
+
+    #[test]
+    fn instants_in_texts_of_lower_floors_are_told_in_the_same_zone_and_names_stay() {
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let told = |text: &str| told_in(text, &berlin).into_owned();
+        assert_eq!(
+            told("\"homes\" has no generation of 2025-11-19T23:00:00Z, é; try homes@2026-07-01T00:00:00Z"),
+            "\"homes\" has no generation of 2025-11-20T00:00:00+01:00, é; try homes@2026-07-01T02:00:00+02:00"
+        );
+        for same in [
+            "\"a \\\" 2025-11-19T23:00:00Z\": Zzz",
+            "x2025-11-19T23:00:00Z",
+            "umount /mnt/2025-11-19T23:00:00Z",
+            "2025-13-19T23:00:00Z",
+            "+025-11-19T23:00:00Z 2025-11-19T230000Z é2025",
+            "2025-11-19T23:00:00",
+        ] {
+            assert_eq!(told(same), same);
+        }
+        assert_eq!(told_in("of 2025-11-19T23:00:00Z", &TimeZone::UTC), "of 2025-11-19T23:00:00Z");
     }
 }

@@ -157,9 +157,12 @@ pub(super) fn node_at(
             if is_in_doubt(reader, here.0, at)? {
                 return Err(unlisted(source, &walked, at));
             }
-            return Err(Failure::new(format!("there is no \"{}/{path}\" as of {}", source.name, local(at))).hint(
-                "asof sql \"SELECT * FROM deleted\" lists what was there before; asof generations lists other dates",
-            ));
+            let text = format!("there is no \"{}/{path}\" as of {}", source.name, local(at));
+            return Err(Failure::new(text).hint(format!(
+                "asof ls \"{}:{walked}\" lists what there is; asof sql \"SELECT * FROM deleted\" what was there before; asof generations \
+                 other dates",
+                source.name
+            )));
         };
         here = found;
         let name = crate::model::EntryName::new(name).map_err(|e| Failure::because("reading a path", &e))?;

@@ -53,6 +53,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Tells whether the log cannot be written where it was to be, and nothing else is wrong: the disk is read-only or full, or somebody
+    /// else's.
+    pub fn is_without_room_for_log(&self) -> bool {
+        use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let Self::Log { source, .. } = self else { return false };
+        matches!(source.kind(), ReadOnlyFilesystem | PermissionDenied | StorageFull | QuotaExceeded)
+    }
+}
+
 impl Hinted for Error {
     fn hint(&self) -> Option<String> {
         match self {

@@ -99,7 +99,8 @@ impl Log {
     }
 }
 
-pub(super) fn path_of(place: &Place) -> &Path {
+/// Returns the file of a log.
+pub fn path_of(place: &Place) -> &Path {
     match place {
         Place::Stderr => Path::new("/dev/stderr"),
         Place::File(path) | Place::Beside(path) => path,

@@ -18,7 +18,7 @@ mod read_only;
 pub use background::{Started, is_in_background, start_in_background, tell_starter};
 pub use door::{Daemon, Daemons, Up, show, up_at, wait_for_end};
 pub use error::Error;
-pub use log::{BESIDE as LOG_BESIDE, Log, Place};
+pub use log::{BESIDE as LOG_BESIDE, Log, Place, path_of as path_of_log};
 
 use blocking::blocking;
 use door::Door;

@@ -25,7 +25,7 @@ mod page_cache;
 mod point;
 mod turns;
 
-pub use point::{Error, catalog_at, plain_path, unmount};
+pub use point::{Error, catalog_at, left_behind, plain_path, unmount};
 
 use crate::sys::mount as sys;
 use crate::view::{Refreshed, Tree, XattrNeed};

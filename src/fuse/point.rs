@@ -11,6 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 /// The type of our mounts is `fuse.` and this.
 pub(super) const SUBTYPE: &str = "asof";
@@ -128,6 +130,10 @@ impl Hinted for Error {
             Self::NoMountPoint { dir } => Some(format!("mkdir {}", dir.display())),
             Self::AlreadyMounted { dir, .. } => Some(format!("asof umount {} ends that mount", dir.display())),
             Self::Stale { dir } => Some(format!("asof umount {} clears it", dir.display())),
+            Self::NoDevice { source } if source.kind() == io::ErrorKind::PermissionDenied => Some(
+                "who mounts has to be able to write to it: chmod 666 /dev/fuse, as udev makes it, or mount as root"
+                    .to_owned(),
+            ),
             Self::NoDevice { .. } => Some("modprobe fuse, or give the container --device /dev/fuse".to_owned()),
             Self::Busy { dir } => {
                 Some(format!("fuser -vm {0} shows who; asof umount --lazy {0} does not wait for them", dir.display()))
@@ -135,6 +141,10 @@ impl Hinted for Error {
             Self::Link { .. } => Some("name the directory itself".to_owned()),
             Self::OtherCatalog { dir, found, .. } => {
                 Some(format!("asof --catalog {} umount {} ends that mount", found.display(), dir.display()))
+            }
+            // Small containers lack it, and fusermount3 unmounts nothing then.
+            Self::Unmount { source, .. } if source.to_string().contains("/etc/mtab") => {
+                Some("ln -s /proc/self/mounts /etc/mtab".to_owned())
             }
             Self::NotADirectory { .. }
             | Self::NotEmpty { .. }
@@ -154,6 +164,27 @@ fn owned(owner: Option<u32>) -> String {
 /// Returns the catalog that is mounted at `dir`, where one is.
 pub fn catalog_at(dir: &Path) -> Option<PathBuf> {
     ours(dir).pop().map(|mounted| PathBuf::from(mounted.source))
+}
+
+/// Returns where `catalog` is mounted by a daemon that is gone. One that does not answer within `limit` is not taken for gone.
+pub fn left_behind(catalog: &Path, limit: Duration) -> Vec<PathBuf> {
+    let kind = format!("fuse.{SUBTYPE}");
+    let mounts = sys::mounts().unwrap_or_default().into_iter().filter(|mounted| mounted.kind == kind);
+    let (sender, answers) = mpsc::channel();
+    for mounted in mounts.filter(|mounted| is_of(mounted, catalog)) {
+        let sender = sender.clone();
+        // Not joined: one that asks a daemon that hangs ends with the process.
+        let _ = std::thread::Builder::new().spawn(move || {
+            let is_gone = Target::of_mount(&mounted.id()).is_ok_and(|top| sys::is_disconnected(&top));
+            let _ = sender.send(Some(mounted.dir).filter(|_| is_gone));
+        });
+    }
+    drop(sender);
+    let until = Instant::now() + limit;
+    let next = || answers.recv_timeout(until.saturating_duration_since(Instant::now())).ok();
+    let mut gone: Vec<PathBuf> = std::iter::from_fn(next).flatten().collect();
+    gone.sort();
+    gone
 }
 
 /// Unmounts what of ours is mounted at `dir`, live or left behind by a daemon that is gone; if a catalog is named, what shows that one.
@@ -353,14 +384,20 @@ mod tests {
             ("at \"/backups\" is a mount whose daemon is gone".into(), hint("asof umount /backups clears it"))
         );
         assert_eq!(
-            text(Error::NoDevice { source: refused() }),
+            text(Error::NoDevice { source: io::ErrorKind::NotFound.into() }),
             ("cannot open \"/dev/fuse\"".into(), hint("modprobe fuse, or give the container --device /dev/fuse"))
+        );
+        assert_eq!(
+            text(Error::NoDevice { source: refused() }).1,
+            hint("who mounts has to be able to write to it: chmod 666 /dev/fuse, as udev makes it, or mount as root")
         );
         assert_eq!(text(Error::Mount { dir: dir(), source: refused() }), ("cannot mount at \"/backups\"".into(), None));
         assert_eq!(
             text(Error::Unmount { dir: dir(), source: refused() }),
             ("cannot unmount \"/backups\"".into(), None)
         );
+        let lacks = || io::Error::other("fusermount3: failed to open /etc/mtab: No such file or directory");
+        assert_eq!(text(Error::Unmount { dir: dir(), source: lacks() }).1, hint("ln -s /proc/self/mounts /etc/mtab"));
         assert_eq!(
             text(Error::Busy { dir: dir() }),
             (

@@ -2,17 +2,13 @@
 //!
 //! Its copy stays known for as long as it is there, so that the next run does not index it again.
 
-use super::look::{Answer, Task, look};
+use super::look::is_there;
 use super::report::{When, paths_text};
 use crate::catalog::{self, SourceRow, Writer};
 use crate::model::{SourceKind, Time};
 use crate::source::{self, Description};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// How long a store may be silent when it is looked whether a copy is there.
-const LOOK_WITHIN: Duration = Duration::from_secs(5);
+use std::path::PathBuf;
 
 /// What was forgotten.
 #[derive(Clone, Debug, Serialize)]
@@ -57,14 +53,4 @@ pub fn forget(writer: &mut Writer, source: &SourceRow, at: Time) -> Result<Repor
         indexed_by_path: described.is_some_and(|kind| kind.at_path.is_some()),
         source: source.name.clone(),
     })
-}
-
-/// Tells whether anything is at the path of a copy, as far as that can be seen now.
-fn is_there(store: &Path, path: &Path) -> bool {
-    let Ok(below) = path.strip_prefix(store) else { return false };
-    let task = Task { store: store.to_owned(), copies: vec![below.to_owned()] };
-    match look(&[task], LOOK_WITHIN).as_slice() {
-        [Answer::Store { copies, .. }] => matches!(copies.as_slice(), [Ok(Some(_))]),
-        _ => false,
-    }
 }

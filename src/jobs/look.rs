@@ -1,13 +1,14 @@
 //! A look at stores and at the roots of copies in them: what is there at this moment.
 //!
-//! Promises: one `statx` a copy, and a few calls more where it is on another file system than its store; one thread a store. A store
-//! that does not answer in time holds up nobody, and its thread is left alone. A store is known again by its mark and not by its path:
-//! where a disk is not mounted there is a directory, too. Reads nothing below the roots, writes nothing.
+//! Promises: two `statx` a copy, and a few calls more where it is on another file system than its store, which is not asked for
+//! anything if another user mounted it; one thread a store. A store that does not answer in time holds up nobody, and its thread is left
+//! alone. A store is known again by its mark and not by its path: where a disk is not mounted there is a directory, too. Reads nothing below
+//! the roots, writes nothing.
 
 use crate::catalog::SeenRoot;
 use crate::model::{FilesystemId, Kind, Timestamp};
-use crate::sys::walk::Mounted;
-use crate::sys::{handle, walk};
+use crate::sys::walk::{FileAt, Mounted};
+use crate::sys::{handle, mount, walk};
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
@@ -225,8 +226,9 @@ fn open_store(path: &Path) -> io::Result<((File, Mounted), Mark)> {
 /// Returns what is at `path` below `dir`, which is on `near`; none if nothing is.
 fn root_below(dir: &File, path: &Path, near: Mounted) -> io::Result<Option<Root>> {
     let name = CString::new(path.as_os_str().as_bytes())?;
-    let stat = if name.is_empty() { walk::stat_fd(dir.as_fd()) } else { walk::stat_at(dir.as_fd(), &name) };
-    match stat {
+    let at = if name.is_empty() { FileAt::Open(dir.as_fd()) } else { FileAt::Named(dir.as_fd(), &name) };
+    let trusted = walk::whereabouts(FileAt::Open(dir.as_fd()))?;
+    match mount::expect_no_stranger(at, trusted).and_then(|()| walk::stat_of(at)) {
         Ok(stat) => Ok(Some(Root {
             kind: Kind::from_mode(stat.mode),
             seen: walk::seen_root(dir.as_fd(), &name, &stat, Some(near))?,
@@ -235,6 +237,19 @@ fn root_below(dir: &File, path: &Path, near: Mounted) -> io::Result<Option<Root>
         })),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(e),
+    }
+}
+
+/// How long a store may be silent when it is looked whether a copy is there.
+const THERE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Tells whether anything is at the path of a copy, as far as that can be seen now; a store that is silent is waited for 5 s.
+pub fn is_there(store: &Path, path: &Path) -> bool {
+    let Ok(below) = path.strip_prefix(store) else { return false };
+    let task = Task { store: store.to_owned(), copies: vec![below.to_owned()] };
+    match look(&[task], THERE_WITHIN).as_slice() {
+        [Answer::Store { copies, .. }] => matches!(copies.as_slice(), [Ok(Some(_))]),
+        _ => false,
     }
 }
 

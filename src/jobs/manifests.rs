@@ -11,8 +11,8 @@ use crate::model::{Policy, Time, chain};
 use crate::source;
 use crate::store::{
     ManifestDraft, ManifestFolder, SecondPlace, beside_catalog, copy_all_to_second, copy_to_second, has_tombstone,
-    is_tombstone, manifests_with, name_tombstone, numbered, prepare_tombstone, prepared_tombstones, read_tombstone,
-    remove_manifest, tombstones_in, uuid_text,
+    is_tombstone, manifests_with, name_tombstone, newest_of, note_newest, noted_newest, numbered, prepare_tombstone,
+    prepared_tombstones, read_tombstone, remove_manifest, tombstones_in, uuid_text,
 };
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -105,7 +105,8 @@ impl Recorder for Manifests {
     fn begin(&mut self, header: &Header) -> io::Result<Box<dyn Recording>> {
         let path = self.path_of(header)?;
         let draft = ManifestDraft::begin(&path, header).map_err(io::Error::other)?;
-        Ok(Box::new(Kept { draft: Some(draft), path: None, second: self.second(&header.source) }))
+        let who = (header.source.uuid.ok_or(io::ErrorKind::InvalidInput)?, header.sequence);
+        Ok(Box::new(Kept { draft: Some(draft), path: None, who, second: self.second(&header.source) }))
     }
 
     fn forget(&mut self, header: &Header, after: u64) -> io::Result<PathBuf> {
@@ -191,12 +192,13 @@ impl Recorder for Manifests {
         let Some(second) = self.second(source) else { return };
         for folder in first.iter().filter(|folder| folder.is_dir()) {
             second.copy_all(folder);
+            second.note_newest_of(folder);
         }
     }
 }
 
-/// Returns the highest sequence above `last` that a manifest or a tombstone of `source` has, and which that is; `last` if none has. One that
-/// cannot be read counts by its name. What is in a folder that cannot be listed now is not seen.
+/// Returns the highest sequence above `last` that a manifest or a tombstone of `source` has, or that was noted as that of the newest one, and
+/// where that is said; `last` if none has. One that cannot be read counts by its name. What is in a folder that cannot be listed now is not seen.
 fn taken_after<'f>(
     folders: impl Iterator<Item = &'f PathBuf>,
     source: &SourceFacts,
@@ -204,7 +206,8 @@ fn taken_after<'f>(
 ) -> (u64, Option<PathBuf>) {
     let is_next = |sequence: u64| (last + 1..SEQUENCE_MAX).contains(&sequence);
     let mut highest = (last, None);
-    for folder in folders {
+    let folders: Vec<&PathBuf> = folders.collect();
+    for folder in &folders {
         for (sequence, path) in numbered(folder, is_next).unwrap_or_default() {
             let of = match is_tombstone(&path) {
                 true => read_tombstone(&path).ok().map(|tombstone| Some(tombstone.source)),
@@ -214,6 +217,11 @@ fn taken_after<'f>(
                 highest = (sequence, Some(path));
             }
         }
+    }
+    let Some(uuid) = &source.uuid else { return highest };
+    for folder in folders {
+        let noted = noted_newest(folder, uuid).filter(|sequence| is_next(*sequence) && *sequence > highest.0);
+        highest = noted.map_or(highest, |sequence| (sequence, Some(newest_of(folder, uuid))));
     }
     highest
 }
@@ -270,6 +278,8 @@ struct Kept {
     draft: Option<ManifestDraft>,
     /// Where it is, once it is whole.
     path: Option<PathBuf>,
+    /// The UUID of its source, and its sequence.
+    who: ([u8; 16], u64),
     second: Option<Second>,
 }
 
@@ -288,6 +298,17 @@ impl Recording for Kept {
         }
         self.path = Some(path);
         Ok(())
+    }
+
+    fn published(&mut self) {
+        let Some(folder) = self.path.as_ref().and_then(|path| path.parent()) else { return };
+        let (uuid, sequence) = &self.who;
+        if let Err(e) = note_newest(folder, uuid, *sequence) {
+            tracing::debug!("{}", chain(&e));
+        }
+        if let Some(second) = &self.second {
+            second.note_newest_of(folder);
+        }
     }
 
     fn withdraw(&mut self) {
@@ -323,6 +344,15 @@ impl Second {
     fn copy_all(&self, folder: &Path) {
         if !self.tells_away() {
             self.tell(copy_all_to_second(folder, &self.place()), folder);
+        }
+    }
+
+    /// Notes which manifest is the newest one, if `folder` knows a newer one than is noted.
+    fn note_newest_of(&self, folder: &Path) {
+        let own = self.place().folder();
+        let Some(newest) = noted_newest(folder, &self.uuid).filter(|_| !self.is_away && own.is_dir()) else { return };
+        if noted_newest(&own, &self.uuid).is_none_or(|noted| noted < newest) {
+            self.tell(note_newest(&own, &self.uuid, newest), folder);
         }
     }
 

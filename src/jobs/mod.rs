@@ -17,4 +17,5 @@ pub mod rebuild;
 mod report;
 pub mod take;
 
+pub use look::is_there;
 pub use report::{MovedCopy, When};

@@ -20,11 +20,11 @@ mod one;
 mod report;
 mod target;
 
-pub use report::{Bad, Error, LeftOut, Missing, Rebuilt, Removed, Report, Unlike, Why, Wish};
+pub use report::{Bad, Error, LeftOut, Missing, Rebuilt, Removed, Report, Undecided, Unlike, Why, Wish};
 
 use crate::catalog::{SourceRow, Writer, beside, refuse_old_log};
 use crate::monitor::Monitor;
-use crate::store::{beside_catalog, copy_manifest, removed_marker, uuid_text};
+use crate::store::{beside_catalog, copy_manifest, note_newest, noted_newest, removed_marker, uuid_text};
 use find::{Found, ToTell, Who, find, group, newest};
 use one::One;
 use report::io_error;
@@ -175,6 +175,15 @@ fn copy_beside(into: &Path, found: &Found, renumbered: &BTreeSet<[u8; 16]>) -> V
             && !renumbered.contains(uuid)
             && path.parent() != Some(&folder)
             && let Err(e) = copy_manifest(path, &folder)
+        {
+            troubles.push(crate::model::chain(&e));
+        }
+    }
+    for (uuid, sequence) in found.newest.iter().filter(|(uuid, _)| !renumbered.contains(*uuid)) {
+        let folder = folder.join(uuid_text(uuid));
+        if folder.is_dir()
+            && noted_newest(&folder, uuid).is_none_or(|noted| noted < *sequence)
+            && let Err(e) = note_newest(&folder, uuid, *sequence)
         {
             troubles.push(crate::model::chain(&e));
         }

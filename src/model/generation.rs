@@ -8,7 +8,7 @@ use super::{RelPath, Time};
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name { $($(#[$vdoc])* $variant),+ }
 
         impl $name {
@@ -164,6 +164,22 @@ pub struct Finding {
     pub path: RelPath,
     /// What was seen, as a person reads it: `Permission denied (os error 13)`.
     pub detail: String,
+}
+
+impl Finding {
+    /// What the detail of one ends with that stands for others: [`Finding::more`].
+    pub const MORE_ENDING: &str = " more findings of this kind were counted and are not listed";
+
+    /// Returns the one that stands for `count` of a kind that are not kept, each for itself.
+    pub fn more(kind: FindingKind, count: u64) -> Self {
+        Self { kind, path: RelPath::root(), detail: format!("{count}{}", Self::MORE_ENDING) }
+    }
+
+    /// Returns for how many it stands, if it is such a one.
+    pub fn more_count(&self) -> Option<u64> {
+        let count = self.detail.strip_suffix(Self::MORE_ENDING).filter(|_| self.path.is_root())?;
+        count.parse().ok()
+    }
 }
 
 /// What an index run counted.

@@ -174,8 +174,8 @@ fn needs_escape(c: char) -> bool {
 }
 
 /// Returns one line of text as it may go to a terminal or a log, whatever names are in it: what a terminal obeys, what makes a second
-/// line of one, and what changes the direction in which text is read is written as [`escape_bytes`] writes control bytes. Other
-/// backslashes stay: names are escaped already, or quoted.
+/// line of one, what changes the direction in which text is read, and what nobody sees is written as [`escape_bytes`] writes control
+/// bytes. Other backslashes stay: names are escaped already, or quoted.
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |c, out| match c {
         '\n' => out.push_str("\\n"),
@@ -189,23 +189,55 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 pub fn printable_json(json: &str) -> Cow<'_, str> {
     escaped(json, |c, out| match c {
         '\n' => out.push('\n'),
-        c => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+        c => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}"))),
     })
 }
 
 fn escaped(text: &str, write: impl Fn(char, &mut String)) -> Cow<'_, str> {
-    if !text.chars().any(is_obeyed) {
+    if !text.chars().any(is_no_glyph) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
-    text.chars().for_each(|c| if is_obeyed(c) { write(c, &mut out) } else { out.push(c) });
+    text.chars().for_each(|c| if is_no_glyph(c) { write(c, &mut out) } else { out.push(c) });
     Cow::Owned(out)
 }
 
-/// Controls (C0, C1, delete), those of bidirectional text (UAX #9, 2), and the separators of lines and paragraphs.
-fn is_obeyed(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// What is not shown as itself: obeyed by terminals, or seen by nobody, so that two names look alike. Controls are besides.
+///
+/// The general category Cf of Unicode 15 (`UnicodeData.txt`): format characters, those of bidirectional text and tags among them; the
+/// separators of lines and paragraphs (Zl, Zp); and what `DerivedCoreProperties.txt` tells to leave out where it cannot be shown
+/// (`Default_Ignorable_Code_Point`): fillers, joiners, code points without a meaning. But for the selectors of variants FE00 to FE0F, which
+/// pictures in names have (a red heart).
+const NO_GLYPHS: [(char, char); 24] = [
+    ('\u{ad}', '\u{ad}'),
+    ('\u{34f}', '\u{34f}'),
+    ('\u{600}', '\u{605}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{6dd}', '\u{6dd}'),
+    ('\u{70f}', '\u{70f}'),
+    ('\u{890}', '\u{891}'),
+    ('\u{8e2}', '\u{8e2}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{2028}', '\u{202e}'),
+    ('\u{2060}', '\u{206f}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fffb}'),
+    ('\u{110bd}', '\u{110bd}'),
+    ('\u{110cd}', '\u{110cd}'),
+    ('\u{13430}', '\u{1343f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0000}', '\u{e0fff}'),
+];
+
+fn is_no_glyph(c: char) -> bool {
+    // Nothing below is in the table, and nearly all names are.
+    c.is_control() || (c >= '\u{ad}' && NO_GLYPHS.iter().any(|(first, last)| (*first..=*last).contains(&c)))
 }
 
 /// Returns the bytes that [`escape_bytes`] made `text` of, or none if a backslash in it begins no escape.
@@ -237,7 +269,8 @@ mod tests {
 
     #[test]
     fn what_a_terminal_obeys_is_written_out_and_all_else_stays() {
-        assert_eq!(printable("\"caf\u{e9}\" \\n \u{5e9}\u{200d} as of"), "\"caf\u{e9}\" \\n \u{5e9}\u{200d} as of");
+        let plain = "\"caf\u{e9}\" \\n \u{5e9}\u{5b8} \u{2764}\u{fe0f} e\u{301} as of";
+        assert_eq!(printable(plain), plain);
         assert_eq!(printable("\u{1b}[31mX\u{7}\u{7f}\u{9b}z"), "\\x1b[31mX\\x07\\x7f\\xc2\\x9bz");
         assert_eq!(printable("a\nok\rb\tc"), "a\\nok\\x0db\\tc");
         assert_eq!(printable("\u{202e}gpj\u{2069}\u{2028}"), "\\xe2\\x80\\xaegpj\\xe2\\x81\\xa9\\xe2\\x80\\xa8");
@@ -245,6 +278,29 @@ mod tests {
             printable_json("{\n  \"a\": \"\u{9b}\u{202e}\u{e9}\"\n}"),
             "{\n  \"a\": \"\\u009b\\u202e\u{e9}\"\n}"
         );
+    }
+
+    #[test]
+    fn what_nobody_sees_is_written_out() {
+        assert_eq!(printable("a\u{200b}b\u{feff}c\u{ad}d"), "a\\xe2\\x80\\x8bb\\xef\\xbb\\xbfc\\xc2\\xadd");
+        assert_eq!(printable("tag\u{e0041}"), "tag\\xf3\\xa0\\x81\\x81");
+        // As JSON writes what has more than 16 bits; any reader of JSON gives the character back.
+        let json = printable_json("\"\u{200d}\u{e0041}\"").into_owned();
+        assert_eq!(json, "\"\\u200d\\udb40\\udc41\"");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), "\u{200d}\u{e0041}");
+    }
+
+    /// Python has the tables of Unicode, of an older version perhaps: what it calls a format character is none less here.
+    #[test]
+    fn every_format_character_of_unicode_is_written_out() {
+        let ask = "import unicodedata as u\nprint(*[c for c in range(0x110000) if u.category(chr(c)) in ('Cf', 'Zl', 'Zp', 'Cc')])";
+        let answer = std::process::Command::new("python3").args(["-c", ask]).output().expect("python3 is installed");
+        let numbers = String::from_utf8(answer.stdout).unwrap();
+        let characters: Vec<char> =
+            numbers.split_whitespace().map(|c| char::from_u32(c.parse().unwrap()).unwrap()).collect();
+        assert!(characters.len() > 200, "{numbers}");
+        let raw: Vec<_> = characters.iter().filter(|c| printable(&c.to_string()) == c.to_string()).collect();
+        assert_eq!(raw, Vec::<&char>::new());
     }
 
     #[test]

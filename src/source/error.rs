@@ -36,7 +36,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A folder of images cannot be listed.
-    #[error("listing the images in {path:?}")]
+    #[error("cannot list the images in {path:?}")]
     Images {
         /// The folder.
         path: PathBuf,

@@ -7,8 +7,9 @@
 use super::Error;
 use super::place::Place;
 use crate::model::{Kind, SeenRoot, Timestamp};
+use crate::sys::mount;
 use crate::sys::read::{self, Numbers};
-use crate::sys::walk;
+use crate::sys::walk::{self, FileAt, Whereabouts};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -22,6 +23,7 @@ pub(super) struct CopyRoot {
     pub(super) is_local: bool,
     /// What the kernel knows it by, for as long as it is open.
     here: Here,
+    whereabouts: Whereabouts,
     /// What it is known by for life, as the catalog has it.
     seen: SeenRoot,
     numbers: Numbers,
@@ -49,13 +51,16 @@ impl CopyRoot {
     pub(super) fn open(place: &Place) -> Result<Self, Error> {
         let no_copy = |source| Error::NoCopy { root: place.root.clone(), source };
         let descriptor = open_beneath_store(&place.folder, &place.root).map_err(|e| {
-            let is_link = walk::stat_path(&place.root).is_ok_and(|it| Kind::from_mode(it.mode) == Some(Kind::Symlink));
-            if read::is_link(&e) || is_link { Error::LinkedCopy { root: place.root.clone() } } else { no_copy(e) }
+            let is_link = read::is_link(&e)
+                || walk::stat_path(&place.root).is_ok_and(|it| Kind::from_mode(it.mode) == Some(Kind::Symlink));
+            if is_link { Error::LinkedCopy { root: place.root.clone() } } else { no_copy(e) }
         })?;
+        expect_no_stranger(place, descriptor.as_fd()).map_err(no_copy)?;
         let stat = walk::stat_fd(descriptor.as_fd()).map_err(no_copy)?;
         Ok(Self {
             is_local: read::is_local(descriptor.as_fd()).map_err(no_copy)?,
             here: Here::of(&stat),
+            whereabouts: stat.whereabouts(),
             seen: walk::seen_root(descriptor.as_fd(), c"", &stat, None).map_err(no_copy)?,
             numbers: read::numbers(descriptor.as_fd()).map_err(no_copy)?,
             descriptor,
@@ -64,7 +69,9 @@ impl CopyRoot {
 
     /// Tells whether it is what stands at `path` now.
     pub(super) fn is_at(&self, path: &Path) -> bool {
-        walk::stat_path(path).is_ok_and(|there| Here::of(&there) == self.here)
+        // What is mounted over it since may never answer.
+        walk::whereabouts_of_path(path).is_ok_and(|there| !there.is_beyond(&self.whereabouts))
+            && walk::stat_path(path).is_ok_and(|there| Here::of(&there) == self.here)
     }
 
     /// Fails if it is another directory than the one that was indexed as `place`.
@@ -90,6 +97,15 @@ impl AsFd for CopyRoot {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
+}
+
+/// Fails if the copy is a file system that a user mounted in the store; the store itself was named by the admin.
+fn expect_no_stranger(place: &Place, root: BorrowedFd<'_>) -> io::Result<()> {
+    if place.folder == place.root {
+        return Ok(());
+    }
+    let folder = read::open_folder(&place.folder)?;
+    mount::expect_no_stranger(FileAt::Held(root), walk::whereabouts(FileAt::Held(folder.as_fd()))?)
 }
 
 /// Opens the directory `path` in the store `folder`, or that itself, as a place to start from.

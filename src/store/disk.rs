@@ -360,7 +360,7 @@ impl Disk {
             self.counts.reads.fetch_add(1, Ordering::Relaxed);
         }
         let about = &self.map.files[usize::from(file)];
-        all && walk::stat_fd_without_waiting(open.as_fd())
+        all && walk::stat_without_waiting(walk::FileAt::Open(open.as_fd()))
             .is_ok_and(|now| about.size_bytes == now.size_bytes && about.mtime == now.mtime)
     }
 

@@ -10,7 +10,7 @@
 
 use super::Error;
 use crate::model::manifest::{Edit, EditSink, End, Header, Writer};
-use crate::sys::{group, process};
+use crate::sys::{group, mount, process};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read};
@@ -30,6 +30,8 @@ const REMOVED: &str = "removed";
 const DRAFT: &str = ".draft";
 /// That of a tombstone whose generation is being forgotten.
 pub(super) const PREPARED: &str = ".prepared";
+/// That of the note which manifest is the newest one.
+pub(super) const NEWEST: &str = ".newest";
 /// In `st_mode`: everybody may write.
 const WRITABLE_BY_ALL: u32 = 0o002;
 
@@ -157,6 +159,10 @@ pub struct FoundManifests {
     pub manifests: Vec<PathBuf>,
     /// Tombstones, in the order of their paths.
     pub tombstones: Vec<PathBuf>,
+    /// Tombstones that were prepared and have no name: of runs that were killed right before or after they forgot a generation.
+    pub prepared: Vec<PathBuf>,
+    /// Notes of the manifests that were written last.
+    pub newest: Vec<PathBuf>,
     /// What is called so and could have been written by somebody else, in the order of the paths.
     pub foreign: Vec<PathBuf>,
 }
@@ -179,7 +185,15 @@ pub fn find_manifests(folder: &Path, depth: usize) -> Result<FoundManifests, Err
             let (kind, path) = (entry.file_type().map_err(unreadable)?, entry.path());
             let name = entry.file_name();
             let has = |endings: &[&str]| endings.iter().any(|ending| name.as_bytes().ends_with(ending.as_bytes()));
-            if name.as_bytes().starts_with(b".") || !(kind.is_dir() || has(&[ENDING, ENDING_1, TOMBSTONE])) {
+            let is_hidden = name.as_bytes().starts_with(b".");
+            let is_prepared = is_hidden && name.as_bytes().ends_with([TOMBSTONE, PREPARED].concat().as_bytes());
+            let is_newest = is_hidden && has(&[NEWEST]);
+            let is_one = !is_hidden && (kind.is_dir() || has(&[ENDING, ENDING_1, TOMBSTONE]));
+            if !is_one && !is_prepared && !is_newest {
+                continue;
+            }
+            // What a user mounted there is his, and may never answer.
+            if mount::expect_no_stranger_in_folder(&path).is_err() {
                 continue;
             }
             let stat = match entry.metadata() {
@@ -189,6 +203,10 @@ pub fn find_manifests(folder: &Path, depth: usize) -> Result<FoundManifests, Err
             let is_ours = trusted.contains(&stat.uid()) && stat.mode() & WRITABLE_BY_ALL == 0;
             match (kind.is_dir(), kind.is_file()) {
                 (true, _) if depth > 0 && is_ours => folders.push((path, depth - 1)),
+                // Who cannot say that something is missing or undecided says nothing.
+                (_, true) if is_hidden && !is_ours => {}
+                (_, true) if is_prepared => found.prepared.push(path),
+                (_, true) if is_newest => found.newest.push(path),
                 (_, true) if !is_ours => found.foreign.push(path),
                 (_, true) if has(&[TOMBSTONE]) => found.tombstones.push(path),
                 (_, true) => found.manifests.push(path),
@@ -198,6 +216,7 @@ pub fn find_manifests(folder: &Path, depth: usize) -> Result<FoundManifests, Err
     }
     found.manifests.sort();
     found.tombstones.sort();
+    found.prepared.sort();
     found.foreign.sort();
     Ok(found)
 }
@@ -406,7 +425,7 @@ fn readers_in(folder: &Path) -> Option<u32> {
 }
 
 /// Makes a new file that only its owner can read, and whom [`readers_in`] tells; what a killed run left under the name goes.
-fn create_anew(path: &Path) -> io::Result<File> {
+pub(super) fn create_anew(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
@@ -417,7 +436,7 @@ fn create_anew(path: &Path) -> io::Result<File> {
 }
 
 /// Returns the name under which a file is written. Hidden, so that nobody takes it for an image or a copy.
-fn draft_of(path: &Path) -> PathBuf {
+pub(super) fn draft_of(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or(OsStr::new("")));
     name.push(DRAFT);

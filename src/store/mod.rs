@@ -16,6 +16,7 @@ mod disk_file;
 mod error;
 mod manifest;
 mod moved;
+mod newest;
 mod open;
 mod open_file;
 mod place;
@@ -32,6 +33,7 @@ pub use manifest::{
     copy_to_second, find_manifests, has_tombstone, is_manifest_name, is_tombstone, let_group_read_manifests,
     manifests_with, mark_removed, numbered, remove_manifest, removed_marker, tombstones_in, uuid_text,
 };
+pub use newest::{newest_at, newest_of, note_newest, noted_newest};
 pub use open::Store;
 pub use open_file::{OpenFile, Origin};
 pub use place::{Identity, Owner, Place};

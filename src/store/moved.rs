@@ -7,8 +7,9 @@
 use super::copy_root::open_beneath_store;
 use super::place::Place;
 use crate::model::{Kind, SeenRoot};
+use crate::sys::mount;
 use crate::sys::read::{self, Numbers};
-use crate::sys::walk;
+use crate::sys::walk::{self, FileAt};
 use lru::LruCache;
 use std::ffi::CString;
 use std::io;
@@ -69,11 +70,13 @@ fn find(place: &Place, seen: SeenRoot) -> io::Result<Option<PathBuf>> {
     // A store that is the copy itself has no siblings.
     let Some(parent) = place.root.parent().filter(|parent| parent.starts_with(&place.folder)) else { return Ok(None) };
     let folder = open_beneath_store(&place.folder, parent)?;
+    let near = walk::whereabouts(FileAt::Held(folder.as_fd()))?;
     for entry in std::fs::read_dir(path_of(&folder))? {
         let name = entry?.file_name();
         let c_name = CString::new(name.as_bytes())?;
-        // Deleted meanwhile, or closed to us.
-        let Ok(stat) = walk::stat_at(folder.as_fd(), &c_name) else { continue };
+        let at = FileAt::Named(folder.as_fd(), &c_name);
+        // Deleted meanwhile, or closed to us, or a user's own.
+        let Ok(stat) = mount::expect_no_stranger(at, near).and_then(|()| walk::stat_of(at)) else { continue };
         let is_born_then = stat.born.is_some_and(|born| born.ns_since(Default::default()) == seen.born_ns);
         if !is_born_then || Kind::from_mode(stat.mode) != Some(Kind::Directory) {
             continue;

@@ -78,7 +78,7 @@ impl PlainFile {
         }
         let n = read::read_without_waiting(self.file().as_fd(), &mut buffer[..wanted], offset).ok()?;
         self.counts.reads.fetch_add(1, Ordering::Relaxed);
-        let now = walk::stat_fd_without_waiting(self.file().as_fd()).ok()?;
+        let now = walk::stat_without_waiting(walk::FileAt::Open(self.file().as_fd())).ok()?;
         (n == wanted && self.has_recorded_times(&now)).then_some(n)
     }
 

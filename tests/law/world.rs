@@ -254,6 +254,10 @@ impl Recording for WatchedRecording {
         Ok(())
     }
 
+    fn published(&mut self) {
+        self.inner.published();
+    }
+
     fn withdraw(&mut self) {
         self.inner.withdraw();
     }

@@ -581,3 +581,52 @@ fn a_mount_whose_catalog_is_replaced_ends_and_says_why() {
         });
     }
 }
+
+#[test]
+fn a_run_that_changed_the_catalog_says_which_mounts_have_no_daemon_any_more() {
+    let site = site_with_days(&["18"]);
+    let process = site.mount_process(&[]);
+    let dir = site.path("mnt");
+    add_day(&site, "19");
+    let gone = format!("the mount of the catalog at {dir:?} has no daemon any more");
+    let told = said(&site.run(&["index", "homes"], 0));
+    assert!(!told.contains("no daemon"), "{told}");
+    sh(&site.path(""), &format!("kill -9 {process}"));
+    wait_until("reading is an error", || std::fs::read_dir(&dir).is_err());
+    add_day(&site, "20");
+    let told = said(&site.run(&["index", "homes"], 0));
+    let hint = format!("hint: asof mount {} mounts it again\n", dir.display());
+    assert!(told.contains(&gone) && told.contains(&hint), "{told}");
+    site.ok(&["mount", "mnt"]);
+    let told = said(&site.run(&["forget", "homes@2026-11-18"], 0));
+    assert!(!told.contains("no daemon"), "{told}");
+    site.umount();
+}
+
+/// > A catalog whose disk is read-only or full is mounted without a log.
+#[test]
+fn a_catalog_on_a_read_only_disk_is_mounted_without_a_log() {
+    let site = Site::new();
+    let script = "mkdir disk; mount -t tmpfs none disk; mkdir copies/2026-11-18; echo one > copies/2026-11-18/f";
+    sh(&site.path(""), script);
+    let on_disk = |args: &[&str], code| said(&site.run(&[&["--catalog", "disk/catalog.db"], args].concat(), code));
+    on_disk(&["init"], 0);
+    on_disk(&["source", "add", "nfs", "homes", "--copies", "copies"], 0);
+    on_disk(&["index", "homes"], 0);
+    sh(&site.path(""), "mount -o remount,ro disk");
+    let told = on_disk(&["mount", "mnt"], 0);
+    let log = site.path("disk/catalog.db.log");
+    let expected = format!(
+        "no log is kept: cannot open the log {log:?}: Read-only file system (os error 30)\nhint: --log-file FILE has it written elsewhere\n"
+    );
+    assert!(told.contains(&expected) && told.contains(", no log)\n"), "{told}");
+    assert_eq!(sh(&site.path("mnt"), "cat @latest/homes/f"), "one\n");
+    on_disk(&["umount", "mnt"], 0);
+    // What was named is not left out.
+    let told = on_disk(&["mount", "mnt", "--log-file", "disk/log"], 2);
+    assert!(told.contains("cannot open the log") && told.contains("hint: --log-file FILE"), "{told}");
+    on_disk(&["mount", "mnt", "--log-file", "log"], 0);
+    assert!(read(&site.path("log")).contains("mounted"));
+    on_disk(&["umount", "mnt"], 0);
+    sh(&site.path(""), "umount disk");
+}

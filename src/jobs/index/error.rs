@@ -258,7 +258,10 @@ impl Hinted for Error {
                 )
             }
             Self::Image(e) => return e.hint(),
-            Self::Io { .. } | Self::Store(_) | Self::NotADirectory { .. } => return None,
+            Self::NotADirectory { .. } => {
+                "an image of a disk is of a source of its own: asof source add block --help".to_owned()
+            }
+            Self::Io { .. } | Self::Store(_) => return None,
         })
     }
 }

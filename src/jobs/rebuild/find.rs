@@ -9,7 +9,7 @@ use crate::model::manifest::{self, Edit, End, Header, Reader, Tombstone};
 use crate::model::{NodeId, Policy, Time, chain};
 use crate::monitor::Monitor;
 use crate::source;
-use crate::store::{FoundManifests, beside_catalog, find_manifests, read_tombstone, uuid_text};
+use crate::store::{FoundManifests, beside_catalog, find_manifests, newest_at, read_tombstone, uuid_text};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -73,6 +73,10 @@ pub(super) struct Found {
     pub(super) read: BTreeSet<PathBuf>,
     pub(super) whole: BTreeMap<Who, Whole>,
     pub(super) tombstones: BTreeMap<([u8; 16], u64), (PathBuf, Tombstone)>,
+    /// Those that were prepared: whether their generations were forgotten, the lost catalog knew alone.
+    pub(super) prepared: Vec<(PathBuf, Tombstone)>,
+    /// The highest sequence that was noted for a source as that of its newest manifest.
+    pub(super) newest: BTreeMap<[u8; 16], u64>,
     pub(super) bad: Vec<Bad>,
     /// Which of the bad ones are manifests, and who they are, where their headers can be read.
     pub(super) hurt: Vec<(usize, Option<Who>)>,
@@ -166,6 +170,18 @@ fn read_all(files: FoundManifests, found: &mut Found, monitor: &dyn Monitor) -> 
         let what = "it belongs to another user, or everybody can write to it, so that it may say anything; \
                     if it is yours, chown it to root and chmod it to 600";
         found.bad.push(Bad { path, what: what.to_owned(), instead: None });
+    }
+    for (uuid, sequence) in files.newest.iter().filter_map(|path| newest_at(path)) {
+        let noted = found.newest.entry(uuid).or_default();
+        *noted = sequence.max(*noted);
+    }
+    for path in files.prepared {
+        // Nobody obeys one, so one that cannot be read says nothing.
+        if found.read.insert(path.clone())
+            && let Ok(tombstone) = read_tombstone(&path)
+        {
+            found.prepared.push((path, tombstone));
+        }
     }
     for path in files.tombstones {
         if !found.read.insert(path.clone()) {

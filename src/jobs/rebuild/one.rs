@@ -3,7 +3,7 @@
 //! Promises: each generation is published whole or not at all; what the catalog had before stays, but for what a newer tombstone says.
 
 use super::find::{Found, Made, ToTell, Who, Whole, newest, uuid_of_name};
-use super::report::{Error, LeftOut, Missing, Rebuilt, Unlike, Why};
+use super::report::{Error, LeftOut, Missing, Rebuilt, Undecided, Unlike, Why};
 use super::target::Target;
 use crate::catalog::{Known, KnownGeneration, NewGeneration, Published, RestoredSource, SourceLock, SourceRow};
 use crate::clock::Fixed;
@@ -115,6 +115,7 @@ impl<'o, 't> One<'o, 't> {
         self.end()?;
         self.rebuilt.missing = self.missing();
         self.rebuilt.older = self.older();
+        self.rebuilt.undecided = self.undecided();
         self.rebuilt.generations =
             self.told.iter().filter(|at| self.live.contains_key(at)).copied().map(When).collect();
         self.rebuilt.left_out.sort_by_key(|left| left.when);
@@ -135,7 +136,8 @@ impl<'o, 't> One<'o, 't> {
         let headers = || self.source.manifests.iter().map(|who| &self.found.whole[who].header);
         let number = headers().map(|header| header.number).max().unwrap_or(0).max(self.known.last_number);
         let tombs = self.tombstones().map(|tomb| tomb.after);
-        let sequence = headers().map(|header| header.sequence).chain(tombs).max().unwrap_or(0);
+        let noted = self.found.newest.get(&self.source.uuid).copied();
+        let sequence = headers().map(|header| header.sequence).chain(tombs).chain(noted).max().unwrap_or(0);
         let sequence = sequence.max(self.known.last_sequence);
         // Numbers of nodes that were forgotten are not given again either: they mean the same in all manifests.
         let highest = self.source.manifests.iter().map(|who| self.found.whole[who].highest).max();
@@ -183,8 +185,21 @@ impl<'o, 't> One<'o, 't> {
                 missing.insert(base.sequence, Some(base.at));
             }
         }
+        if let Some(newest) = self.found.newest.get(&uuid) {
+            missing.entry(*newest).or_insert(None);
+        }
+        let last = known.last().copied().unwrap_or(0);
         let missing = missing.into_iter().filter(|(sequence, _)| !is_there(*sequence));
-        missing.map(|(sequence, at)| Missing { sequence, when: at.map(When) }).collect()
+        missing.map(|(sequence, at)| Missing { sequence, when: at.map(When), newest: sequence > last }).collect()
+    }
+
+    /// Returns the generations that are there and may have been forgotten: the run that was to do it was killed.
+    fn undecided(&self) -> Vec<Undecided> {
+        let prepared = self.found.prepared.iter().filter(|(_, tomb)| tomb.source == self.source.uuid);
+        let is_there =
+            |tomb: &Tombstone| self.live.get(&tomb.at).is_some_and(|made| made.is(tomb.sequence, tomb.indexed_at));
+        let prepared = prepared.filter(|(_, tomb)| is_there(tomb));
+        prepared.map(|(path, tomb)| Undecided { when: When(tomb.at), path: path.clone() }).collect()
     }
 
     /// Returns how many generations were numbered before the oldest manifest, if that says that there were any.
@@ -210,7 +225,7 @@ impl<'o, 't> One<'o, 't> {
         let is_later = self.told.contains(&tomb.at) || tomb.after >= self.known.last_sequence;
         if is_it && is_later {
             self.forget(tomb.at)?;
-            self.rebuilt.forgotten += 1;
+            self.rebuilt.forgotten.push(When(tomb.at));
         }
         Ok(())
     }

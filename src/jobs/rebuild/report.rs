@@ -105,7 +105,7 @@ impl Report {
     pub fn is_lacking(&self) -> bool {
         let is_lacking = |source: &Rebuilt| {
             let is_empty = source.left_out.is_empty() && source.missing.is_empty() && source.unlike.is_empty();
-            !is_empty || source.older > 0
+            !is_empty || !source.undecided.is_empty() || source.older > 0
         };
         !self.bad.is_empty() || !self.not_copied.is_empty() || self.sources.iter().any(is_lacking)
     }
@@ -125,8 +125,10 @@ pub struct Rebuilt {
     pub commands: Vec<String>,
     /// Its generations that this run brought into the catalog, oldest first.
     pub generations: Vec<When>,
-    /// Generations that were forgotten again, as their tombstones say.
-    pub forgotten: u64,
+    /// Generations that are not there because they were forgotten, as their tombstones say; in the order in which they were.
+    pub forgotten: Vec<When>,
+    /// Generations that are there though they may have been forgotten.
+    pub undecided: Vec<Undecided>,
     /// Generations that are not there.
     pub left_out: Vec<LeftOut>,
     /// Manifests that others name and that were not found.
@@ -147,6 +149,20 @@ pub struct Missing {
     /// The instant of its generation, where others say it.
     #[serde(flatten)]
     pub when: Option<When>,
+    /// Whether it is the newest one, so that others before it may be missing, too.
+    pub newest: bool,
+}
+
+/// A generation that is there though it may have been forgotten: the run that was to do it was killed right before or after that, and only the
+/// lost catalog knew which.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Undecided {
+    /// Its instant.
+    #[serde(flatten)]
+    pub when: When,
+    /// The tombstone that was prepared.
+    #[serde(rename = "tombstone", serialize_with = "path_text")]
+    pub path: PathBuf,
 }
 
 /// A generation that is not in the new catalog.

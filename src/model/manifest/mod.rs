@@ -368,6 +368,9 @@ pub trait Recording: EditSink {
 
     /// Removes what was finished: the generation was not published.
     fn withdraw(&mut self);
+
+    /// Hears that the generation was published.
+    fn published(&mut self) {}
 }
 
 /// What keeps the manifests of a catalog.

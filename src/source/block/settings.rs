@@ -10,6 +10,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// An image may be named where its folder is wanted.
+const NOT_A_FOLDER: &str = "it is not a directory; name the one that the images lie in";
+
 /// What the certificate of an authority is called; the name that QEMU and libvirt give it too.
 const CA_FILE: &str = "ca-cert.pem";
 /// The bitmap of a source each of whose checkpoints has one of its own, of the same name.
@@ -201,7 +204,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), Error> {
         if !self.images.is_dir() {
             let found = self.images.display().to_string();
-            return Err(Error::Setting { what: "the folder of images", found, why: "it is not a directory" });
+            return Err(Error::Setting { what: "the folder of images", found, why: NOT_A_FOLDER });
         }
         if let Some(store) = self.store.as_ref().filter(|store| !store.is_dir()) {
             let found = store.display().to_string();

@@ -1,7 +1,7 @@
 //! Reads one directory of a copy into a [`Listing`](crate::model::Listing).
 //!
 //! Promises: all that is told of a name is of one file, and as that was at one moment. A directory that did not change while it was
-//! read proves that for its names: one `statx` and one list of attributes per name, and no path built. One that changed, or may
+//! read proves that for its names: two `statx` and one list of attributes per name, and no path built. One that changed, or may
 //! have, is read once more with each file held ([`sys::hold`]). What cannot be read is a finding and a mark on the entry or the
 //! listing, never a silent gap. Names are asked about in the order of their inode numbers, which lie beside each other on disk, and
 //! told in the order of their bytes. Opens no file but to have its bytes read ([`Copy::open_file`]).
@@ -12,7 +12,7 @@ use super::xattrs::XattrBuffers;
 use crate::model::{Attrs, EntryName, FileKey, FindingKind, Kind, ListedEntry, RelPath, Timestamp, XattrSet};
 use crate::source::{FileStamp, TopDirectory};
 use crate::sys::read;
-use crate::sys::walk::{self as sys, FileAt, Stat, XattrCalls};
+use crate::sys::walk::{self as sys, FileAt, Stat, Whereabouts, XattrCalls};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
@@ -78,14 +78,9 @@ impl Copy {
         Mark::of(&self.root_stat)
     }
 
-    /// Tells whether `stat` lies on another mount than the root. Device numbers alone would also stop
-    /// at subvolumes of btrfs, which are part of the tree.
-    fn is_boundary(&self, stat: &Stat) -> bool {
-        match (stat.mount, self.root_stat.mount, stat.mount_root) {
-            (Some(mount), Some(root), _) => mount != root,
-            (_, _, Some(mount_root)) => mount_root,
-            _ => stat.device != self.root_stat.device,
-        }
+    /// Tells whether what lies at `place` is on another mount than the root.
+    fn is_boundary(&self, place: Whereabouts) -> bool {
+        place.is_beyond(&self.root_stat.whereabouts())
     }
 
     /// Returns `stat` without the times that the kernel makes up.
@@ -94,7 +89,8 @@ impl Copy {
     /// (`new_simple_dir` of `fs/btrfs/inode.c`): it would be another version in each copy, and seem to have changed
     /// between the listing of its parent and its own.
     fn without_made_up_times(&self, stat: Stat) -> Stat {
-        let is_made_up = self.is_on_btrfs && stat.inode == INODE_OF_NESTED_SUBVOLUME && !self.is_boundary(&stat);
+        let is_made_up =
+            self.is_on_btrfs && stat.inode == INODE_OF_NESTED_SUBVOLUME && !self.is_boundary(stat.whereabouts());
         let never = Timestamp::default();
         if is_made_up { Stat { mtime: never, ctime: never, born: None, ..stat } } else { stat }
     }
@@ -176,7 +172,8 @@ impl<'c> Reader<'c> {
 
     fn root_attrs(&mut self, copy: &Copy, out: &mut Out) -> (FileKey, Attrs) {
         let (stat, xattrs) = match self.look(FileAt::Open(copy.root.as_fd())) {
-            Ok(seen) => (seen.stat, seen.xattrs),
+            Ok(Sight::Here(seen)) => (seen.stat, seen.xattrs),
+            Ok(Sight::Beyond) => (copy.root_stat, Err(io::Error::other("it is on another mount by now"))),
             Err(error) => (copy.root_stat, Err(error)),
         };
         let xattrs = xattrs.unwrap_or_else(|error| {
@@ -222,18 +219,18 @@ impl<'c> Reader<'c> {
             if entries.is_end() {
                 break;
             }
-            let mut by_inode: Vec<(u64, &CStr)> = entries.iter().collect();
+            let mut by_inode: Vec<Named<'_>> = entries.iter_kinds().collect();
             by_inode.sort_unstable_by_key(|entry| entry.0);
             out.listing.entries.reserve(by_inode.len());
-            for (_, name) in by_inode {
-                self.read_entry(dir, name, held, out);
+            for named in by_inode {
+                self.read_entry(dir, named, held, out);
             }
         }
         self.names = names;
     }
 
-    fn read_entry(&mut self, dir: BorrowedFd<'_>, raw_name: &CStr, held: bool, out: &mut Out) {
-        let copy = self.copy;
+    fn read_entry(&mut self, dir: BorrowedFd<'_>, named: Named<'_>, held: bool, out: &mut Out) {
+        let (copy, raw_name) = (self.copy, named.2);
         let name = match EntryName::new(raw_name.to_bytes()) {
             Ok(name) => name,
             Err(error) => return out.lose(None, format!("the file system lists what is no name: {error}")),
@@ -243,11 +240,12 @@ impl<'c> Reader<'c> {
             Some(file) => file.and_then(|file| self.look(FileAt::Held(file.as_fd()))),
         };
         let Seen { stat, xattrs, target } = match seen {
-            Ok(seen) => seen,
+            Ok(Sight::Beyond) => return Self::read_boundary(dir, named, name, out),
+            Ok(Sight::Here(seen)) => seen,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return out.vanish(&name),
             Err(error) => return out.lose(Some(&name), format!("attributes: {error}")),
         };
-        let mut key = key_of(&stat);
+        let key = key_of(&stat);
         let stat = copy.without_made_up_times(stat);
         let Some(kind) = Kind::from_mode(stat.mode) else {
             return out.lose(Some(&name), format!("mode {:o} is not a type of file", stat.mode));
@@ -266,47 +264,78 @@ impl<'c> Reader<'c> {
         if let Some(at) = copy.changed_at(&stat).filter(|_| kind == Kind::File) {
             out.change(Some(&name), format!("it changed at {at}, after the walk began"));
         }
-        let boundary = copy.is_boundary(&stat);
-        if boundary {
-            out.find(Some(&name), FindingKind::Boundary, boundary_text(kind).to_owned());
-        }
         if kind == Kind::Directory {
-            out.directories.push((out.listing.entries.len(), if boundary { Mark::BOUNDARY } else { Mark::of(&stat) }));
-        }
-        if boundary {
-            // It may be a file of the copy that is mounted here again, and it is not to be taken for that one: device
-            // numbers have 32 bits, so none is this.
-            key.device = !key.device;
+            out.directories.push((out.listing.entries.len(), Mark::of(&stat)));
         }
         let attrs = attrs_of(&stat, kind, xattrs, target);
         out.listing.entries.push(ListedEntry { name, key, attrs, unreadable, origin: 0 });
+    }
+
+    /// Tells of a name where something else is mounted what the kernel knows without asking that: its server may never answer.
+    fn read_boundary(dir: BorrowedFd<'_>, named: Named<'_>, name: EntryName, out: &mut Out) {
+        let (inode, listed_as, raw_name) = named;
+        let told = sys::stat_without_waiting(FileAt::Named(dir, raw_name)).unwrap_or_default();
+        let kind = Kind::from_mode(told.mode).or(listed_as);
+        out.find(Some(&name), FindingKind::Boundary, boundary_text(kind.unwrap_or(Kind::File)).to_owned());
+        let kind = match kind {
+            Some(Kind::Directory) => {
+                out.directories.push((out.listing.entries.len(), Mark::BOUNDARY));
+                Kind::Directory
+            }
+            Some(kind) if kind != Kind::File || told.size_bytes > 0 => kind,
+            // FUSE tells of its files what it was asked last, and others than its owner nothing. One of no bytes would be read as an empty
+            // file, without an error: of this name nothing is known.
+            _ => {
+                out.listing.complete = false;
+                return;
+            }
+        };
+        let stat = match told.mode {
+            0 => Stat { mode: kind.mode_bits(), nlink: 1, inode, ..told },
+            _ => told,
+        };
+        // It may be a file of the copy that is mounted here again, and it is not to be taken for that one: device
+        // numbers have 32 bits, so none is this.
+        let key = FileKey { device: !stat.device, ..key_of(&stat) };
+        let attrs = attrs_of(&stat, kind, XattrSet::default(), Vec::new());
+        out.listing.entries.push(ListedEntry { name, key, attrs, unreadable: false, origin: 0 });
     }
 
     /// Returns all that a file is, as it was at one moment.
     ///
     /// # Errors
     /// `ENOENT` where the name vanished; what the system says of a file of which nothing can be known.
-    fn look(&mut self, at: FileAt<'_>) -> io::Result<Seen> {
-        let mut seen = self.look_once(at)?;
+    fn look(&mut self, at: FileAt<'_>) -> io::Result<Sight> {
+        let mut seen = match self.look_once(at)? {
+            Sight::Here(seen) => seen,
+            Sight::Beyond => return Ok(Sight::Beyond),
+        };
         for _ in 1..LOOKS_MAX {
             // The ctime that comes last speaks for all that was read before.
             if self.copy.stood_still(&seen.stat) {
-                return Ok(seen);
+                return Ok(Sight::Here(seen));
             }
-            let again = self.look_once(at)?;
+            let Sight::Here(again) = self.look_once(at)? else { return Ok(Sight::Beyond) };
             if again.lets_in_as(&seen) {
-                return Ok(again);
+                return Ok(Sight::Here(again));
             }
             seen = again;
         }
         // Mode and ACL of two moments may let in whom neither did.
         seen.xattrs = Err(io::Error::other("they were others at each look"));
-        Ok(seen)
+        Ok(Sight::Here(seen))
     }
 
-    fn look_once(&mut self, at: FileAt<'_>) -> io::Result<Seen> {
+    fn look_once(&mut self, at: FileAt<'_>) -> io::Result<Sight> {
+        // Before anything is asked of it: what a user mounted here may never answer.
+        if self.copy.is_boundary(sys::whereabouts(at)?) {
+            return Ok(Sight::Beyond);
+        }
         let xattrs = self.xattr.read(self.copy.xattr_calls, at);
         let stat = sys::stat_of(at)?;
+        if self.copy.is_boundary(stat.whereabouts()) {
+            return Ok(Sight::Beyond);
+        }
         let target = match Kind::from_mode(stat.mode) {
             Some(Kind::Symlink) => sys::read_link(at, stat.size_bytes),
             _ => Ok(Vec::new()),
@@ -318,8 +347,19 @@ impl<'c> Reader<'c> {
                 return Err(io::ErrorKind::NotFound.into());
             }
         }
-        Ok(Seen { stat, xattrs, target })
+        Ok(Sight::Here(Seen { stat, xattrs, target }))
     }
+}
+
+/// A name in a directory with the inode number and the kind that its listing tells.
+type Named<'b> = (u64, Option<Kind>, &'b CStr);
+
+/// What a look at a name gave.
+enum Sight {
+    /// A file of the copy.
+    Here(Seen),
+    /// Something on another mount, which was not asked for anything.
+    Beyond,
 }
 
 /// What a look at a file gave.

@@ -6,6 +6,7 @@
 use super::settings::{InstantFrom, Settings};
 use crate::model::Time;
 use crate::source::{Discovered, Error, Found, LeftAside, NoCopy, instant};
+use crate::sys::mount;
 use jiff::tz::TimeZone;
 use std::fs;
 use std::io;
@@ -66,7 +67,10 @@ impl Nfs {
     /// # Errors
     /// What the system says of a directory that cannot be looked at.
     pub(super) fn instant(&self, path: &Path) -> io::Result<Result<Time, NoCopy>> {
-        self.instant_with(path, || Ok(fs::symlink_metadata(path)?.mtime()))
+        self.instant_with(path, || {
+            mount::expect_no_stranger_in_folder(path)?;
+            Ok(fs::symlink_metadata(path)?.mtime())
+        })
     }
 
     /// Does the same for a directory whose time of last change, in seconds, is `mtime`.
@@ -115,7 +119,7 @@ impl Nfs {
             Err(if is_alias { NoCopy::Alias { target } } else { NoCopy::Link { target } })
         } else if !kind.is_dir() {
             return Ok(None);
-        } else if HOUSEKEEPING.contains(&name) || (name == b"lost+found" && entry.metadata()?.uid() == 0) {
+        } else if HOUSEKEEPING.contains(&name) || (name == b"lost+found" && is_of_root(&path)?) {
             Err(NoCopy::Housekeeping)
         } else {
             self.instant(&path)?
@@ -125,6 +129,11 @@ impl Nfs {
             Err(why) => Err(LeftAside { path, why }),
         }))
     }
+}
+
+fn is_of_root(path: &Path) -> io::Result<bool> {
+    mount::expect_no_stranger_in_folder(path)?;
+    Ok(fs::symlink_metadata(path)?.uid() == 0)
 }
 
 /// Tells whether a link in `folder`, which is canonical, leads to something directly in it, by what is written in the link: where

@@ -11,6 +11,7 @@ use super::mark::Mark;
 use super::out::Read;
 use crate::model::{Kind, RelPath, Timestamp, Walked};
 use crate::source::{Error, FileStamp, NoDigest, OpenCopy, ScanStats, TopDirectory};
+use crate::sys::mount;
 use crate::sys::walk as sys;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -44,6 +45,7 @@ impl OpenTree {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let fail = |source| Error::Copy { path: path.to_owned(), source };
         let began = next_stamp();
+        mount::expect_no_stranger_in_folder(path).map_err(fail)?;
         let root = sys::open_root(path).map_err(fail)?;
         let copy = Copy::new(root, began).map_err(fail)?;
         let top = copy.top().map_err(fail)?;

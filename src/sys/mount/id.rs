@@ -61,7 +61,7 @@ impl MountId {
 }
 
 /// Returns the number of the mount that `opened` lies on. Asks no server.
-fn number_of(opened: BorrowedFd<'_>) -> io::Result<u64> {
+pub(super) fn number_of(opened: BorrowedFd<'_>) -> io::Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", opened.as_raw_fd()))?;
     let number = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
     number.ok_or_else(|| io::Error::other("/proc/self/fdinfo has no mnt_id"))

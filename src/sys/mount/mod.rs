@@ -9,9 +9,11 @@
 
 mod fstab;
 mod id;
+mod strangers;
 
 pub use fstab::absent_above;
 pub use id::{MountId, is_covered, is_not_mounted, not_mounted};
+pub use strangers::{expect_no_stranger, expect_no_stranger_in_folder};
 
 use super::read;
 use std::ffi::{CString, OsString};
@@ -260,6 +262,8 @@ pub struct Mounted {
     pub is_read_only: bool,
     /// Whether nothing can be written to the file system, by way of whatever mount of it.
     pub is_file_system_read_only: bool,
+    /// Who mounted it, if it is a FUSE file system: whose program answers for it.
+    pub fuse_user: Option<u32>,
 }
 
 impl Mounted {
@@ -314,15 +318,23 @@ fn parse_mount(line: &[u8]) -> Option<Mounted> {
     let mut fields = fields.skip_while(|f| *f != b"-").skip(1);
     let kind = String::from_utf8_lossy(fields.next()?).into_owned();
     let source = OsString::from_vec(unescape(fields.next()?));
+    let options = fields.next()?;
+    let user = options.split(|b| *b == b',').find_map(|option| option.strip_prefix(b"user_id="));
+    let user = user.and_then(|user| std::str::from_utf8(user).ok()?.parse().ok());
     Some(Mounted {
         number,
         dir: PathBuf::from(OsString::from_vec(dir)),
         device: (major.parse().ok()?, minor.parse().ok()?),
-        kind,
         source,
         is_read_only,
-        is_file_system_read_only: has_option(fields.next()?, b"ro"),
+        is_file_system_read_only: has_option(options, b"ro"),
+        fuse_user: user.filter(|_| is_fuse(&kind)),
+        kind,
     })
+}
+
+fn is_fuse(kind: &str) -> bool {
+    kind == "fuse" || kind == "fuseblk" || kind.starts_with("fuse.")
 }
 
 fn has_option(options: &[u8], wanted: &[u8]) -> bool {
@@ -448,8 +460,9 @@ mod tests {
 
     #[test]
     fn mountinfo_is_read_with_blanks_and_optional_fields() {
-        let text = b"36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:2 - fuse.asof /var/a\\134b ro,fd=3\n\
-                     37 35 0:5 / /x ro - tmpfs tmpfs rw\n";
+        let text =
+            b"36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:2 - fuse.asof /var/a\\134b ro,user_id=1001,fd=3\n\
+                     37 35 0:5 / /x ro - tmpfs tmpfs rw,user_id=7\n";
         let expected = vec![
             Mounted {
                 number: 36,
@@ -459,6 +472,7 @@ mod tests {
                 source: "/var/a\\b".into(),
                 is_read_only: false,
                 is_file_system_read_only: true,
+                fuse_user: Some(1001),
             },
             Mounted {
                 number: 37,
@@ -468,6 +482,7 @@ mod tests {
                 source: "tmpfs".into(),
                 is_read_only: true,
                 is_file_system_read_only: false,
+                fuse_user: None,
             },
         ];
         assert_eq!(parse_mountinfo(text), expected);

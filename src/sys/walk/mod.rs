@@ -25,7 +25,8 @@ use std::os::fd::BorrowedFd;
 pub use list::{DirEntries, read_directory, rewind_directory};
 pub use open::{hold, open_beneath, open_root};
 pub use stat::{
-    Mounted, Stat, is_on_btrfs, read_link, seen_root, stat_at, stat_fd, stat_fd_without_waiting, stat_of, stat_path,
+    Mounted, Stat, Whereabouts, is_on_btrfs, read_link, seen_root, stat_at, stat_fd, stat_of, stat_path,
+    stat_without_waiting, whereabouts, whereabouts_of_path,
 };
 pub use time::{real_clock, stamp_clock};
 pub use xattr::{XattrCalls, get_xattr, list_xattrs, probe_xattr_calls};

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// What `statx(2)` tells of one file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
     /// Type and permission bits.
     pub mode: u32,
@@ -44,12 +44,60 @@ pub struct Stat {
     pub mount_root: Option<bool>,
 }
 
+impl Stat {
+    /// Returns where the file lies.
+    pub fn whereabouts(&self) -> Whereabouts {
+        Whereabouts { device: self.device, mount: self.mount, mount_root: self.mount_root }
+    }
+}
+
+/// On which mount a file lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whereabouts {
+    device: u64,
+    mount: Option<u64>,
+    mount_root: Option<bool>,
+}
+
+impl Whereabouts {
+    /// Tells whether it is another mount than that on which a tree begins whose top is at `top`. Device numbers alone would also stop
+    /// at subvolumes of btrfs, which are part of the tree.
+    pub fn is_beyond(&self, top: &Self) -> bool {
+        match (self.mount, top.mount, self.mount_root) {
+            (Some(mount), Some(top), _) => mount != top,
+            (_, _, Some(mount_root)) => mount_root,
+            _ => self.device != top.device,
+        }
+    }
+}
+
+/// Returns where the file at `at` lies. Asks nothing of its file system, so one that hangs is not waited for.
+///
+/// Nothing is wanted and nothing is to be brought up to date: what the kernel tells of the mount it tells all the same (`do_statx` of
+/// `fs/stat.c`), and FUSE refuses nobody who wants nothing (`fuse_getattr` of `fs/fuse/dir.c`).
+///
+/// # Errors
+/// What `statx(2)` says; `ENOENT` where a name vanished.
+pub fn whereabouts(at: FileAt<'_>) -> io::Result<Whereabouts> {
+    statx_of(at, libc::AT_STATX_DONT_SYNC, 0).map(|stat| stat.whereabouts())
+}
+
+/// Does the same for the absolute path `path`; links on the way to it are followed, it itself is not.
+///
+/// # Errors
+/// What `statx(2)` says.
+pub fn whereabouts_of_path(path: &Path) -> io::Result<Whereabouts> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_STATX_DONT_SYNC;
+    statx(libc::AT_FDCWD, &path, flags, 0).map(|stat| stat.whereabouts())
+}
+
 /// Returns what `name` in `dir` is; a symbolic link is not followed, an automount point not triggered.
 ///
 /// # Errors
 /// What `statx(2)` says; `ENOENT` where the name vanished.
 pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Stat> {
-    statx(dir.as_raw_fd(), name, libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT)
+    stat_of(FileAt::Named(dir, name))
 }
 
 /// Returns what is at the absolute path `path`; links on the way to it are followed, it itself is not.
@@ -58,7 +106,7 @@ pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Stat> {
 /// What `statx(2)` says.
 pub fn stat_path(path: &Path) -> io::Result<Stat> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    statx(libc::AT_FDCWD, &path, libc::AT_SYMLINK_NOFOLLOW)
+    statx(libc::AT_FDCWD, &path, libc::AT_SYMLINK_NOFOLLOW, ALL)
 }
 
 /// Returns what the open file `fd`, or one that is only held, is.
@@ -66,7 +114,7 @@ pub fn stat_path(path: &Path) -> io::Result<Stat> {
 /// # Errors
 /// What `statx(2)` says.
 pub fn stat_fd(fd: BorrowedFd<'_>) -> io::Result<Stat> {
-    statx(fd.as_raw_fd(), c"", libc::AT_EMPTY_PATH)
+    stat_of(FileAt::Held(fd))
 }
 
 /// Returns what the file at `at` is.
@@ -74,18 +122,24 @@ pub fn stat_fd(fd: BorrowedFd<'_>) -> io::Result<Stat> {
 /// # Errors
 /// What `statx(2)` says; `ENOENT` where a name vanished.
 pub fn stat_of(at: FileAt<'_>) -> io::Result<Stat> {
-    match at {
-        FileAt::Named(dir, name) => stat_at(dir, name),
-        FileAt::Held(file) | FileAt::Open(file) => stat_fd(file),
-    }
+    statx_of(at, 0, ALL)
 }
 
 /// Does the same with what the machine knows of the file, without asking a server.
 ///
 /// # Errors
 /// What `statx(2)` says.
-pub fn stat_fd_without_waiting(fd: BorrowedFd<'_>) -> io::Result<Stat> {
-    statx(fd.as_raw_fd(), c"", libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC)
+pub fn stat_without_waiting(at: FileAt<'_>) -> io::Result<Stat> {
+    statx_of(at, libc::AT_STATX_DONT_SYNC, ALL)
+}
+
+fn statx_of(at: FileAt<'_>, flags: libc::c_int, mask: libc::c_uint) -> io::Result<Stat> {
+    match at {
+        FileAt::Named(dir, name) => {
+            statx(dir.as_raw_fd(), name, flags | libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT, mask)
+        }
+        FileAt::Held(file) | FileAt::Open(file) => statx(file.as_raw_fd(), c"", flags | libc::AT_EMPTY_PATH, mask),
+    }
 }
 
 /// Tells whether the open file `fd` lies on btrfs.
@@ -165,8 +219,10 @@ fn open_directory(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     new_fd(|| unsafe { libc::openat(dir.as_raw_fd(), path.as_ptr(), flags) })
 }
 
-fn statx(dir: RawFd, name: &CStr, flags: libc::c_int) -> io::Result<Stat> {
-    let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
+/// All that [`Stat`] has.
+const ALL: libc::c_uint = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
+
+fn statx(dir: RawFd, name: &CStr, flags: libc::c_int, mask: libc::c_uint) -> io::Result<Stat> {
     let mut raw = std::mem::MaybeUninit::<libc::statx>::zeroed();
     retry(|| {
         // SAFETY: `name` is zero-terminated and outlives the call; `raw` has room for one `struct statx`.

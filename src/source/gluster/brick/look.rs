@@ -60,14 +60,18 @@ pub enum Occupant {
 impl Reader<'_> {
     /// Returns what the file at `at` is.
     ///
-    /// **Cost:** two `statx`, one list of extended attributes, one call for each of those that count; of what changed just now twice
+    /// **Cost:** three `statx`, one list of extended attributes, one call for each of those that count; of what changed just now twice
     /// as much.
     ///
     /// # Errors
     /// What the system says; `ENOENT` where the name vanished.
     pub fn sight(&mut self, at: FileAt<'_>) -> io::Result<Sight> {
+        // Before anything is asked of it: what somebody mounted here may never answer.
+        if self.brick.is_boundary(sys::whereabouts(at)?) {
+            return Ok(Sight::Boundary);
+        }
         let inode = self.inode(at, false)?;
-        if self.brick.is_boundary(&inode.stat) {
+        if self.brick.is_boundary(inode.stat.whereabouts()) {
             return Ok(Sight::Boundary);
         }
         Ok(match inode.attributes.gfid {

@@ -7,7 +7,7 @@ use super::names::{is_fixed_internal, is_internal_name};
 use crate::source::gluster::Gfid;
 use crate::source::gluster::part::Unhealed;
 use crate::sys::read;
-use crate::sys::walk::{self as sys, FileAt, Stat, XattrCalls, errno};
+use crate::sys::walk::{self as sys, FileAt, Stat, Whereabouts, XattrCalls, errno};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
@@ -138,12 +138,9 @@ impl Brick {
         gfid == anonymous || is_fixed_internal(gfid)
     }
 
-    /// Tells whether `stat` lies on another mount than the root.
-    pub(super) fn is_boundary(&self, stat: &Stat) -> bool {
-        match (stat.mount, self.root_stat.mount) {
-            (Some(mount), Some(root)) => mount != root,
-            _ => stat.device != self.root_stat.device,
-        }
+    /// Tells whether what lies at `place` is on another mount than the root.
+    pub(super) fn is_boundary(&self, place: Whereabouts) -> bool {
+        place.is_beyond(&self.root_stat.whereabouts())
     }
 
     /// Returns the gfid of the file at `at`; none where there is none.
