@@ -289,7 +289,7 @@ impl Guest {
         let file = File::options().read(true).write(true).open(self.path("disk")).expect("it is there");
         let size = file.metadata().expect("it is there").len();
         for _ in 0..=dice.roll(3) {
-            let record = dice.pick(&numbers).and_then(|number| self.open()?.record_of(number));
+            let record = dice.pick(&numbers).and_then(|number| self.open()?.records()?.record_of(number));
             let at = match (dice.roll(10), record, dice.pick(&blocks)) {
                 (0..=3, Some((at, length)), _) => at + dice.roll(length as usize) as u64,
                 (4..=6, _, Some((at, length))) => at + dice.roll(length as usize) as u64,

@@ -169,23 +169,8 @@ pub trait FileSystem {
     /// Returns the number of its top directory.
     fn root(&self) -> u64;
 
-    /// Returns what the places and the meaning of its records depend on: where two are equal, a record that has the same bytes at
-    /// the same place says the same.
-    fn layout(&self) -> String;
-
-    /// Returns where on the volume the record of inode `number` lies or would lie, offset and length; none if there can be no such
-    /// inode.
-    fn record_of(&self, number: u64) -> Option<(u64, u64)>;
-
-    /// Calls `each` for runs of inode numbers, first and last, whose records lie or would lie in `length` bytes of the volume from
-    /// `at` on, or partly. Reads nothing: they need not be in use.
-    fn numbers_in(&self, at: u64, length: u64, each: &mut dyn FnMut(RangeInclusive<u64>));
-
-    /// Checks what says where inodes are and which are in use, without reading these.
-    ///
-    /// # Errors
-    /// As [`FileSystem::scan_inodes`] has them for the same damage.
-    fn check_tables(&self) -> Result<(), Error>;
+    /// Returns what tells its nodes by where their records lie; none if they have no records of their own.
+    fn records(&self) -> Option<&dyn Records>;
 
     /// Calls `each` for every inode in use, in the order of the disk, each once.
     /// Inodes of the file system's own (journal, quota) are not told; those without a name may be.
@@ -208,4 +193,25 @@ pub trait FileSystem {
     /// At the first thing that is wrong; entries before it were told. A name that cannot be one (`/`, NUL, `..` again) is
     /// [`Error::Damaged`] after all others were told.
     fn list(&self, directory: &Inode, each: &mut dyn FnMut(Entry)) -> Result<(), Error>;
+}
+
+/// A file system whose nodes have records at places that their numbers tell: what changed of it is found by what changed there.
+pub trait Records {
+    /// Returns what the places and the meaning of its records depend on: where two are equal, a record that has the same bytes at
+    /// the same place says the same.
+    fn layout(&self) -> String;
+
+    /// Returns where on the volume the record of inode `number` lies or would lie, offset and length; none if there can be no such
+    /// inode.
+    fn record_of(&self, number: u64) -> Option<(u64, u64)>;
+
+    /// Calls `each` for runs of inode numbers, first and last, whose records lie or would lie in `length` bytes of the volume from
+    /// `at` on, or partly. Reads nothing: they need not be in use.
+    fn numbers_in(&self, at: u64, length: u64, each: &mut dyn FnMut(RangeInclusive<u64>));
+
+    /// Checks what says where inodes are and which are in use, without reading these.
+    ///
+    /// # Errors
+    /// As [`FileSystem::scan_inodes`] has them for the same damage.
+    fn check_tables(&self) -> Result<(), Error>;
 }

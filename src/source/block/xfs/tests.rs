@@ -1,7 +1,7 @@
 //! A tiny file system made byte by byte: one group of 64 blocks, 64 inodes at block 8, the log at block 32.
 //! Real ones, with the truth beside them, are in `tests/`.
 
-use super::super::{Content, Device, Entry, Error, FileSystem, Inode, State};
+use super::super::{Content, Device, Entry, Error, FileSystem, Inode, Records, State};
 use super::inode::{big_time, device_number, old_time};
 use super::{is, open};
 use crate::model::{Extent, FileMap, Timestamp};
