@@ -99,14 +99,15 @@ fn names_beside_a_damaged_block_of_a_directory_are_listed_and_read_and_the_listi
 
 #[test]
 fn healthy_guests_exit_0_and_what_nothing_was_read_of_is_a_finding_under_its_own_name() {
-    let fat = "printf '\\xeb\\x3c\\x90mkfs.fat\\x00\\x02\\x04\\x01\\x00\\x02\\x00\\x02\\x00\\x40\\xf8\\x10\\x00' | dd of=d.raw bs=1 seek=1048576 conv=notrunc status=none
-        printf '\\x55\\xaa' | dd of=d.raw bs=1 seek=1049086 conv=notrunc status=none";
+    let fat = "truncate -s 8M f; mkfs.fat f >/dev/null; dd if=f of=d.raw bs=1M seek=1 conv=notrunc status=none; rm f";
+    let ntfs = "printf '\\xeb\\x52\\x90NTFS    ' | dd of=d.raw bs=1M seek=1 conv=notrunc status=none";
     let random = "head -c 65536 /dev/urandom | dd of=d.raw bs=1M seek=3 conv=notrunc status=none";
     let part = |kind: &str| format!("truncate -s 16M d.raw; sgdisk -n 1:2048:+8M -t 1:{kind} d.raw >/dev/null");
     let unknown = |place: &str| format!("{place}: what it holds is not known; it is in disk.raw as it was");
     let cases = [
         ("an EFI partition", format!("{}; {fat}", part("ef00")), None, "p1,vfat"),
-        ("a FAT partition", format!("{}; {fat}", part("0700")), Some("p1: vfat is not read; it is in disk.raw as it was".to_owned()), "p1,vfat"),
+        ("a FAT partition", format!("{}; {fat}", part("0700")), None, "p1,vfat"),
+        ("NTFS", format!("{}; {ntfs}", part("0700")), Some("p1: ntfs is not read; it is in disk.raw as it was".to_owned()), "p1,ntfs"),
         ("a boot loader's", format!("{}; {random}", part("ef02")), None, "p1,"),
         ("random bytes", format!("{}; {random}", part("8300")), Some(unknown("p1")), "p1,"),
         ("an empty partition", part("8300"), None, "p1,"),

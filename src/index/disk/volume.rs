@@ -4,7 +4,7 @@
 use crate::catalog::VolumeRow;
 use crate::model::EntryName;
 use crate::source::block::volumes::{self, Volume};
-use crate::source::block::{self, Device, FileSystem, ext4, xfs};
+use crate::source::block::{self, Device, FileSystem, ext4, fat, xfs};
 use std::sync::Arc;
 
 /// Opens the file system of a volume; says in `row` what is there otherwise.
@@ -21,6 +21,9 @@ pub(super) fn open(device: &Arc<dyn Device>, row: &mut VolumeRow) -> Result<Opti
         return Ok(Some(Box::new(xfs::open(Arc::clone(device))?)));
     }
     row.kind = volumes::identify(&**device).map(str::to_owned);
+    if row.kind.as_deref() == Some("vfat") {
+        return Ok(Some(Box::new(fat::open(Arc::clone(device))?)));
+    }
     Ok(None)
 }
 

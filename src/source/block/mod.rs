@@ -9,6 +9,7 @@ mod bytes;
 mod describe;
 pub mod discover;
 pub mod ext4;
+pub mod fat;
 pub mod image;
 mod location;
 pub mod nbd;
@@ -103,12 +104,14 @@ pub enum State {
         /// Blocks.
         blocks: u64,
     },
+    /// It says that it was in use, and it has no log: what was written last may be there in part.
+    InUse,
 }
 
 /// What a file system says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Info {
-    /// `ext2`, `ext3`, `ext4`, `xfs`.
+    /// `ext2`, `ext3`, `ext4`, `xfs`, `vfat`.
     pub kind: &'static str,
     /// Its UUID, as `blkid` writes it.
     pub uuid: String,
@@ -116,8 +119,10 @@ pub struct Info {
     pub label: String,
     /// What was in the way.
     pub state: State,
-    /// The features it uses, by the names that `dumpe2fs` or `xfs_info` give them.
+    /// The features it uses, by the names that `dumpe2fs` or `xfs_info` give them; of FAT its width.
     pub features: Vec<String>,
+    /// What is odd with it as a whole and loses nothing, in one line, if something is.
+    pub odd: Option<String>,
 }
 
 /// Where the content of a node is.

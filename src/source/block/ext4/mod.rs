@@ -71,6 +71,7 @@ impl Ext4 {
             label: escape_bytes(&superblock.label).into_owned(),
             state,
             features: superblock.features.names(),
+            odd: None,
         };
         Self { info, disk, xattr_blocks: xattr::Cache::default() }
     }

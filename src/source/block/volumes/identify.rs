@@ -5,7 +5,7 @@
 //!
 //! Source of the places: libblkid of util-linux 2.41, `libblkid/src/superblocks/`.
 
-use crate::source::block::{Device, bytes};
+use crate::source::block::{Device, bytes, fat};
 
 /// Magic bytes at fixed places, in the order in which they are tried: what wraps a file system comes before file systems,
 /// since a mirror's member or a cache's backing device shows what it wraps as well.
@@ -105,7 +105,7 @@ pub fn identify(device: &dyn Device) -> Option<&'static str> {
         return Some("linux_raid_member");
     }
     let by_magic = MAGICS.iter().find(|(_, at, magic)| at_is(device, *at, magic)).map(|(name, ..)| *name);
-    by_magic.or_else(|| ext(device)).or_else(|| fat(device)).or_else(|| zfs(device))
+    by_magic.or_else(|| ext(device)).or_else(|| vfat(device)).or_else(|| zfs(device))
 }
 
 /// Returns the file system whose first sector this is: then the bytes of a partition table in it mean something else.
@@ -113,7 +113,7 @@ pub(super) fn boot_sector(sector: &[u8]) -> Option<&'static str> {
     let begins =
         |(_, at, magic): &&(&str, u64, &[u8])| sector.get(*at as usize..).is_some_and(|from| from.starts_with(magic));
     let magic = MAGICS.iter().find(begins).map(|(name, ..)| *name);
-    magic.or_else(|| is_fat(sector).then_some("vfat"))
+    magic.or_else(|| fat::is_boot_sector(sector).then_some("vfat"))
 }
 
 fn read(device: &dyn Device, at: u64, length: u64) -> Option<Vec<u8>> {
@@ -159,30 +159,8 @@ fn ext(device: &dyn Device) -> Option<&'static str> {
     })
 }
 
-fn fat(device: &dyn Device) -> Option<&'static str> {
-    is_fat(&read(device, 0, 512)?).then_some("vfat")
-}
-
-/// FAT has no magic: the numbers of its parameter block must make sense together (`fat_read_bpb` in `fs/fat/inode.c`).
-fn is_fat(sector: &[u8]) -> bool {
-    let fields = bytes::Fields { bytes: sector, what: "boot sector" };
-    let plausible = || {
-        let (jump, signature) = (fields.byte(0)?, fields.le16(510)?);
-        let (sector_bytes, cluster_sectors) = (fields.le16(11)?, fields.byte(13)?);
-        let (reserved, copies, media) = (fields.le16(14)?, fields.byte(16)?, fields.byte(21)?);
-        let (short_length, long_length) = (fields.le16(22)?, fields.le32(36)?);
-        Ok::<_, super::Error>(
-            (jump == 0xeb || jump == 0xe9)
-                && signature == 0xaa55
-                && [512, 1024, 2048, 4096].contains(&sector_bytes)
-                && cluster_sectors.is_power_of_two()
-                && reserved > 0
-                && (1..=2).contains(&copies)
-                && (media == 0xf0 || media >= 0xf8)
-                && (short_length > 0 || long_length > 0),
-        )
-    };
-    plausible().unwrap_or(false)
+fn vfat(device: &dyn Device) -> Option<&'static str> {
+    fat::is_boot_sector(&read(device, 0, 512)?).then_some("vfat")
 }
 
 /// Uberblocks fill the second half of a label, one every 1 KiB at the least (`sys/uberblock_impl.h` of OpenZFS).

@@ -71,6 +71,7 @@ fn info(volume: &Volume) -> Info {
         label: superblock.label.clone(),
         state,
         features: superblock.feature_names(),
+        odd: None,
     }
 }
 
