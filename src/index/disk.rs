@@ -211,7 +211,7 @@ impl DiskIndex<'_, '_> {
             Ok(None) => {
                 let is_loader = is_loader(&volume.label);
                 match row.kind.as_deref() {
-                    Some("swap") => {}
+                    Some("swap" | "swsuspend") => {}
                     Some(kind) => row.note = format!("{kind} is not read; it is in {DISK} as it was"),
                     None if is_loader || !volumes::holds_something(&*device) => {}
                     None => row.note = format!("what it holds is not known; it is in {DISK} as it was"),

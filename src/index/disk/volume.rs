@@ -13,7 +13,8 @@ pub(super) fn open(device: &Arc<dyn Device>, row: &mut VolumeRow) -> Result<Opti
         return Err(block::Error::Damaged("the table of the disk does not say where it is".to_owned()));
     }
     if ext4::is(&**device) {
-        row.kind = Some("ext4".to_owned());
+        let named = volumes::identify(&**device).filter(|kind| kind.starts_with("ext") || *kind == "jbd");
+        row.kind = Some(named.unwrap_or("ext4").to_owned());
         return Ok(Some(Box::new(ext4::open(Arc::clone(device))?)));
     }
     if xfs::is(&**device) {
