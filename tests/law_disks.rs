@@ -9,7 +9,7 @@
 //! the disk, what the kernel shows. A disk that nothing was done to but what a kernel or its tools do exits 0.
 //! A failure names its seed: `ASOF_DISKS_FIRST=SEED ASOF_DISKS=1`. `ASOF_DISKS` says how many histories, of ten nights each.
 //!
-//! Needs root, loop devices, qemu-img, e2fsprogs, xfsprogs.
+//! Needs root, loop devices, qemu-img, e2fsprogs, xfsprogs, dosfstools, mtools, gdisk, lvm2.
 
 mod common;
 
@@ -22,6 +22,8 @@ mod site;
 mod faults;
 #[path = "law_disks/guest.rs"]
 mod guest;
+#[path = "law_disks/parted.rs"]
+mod parted;
 #[path = "law_disks/seen.rs"]
 mod seen;
 

@@ -194,7 +194,15 @@ impl DiskIndex<'_, '_> {
                         row.state = match info.state {
                             State::Clean => "clean".to_owned(),
                             State::Replayed { .. } => "replayed".to_owned(),
+                            State::InUse => "in use".to_owned(),
                         };
+                        if let Some(odd) = info.odd {
+                            // While it was written to that is as it has to be.
+                            if info.state != State::InUse {
+                                self.note(&volume.name, &odd)?;
+                            }
+                            row.note = odd;
+                        }
                         Some(top)
                     }
                     Top::Lost(why) => Some(self.lost_volume(&volume, &mut row, FindingKind::Unreadable, why)?),
@@ -203,12 +211,12 @@ impl DiskIndex<'_, '_> {
             Ok(None) => {
                 let is_loader = is_loader(&volume.label);
                 match row.kind.as_deref() {
-                    Some("swap") => {}
+                    Some("swap" | "swsuspend") => {}
                     Some(kind) => row.note = format!("{kind} is not read; it is in {DISK} as it was"),
                     None if is_loader || !volumes::holds_something(&*device) => {}
                     None => row.note = format!("what it holds is not known; it is in {DISK} as it was"),
                 }
-                let is_usual = is_loader && row.kind.as_deref().is_none_or(|kind| kind == "vfat");
+                let is_usual = is_loader && row.kind.is_none();
                 if !(row.note.is_empty() || is_usual) {
                     self.finding(FindingKind::Unsupported, &volume.name, &row.note)?;
                 }

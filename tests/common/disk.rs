@@ -113,10 +113,7 @@ fn told(line: &Value) -> Shown {
     let mode = u32::from_str_radix(line["mode"].as_str().expect("text"), 8).expect("octal");
     let mut xattrs: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     for (name, value) in line["xattrs"].as_object().into_iter().flatten() {
-        // XFS lists the form in which it stores an ACL beside the one that everybody uses.
-        if !name.starts_with("trusted.SGI_ACL_") {
-            xattrs.push((name.clone().into_bytes(), base64(value.as_str().expect("text"))));
-        }
+        xattrs.push((name.clone().into_bytes(), base64(value.as_str().expect("text"))));
     }
     xattrs.sort();
     let mtime = time(line, "mtime_ns");

@@ -4,9 +4,9 @@
 
 use crate::common::dice::Dice;
 use crate::common::{Picture, picture_of_copy};
-use crate::site::{sh, shell};
+use crate::site::{sh, shell, wait_until};
 use asof::model::Kind;
-use asof::source::block::{Content, Device, FileDevice, FileSystem, ext4, xfs};
+use asof::source::block::{Content, Device, FileDevice, FileSystem, ext4, fat, xfs};
 use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
@@ -136,7 +136,8 @@ impl Guest {
             // A log may have to be replayed: into a copy.
             self.run(&format!("cp --sparse=always disk copy; mount -o {options} copy m"));
             self.look();
-            self.run("umount m; rm copy");
+            self.unmount();
+            self.run("rm copy");
         }
         self.told = format!("{deed} {}", self.told);
         deed
@@ -166,27 +167,11 @@ impl Guest {
                     backing.display()
                 ));
             }
-            Form::Pull => self.take_dirty(night, stem),
+            Form::Pull => take_dirty(&self.path("disk"), &self.state(night - 1), stem),
         }
         self.nights.push((self.is_hurt, self.size_mib));
         self.forms.push(form);
         form
-    }
-
-    fn take_dirty(&self, night: usize, stem: &str) {
-        let (now, then) = (fs::read(self.path("disk")), fs::read(self.state(night - 1)));
-        let (now, then) = (now.expect("it is there"), then.expect("it is there"));
-        let file = File::create(format!("{stem}.raw")).expect("it can be made");
-        file.set_len(now.len() as u64).expect("it can be made");
-        let mut dirty = Vec::new();
-        for (index, (new, old)) in now.chunks(GRAIN).zip(then.chunks(GRAIN)).enumerate() {
-            if new != old {
-                file.write_all_at(new, (index * GRAIN) as u64).expect("it can be written");
-                dirty.push([index * GRAIN, new.len()]);
-            }
-        }
-        let map = serde_json::json!({ "size": now.len(), "bitmap": "b", "dirty": dirty, "zero": [] });
-        fs::write(format!("{stem}.json"), map.to_string()).expect("it can be written");
     }
 
     fn mount(&self) -> PathBuf {
@@ -194,18 +179,22 @@ impl Guest {
         self.path("m")
     }
 
+    fn unmount(&self) {
+        unmount(&self.path("m"));
+    }
+
     fn edit(&mut self, dice: &mut Dice, count: usize) {
         let mount = self.mount();
         let count = 1 + dice.roll(count);
         edit(&mount, dice, count);
         self.look();
-        self.run("umount m");
+        self.unmount();
     }
 
     /// Looks at what is mounted. What the kernel itself cannot read whole is hurt, whatever the tools say.
     fn look(&mut self) {
         let mount = self.path("m");
-        self.mounted = std::panic::catch_unwind(|| picture(&mount)).ok();
+        self.mounted = std::panic::catch_unwind(|| picture_of_copy(&mount)).ok();
         self.is_hurt = self.mounted.is_none();
     }
 
@@ -215,7 +204,9 @@ impl Guest {
         edit(&mount, dice, 8);
         self.run("sync -f m");
         edit(&mount, dice, 5);
-        self.run("echo late >m/late; sync m/late; cp --sparse=always disk crashed; umount m; mv crashed disk");
+        self.run("echo late >m/late; sync m/late; cp --sparse=always disk crashed");
+        self.unmount();
+        self.run("mv crashed disk");
     }
 
     fn repair(&mut self) {
@@ -252,13 +243,7 @@ impl Guest {
     }
 
     fn open(&self) -> Option<Box<dyn FileSystem>> {
-        let file = File::open(self.path("disk")).expect("it is there");
-        let size_bytes = file.metadata().expect("it is there").len();
-        let device: Arc<dyn Device> = Arc::new(FileDevice { file, size_bytes });
-        if self.is_xfs() {
-            return Some(Box::new(xfs::open(device).ok()?));
-        }
-        Some(Box::new(ext4::open(device).ok()?))
+        open(&self.path("disk"))
     }
 
     /// Returns numbers of inodes in use, those of directories again, and runs of directories' blocks.
@@ -289,7 +274,7 @@ impl Guest {
         let file = File::options().read(true).write(true).open(self.path("disk")).expect("it is there");
         let size = file.metadata().expect("it is there").len();
         for _ in 0..=dice.roll(3) {
-            let record = dice.pick(&numbers).and_then(|number| self.open()?.record_of(number));
+            let record = dice.pick(&numbers).and_then(|number| self.open()?.records()?.record_of(number));
             let at = match (dice.roll(10), record, dice.pick(&blocks)) {
                 (0..=3, Some((at, length)), _) => at + dice.roll(length as usize) as u64,
                 (4..=6, _, Some((at, length))) => at + dice.roll(length as usize) as u64,
@@ -348,17 +333,43 @@ impl Guest {
     }
 }
 
-/// Takes the picture of a mounted file system; without what only its kernel shows.
-fn picture(mount: &Path) -> Picture {
-    let mut picture = picture_of_copy(mount);
-    for shown in picture.values_mut() {
-        shown.xattrs.retain(|(name, _)| !name.starts_with(b"trusted.SGI_ACL_"));
+/// Unmounts; a process that another test is about to start has what is open here for a moment.
+pub(crate) fn unmount(mount: &Path) {
+    wait_until("it is unmounted", || shell(Path::new("/"), &format!("umount '{}'", mount.display())).status.success());
+}
+
+/// Opens the file system that an image is of, by what it is.
+pub(crate) fn open(image: &Path) -> Option<Box<dyn FileSystem>> {
+    let file = File::open(image).expect("it is there");
+    let size_bytes = file.metadata().expect("it is there").len();
+    let device: Arc<dyn Device> = Arc::new(FileDevice { file, size_bytes });
+    if ext4::is(&*device) {
+        return Some(Box::new(ext4::open(device).ok()?));
     }
-    picture
+    if xfs::is(&*device) {
+        return Some(Box::new(xfs::open(device).ok()?));
+    }
+    Some(Box::new(fat::open(device).ok()?))
+}
+
+/// Keeps what differs between two states of a disk as an increment, with its map beside it.
+pub(crate) fn take_dirty(now: &Path, then: &Path, stem: &str) {
+    let (now, then) = (fs::read(now).expect("it is there"), fs::read(then).expect("it is there"));
+    let file = File::create(format!("{stem}.raw")).expect("it can be made");
+    file.set_len(now.len() as u64).expect("it can be made");
+    let mut dirty = Vec::new();
+    for (index, (new, old)) in now.chunks(GRAIN).zip(then.chunks(GRAIN)).enumerate() {
+        if new != old {
+            file.write_all_at(new, (index * GRAIN) as u64).expect("it can be written");
+            dirty.push([index * GRAIN, new.len()]);
+        }
+    }
+    let map = serde_json::json!({ "size": now.len(), "bitmap": "b", "dirty": dirty, "zero": [] });
+    fs::write(format!("{stem}.json"), map.to_string()).expect("it can be written");
 }
 
 /// Does `count` things to a tree, as users would. What there is no room for is left out.
-fn edit(root: &Path, dice: &mut Dice, count: usize) {
+pub(crate) fn edit(root: &Path, dice: &mut Dice, count: usize) {
     for _ in 0..count {
         let (mut files, mut folders, mut todo) = (Vec::new(), vec![root.to_owned()], vec![root.to_owned()]);
         while let Some(folder) = todo.pop() {

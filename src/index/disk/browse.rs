@@ -2,8 +2,8 @@
 //!
 //! What there is is what names lead to from the top directory on, and nothing else: a record that says it is in use may be left from a file that
 //! is gone. A file system is read whole, or as what changed since the generation before ([`plan`]): only if that was read without
-//! a fault, for damage teaches nothing of what was behind it; if it can be opened as it was then, has the same layout, and this is the newest
-//! generation. Where anything is found amiss on the way, it is read whole.
+//! a fault, for damage teaches nothing of what was behind it; if its nodes have records at all, it can be opened as it was then, has the same
+//! layout, and this is the newest generation. Where anything is found amiss on the way, it is read whole.
 //!
 //! Promises: both ways come to the same tree. Damage to one record or directory is recorded with it and hides nothing else; the
 //! root is a directory, or the file system cannot be read.
@@ -19,7 +19,7 @@ use crate::catalog::{NodeRow, Place, VolumeRow};
 use crate::index::Error;
 use crate::model::{Extent, FileKey, FileMap, Kind, NodeId, RelPath, Timestamp, chain};
 use crate::source::block::volumes::{Volume, VolumeDevice};
-use crate::source::block::{self, Content, Device, FileSystem, Inode};
+use crate::source::block::{self, Content, Device, FileSystem, Inode, Records};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -47,8 +47,8 @@ pub(super) struct Browse<'b, 'a, 'w> {
     birth: i64,
     /// Whether it is known which bytes differ from those that the tree of the generation before is of.
     is_known: bool,
-    /// Whether that tree is what was on the disk, all of it.
-    is_trusted: bool,
+    /// What tells the nodes that changed, where that tree is what was on the disk, all of it.
+    records: Option<&'b dyn Records>,
     /// Nodes of which the generation before saw no name.
     unseen: HashSet<NodeId>,
     changed: Changed<'a>,
@@ -67,7 +67,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         let before = index.writer.previous_volumes()?.into_iter().find(|before| {
             before.name == volume.name && before.uuid == uuid && !before.was_lost && is_at(&volume, &before.pieces)
         });
-        let then = before.as_ref().and_then(|_| open_before(index, &volume));
+        let then = before.as_ref().and(fs.records()).and_then(|_| open_before(index, &volume));
         // What a log has, or had, other bytes for is not what the disk says.
         let mut logged = Runs::new();
         for fs in then.as_deref().into_iter().chain([fs]) {
@@ -75,9 +75,13 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         }
         let changed = Changed::new(&*index.new.device, index.new.before.as_ref(), &logged);
         let is_known = before.is_some_and(|before| !before.was_replayed || then.is_some());
-        let is_trusted = then.is_some_and(|then| then.layout() == fs.layout())
-            && index.writer.is_newest()
-            && !index.writer.previous_findings_below(&path_in_tree(&volume))?;
+        let is_laid_out_alike = |records: &&dyn Records| {
+            then.as_deref().and_then(FileSystem::records).is_some_and(|then| then.layout() == records.layout())
+        };
+        let mut records = fs.records().filter(is_laid_out_alike).filter(|_| index.writer.is_newest());
+        if records.is_some() && index.writer.previous_findings_below(&path_in_tree(&volume))? {
+            records = None;
+        }
         let unseen = index.writer.previous_unknown()?.into_iter().map(|(node, _)| node).collect();
         let digest = blake3::hash(format!("{}\0{uuid}", volume.name).as_bytes());
         let number = u32::from_le_bytes(digest.as_bytes()[..4].try_into().expect("four bytes"));
@@ -89,7 +93,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
             volume,
             birth,
             is_known,
-            is_trusted,
+            records,
             unseen,
             changed,
             nodes: HashMap::new(),
@@ -105,7 +109,7 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
             Ok(_) => return Ok(Top::Lost(format!("inode {root} is its top and not a directory"))),
             Err(e) => return Ok(Top::Lost(format!("its top directory: {}", chain(&e)))),
         }
-        let plan = if self.is_trusted { self.plan()? } else { None };
+        let plan = self.records.map_or(Ok(None), |records| self.plan(records))?;
         match plan {
             Some(plan) => self.carry_out(plan)?,
             None => self.read_whole()?,

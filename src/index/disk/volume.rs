@@ -4,7 +4,7 @@
 use crate::catalog::VolumeRow;
 use crate::model::EntryName;
 use crate::source::block::volumes::{self, Volume};
-use crate::source::block::{self, Device, FileSystem, ext4, xfs};
+use crate::source::block::{self, Device, FileSystem, ext4, fat, xfs};
 use std::sync::Arc;
 
 /// Opens the file system of a volume; says in `row` what is there otherwise.
@@ -13,7 +13,8 @@ pub(super) fn open(device: &Arc<dyn Device>, row: &mut VolumeRow) -> Result<Opti
         return Err(block::Error::Damaged("the table of the disk does not say where it is".to_owned()));
     }
     if ext4::is(&**device) {
-        row.kind = Some("ext4".to_owned());
+        let named = volumes::identify(&**device).filter(|kind| kind.starts_with("ext") || *kind == "jbd");
+        row.kind = Some(named.unwrap_or("ext4").to_owned());
         return Ok(Some(Box::new(ext4::open(Arc::clone(device))?)));
     }
     if xfs::is(&**device) {
@@ -21,6 +22,9 @@ pub(super) fn open(device: &Arc<dyn Device>, row: &mut VolumeRow) -> Result<Opti
         return Ok(Some(Box::new(xfs::open(Arc::clone(device))?)));
     }
     row.kind = volumes::identify(&**device).map(str::to_owned);
+    if row.kind.as_deref() == Some("vfat") {
+        return Ok(Some(Box::new(fat::open(Arc::clone(device))?)));
+    }
     Ok(None)
 }
 

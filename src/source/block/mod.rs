@@ -9,6 +9,7 @@ mod bytes;
 mod describe;
 pub mod discover;
 pub mod ext4;
+pub mod fat;
 pub mod image;
 mod location;
 pub mod nbd;
@@ -103,12 +104,14 @@ pub enum State {
         /// Blocks.
         blocks: u64,
     },
+    /// It says that it was in use, and it has no log: what was written last may be there in part.
+    InUse,
 }
 
 /// What a file system says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Info {
-    /// `ext2`, `ext3`, `ext4`, `xfs`.
+    /// `ext2`, `ext3`, `ext4`, `xfs`, `vfat`.
     pub kind: &'static str,
     /// Its UUID, as `blkid` writes it.
     pub uuid: String,
@@ -116,8 +119,10 @@ pub struct Info {
     pub label: String,
     /// What was in the way.
     pub state: State,
-    /// The features it uses, by the names that `dumpe2fs` or `xfs_info` give them.
+    /// The features it uses, by the names that `dumpe2fs` or `xfs_info` give them; of FAT its width.
     pub features: Vec<String>,
+    /// What is odd with it as a whole and loses nothing, in one line, if something is.
+    pub odd: Option<String>,
 }
 
 /// Where the content of a node is.
@@ -169,23 +174,8 @@ pub trait FileSystem {
     /// Returns the number of its top directory.
     fn root(&self) -> u64;
 
-    /// Returns what the places and the meaning of its records depend on: where two are equal, a record that has the same bytes at
-    /// the same place says the same.
-    fn layout(&self) -> String;
-
-    /// Returns where on the volume the record of inode `number` lies or would lie, offset and length; none if there can be no such
-    /// inode.
-    fn record_of(&self, number: u64) -> Option<(u64, u64)>;
-
-    /// Calls `each` for runs of inode numbers, first and last, whose records lie or would lie in `length` bytes of the volume from
-    /// `at` on, or partly. Reads nothing: they need not be in use.
-    fn numbers_in(&self, at: u64, length: u64, each: &mut dyn FnMut(RangeInclusive<u64>));
-
-    /// Checks what says where inodes are and which are in use, without reading these.
-    ///
-    /// # Errors
-    /// As [`FileSystem::scan_inodes`] has them for the same damage.
-    fn check_tables(&self) -> Result<(), Error>;
+    /// Returns what tells its nodes by where their records lie; none if they have no records of their own.
+    fn records(&self) -> Option<&dyn Records>;
 
     /// Calls `each` for every inode in use, in the order of the disk, each once.
     /// Inodes of the file system's own (journal, quota) are not told; those without a name may be.
@@ -208,4 +198,25 @@ pub trait FileSystem {
     /// At the first thing that is wrong; entries before it were told. A name that cannot be one (`/`, NUL, `..` again) is
     /// [`Error::Damaged`] after all others were told.
     fn list(&self, directory: &Inode, each: &mut dyn FnMut(Entry)) -> Result<(), Error>;
+}
+
+/// A file system whose nodes have records at places that their numbers tell: what changed of it is found by what changed there.
+pub trait Records {
+    /// Returns what the places and the meaning of its records depend on: where two are equal, a record that has the same bytes at
+    /// the same place says the same.
+    fn layout(&self) -> String;
+
+    /// Returns where on the volume the record of inode `number` lies or would lie, offset and length; none if there can be no such
+    /// inode.
+    fn record_of(&self, number: u64) -> Option<(u64, u64)>;
+
+    /// Calls `each` for runs of inode numbers, first and last, whose records lie or would lie in `length` bytes of the volume from
+    /// `at` on, or partly. Reads nothing: they need not be in use.
+    fn numbers_in(&self, at: u64, length: u64, each: &mut dyn FnMut(RangeInclusive<u64>));
+
+    /// Checks what says where inodes are and which are in use, without reading these.
+    ///
+    /// # Errors
+    /// As [`FileSystem::scan_inodes`] has them for the same damage.
+    fn check_tables(&self) -> Result<(), Error>;
 }

@@ -15,6 +15,7 @@ use crate::catalog::NodeRow;
 use crate::index::Error;
 use crate::index::disk::rows::Names;
 use crate::model::{Kind, NodeId};
+use crate::source::block::Records;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// How often the directories that lead nowhere are looked at once more: each time something was listed that may lead to them.
@@ -74,13 +75,13 @@ struct Planner<'p, 'b, 'a, 'w> {
 
 impl Browse<'_, '_, '_> {
     /// Finds out what is to be written; none if the file system has to be read whole.
-    pub(super) fn plan(&self) -> Result<Option<Plan>, Error> {
-        let Stale { records: stale, files } = self.find_stale()?;
+    pub(super) fn plan(&self, records: &dyn Records) -> Result<Option<Plan>, Error> {
+        let Stale { records: stale, files } = self.find_stale(records)?;
         let plan = Plan { inodes: BTreeSet::new(), listed: Vec::new(), files, before: HashMap::new() };
         let (pending, listed) = (BTreeSet::new(), HashMap::new());
         let (claims, parents) = (HashMap::new(), HashMap::new());
         let planner = Planner { browse: self, pending, listed, claims, parents, plan };
-        match planner.run(&stale) {
+        match planner.run(records, &stale) {
             Ok(plan) => Ok(Some(plan)),
             Err(Stop::Amiss) => Ok(None),
             Err(Stop::Error(e)) => Err(e),
@@ -114,10 +115,10 @@ impl Browse<'_, '_, '_> {
 }
 
 impl Planner<'_, '_, '_, '_> {
-    fn run(mut self, stale: &BTreeMap<u64, NodeId>) -> Result<Plan, Stop> {
+    fn run(mut self, records: &dyn Records, stale: &BTreeMap<u64, NodeId>) -> Result<Plan, Stop> {
         let root = self.browse.fs.root();
         let is_there = self.before(root)?.is_some_and(|known| known.kind == Kind::Directory);
-        if !is_there || self.browse.fs.check_tables().is_err() {
+        if !is_there || records.check_tables().is_err() {
             return Err(Stop::Amiss);
         }
         for (number, node) in stale {

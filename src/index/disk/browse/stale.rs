@@ -9,6 +9,7 @@ use crate::catalog::{NodeRow, Place};
 use crate::index::Error;
 use crate::index::disk::changed::{Runs, parts};
 use crate::model::{Kind, NodeId};
+use crate::source::block::Records;
 use std::collections::{BTreeMap, HashSet};
 
 /// Runs that lie this near to each other are one part of the disk for the catalog: asking it once more costs more than the
@@ -28,9 +29,9 @@ pub(super) struct Stale {
 
 impl Browse<'_, '_, '_> {
     /// Finds what may not hold any more.
-    pub(super) fn find_stale(&self) -> Result<Stale, Error> {
+    pub(super) fn find_stale(&self, records: &dyn Records) -> Result<Stale, Error> {
         let mut stale = Stale::default();
-        self.find_changed_records(&mut stale)?;
+        self.find_changed_records(records, &mut stale)?;
         let mut done: HashSet<NodeId> = stale.records.values().copied().collect();
         let mut maps = Vec::new();
         let changed = &self.changed;
@@ -76,17 +77,17 @@ impl Browse<'_, '_, '_> {
     }
 
     /// Finds the nodes whose records are others.
-    fn find_changed_records(&self, stale: &mut Stale) -> Result<(), Error> {
+    fn find_changed_records(&self, records: &dyn Records, stale: &mut Stale) -> Result<(), Error> {
         let (mut numbers, mut offset) = (Vec::new(), 0);
         for piece in &self.volume.pieces {
             for (at, length) in parts(self.changed.runs(), piece.at, piece.length) {
-                self.fs.numbers_in(offset + (at - piece.at), length, &mut |run| numbers.push(run));
+                records.numbers_in(offset + (at - piece.at), length, &mut |run| numbers.push(run));
             }
             offset += piece.length;
         }
         for run in numbers {
             for (number, node) in self.index.writer.previous_nodes_of(run, self.births())? {
-                let record = self.fs.record_of(number);
+                let record = records.record_of(number);
                 if record.is_none_or(|(at, length)| self.differs_on_volume(at, length)) {
                     stale.records.insert(number, node);
                 }

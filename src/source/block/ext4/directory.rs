@@ -61,28 +61,48 @@ impl Listing<'_> {
             return Err(self.damaged(format_args!("a directory of {size} bytes in blocks of {block_bytes}")));
         }
         let mut done = 0;
-        for extent in map.extents.iter().filter(|extent| extent.offset < size) {
-            if extent.offset != done || extent.unwritten {
-                break;
+        for extent in map.extents.iter().filter(|extent| extent.offset < size && !extent.unwritten) {
+            if extent.offset != done {
+                self.hole(size, done)?;
             }
             let end = (extent.offset + extent.length).min(size);
-            while done < end {
-                let length = READ_BYTES.min(end - done);
-                let bytes = self.disk.read(extent.at + (done - extent.offset), length)?;
-                for block in bytes.chunks_exact(block_bytes as usize) {
-                    let told = self.block(block, done == 0);
-                    // Without checksums nothing says that the other blocks are this directory's.
-                    match told {
-                        Err(e) if self.disk.superblock.features.metadata_csum() => drop(self.trouble.get_or_insert(e)),
-                        told => told?,
-                    }
-                    done += block_bytes;
-                }
+            for offset in (extent.offset..end).step_by(READ_BYTES as usize) {
+                self.run(extent.at + (offset - extent.offset), READ_BYTES.min(end - offset), offset == 0)?;
             }
+            done = end;
         }
-        if done < size {
-            return Err(self.damaged(format_args!("a directory of {size} bytes has a hole at byte {done}")));
+        if done < size { self.hole(size, done) } else { Ok(()) }
+    }
+
+    fn hole(&mut self, size: u64, at: u64) -> Result<(), Error> {
+        self.note(self.damaged(format_args!("a directory of {size} bytes has a hole at byte {at}")))
+    }
+
+    /// Tells the names of a run of blocks; those of which one cannot be read one by one.
+    fn run(&mut self, at: u64, length: u64, is_first: bool) -> Result<(), Error> {
+        let block_bytes = self.disk.superblock.block_bytes;
+        match self.disk.read(at, length) {
+            Ok(bytes) => {
+                for (index, block) in bytes.chunks_exact(block_bytes as usize).enumerate() {
+                    if let Err(e) = self.block(block, is_first && index == 0) {
+                        self.note(e)?;
+                    }
+                }
+                Ok(())
+            }
+            Err(e) if length <= block_bytes => self.note(e),
+            Err(_) => (at..at + length)
+                .step_by(block_bytes as usize)
+                .try_for_each(|block| self.run(block, block_bytes, is_first && block == at)),
         }
+    }
+
+    /// Takes note of what is wrong with one block. Without checksums nothing says that the others are this directory's: it ends there.
+    fn note(&mut self, trouble: Error) -> Result<(), Error> {
+        if !self.disk.superblock.features.metadata_csum() {
+            return Err(trouble);
+        }
+        self.trouble.get_or_insert(trouble);
         Ok(())
     }
 

@@ -30,7 +30,7 @@ pub(super) struct Entry<'a> {
 
 /// Returns the entries from byte `at` on; where values are counts from the start of `fields`.
 pub(super) fn entries(fields: Fields<'_>, mut at: usize) -> Result<Vec<Entry<'_>>, Error> {
-    let mut entries = Vec::new();
+    let (mut entries, mut places) = (Vec::new(), Vec::new());
     while fields.le32(at)? != 0 {
         let name_length = usize::from(fields.byte(at)?);
         let (number, length) = (fields.le32(at + 4)?, fields.le32(at + 8)?);
@@ -39,7 +39,11 @@ pub(super) fn entries(fields: Fields<'_>, mut at: usize) -> Result<Vec<Entry<'_>
         }
         let value = match (number, length) {
             (0, 0) => Value::Here(&[]),
-            (0, _) => Value::Here(fields.slice(usize::from(fields.le16(at + 2)?), length as usize)?),
+            (0, _) => {
+                let place = usize::from(fields.le16(at + 2)?);
+                places.push((place, place + length as usize));
+                Value::Here(fields.slice(place, length as usize)?)
+            }
             (number, length) => Value::Inode { number, length },
         };
         entries.push(Entry {
@@ -49,5 +53,21 @@ pub(super) fn entries(fields: Fields<'_>, mut at: usize) -> Result<Vec<Entry<'_>
         });
         at += (ENTRY_HEADER_BYTES + name_length).next_multiple_of(4);
     }
+    check_apart(places, at + 4)?;
     Ok(entries)
+}
+
+/// Checks that the values lie behind the entries, which end at `end`, and apart from each other, as `e2fsck` does.
+fn check_apart(mut places: Vec<(usize, usize)>, end: usize) -> Result<(), Error> {
+    places.sort_unstable();
+    let mut free = end;
+    for (from, until) in places {
+        if from < free {
+            return Err(Error::Damaged(format!(
+                "the value of an extended attribute at byte {from} lies over what ends at {free}"
+            )));
+        }
+        free = until;
+    }
+    Ok(())
 }

@@ -25,7 +25,7 @@ mod superblock;
 mod tests;
 mod xattr;
 
-use super::{Device, Entry, Error, FileSystem, Info, Inode, State};
+use super::{Device, Entry, Error, FileSystem, Info, Inode, Records, State};
 use crate::model::escape_bytes;
 use disk::{Disk, Log};
 use std::ops::{ControlFlow, RangeInclusive};
@@ -71,6 +71,7 @@ impl Ext4 {
             label: escape_bytes(&superblock.label).into_owned(),
             state,
             features: superblock.features.names(),
+            odd: None,
         };
         Self { info, disk, xattr_blocks: xattr::Cache::default() }
     }
@@ -89,21 +90,8 @@ impl FileSystem for Ext4 {
         ROOT_INODE.into()
     }
 
-    fn layout(&self) -> String {
-        self.disk.layout()
-    }
-
-    fn record_of(&self, number: u64) -> Option<(u64, u64)> {
-        let at = self.disk.record_at(u32::try_from(number).ok()?).ok()?;
-        Some((at, self.disk.superblock.inode_bytes as u64))
-    }
-
-    fn numbers_in(&self, at: u64, length: u64, each: &mut dyn FnMut(RangeInclusive<u64>)) {
-        self.disk.numbers_in(at, length, each);
-    }
-
-    fn check_tables(&self) -> Result<(), Error> {
-        scan::check(&self.disk)
+    fn records(&self) -> Option<&dyn Records> {
+        Some(self)
     }
 
     fn scan_inodes(&self, each: &mut dyn FnMut(Result<Inode, (u64, Error)>) -> ControlFlow<()>) -> Result<(), Error> {
@@ -124,5 +112,24 @@ impl FileSystem for Ext4 {
 
     fn list(&self, directory: &Inode, each: &mut dyn FnMut(Entry)) -> Result<(), Error> {
         directory::list(&self.disk, directory, each)
+    }
+}
+
+impl Records for Ext4 {
+    fn layout(&self) -> String {
+        self.disk.layout()
+    }
+
+    fn record_of(&self, number: u64) -> Option<(u64, u64)> {
+        let at = self.disk.record_at(u32::try_from(number).ok()?).ok()?;
+        Some((at, self.disk.superblock.inode_bytes as u64))
+    }
+
+    fn numbers_in(&self, at: u64, length: u64, each: &mut dyn FnMut(RangeInclusive<u64>)) {
+        self.disk.numbers_in(at, length, each);
+    }
+
+    fn check_tables(&self) -> Result<(), Error> {
+        scan::check(&self.disk)
     }
 }

@@ -33,6 +33,7 @@ impl Device for Bytes {
 }
 
 /// The file system, while it is made: 64 inodes of 256 bytes, blocks of 1 KiB, metadata checksums.
+#[derive(Clone)]
 struct Made {
     bytes: Vec<u8>,
 }
@@ -362,7 +363,7 @@ fn inline_data_and_extended_attributes_come_out_of_the_inode_and_acls_as_getxatt
     let acl = [1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 7, 0, 0xE8, 3, 0, 0, 4, 0, 4, 0];
     made.bytes[xattrs + 4 + 64..xattrs + 4 + 84].copy_from_slice(&acl);
 
-    let inode = made.open().unwrap().inode(12).unwrap();
+    let inode = made.clone().open().unwrap().inode(12).unwrap();
 
     let content = [&[b'a'; 60][..], b"bb"].concat();
     assert_eq!((inode.unreadable, inode.content), (None, Content::Bytes(content)));
@@ -373,6 +374,12 @@ fn inline_data_and_extended_attributes_come_out_of_the_inode_and_acls_as_getxatt
         &[4, 0, 4, 0, 255, 255, 255, 255],
     ];
     assert_eq!(inode.attrs.xattrs.get(b"system.posix_acl_access"), Some(&told.concat()[..]));
+
+    for (place, expected) in [(70, "byte 70 lies over what ends at 84"), (40, "byte 40 lies over what ends at 60")] {
+        made.bytes[xattrs + 24 + 2] = place;
+        let refused = made.clone().open().unwrap().inode(12).expect_err("two values share bytes").to_string();
+        assert_eq!(refused, format!("inode 12: the value of an extended attribute at {expected}"));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //!
 //! Source of the places: libblkid of util-linux 2.41, `libblkid/src/superblocks/`.
 
-use crate::source::block::{Device, bytes};
+use crate::source::block::{Device, bytes, fat};
 
 /// Magic bytes at fixed places, in the order in which they are tried: what wraps a file system comes before file systems,
 /// since a mirror's member or a cache's backing device shows what it wraps as well.
@@ -30,10 +30,6 @@ const MAGICS: &[(&str, u64, &[u8])] = &[
     ("xfs", 0, b"XFSB"),
     ("apfs", 32, b"NXSB"),
     ("squashfs", 0, b"hsqs"),
-    ("swap", 4086, b"SWAPSPACE2"),
-    ("swap", 8182, b"SWAPSPACE2"),
-    ("swap", 16374, b"SWAPSPACE2"),
-    ("swap", 65526, b"SWAPSPACE2"),
     ("btrfs", 0x1_0040, b"_BHRfS_M"),
     ("f2fs", 1024, &[0x10, 0x20, 0xf5, 0xf2]),
     ("erofs", 1024, &[0xe2, 0xe1, 0xf5, 0xe0]),
@@ -51,9 +47,6 @@ const MAGICS: &[(&str, u64, &[u8])] = &[
     ("VMFS", 0x20_0000, &[0x5e, 0xf1, 0xab, 0x2f]),
     ("VMFS_volume_member", 0x10_0000, &[0x0d, 0xd0, 0x01, 0xc0]),
     ("iso9660", 0x8001, b"CD001"),
-    ("udf", 0x8001, b"BEA01"),
-    ("udf", 0x8001, b"NSR02"),
-    ("udf", 0x8001, b"NSR03"),
     ("ufs", 0x255c, &UFS2),
     ("ufs", 0x1_055c, &UFS2),
     ("ufs", 0x4_055c, &UFS2),
@@ -62,10 +55,46 @@ const MAGICS: &[(&str, u64, &[u8])] = &[
     ("ufs", 0x4_055c, &UFS1),
     ("nilfs2", 1030, &[0x34, 0x34]),
     ("hfs", 1024, b"BD"),
+    ("ceph_bluestore", 0, b"bluestore block device"),
+    ("vdo", 0, b"dmvdo001"),
+    ("ubi", 0, b"UBI#"),
+    ("ubifs", 0, &[0x31, 0x18, 0x10, 0x06]),
+    ("cramfs", 0, &[0x45, 0x3d, 0xcd, 0x28]),
+    ("cramfs", 0, &[0x28, 0xcd, 0x3d, 0x45]),
+    ("romfs", 0, b"-rom1fs-"),
+    ("bfs", 0, &[0xce, 0xfa, 0xad, 0x1b]),
+    ("befs", 32, b"BFS1"),
+    ("befs", 32, b"1SFB"),
+    ("befs", 544, b"BFS1"),
+    ("befs", 544, b"1SFB"),
+    ("hpfs", 0x2000, &[0x49, 0xe8, 0x95, 0xf9]),
+    ("nss", 0x1000, b"SPB5"),
+    ("reiser4", 0x1_0000, b"ReIsEr4"),
+    ("mpool", 0, b"mpoolDev"),
+    ("zonefs", 0, b"SFOZ"),
+    ("drbdmanage_control_volume", 0, b"$DRBDmgr=q"),
     // Tables of partitions inside a partition.
     ("bsd", 512, &[0x57, 0x45, 0x56, 0x82]),
     ("ldm", 0xc00, b"PRIVHEAD"),
 ];
+
+/// Magic numbers of two bytes, which are often there by chance: they are tried last.
+const SHORT_MAGICS: &[(&str, u64, &[u8])] = &[
+    ("minix", 0x410, &[0x7f, 0x13]),
+    ("minix", 0x410, &[0x8f, 0x13]),
+    ("minix", 0x410, &[0x13, 0x7f]),
+    ("minix", 0x410, &[0x13, 0x8f]),
+    ("minix", 0x410, &[0x68, 0x24]),
+    ("minix", 0x410, &[0x78, 0x24]),
+];
+
+/// What stands at the end of the first page of swap; its size is that of the machine that made it.
+const PAGES: [u64; 5] = [4096, 8192, 16384, 32768, 65536];
+const SWAP: [&[u8]; 2] = [b"SWAPSPACE2", b"SWAP-SPACE"];
+/// That a machine sleeps in it.
+const SLEEP: [&[u8]; 4] = [b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001"];
+/// The same, at the beginning (TuxOnIce).
+const SLEEP_AT_0: [u8; 8] = [0xed, 0xc3, 0x02, 0xe9, 0x98, 0x56, 0xe5, 0x0c];
 
 /// The magic number of UFS as machines of today write it.
 const UFS1: [u8; 4] = 0x0001_1954_u32.to_le_bytes();
@@ -104,8 +133,12 @@ pub fn identify(device: &dyn Device) -> Option<&'static str> {
     if is_raid_with_trailer(device) {
         return Some("linux_raid_member");
     }
-    let by_magic = MAGICS.iter().find(|(_, at, magic)| at_is(device, *at, magic)).map(|(name, ..)| *name);
-    by_magic.or_else(|| ext(device)).or_else(|| fat(device)).or_else(|| zfs(device))
+    let by_magic = |magics: &[(&'static str, u64, &[u8])]| {
+        magics.iter().find(|(_, at, magic)| at_is(device, *at, magic)).map(|(name, ..)| *name)
+    };
+    // A disc may be both UDF and ISO 9660: its bytes are in UDF.
+    let named = udf(device).or_else(|| swap(device)).or_else(|| by_magic(MAGICS));
+    named.or_else(|| ext(device)).or_else(|| vfat(device)).or_else(|| zfs(device)).or_else(|| by_magic(SHORT_MAGICS))
 }
 
 /// Returns the file system whose first sector this is: then the bytes of a partition table in it mean something else.
@@ -113,7 +146,7 @@ pub(super) fn boot_sector(sector: &[u8]) -> Option<&'static str> {
     let begins =
         |(_, at, magic): &&(&str, u64, &[u8])| sector.get(*at as usize..).is_some_and(|from| from.starts_with(magic));
     let magic = MAGICS.iter().find(begins).map(|(name, ..)| *name);
-    magic.or_else(|| is_fat(sector).then_some("vfat"))
+    magic.or_else(|| fat::is_boot_sector(sector).then_some("vfat"))
 }
 
 fn read(device: &dyn Device, at: u64, length: u64) -> Option<Vec<u8>> {
@@ -141,6 +174,31 @@ fn is_raid_with_trailer(device: &dyn Device) -> bool {
     places.into_iter().flatten().any(|at| at_is(device, at, &MAGIC))
 }
 
+/// Swap, and what machines that sleep leave in it.
+fn swap(device: &dyn Device) -> Option<&'static str> {
+    if at_is(device, 0, &SLEEP_AT_0) {
+        return Some("swsuspend");
+    }
+    PAGES.iter().find_map(|page| {
+        let end = read(device, page - 10, 10)?;
+        let is = |magics: &[&[u8]]| magics.iter().any(|magic| end.starts_with(magic));
+        if is(&SLEEP) { Some("swsuspend") } else { is(&SWAP).then_some("swap") }
+    })
+}
+
+/// From byte 32768 on there is one descriptor after the other, those of ISO 9660 first; the one that begins the others, or is of UDF itself,
+/// is among them (ECMA 167, part 2). Where sectors are longer than 2 KiB only the first is found.
+fn udf(device: &dyn Device) -> Option<&'static str> {
+    for sector in 16..80 {
+        match read(device, sector * 2048 + 1, 5)?.as_slice() {
+            b"BEA01" | b"NSR02" | b"NSR03" => return Some("udf"),
+            b"CD001" | b"CDW02" => {}
+            _ => return None,
+        }
+    }
+    None
+}
+
 fn ext(device: &dyn Device) -> Option<&'static str> {
     let superblock = read(device, 1024, 104)?;
     let fields = bytes::Fields { bytes: &superblock, what: "superblock" };
@@ -159,30 +217,8 @@ fn ext(device: &dyn Device) -> Option<&'static str> {
     })
 }
 
-fn fat(device: &dyn Device) -> Option<&'static str> {
-    is_fat(&read(device, 0, 512)?).then_some("vfat")
-}
-
-/// FAT has no magic: the numbers of its parameter block must make sense together (`fat_read_bpb` in `fs/fat/inode.c`).
-fn is_fat(sector: &[u8]) -> bool {
-    let fields = bytes::Fields { bytes: sector, what: "boot sector" };
-    let plausible = || {
-        let (jump, signature) = (fields.byte(0)?, fields.le16(510)?);
-        let (sector_bytes, cluster_sectors) = (fields.le16(11)?, fields.byte(13)?);
-        let (reserved, copies, media) = (fields.le16(14)?, fields.byte(16)?, fields.byte(21)?);
-        let (short_length, long_length) = (fields.le16(22)?, fields.le32(36)?);
-        Ok::<_, super::Error>(
-            (jump == 0xeb || jump == 0xe9)
-                && signature == 0xaa55
-                && [512, 1024, 2048, 4096].contains(&sector_bytes)
-                && cluster_sectors.is_power_of_two()
-                && reserved > 0
-                && (1..=2).contains(&copies)
-                && (media == 0xf0 || media >= 0xf8)
-                && (short_length > 0 || long_length > 0),
-        )
-    };
-    plausible().unwrap_or(false)
+fn vfat(device: &dyn Device) -> Option<&'static str> {
+    fat::is_boot_sector(&read(device, 0, 512)?).then_some("vfat")
 }
 
 /// Uberblocks fill the second half of a label, one every 1 KiB at the least (`sys/uberblock_impl.h` of OpenZFS).

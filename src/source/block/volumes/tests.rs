@@ -432,7 +432,14 @@ fn volumes_are_named_by_what_they_hold() {
     assert_eq!(with(0, b"LUKS\xba\xbe"), Some("crypto_LUKS"));
     assert_eq!(with(4086, b"SWAPSPACE2"), Some("swap"));
     assert_eq!(with(0x10040, b"_BHRfS_M"), Some("btrfs"));
+    assert_eq!(with(65526, b"SWAP-SPACE"), Some("swap"));
+    assert_eq!(with(8182, b"S1SUSPEND"), Some("swsuspend"));
+    assert_eq!(with(0x410, &[0x7f, 0x13]), Some("minix"));
     assert_eq!(with(0x8001, b"CD001"), Some("iso9660"));
+    let mut both = b"CD001".to_vec();
+    both.resize(2048, 0);
+    both.extend(b"NSR02");
+    assert_eq!(with(0x8001, &both), Some("udf"));
     assert_eq!(with(0x20000, &0x00ba_b10c_u64.to_le_bytes()), Some("zfs_member"));
     assert_eq!(with(4 * MIB as usize - 0x10000, &[0xfc, 0x4e, 0x2b, 0xa9]), Some("linux_raid_member"));
     assert_eq!(with(1024 + 56, &[0x53, 0xef]), Some("ext2"));

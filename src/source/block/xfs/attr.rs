@@ -78,8 +78,8 @@ impl Found<'_> {
             _ => None,
         };
         if let Some(name) = acl {
+            // Root is told of both forms, this one and the one that is stored (`xfs_xattr_put_listent`).
             self.xattrs.push((name.into(), acl_value(Fields { bytes: &value, what: self.what })?));
-            return Ok(());
         }
         let prefix: &[u8] = match (flags & FLAG_ROOT != 0, flags & FLAG_SECURE != 0) {
             (true, _) => b"trusted.",

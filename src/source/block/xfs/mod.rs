@@ -22,7 +22,7 @@ mod tell;
 mod tests;
 mod volume;
 
-use super::{Device, Entry, Error, FileSystem, Info, Inode, State, bytes};
+use super::{Device, Entry, Error, FileSystem, Info, Inode, Records, State, bytes};
 use chunks::{Chunk, INODES_PER_CHUNK};
 use inode::Record;
 use std::ops::{ControlFlow, RangeInclusive};
@@ -71,6 +71,7 @@ fn info(volume: &Volume) -> Info {
         label: superblock.label.clone(),
         state,
         features: superblock.feature_names(),
+        odd: None,
     }
 }
 
@@ -87,21 +88,8 @@ impl FileSystem for Xfs {
         self.volume.superblock().root
     }
 
-    fn layout(&self) -> String {
-        format!("{:?}", self.volume.superblock().without_label())
-    }
-
-    fn record_of(&self, number: u64) -> Option<(u64, u64)> {
-        let superblock = self.volume.superblock();
-        Some((superblock.inode_at(number).ok()?, superblock.inode_bytes))
-    }
-
-    fn numbers_in(&self, at: u64, length: u64, each: &mut dyn FnMut(RangeInclusive<u64>)) {
-        self.volume.superblock().numbers_in(at, length, each);
-    }
-
-    fn check_tables(&self) -> Result<(), Error> {
-        (0..self.volume.superblock().groups).try_for_each(|group| chunks::load(&self.volume, group).map(drop))
+    fn records(&self) -> Option<&dyn Records> {
+        Some(self)
     }
 
     fn scan_inodes(&self, each: &mut dyn FnMut(Result<Inode, (u64, Error)>) -> ControlFlow<()>) -> Result<(), Error> {
@@ -124,6 +112,25 @@ impl FileSystem for Xfs {
         let bytes = self.volume.inode_bytes(directory.number)?;
         let record = Record::new(&self.volume, directory.number, &bytes.bytes, bytes.replayed)?;
         dir::list(&self.volume, &record, each)
+    }
+}
+
+impl Records for Xfs {
+    fn layout(&self) -> String {
+        format!("{:?}", self.volume.superblock().without_label())
+    }
+
+    fn record_of(&self, number: u64) -> Option<(u64, u64)> {
+        let superblock = self.volume.superblock();
+        Some((superblock.inode_at(number).ok()?, superblock.inode_bytes))
+    }
+
+    fn numbers_in(&self, at: u64, length: u64, each: &mut dyn FnMut(RangeInclusive<u64>)) {
+        self.volume.superblock().numbers_in(at, length, each);
+    }
+
+    fn check_tables(&self) -> Result<(), Error> {
+        (0..self.volume.superblock().groups).try_for_each(|group| chunks::load(&self.volume, group).map(drop))
     }
 }
 
