@@ -6,6 +6,7 @@ use crate::model::Time;
 use crate::source::{Error, instant};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,6 +38,13 @@ pub struct Settings {
     /// Which of the disks whose images lie in the folder, as the images or their names say; none: all are of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<String>,
+    /// All disks of a guest, each in a folder of its own in the tree, in the order of their numbers; more come behind as they are met. None:
+    /// the source is one disk, at the top of the tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_disks: Option<Vec<String>>,
+    /// Disks that the guest has no more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub removed_disks: BTreeSet<String>,
     /// The folder that generations are pulled into; none: that of the images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<PathBuf>,
@@ -222,6 +230,11 @@ impl Settings {
                 let why = "an export, its bitmap and a snapshot command are other ways to take a disk; choose one";
                 return Err(Error::Setting { what: "the domain", found, why });
             }
+        }
+        if self.all_disks.is_some() && (self.own_disk().is_some() || self.nbd.is_some() || self.snapshot.is_some()) {
+            let found = "yes".to_owned();
+            let why = "--disk, an export and a snapshot command are of one disk";
+            return Err(Error::Setting { what: "the choice of all disks", found, why });
         }
         if self.freeze_max_s == Some(0) {
             let found = "0".to_owned();

@@ -30,6 +30,7 @@ impl DiskJob<'_> {
         let new = NewImage {
             source: self.source,
             image: &image,
+            disk: None,
             snapshot: None,
             at,
             rests_on: None,
