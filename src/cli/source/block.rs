@@ -7,6 +7,7 @@ use crate::cli::World;
 use crate::cli::args::{ConsistencyArg, GuestArgs, NEW_SOURCE, YesNo};
 use crate::cli::report::{Failure, Outcome};
 use crate::cli::say::say;
+use crate::jobs::take::block::libvirt::Guest;
 use crate::model::{Consistency, Rule};
 use crate::source::Error;
 use crate::source::block::{DESCRIPTION, Settings, disks_of_names, image};
@@ -171,8 +172,12 @@ fn several_disks(settings: &Settings) -> Result<Option<Vec<String>>, Failure> {
     if settings.own_disk().is_some() || settings.nbd.is_some() || settings.snapshot.is_some() {
         return Ok(None);
     }
-    let disks = disks_of_names(&settings.folders())?;
-    Ok(Some(disks.into_iter().collect()).filter(|disks: &Vec<String>| disks.len() > 1))
+    let disks: Vec<String> = match &settings.domain {
+        // Where libvirt does not answer now, the first take says what there is to choose.
+        Some(domain) => Guest::disks_of(domain).unwrap_or_default(),
+        None => disks_of_names(&settings.folders())?.into_iter().collect(),
+    };
+    Ok(Some(disks).filter(|disks| disks.len() > 1))
 }
 
 pub(super) fn apply(how: &DiskHowArgs, settings: &mut Settings) -> Result<(), Failure> {

@@ -12,7 +12,7 @@ use super::{Error, Event, OneCopy};
 use crate::catalog::SourceRow;
 use crate::jobs::report::When;
 use crate::jobs::take::block::moment::{DiskImage, NewMoment, index_moment};
-use crate::model::{DISKS_MAX, EntryName, Time};
+use crate::model::{EntryName, Fold, Time, parse_instant};
 use crate::source::block::{discover, disk_of_name, image};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -76,7 +76,10 @@ impl Disk<'_, '_> {
                 self.work.emit(Event::LeftAside { path: image.path, why });
                 continue;
             };
-            match at.map_or_else(|| self.instant_of(&image), Ok) {
+            // Ours have their disk in their names, behind the date.
+            let own = image.moment.id.as_ref().and(image.moment.taken_at.as_deref());
+            let own = own.and_then(|own| parse_instant(own, self.work.now(), self.work.inputs.zone, Fold::Refuse).ok());
+            match at.or(own).map_or_else(|| self.instant_of(&image), Ok) {
                 Ok(at) => found.push(Found { disk, at, image }),
                 Err(error) => self.work.emit(Event::Failed { copy: None, error }),
             }
@@ -180,20 +183,11 @@ impl Disk<'_, '_> {
 
     /// Gives numbers to the disks that have none, which are kept with the settings of the source before anything of them is indexed.
     fn with_disks(&mut self, moments: &[Moment]) -> Result<SourceRow, Error> {
-        let disks = self.settings.all_disks.get_or_insert_default();
-        let before = disks.len();
-        for disk in moments.iter().flat_map(|moment| moment.images.keys()) {
-            if !disks.contains(disk) {
-                disks.push(disk.clone());
-            }
-        }
-        if disks.len() > DISKS_MAX {
-            return Err(Error::ManyDisks { name: self.work.source.name.clone(), disks: disks.len() });
-        }
-        let is_new = disks.len() > before;
-        let settings = self.settings.to_json()?;
-        let source = SourceRow { settings, ..self.work.source.clone() };
-        if is_new {
+        let disks = moments.iter().flat_map(|moment| moment.images.keys()).map(String::as_str);
+        let numbered = self.settings.number_disks(disks);
+        numbered.map_err(|disks| Error::ManyDisks { name: self.work.source.name.clone(), disks })?;
+        let source = SourceRow { settings: self.settings.to_json()?, ..self.work.source.clone() };
+        if source.settings != self.work.source.settings {
             self.work.writer().set_settings(source.id, &source.settings)?;
         }
         Ok(source)

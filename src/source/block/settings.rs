@@ -2,7 +2,7 @@
 //! Checked at the door; what is not UTF-8 cannot be kept here and is refused by the command line.
 
 use super::{image, nbd};
-use crate::model::Time;
+use crate::model::{DISKS_MAX, Time};
 use crate::source::{Error, instant};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -264,6 +264,20 @@ impl Settings {
     pub fn own_disk(&self) -> Option<&str> {
         let of_guest = self.domain.as_ref().and_then(|domain| domain.disk.as_deref());
         of_guest.or(self.disk.as_deref())
+    }
+
+    /// Gives numbers to those of `disks` that have none, and returns all disks of the guest in the order of their numbers.
+    ///
+    /// # Errors
+    /// How many they would be, if there is no room for so many.
+    pub fn number_disks<'d>(&mut self, disks: impl Iterator<Item = &'d str>) -> Result<Vec<String>, usize> {
+        let known = self.all_disks.get_or_insert_default();
+        for disk in disks {
+            if !known.iter().any(|one| one == disk) {
+                known.push(disk.to_owned());
+            }
+        }
+        if known.len() > DISKS_MAX { Err(known.len()) } else { Ok(known.clone()) }
     }
 
     /// Returns the commands that are run when it is taken.

@@ -199,7 +199,7 @@ fn complete(writer: &Writer, source: &SourceRow, part: &mut Part<'_>, base: Opti
 }
 
 /// Returns what a layer of all disks says of one of them, with the files that it needs.
-fn cut_out(layer: &Layer, number: usize) -> Layer {
+pub(super) fn cut_out(layer: &Layer, number: usize) -> Layer {
     let begin = disk_begin(number);
     let first = layer.extents.partition_point(|extent| extent.offset < begin);
     let here = layer.extents[first..].iter().take_while(|extent| extent.offset - begin < 1 << DISK_BITS);
