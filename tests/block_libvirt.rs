@@ -18,7 +18,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const DISK_BYTES: u64 = 64 << 20;
 const GRAIN_BYTES: usize = 64 << 10;
@@ -26,21 +26,20 @@ const GRAIN_BYTES: usize = 64 << 10;
 /// One guest at a time: what a test does to libvirt, another one would see.
 static LIBVIRT: Mutex<()> = Mutex::new(());
 
+/// Starts libvirt where it does not run. Before each guest: what has a time limit may have ended since the one before, on a busy machine.
 fn start_libvirt() {
-    static STARTED: OnceLock<()> = OnceLock::new();
-    STARTED.get_or_init(|| {
-        // No systemd is needed. With its time limit each ends when it has nothing to do any more.
-        let script = "virsh -q -c qemu:///system list >/dev/null 2>&1 && exit
+    // No systemd is needed. With its time limit each ends when it has nothing to do any more.
+    let script = "
             # Of one that was killed the socket is left. Where it runs a second one ends at once.
-            virtlogd -d -t 30 || true
+            virtlogd -d -t 30 2>/dev/null || true
+            virsh -q -c qemu:///system list >/dev/null 2>&1 && exit
             # udev does that where it runs. libvirt asks QEMU anew for each answer where the user that QEMU runs as may not use it.
             [ ! -e /dev/kvm ] || { chgrp kvm /dev/kvm && chmod 660 /dev/kvm; }
             libvirtd -d -t 30
             for i in $(seq 100); do virsh -q -c qemu:///system list >/dev/null 2>&1 && exit; sleep 0.1; done
             exit 1";
-        let output = shell(Path::new("/"), script);
-        assert!(output.status.success(), "libvirtd does not run\n{}", said(&output));
-    });
+    let output = shell(Path::new("/"), script);
+    assert!(output.status.success(), "libvirtd does not run\n{}", said(&output));
 }
 
 /// A paused machine with two disks, `vda` and `vdb`, its source `vm1`, and states of `vda`.
