@@ -175,8 +175,12 @@ impl Guest<'_> {
             "mkdir -p truth images/{disk} t; cd truth; before={disk}-{}.raw; now={disk}-{night}.raw
              if [ -e $before ]; then cp --sparse=always $before $now; truncate -s {size_mib}M $now
              else mkdir -p ../t/d; seq 1 20000 >../t/d/{disk}; mkfs.ext4 -q -F -b 1024 -d ../t $now {size_mib}M; rm -r ../t; fi
+             # Bytes that are there in every other night, where the file system has nothing: an image has a hole there in between.
+             if [ {odd} = 1 ]; then from=/dev/urandom; else from=/dev/zero; fi
+             dd if=$from of=$now bs=64k seek=90 count=1 conv=notrunc status=none
              seq {night} 9999 >word; debugfs -w -R 'write word night-{night}' $now 2>/dev/null; rm word",
-            night - 1
+            night - 1,
+            odd = night % 2,
         );
         sh(&self.site.path(""), &script);
     }
