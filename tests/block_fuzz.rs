@@ -435,6 +435,7 @@ impl Bench {
         let new = NewImage {
             source: &source,
             image: &image,
+            disk: None,
             snapshot: None,
             at: Time(at),
             rests_on: None,

@@ -112,9 +112,10 @@ fn site() -> Site {
     site
 }
 
+/// Adds a source that is one disk.
 fn add_source(site: &Site, name: &str, images: &Path) {
     fs::create_dir_all(images).unwrap();
-    site.ok(&["source", "add", "block", name, "--images", images.to_str().unwrap()]);
+    site.ok(&["source", "add", "block", name, "--images", images.to_str().unwrap(), "--all-disks", "no"]);
 }
 
 const MKFS_EXT4: &str = "mkfs.ext4 -q -F";

@@ -17,7 +17,8 @@ use site::{Site, await_view, difference, said, sh, shell, wait_until};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const DISK_BYTES: u64 = 64 << 20;
 const GRAIN_BYTES: usize = 64 << 10;
@@ -25,21 +26,20 @@ const GRAIN_BYTES: usize = 64 << 10;
 /// One guest at a time: what a test does to libvirt, another one would see.
 static LIBVIRT: Mutex<()> = Mutex::new(());
 
+/// Starts libvirt where it does not run. Before each guest: what has a time limit may have ended since the one before, on a busy machine.
 fn start_libvirt() {
-    static STARTED: OnceLock<()> = OnceLock::new();
-    STARTED.get_or_init(|| {
-        // No systemd is needed. With its time limit each ends when it has nothing to do any more.
-        let script = "virsh -q -c qemu:///system list >/dev/null 2>&1 && exit
+    // No systemd is needed. With its time limit each ends when it has nothing to do any more.
+    let script = "
             # Of one that was killed the socket is left. Where it runs a second one ends at once.
-            virtlogd -d -t 30 || true
+            virtlogd -d -t 30 2>/dev/null || true
+            virsh -q -c qemu:///system list >/dev/null 2>&1 && exit
             # udev does that where it runs. libvirt asks QEMU anew for each answer where the user that QEMU runs as may not use it.
             [ ! -e /dev/kvm ] || { chgrp kvm /dev/kvm && chmod 660 /dev/kvm; }
             libvirtd -d -t 30
             for i in $(seq 100); do virsh -q -c qemu:///system list >/dev/null 2>&1 && exit; sleep 0.1; done
             exit 1";
-        let output = shell(Path::new("/"), script);
-        assert!(output.status.success(), "libvirtd does not run\n{}", said(&output));
-    });
+    let output = shell(Path::new("/"), script);
+    assert!(output.status.success(), "libvirtd does not run\n{}", said(&output));
 }
 
 /// A paused machine with two disks, `vda` and `vdb`, its source `vm1`, and states of `vda`.
@@ -531,4 +531,138 @@ fn what_cannot_be_taken_is_told_and_leaves_libvirt_as_it_was() {
         add(&["--freeze"]),
         "asof: --connect, --freeze and --scratch are for guests of libvirt\nhint: --domain NAME names the guest"
     );
+}
+
+/// Adds the guest with all its disks, which libvirt tells.
+fn add_all(guest: &Guest, more: &[&str]) {
+    let (images, scratch) = (guest.images().display().to_string(), guest.scratch().display().to_string());
+    let mut args =
+        vec!["source", "add", "block", "vm1", "--images", &images, "--domain", &guest.name, "--scratch", &scratch];
+    args.extend(more);
+    let text = said(&guest.site.run(&args, 0));
+    assert!(text.contains("added source \"vm1\": all disks of a guest (vda, vdb), images in"), "{text}");
+}
+
+/// Takes all disks. One of them holds bytes and no file system, which is a finding.
+fn take_all(guest: &Guest, more: &[&str]) -> Value {
+    let args = [&["take", "vm1", "--json"], more].concat();
+    let output = guest.site.run(&args, 1);
+    assert!(said(&output).contains("what it holds is not known; it is in vdb/disk.raw as it was"), "{}", said(&output));
+    assert!(!said(&output).contains("missing"), "{}", said(&output));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Ends the writer, also after a panic.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A program in the guest writes a record to one disk, and then what is recorded to the other: at no moment is there anything that has no
+/// record, and at most one record of what is not there yet.
+#[test]
+fn all_disks_of_a_guest_are_of_one_moment() {
+    for method in ["pull", "push"] {
+        let guest = Guest::new();
+        if method == "push" {
+            guest.sh("chmod 777 images");
+        }
+        add_all(&guest, &["--method", method]);
+        let (is_over, written) = (AtomicBool::new(false), AtomicU64::new(0));
+        // Where the file system of vda has nothing.
+        let place = [60 << 20, 4 << 20];
+        let stamp = |disk: usize, number: u64| {
+            guest.qemu_io(disk, &format!("write -q -P {} {} 4k", number % 250, place[disk]));
+        };
+        let mut taken = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let number = written.load(Ordering::Relaxed) + 1;
+                    stamp(0, number);
+                    stamp(1, number);
+                    written.store(number, Ordering::Relaxed);
+                }
+            });
+            let _over = Over(&is_over);
+            for round in 0..3 {
+                let before = written.load(Ordering::Relaxed);
+                wait_until("it writes", || written.load(Ordering::Relaxed) > before);
+                let from = written.load(Ordering::Relaxed);
+                let report = take_all(&guest, &[]);
+                assert_eq!(report["level"], if round == 0 { "full" } else { "incremental" }, "{report}");
+                assert_eq!(report["full_because"], Value::Null);
+                taken.push((report["taken_at"].as_str().unwrap().to_owned(), from, written.load(Ordering::Relaxed)));
+            }
+        });
+        guest.nothing_is_left();
+        // What nobody writes to any more is what QEMU has; its tables are in the image when it was told to write them.
+        (0..2).for_each(|disk| guest.qemu_io(disk, "flush"));
+        let last = take_all(&guest, &[]);
+        let mnt = guest.site.mount(&[]);
+        let view = await_view(&mnt.join("vm1"), last["taken_at"].as_str().unwrap());
+        for disk in ["vda", "vdb"] {
+            let sum = |path: &Path| guest.sh(&format!("sha256sum < {path:?}"));
+            guest.sh(&format!("qemu-img convert -U -O raw {disk}.qcow2 now.raw"));
+            assert_eq!(sum(&view.join(disk).join("disk.raw")), sum(&guest.dir().join("now.raw")), "{method} {disk}");
+        }
+        for (at, from, until) in taken {
+            let view = await_view(&mnt.join("vm1"), &at);
+            let read = |disk: &str, place: u64| {
+                let mut bytes = vec![0; 4096];
+                let file = std::fs::File::open(view.join(disk).join("disk.raw")).unwrap();
+                file.read_exact_at(&mut bytes, place).unwrap();
+                assert!(bytes.iter().all(|byte| *byte == bytes[0]));
+                u64::from(bytes[0])
+            };
+            let (record, bytes) = (read("vda", place[0]), read("vdb", place[1]));
+            let (earliest, latest) = (from % 250, (until + 1) % 250);
+            assert!(record == bytes || record == (bytes + 1) % 250, "{method} {at}: {record} on vda, {bytes} on vdb");
+            assert!(
+                earliest > latest || (earliest..=latest).contains(&record),
+                "{method} {at}: {record} of {from} to {until}"
+            );
+        }
+        let sql = "SELECT count(*) FROM findings WHERE kind = 'missing'";
+        assert_eq!(guest.site.ok(&["sql", "--csv", sql]).lines().nth(1), Some("0"));
+        guest.site.ok(&["check", "--deep"]);
+        guest.site.umount();
+    }
+}
+
+#[test]
+fn a_disk_that_a_guest_gets_is_full_beside_increments_and_one_that_it_has_no_more_is_deleted() {
+    let guest = Guest::new();
+    add_all(&guest, &[]);
+    guest.qemu_io(1, "write -q -P 7 1M 64k");
+    take_all(&guest, &[]);
+    // vdb is replaced by vdc, a raw image, of which QEMU cannot say what changes.
+    let dir = guest.dir().display().to_string();
+    guest.sh("truncate -s 4M vdc.raw && chmod 666 vdc.raw");
+    let xml = guest.sh("cat domain.xml");
+    let xml = xml.replace(&format!("{dir}/vdb.qcow2"), &format!("{dir}/vdc.raw")).replace("'vdb'", "'vdc'");
+    let at = xml.rfind("type='qcow2'").expect("the driver of the second disk");
+    let xml = format!("{}type='raw'{}", &xml[..at], &xml[at + "type='qcow2'".len()..]);
+    let uuid = guest.virsh(&["domuuid", &guest.name]);
+    let xml = xml.replace("</name>", &format!("</name><uuid>{}</uuid>", uuid.trim()));
+    std::fs::write(guest.dir().join("domain.xml"), xml).unwrap();
+    guest.virsh(&["destroy", &guest.name, "--graceful"]);
+    guest.virsh(&["define", &guest.dir().join("domain.xml").display().to_string()]);
+    guest.virsh(&["start", &guest.name, "--paused"]);
+    let report = guest.take(&[]);
+    let why = report["full_because"].as_str().expect("of one disk everything is read").to_owned();
+    assert!(why.contains("the image of disk \"vdc\" is raw") || why.contains("libvirt"), "{why}");
+    let sql = "SELECT volume || ' ' || size_bytes FROM volumes v WHERE kind = 'disk' AND taken_at = (SELECT max(taken_at) FROM generations)";
+    assert_eq!(
+        guest.site.ok(&["sql", "--csv", sql]).lines().skip(1).collect::<Vec<_>>(),
+        ["vda 67108864", "vdc 4194304"]
+    );
+    let sql = "SELECT count(*) FROM findings WHERE kind = 'missing'";
+    assert_eq!(guest.site.ok(&["sql", "--csv", sql]).lines().nth(1), Some("0"));
+    let sql = "SELECT path FROM deleted WHERE path IN ('vda', 'vdb', 'vdc')";
+    assert_eq!(guest.site.ok(&["sql", "--csv", sql]).lines().skip(1).collect::<Vec<_>>(), ["vdb"]);
+    guest.nothing_is_left();
 }

@@ -10,8 +10,8 @@ use super::rows::{NODE_COLUMN_COUNT, NODE_COLUMNS, NodeRow};
 use super::tables::{self, Slot, insert_odd_name};
 use super::{Error, GenerationWriter, KnownCopy, Place, Reader, Writer};
 use crate::model::{
-    DiskRow, Extent, FileKey, FileMap, Finding, GenerationId, ImageFile, Layer, NodeId, ObjectId, RelPath, SourceId,
-    StoreId, Time, VolumeRow,
+    DiskRow, Extent, FileKey, FileMap, Finding, GUEST_BYTES, GenerationId, ImageFile, Layer, NodeId, ObjectId, RelPath,
+    SourceId, StoreId, Time, VolumeRow,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use std::ops::RangeInclusive;
@@ -58,6 +58,17 @@ impl Reader {
     }
 }
 
+/// One of the disks of a guest, as a generation has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownDisk {
+    /// Its directory.
+    pub name: String,
+    /// Its size then.
+    pub size_bytes: u64,
+    /// Its image.
+    pub image: ImageFile,
+}
+
 /// What is known of the generation of a disk besides what its image says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskRecord {
@@ -90,13 +101,36 @@ impl Writer {
         self.sql("finding the generation of an image", |c| {
             c.prepare_cached(
                 "SELECT max(g.taken_at) FROM generation g JOIN object o ON o.generation = g.id JOIN disk_file f ON f.object = o.id \
-                 WHERE g.source = ?1 AND f.number = 0 AND f.path = ?2 AND g.status = 'published'",
+                 WHERE g.source = ?1 AND f.path = ?2 AND g.status = 'published' AND f.number < \
+                   max(1, (SELECT count(*) FROM disk_volume v WHERE v.generation = g.id AND v.kind = 'disk'))",
             )?
             .query_row(params![source.0, path.as_os_str().as_bytes()], |r| Ok(r.get::<_, Option<i64>>(0)?.map(Time)))
         })
     }
 
-    /// Returns the files that the generation of `source` at `at` has bytes in by itself, its image first.
+    /// Returns the disks of the guest that the generation of `source` at `at` has an image of, in the order of their numbers; none where the
+    /// source is one disk.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn guest_disks(&self, source: SourceId, at: Time) -> Result<Vec<KnownDisk>, Error> {
+        let files = self.image_files(source, at)?;
+        self.sql("reading the disks of a guest", |c| {
+            let mut statement = c.prepare_cached(
+                "SELECT v.name, v.size, CAST(v.pieces AS INTEGER) AS begin FROM generation g JOIN disk_volume v ON v.generation = g.id \
+                 WHERE g.source = ?1 AND g.taken_at = ?2 AND g.status = 'published' AND v.kind = 'disk' ORDER BY begin",
+            )?;
+            let mut files = files.into_iter();
+            let mut disks = Vec::new();
+            let mut rows = statement.query([source.0, at.0])?;
+            while let (Some(row), Some(image)) = (rows.next()?, files.next()) {
+                disks.push(KnownDisk { name: row.get(0)?, size_bytes: row.get::<_, i64>(1)? as u64, image });
+            }
+            Ok(disks)
+        })
+    }
+
+    /// Returns the files that the generation of `source` at `at` has bytes in by itself, its image first, or those of all disks of a guest.
     ///
     /// # Errors
     /// [`Error::Sqlite`].
@@ -176,10 +210,12 @@ impl GenerationWriter<'_> {
             Some(at) => Some(self.sql("finding what a disk is based on", |c| newest_object(c, self.source, at))?),
             None => None,
         };
+        // Several disks have no size together.
+        let size_bytes = Some(disk.layer.size_bytes as i64).filter(|_| disk.layer.size_bytes != GUEST_BYTES);
         self.write("recording a disk", |c| {
             c.execute(
                 "UPDATE object SET kind = 'layer', size = ?2, is_full = ?3, parent = ?4 WHERE id = ?1",
-                params![object, disk.layer.size_bytes as i64, disk.parent.is_none(), parent],
+                params![object, size_bytes, disk.parent.is_none(), parent],
             )?;
             c.execute(
                 "INSERT INTO disk_layer(object, format, acquire, checkpoint, stored, extents) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -515,12 +551,12 @@ fn layer(c: &Connection, object: ObjectId) -> rusqlite::Result<Option<Stacked>> 
     let found = statement
         .query_row([object.0], |r| {
             let parent = r.get::<_, Option<i64>>(1)?.map(ObjectId).zip(r.get::<_, Option<i64>>(2)?.map(Time));
-            Ok((r.get::<_, i64>(0)?, parent, r.get::<_, Vec<u8>>(3)?))
+            Ok((r.get::<_, Option<i64>>(0)?, parent, r.get::<_, Vec<u8>>(3)?))
         })
         .optional()?;
     let Some((size_bytes, parent, extents)) = found else { return Ok(None) };
     let files = image_files(c, object)?;
-    let size_bytes = size_bytes as u64;
+    let size_bytes = size_bytes.map_or(GUEST_BYTES, |size| size as u64);
     let mut layer = Layer { size_bytes, files, extents: Vec::new() };
     layer.decode_extents(&extents).map_err(damaged)?;
     Ok(Some((layer, parent)))

@@ -73,7 +73,7 @@ pub use begin::NewGeneration;
 pub use check::{Checked, Checking, PAGES, TOLD_MAX, Violation};
 pub use connect::refuse_old_log;
 pub use copies::{KnownCopy, KnownStore, Looked};
-pub use disks::{DiskRecord, PreviousVolume};
+pub use disks::{DiskRecord, KnownDisk, PreviousVolume};
 pub use error::{Error, Words, damaged};
 pub use files::{beside, remove};
 pub use generation::GenerationWriter;

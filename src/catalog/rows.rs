@@ -4,7 +4,9 @@
 //! guess). Never runs a query.
 
 use super::error::Error;
-use crate::model::{EntryName, FilesystemId, Key, Kind, NodeId, ObjectId, Rule, SeenRoot, SourceId, Time, Timestamp};
+use crate::model::{
+    DISK_BITS, EntryName, FilesystemId, Key, Kind, NodeId, ObjectId, Rule, SeenRoot, SourceId, Time, Timestamp,
+};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use std::ops::{BitOr, BitOrAssign};
 
@@ -55,6 +57,16 @@ impl Place {
     /// Tells whether it is in an object that may be another generation's.
     pub fn is_in_an_object(self) -> bool {
         matches!(self, Self::InObject(_))
+    }
+
+    /// Returns where the disk begins that it is all of, if it is a whole disk.
+    pub fn begin_of_disk(self) -> Option<u64> {
+        match self {
+            Self::WholeDisk => Some(0),
+            // No file begins where a disk does.
+            Self::Run(at) if at.trailing_zeros() >= DISK_BITS => Some(at),
+            _ => None,
+        }
     }
 
     /// Tells whether it is runs of a disk, where the runs and what was written to them tell whether it is the one.

@@ -14,11 +14,13 @@
 
 mod browse;
 mod changed;
+mod guest;
 mod new;
+mod part;
 mod rows;
 mod volume;
 
-pub use new::{DiskBefore, NewDisk};
+pub use new::{DiskBefore, GuestDisk, GuestDisks, NewDisk};
 
 use super::Error;
 use super::run::{Done, end};
@@ -34,6 +36,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 use volume::{open, path_of, pieces_text};
+
+/// What is in each directory above volumes.
+type Tree = BTreeMap<Vec<EntryName>, Names>;
 
 /// The name of the disk itself in its tree.
 const DISK: &str = "disk.raw";
@@ -68,29 +73,11 @@ pub fn index_disk(
 impl DiskIndex<'_, '_> {
     fn run(mut self) -> Result<(), Error> {
         self.writer.hold(self.new.row)?;
-        let mut tree: BTreeMap<Vec<EntryName>, Names> = BTreeMap::new();
+        let mut tree = Tree::new();
         tree.insert(Vec::new(), Names::new());
-        let disk = self.disk_itself()?;
-        add(&mut tree, &[name(DISK)], disk, Kind::File);
-        let found = volumes::find(&self.new.device);
-        let found = found.unwrap_or_else(|e| volumes::Volumes {
-            notes: vec![("disk".to_owned(), crate::model::chain(&e))],
-            ..volumes::Volumes::default()
-        });
-        for (place, what) in &found.notes {
-            self.note(place, what)?;
-        }
-        for (member, note) in found.members {
-            let kind = Some("LVM2_member".to_owned());
-            self.writer.add_volume(&VolumeRow { kind, note, ..row_of(&member) })?;
-        }
-        let mut volumes = found.volumes;
-        self.add_missing(&mut volumes, &found.notes)?;
-        for volume in volumes {
-            let Some(path) = path_of(&volume.name) else { continue };
-            if let Some(node) = self.volume(volume)? {
-                add(&mut tree, &path, node, Kind::Directory);
-            }
+        match self.new.guest {
+            Some(guest) => self.guest(guest, &mut tree)?,
+            None => self.disk(&mut tree)?,
         }
         let mut nodes = BTreeMap::new();
         for (path, names) in tree.iter().rev() {
@@ -102,12 +89,40 @@ impl DiskIndex<'_, '_> {
         self.tell_troubles()
     }
 
+    /// Writes a disk and what is on it.
+    fn disk(&mut self, tree: &mut Tree) -> Result<(), Error> {
+        let disk = self.disk_itself()?;
+        add(tree, &self.part.path(&[name(DISK)]), disk, Kind::File);
+        let found = volumes::find(&self.part.device(&self.new.device));
+        let found = found.unwrap_or_else(|e| volumes::Volumes {
+            notes: vec![("disk".to_owned(), crate::model::chain(&e))],
+            ..volumes::Volumes::default()
+        });
+        for (place, what) in &found.notes {
+            self.note(&self.part.text(place), what)?;
+        }
+        for (member, note) in found.members {
+            let (member, kind) = (self.part.placed(member), Some("LVM2_member".to_owned()));
+            self.writer.add_volume(&VolumeRow { kind, note, ..self.row_of(&member) })?;
+        }
+        let mut volumes: Vec<Volume> = found.volumes.into_iter().map(|volume| self.part.placed(volume)).collect();
+        self.add_missing(&mut volumes, &found.notes)?;
+        for volume in volumes {
+            let Some(path) = path_of(&volume.name) else { continue };
+            if let Some(node) = self.volume(volume)? {
+                add(tree, &path, node, Kind::Directory);
+            }
+        }
+        Ok(())
+    }
+
     /// Adds the volumes that the generation before has and that were not found, as volumes without bytes, where something is wrong
     /// with the table that has, or had, them: so it cannot be told that they are gone.
     fn add_missing(&self, found: &mut Vec<Volume>, notes: &[(String, String)]) -> Result<(), Error> {
         for before in self.writer.previous_volumes()? {
             let is_found = found.iter().any(|volume| volume.name == before.name);
-            if !is_found && notes.iter().any(|(place, _)| may_hide(place, &before.name)) {
+            let Some(on_disk) = self.part.below(&before.name) else { continue };
+            if !is_found && notes.iter().any(|(place, _)| may_hide(place, on_disk)) {
                 found.push(Volume { name: before.name, label: String::new(), pieces: Vec::new() });
             }
         }
@@ -116,18 +131,22 @@ impl DiskIndex<'_, '_> {
 
     /// Writes the disk as a file and returns its node.
     fn disk_itself(&mut self) -> Result<NodeId, Error> {
-        let (node, base) = self.made_here(&[name(DISK)])?;
-        let size_bytes = self.new.row.layer.size_bytes;
-        let is_same = self.new.before.as_ref().is_some_and(|before| before.changed.is_empty());
+        let (node, base) = self.made_here(&self.part.path(&[name(DISK)]))?;
+        let size_bytes = self.part.size_bytes;
+        let is_same = self.new.before.as_ref().is_some_and(|before| !self.part.has_any(&before.changed));
         let mtime = match base {
             Some(base) if is_same => base.mtime,
             _ => Timestamp { seconds: self.writer.at().0, nanos: 0 },
         };
         let mut attrs = made_attrs(Kind::File, 0o400, mtime);
         attrs.size_bytes = size_bytes;
-        attrs.allocated_bytes = Some(self.new.allocated_bytes).filter(|allocated| *allocated < size_bytes);
+        attrs.allocated_bytes = Some(self.part.allocated_bytes).filter(|allocated| *allocated < size_bytes);
         let row = self.writer.encode(&attrs, false, base.as_ref())?;
-        let row = NodeRow { place: Place::WholeDisk, ..row };
+        let place = match self.new.guest {
+            None => Place::WholeDisk,
+            Some(_) => Place::Run(self.part.begin),
+        };
+        let row = NodeRow { place, ..row };
         self.version(node, row, base.as_ref(), !is_same)?;
         Ok(node)
     }
@@ -175,7 +194,7 @@ impl DiskIndex<'_, '_> {
     fn volume(&mut self, volume: Volume) -> Result<Option<NodeId>, Error> {
         let device = VolumeDevice { device: Arc::clone(&self.new.device), volume: volume.clone() };
         let device: Arc<dyn Device> = Arc::new(device);
-        let mut row = row_of(&volume);
+        let mut row = self.row_of(&volume);
         let mut opened = open(&device, &mut row);
         let was_there = self.writer.previous_volumes()?.iter().any(|before| before.name == volume.name);
         if was_there && row.kind.is_none() && matches!(opened, Ok(None)) {
@@ -212,9 +231,11 @@ impl DiskIndex<'_, '_> {
                 let is_loader = is_loader(&volume.label);
                 match row.kind.as_deref() {
                     Some("swap" | "swsuspend") => {}
-                    Some(kind) => row.note = format!("{kind} is not read; it is in {DISK} as it was"),
+                    Some(kind) => row.note = format!("{kind} is not read; it is in {} as it was", self.part.text(DISK)),
                     None if is_loader || !volumes::holds_something(&*device) => {}
-                    None => row.note = format!("what it holds is not known; it is in {DISK} as it was"),
+                    None => {
+                        row.note = format!("what it holds is not known; it is in {} as it was", self.part.text(DISK))
+                    }
                 }
                 let is_usual = is_loader && row.kind.is_none();
                 if !(row.note.is_empty() || is_usual) {
@@ -234,6 +255,17 @@ impl DiskIndex<'_, '_> {
         Ok(node)
     }
 
+    /// Returns what a table says of a volume.
+    fn row_of(&self, volume: &Volume) -> VolumeRow {
+        VolumeRow {
+            name: volume.name.clone(),
+            size_bytes: volume.size_bytes(),
+            pieces: pieces_text(volume, self.part.begin),
+            label: volume.label.clone(),
+            ..VolumeRow::default()
+        }
+    }
+
     /// Records that a volume cannot be read, and returns its top directory: one that cannot be listed, not one that is not there. Its
     /// tree stays what it was, if there was one, so that nothing of it is told as deleted.
     fn lost_volume(
@@ -243,13 +275,18 @@ impl DiskIndex<'_, '_> {
         kind: FindingKind,
         why: String,
     ) -> Result<NodeId, Error> {
-        self.finding(kind, &volume.name, &format!("{why}; it is in {DISK} as it was"))?;
+        self.finding(kind, &volume.name, &format!("{why}; it is in {} as it was", self.part.text(DISK)))?;
         (row.note, row.state) = (why, "lost".to_owned());
         let path = path_of(&volume.name).expect("it was checked");
-        let known = self.previous_directory(&path)?;
+        self.lost_directory(&path, "the volume cannot be read")
+    }
+
+    /// Returns the directory at this path, as one that cannot be listed.
+    fn lost_directory(&mut self, path: &[EntryName], why: &str) -> Result<NodeId, Error> {
+        let known = self.previous_directory(path)?;
         let (node, base) = match known {
             Some(node) => (node, self.writer.living(node)?),
-            None => self.made_here(&path)?,
+            None => self.made_here(path)?,
         };
         let row = match base {
             Some(base) => base,
@@ -259,7 +296,7 @@ impl DiskIndex<'_, '_> {
             }
         };
         self.version(node, NodeRow { place: Place::Lost, ..row }, base.as_ref(), false)?;
-        self.writer.doubt(node, "the volume cannot be read")?;
+        self.writer.doubt(node, why)?;
         Ok(node)
     }
 
@@ -297,23 +334,12 @@ fn may_hide(place: &str, volume: &str) -> bool {
         || (volume.starts_with("lvm/") && !place.starts_with("lvm/"))
 }
 
-/// Returns what a table says of a volume.
-fn row_of(volume: &Volume) -> VolumeRow {
-    VolumeRow {
-        name: volume.name.clone(),
-        size_bytes: volume.size_bytes(),
-        pieces: pieces_text(volume),
-        label: volume.label.clone(),
-        ..VolumeRow::default()
-    }
-}
-
 fn name(text: &str) -> EntryName {
     EntryName::new(text.as_bytes()).expect("a plain word")
 }
 
 /// Puts something into the tree above volumes, with the directories that lead to it.
-fn add(tree: &mut BTreeMap<Vec<EntryName>, Names>, path: &[EntryName], node: NodeId, kind: Kind) {
+fn add(tree: &mut Tree, path: &[EntryName], node: NodeId, kind: Kind) {
     let (last, above) = path.split_last().expect("a path has a name");
     for depth in 0..=above.len() {
         tree.entry(above[..depth].to_vec()).or_default();

@@ -17,7 +17,7 @@ mod run;
 mod watch;
 
 pub use compare::{Compared, Known, compare_copy};
-pub use disk::{DiskBefore, NewDisk, index_disk};
+pub use disk::{DiskBefore, GuestDisk, GuestDisks, NewDisk, index_disk};
 pub use error::Error;
 pub use foreign::{Listed, NewList, index_list};
 pub use keep::{FileToKeep, Keep, KeepError, Kept, UNKNOWN_ORIGIN};

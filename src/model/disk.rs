@@ -23,6 +23,19 @@ pub struct Extent {
     pub unwritten: bool,
 }
 
+/// Bits of a place on one of several disks. Where a generation is all disks of a guest, disk number n begins at byte n * 2^56 of what its
+/// layer and the maps of its files count in: so each place says which disk it is on.
+pub const DISK_BITS: u32 = 56;
+/// So many disks a guest has at most.
+pub const DISKS_MAX: usize = 127;
+/// The size of the layer of all disks of a guest, however many it has.
+pub const GUEST_BYTES: u64 = disk_begin(DISKS_MAX);
+
+/// Returns where the disk of this number begins.
+pub const fn disk_begin(number: usize) -> u64 {
+    (number as u64) << DISK_BITS
+}
+
 /// Where all bytes of a file or directory are; what no extent covers is a hole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileMap {

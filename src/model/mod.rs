@@ -19,7 +19,10 @@ mod time;
 
 pub use cause::{Hinted, chain};
 pub use date::{AsOf, DateError, Fold, nameable_instant, parse_copy_name, parse_date, parse_instant};
-pub use disk::{BadMap, DiskRow, Extent, FileMap, ImageFile, Layer, LayerBytes, LayerExtent, Packing, VolumeRow};
+pub use disk::{
+    BadMap, DISK_BITS, DISKS_MAX, DiskRow, Extent, FileMap, GUEST_BYTES, ImageFile, Layer, LayerBytes, LayerExtent,
+    Packing, VolumeRow, disk_begin,
+};
 pub use generation::{
     Consistency, CopyState, Counts, FilesystemId, Finding, FindingKind, Level, Reach, Scan, SeenCopy, SeenRoot,
     SourceKind, Status,

@@ -12,8 +12,11 @@ use std::sync::Arc;
 /// Which runs of a disk a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Runs {
-    /// All of it.
-    WholeDisk,
+    /// All of it, from this byte on.
+    WholeDisk {
+        /// Where it begins.
+        begin: u64,
+    },
     /// These: sorted by their place in the file, without overlap.
     Extents(Vec<Extent>),
 }
@@ -51,9 +54,12 @@ impl DiskFile {
     pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
         let wanted = self.wanted(buffer.len(), offset);
         let buffer = &mut buffer[..wanted];
-        let Runs::Extents(extents) = &self.runs else {
-            self.disk.read_at(buffer, offset)?;
-            return Ok(wanted);
+        let extents = match &self.runs {
+            Runs::Extents(extents) => extents,
+            Runs::WholeDisk { begin } => {
+                self.disk.read_at(buffer, begin + offset)?;
+                return Ok(wanted);
+            }
         };
         let end = offset + wanted as u64;
         let mut at = offset;
@@ -82,7 +88,7 @@ impl DiskFile {
             return Some(0);
         }
         let at = match &self.runs {
-            Runs::WholeDisk => offset,
+            Runs::WholeDisk { begin } => begin + offset,
             Runs::Extents(extents) => {
                 let extent = extents.get(first_after(extents, offset))?;
                 let holds = extent.offset <= offset && offset + wanted as u64 <= extent.offset + extent.length;
@@ -97,7 +103,7 @@ impl DiskFile {
 
     pub(super) fn seek_data(&self, offset: u64) -> Option<u64> {
         let found = match &self.runs {
-            Runs::WholeDisk => self.disk.next_data(offset),
+            Runs::WholeDisk { begin } => self.disk.next_data(begin + offset).map(|at| at - begin),
             Runs::Extents(extents) => {
                 let written = extents[first_after(extents, offset)..].iter().find(|e| !e.unwritten);
                 written.map(|e| e.offset.max(offset))
@@ -111,7 +117,7 @@ impl DiskFile {
             return None;
         }
         let found = match &self.runs {
-            Runs::WholeDisk => self.disk.next_hole(offset),
+            Runs::WholeDisk { begin } => self.disk.next_hole(begin + offset) - begin,
             Runs::Extents(extents) => {
                 let mut at = offset;
                 for extent in &extents[first_after(extents, offset)..] {

@@ -312,9 +312,10 @@ impl Tree {
             tried.add(format!("the generation of {at} has no copy"));
             return Ok(None);
         };
-        let runs = match self.readers.with(|reader| reader.file_map(row))? {
-            Some(map) => Runs::Extents(map.extents),
-            None => Runs::WholeDisk,
+        let runs = match (row.place.begin_of_disk(), self.readers.with(|reader| reader.file_map(row))?) {
+            (Some(begin), _) => Runs::WholeDisk { begin },
+            (None, Some(map)) => Runs::Extents(map.extents),
+            (None, None) => Runs::WholeDisk { begin: 0 },
         };
         let disk = match self.store.cached_disk(disk_key).filter(|_| !is_bad) {
             Some(disk) => disk,

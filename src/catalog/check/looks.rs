@@ -7,7 +7,9 @@ use super::report::{Report, Subject};
 use crate::catalog::parts::{self, xattr_digest};
 use crate::catalog::rows::check_source_name;
 use crate::catalog::{Error, interval, objects};
-use crate::model::{FindingKind, Kind, Layer, Level, NodeId, ObjectId, RelPath, SourceId, SourceKind, escape_bytes};
+use crate::model::{
+    FindingKind, GUEST_BYTES, Kind, Layer, Level, NodeId, ObjectId, RelPath, SourceId, SourceKind, escape_bytes,
+};
 use rusqlite::Connection;
 use std::collections::BTreeSet;
 
@@ -229,7 +231,7 @@ fn layers(report: &mut Report<'_>, c: &Connection) -> rusqlite::Result<()> {
             wrong("the files of a layer are not numbered one after the other", format!("{} files", numbers.0));
         }
         let files = objects::image_files(c, ObjectId(object))?;
-        let mut layer = Layer { size_bytes: size.unwrap_or_default() as u64, files, extents: Vec::new() };
+        let mut layer = Layer { size_bytes: size.map_or(GUEST_BYTES, |size| size as u64), files, extents: Vec::new() };
         match layer.decode_extents(row.get_ref(5)?.as_blob()?) {
             Err(e) => wrong("the runs of a layer cannot be read", e.to_string()),
             Ok(()) if layer.stored_bytes() != stored as u64 => {

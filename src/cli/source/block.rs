@@ -7,9 +7,10 @@ use crate::cli::World;
 use crate::cli::args::{ConsistencyArg, GuestArgs, NEW_SOURCE, YesNo};
 use crate::cli::report::{Failure, Outcome};
 use crate::cli::say::say;
+use crate::jobs::take::block::libvirt::Guest;
 use crate::model::{Consistency, Rule};
 use crate::source::Error;
-use crate::source::block::{DESCRIPTION, Settings, image};
+use crate::source::block::{DESCRIPTION, Settings, disks_of_names, image};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -67,6 +68,10 @@ pub(in crate::cli) struct DiskHowArgs {
     snapshot: Option<String>,
     #[command(flatten)]
     guest: GuestArgs,
+    /// The source is a guest with all its disks, each in a folder of its own (vm1/vda/disk.raw, vm1/vdb/p1); no: one disk, at the top. Cannot
+    /// be changed while there are generations [default: yes where several disks are found, and --disk names none]
+    #[arg(long, value_name = "YES|NO", num_args = 0..=1, default_missing_value = "yes")]
+    all_disks: Option<YesNo>,
     /// The address of libvirt [default: qemu:///system]
     #[arg(long, value_name = "URI")]
     connect: Option<String>,
@@ -103,6 +108,7 @@ impl DiskHowArgs {
             tls_ca,
             snapshot,
             guest,
+            all_disks,
             connect,
             freeze,
             scratch,
@@ -114,7 +120,7 @@ impl DiskHowArgs {
         let texts = [nbd, bitmap, snapshot, connect, cleanup];
         texts.iter().any(|text| text.is_some())
             || (tls_ca.is_some() || scratch.is_some())
-            || guest.is_given()
+            || (guest.is_given() || all_disks.is_some())
             || (format.is_some() || freeze.is_some() || consistency.is_some())
             || (hook_timeout.is_some() || freeze_max.is_some())
     }
@@ -140,17 +146,38 @@ pub(super) fn add(args: &BlockArgs, world: &World) -> Result<Outcome, Failure> {
     given::apply_hooks(&args.pre, &args.post, (&mut settings.pre, &mut settings.post))?;
     apply(&args.how, &mut settings)?;
     settings.check()?;
+    if args.how.all_disks.is_none() {
+        settings.all_disks = several_disks(&settings)?;
+    }
     let how = (DESCRIPTION.kind, &*settings.to_json()?, Rule::WRITES);
     let second = args.second.place(world)?;
     let mut writer = given::writer(&args.name, world)?;
     let id = given::add(&mut writer, &args.name, how, world)?;
     second::keep(&mut writer, id, second)?;
-    say!("added source \"{}\": a disk, images in {:?}", args.name, settings.images);
+    let what = match &settings.all_disks {
+        None => "a disk".to_owned(),
+        Some(disks) if disks.is_empty() => "all disks of a guest".to_owned(),
+        Some(disks) => format!("all disks of a guest ({})", disks.join(", ")),
+    };
+    say!("added source \"{}\": {what}, images in {:?}", args.name, settings.images);
     match settings.nbd.is_some() || settings.snapshot.is_some() || settings.domain.is_some() {
         true => say!("hint: asof take {} takes a generation", args.name),
         false => say!("hint: asof index {} indexes those that are there", args.name),
     }
     Ok(Outcome::Done)
+}
+
+/// Returns the disks of the guest that the source is, if there are several and none is chosen.
+fn several_disks(settings: &Settings) -> Result<Option<Vec<String>>, Failure> {
+    if settings.own_disk().is_some() || settings.nbd.is_some() || settings.snapshot.is_some() {
+        return Ok(None);
+    }
+    let disks: Vec<String> = match &settings.domain {
+        // Where libvirt does not answer now, the first take says what there is to choose.
+        Some(domain) => Guest::disks_of(domain).unwrap_or_default(),
+        None => disks_of_names(&settings.folders())?.into_iter().collect(),
+    };
+    Ok(Some(disks).filter(|disks| disks.len() > 1))
 }
 
 pub(super) fn apply(how: &DiskHowArgs, settings: &mut Settings) -> Result<(), Failure> {
@@ -159,6 +186,11 @@ pub(super) fn apply(how: &DiskHowArgs, settings: &mut Settings) -> Result<(), Fa
             FormatArg::Raw => image::Kind::Raw,
             FormatArg::Qcow2 => image::Kind::Qcow2,
         });
+    }
+    match how.all_disks {
+        Some(YesNo::Yes) => drop(settings.all_disks.get_or_insert_default()),
+        Some(YesNo::No) => settings.all_disks = None,
+        None => {}
     }
     given::apply_text(&how.nbd, &mut settings.nbd);
     given::apply_text(&how.bitmap, &mut settings.bitmap);

@@ -40,6 +40,10 @@ pub(in crate::cli) struct SetArgs {
     images: Option<PathBuf>,
     #[command(flatten)]
     disk: DiskHowArgs,
+    /// A disk that the guest has no more: it is deleted in the next generation, and not missing; may be given more than once. "": there is
+    /// none
+    #[arg(long, value_name = "DISK")]
+    removed_disk: Vec<String>,
     #[command(flatten)]
     second: SecondArgs,
     #[command(flatten)]
@@ -160,8 +164,15 @@ fn set_block(args: &SetArgs, source: &SourceRow, writer: &mut Writer, world: &Wo
     given::apply_hooks(pre, post, (&mut settings.pre, &mut settings.post))?;
     block::apply(&args.disk, &mut settings)?;
     settings.check()?;
-    let rules =
-        [("--name-pattern", settings.name_patterns != kept.name_patterns), ("--zone", settings.zone != kept.zone)];
+    match args.removed_disk.as_slice() {
+        [none] if none.is_empty() => settings.removed_disks.clear(),
+        disks => settings.removed_disks.extend(disks.iter().cloned()),
+    }
+    let rules = [
+        ("--name-pattern", settings.name_patterns != kept.name_patterns),
+        ("--zone", settings.zone != kept.zone),
+        ("--all-disks", settings.all_disks.is_some() != kept.all_disks.is_some()),
+    ];
     given::check_rules_kept(source, &rules, world)?;
     writer.set_settings(source.id, &settings.to_json()?)?;
     // What is there from now on is the store, whatever was there before.
@@ -184,7 +195,7 @@ fn has_shares(args: &SetArgs) -> bool {
 
 /// Tells whether something is asked for that only disks have.
 fn has_disk(args: &SetArgs) -> bool {
-    args.images.is_some() || args.disk.is_given()
+    args.images.is_some() || args.disk.is_given() || !args.removed_disk.is_empty()
 }
 
 fn wrong_kind(source: &SourceRow, why: &str) -> Failure {

@@ -65,7 +65,10 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         uuid: &str,
     ) -> Result<Self, Error> {
         let before = index.writer.previous_volumes()?.into_iter().find(|before| {
-            before.name == volume.name && before.uuid == uuid && !before.was_lost && is_at(&volume, &before.pieces)
+            before.name == volume.name
+                && before.uuid == uuid
+                && !before.was_lost
+                && is_at(&volume, &before.pieces, index.part.begin)
         });
         let then = before.as_ref().and(fs.records()).and_then(|_| open_before(index, &volume));
         // What a log has, or had, other bytes for is not what the disk says.

@@ -4,6 +4,7 @@
 use crate::catalog::{DiskRow, SourceRow};
 use crate::model::{Level, Time};
 use crate::source::block::Device;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,6 +30,32 @@ pub struct NewDisk<'a> {
     pub before: Option<DiskBefore>,
     /// Whether it takes the place of the generation of this second.
     pub again: bool,
+    /// The disks that it is, each in a folder of its own; none: it is one disk, at the top.
+    pub guest: Option<&'a GuestDisks>,
+}
+
+/// All disks of a guest.
+#[derive(Clone, Debug, Default)]
+pub struct GuestDisks {
+    /// Those that there are bytes of.
+    pub disks: Vec<GuestDisk>,
+    /// Why there are none of others, where something is known about that.
+    pub amiss: BTreeMap<String, String>,
+    /// Those that the guest has no more.
+    pub removed: BTreeSet<String>,
+}
+
+/// A disk of a guest.
+#[derive(Clone, Debug)]
+pub struct GuestDisk {
+    /// Its folder.
+    pub name: String,
+    /// Its number: where it begins ([`crate::model::disk_begin`]).
+    pub number: usize,
+    /// Its size.
+    pub size_bytes: u64,
+    /// How much of it is in image files.
+    pub allocated_bytes: u64,
 }
 
 /// The disk as of the generation before.

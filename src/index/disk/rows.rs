@@ -4,6 +4,7 @@
 //! written, whatever the disk says. What is wrong with a node is recorded at its path, which is known when its names are.
 
 use super::new::NewDisk;
+use super::part::Part;
 use crate::catalog::{GenerationWriter, NodeRow, Written};
 use crate::index::Error;
 use crate::model::{Attrs, EntryName, FileKey, Finding, FindingKind, Kind, NodeId, RelPath, Timestamp, XattrSet};
@@ -18,6 +19,8 @@ pub(super) struct DiskIndex<'a, 'w> {
     pub(super) writer: &'a mut GenerationWriter<'w>,
     pub(super) new: &'a NewDisk<'a>,
     pub(super) monitor: &'a dyn Monitor,
+    /// The disk that is being written.
+    pub(super) part: Part,
     /// What is wrong with nodes, to be told when they have their names.
     pub(super) troubles: Vec<Trouble>,
     /// Directories that got a name, with it.
@@ -27,7 +30,8 @@ pub(super) struct DiskIndex<'a, 'w> {
 impl<'a, 'w> DiskIndex<'a, 'w> {
     pub(super) fn new(writer: &'a mut GenerationWriter<'w>, new: &'a NewDisk<'a>, monitor: &'a dyn Monitor) -> Self {
         assert_eq!(writer.previous().is_some(), new.before.is_some(), "the generation before is told, if there is one");
-        Self { writer, new, monitor, troubles: Vec::new(), named: Vec::new() }
+        let part = Part::only(new.row.layer.size_bytes, new.allocated_bytes);
+        Self { writer, new, monitor, part, troubles: Vec::new(), named: Vec::new() }
     }
 
     /// Returns the node of `key`, a new one if none had it, and its version before.

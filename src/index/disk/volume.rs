@@ -28,13 +28,16 @@ pub(super) fn open(device: &Arc<dyn Device>, row: &mut VolumeRow) -> Result<Opti
     Ok(None)
 }
 
-pub(super) fn pieces_text(volume: &Volume) -> String {
-    let pieces: Vec<String> = volume.pieces.iter().map(|piece| format!("{}+{}", piece.at, piece.length)).collect();
+/// Returns where the pieces of a volume are, counted from where its disk begins.
+pub(super) fn pieces_text(volume: &Volume, begin: u64) -> String {
+    let pieces: Vec<String> =
+        volume.pieces.iter().map(|piece| format!("{}+{}", piece.at - begin, piece.length)).collect();
     pieces.join(" ")
 }
 
-/// Tells whether a volume is where these pieces are, as far as the shorter of both goes: one that grew is the same.
-pub(super) fn is_at(volume: &Volume, pieces: &str) -> bool {
+/// Tells whether a volume is where these pieces are on the disk that begins at `begin`, as far as the shorter of both goes: one that grew is
+/// the same.
+pub(super) fn is_at(volume: &Volume, pieces: &str, begin: u64) -> bool {
     let number = |text: &str| text.parse::<u64>().ok();
     let mut offset = 0;
     pieces.split(' ').all(|piece| {
@@ -43,7 +46,7 @@ pub(super) fn is_at(volume: &Volume, pieces: &str) -> bool {
             return false;
         };
         let mut same = true;
-        volume.locate(offset, length, |from, on_disk, _| same &= on_disk == at + (from - offset));
+        volume.locate(offset, length, |from, on_disk, _| same &= on_disk - begin == at + (from - offset));
         offset += length;
         same
     })

@@ -41,7 +41,9 @@ pub(in crate::jobs) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     let settings = Settings::from_json(&work.source.settings)?;
     let_go_left(work, &settings);
     take_moved(work, &settings)?;
-    let (known, seen) = work.look_at_fixed(&[&settings.images], state_of, pruned)?;
+    let all_disks = settings.all_disks.is_some();
+    let (known, seen) =
+        work.look_at_fixed(&[&settings.images], |copy, root, writer| state_of(copy, root, writer, all_disks), pruned)?;
     let folder = seen.store(&settings.images);
     if let (Some(why), Which::All) = (&folder.why_not, &work.wish.which) {
         let has_copies_there = known.iter().any(|copy| copy.store_path == settings.images);
@@ -54,6 +56,9 @@ pub(in crate::jobs) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     let forgotten = known.into_iter().zip(&seen.copies).filter(|(copy, seen)| copy.forgotten && seen.root.is_some());
     let forgotten = forgotten.map(|(copy, _)| (copy.path.clone(), copy)).collect();
     let mut disk = Disk { folders: settings.folders(), settings, forgotten, work };
+    if disk.settings.all_disks.is_some() {
+        return disk.run_moments();
+    }
     let wanted = match disk.work.wish.which.clone() {
         Which::Named(paths, at) => disk.named(&paths, at)?,
         Which::Generation(at) => vec![disk.again(at)?],
@@ -117,8 +122,12 @@ fn moved_files(copy: &KnownCopy, files: &[ImageFile], folder: &Path) -> Option<V
 }
 
 /// Returns what an image that is there is: one that was written since it was indexed has other bytes.
-fn state_of(copy: &KnownCopy, root: &Root, writer: &Writer) -> Result<CopyState, Error> {
-    let changed = writer.has_other_stamp(copy.object, &copy.path, root.size_bytes, root.mtime)?;
+fn state_of(copy: &KnownCopy, root: &Root, writer: &Writer, all_disks: bool) -> Result<CopyState, Error> {
+    let mut changed = writer.has_other_stamp(copy.object, &copy.path, root.size_bytes, root.mtime)?;
+    if all_disks && !changed {
+        // Those of its other disks; one that is gone makes it another copy, too.
+        changed = writer.files_of(copy.object)?.iter().any(|file| !is_image_there(file));
+    }
     Ok(if changed { CopyState::Changed } else { still_there(copy) })
 }
 
@@ -140,18 +149,19 @@ fn pruned(known: &[KnownCopy], sights: &[Sight]) -> HashSet<usize> {
     numbers().filter(|number| !is_there(number) && is_old(number)).collect()
 }
 
-struct Disk<'d, 'w> {
-    work: &'d mut Work<'w>,
-    settings: Settings,
-    folders: Vec<PathBuf>,
+pub(super) struct Disk<'d, 'w> {
+    pub(super) work: &'d mut Work<'w>,
+    pub(super) settings: Settings,
+    /// Those in which files may be opened.
+    pub(super) folders: Vec<PathBuf>,
     /// Images that are there and whose generations were forgotten.
-    forgotten: HashMap<PathBuf, KnownCopy>,
+    pub(super) forgotten: HashMap<PathBuf, KnownCopy>,
 }
 
 impl Disk<'_, '_> {
-    /// Returns the images in the source's folders that are not indexed, oldest first.
-    fn discover(&mut self) -> Result<Vec<Wanted>, Error> {
-        let found = discover::files(&self.settings.folders(), is_manifest_name)?;
+    /// Returns the images in `folders` that are not indexed, in the order of their paths.
+    pub(super) fn new_images(&mut self, folders: &[PathBuf]) -> Result<Vec<image::Image>, Error> {
+        let found = discover::files(folders, is_manifest_name)?;
         for path in found.links {
             let text = format!("skipped {path:?}: it is a link, and only files in the folder are opened");
             self.work.emit(Event::Note { text });
@@ -173,6 +183,12 @@ impl Disk<'_, '_> {
                 Err(error) => self.work.emit(Event::Failed { copy: None, error }),
             }
         }
+        Ok(images)
+    }
+
+    /// Returns the images in the source's folders that are not indexed, oldest first.
+    fn discover(&mut self) -> Result<Vec<Wanted>, Error> {
+        let mut images = self.new_images(&self.settings.folders())?;
         let others = which::keep_own(&mut images, &self.settings, self.work)?;
         for (disk, count) in others {
             self.work.emit(Event::Note { text: format!("passed over the images of disk {disk:?}: {count}") });
@@ -221,7 +237,7 @@ impl Disk<'_, '_> {
         Ok(wanted)
     }
 
-    fn open(&self, path: &Path) -> Result<image::Image, Error> {
+    pub(super) fn open(&self, path: &Path) -> Result<image::Image, Error> {
         let image = self.settings.open(path, &self.folders)?;
         match lost_map(path).filter(|_| image.kind == image::Kind::Raw) {
             Some(manifest) => Err(Error::NoMap { image: path.to_owned(), manifest }),
@@ -292,7 +308,7 @@ impl Disk<'_, '_> {
     }
 
     /// Returns when an image was taken: as its name says, as it says itself, or when it was last written.
-    fn instant_of(&self, image: &image::Image) -> Result<Time, Error> {
+    pub(super) fn instant_of(&self, image: &image::Image) -> Result<Time, Error> {
         let zone = self.work.inputs.zone;
         if let Some(at) = self.settings.instant_of_name(&image.path, zone)? {
             return Ok(at);
@@ -311,7 +327,7 @@ impl Disk<'_, '_> {
     }
 
     /// Returns the generation that an image is.
-    fn known(&self, path: &Path) -> Result<Option<Time>, Error> {
+    pub(super) fn known(&self, path: &Path) -> Result<Option<Time>, Error> {
         let writer = self.work.writer.as_ref().expect("it is opened first, and again after each failure");
         Ok(writer.generation_of_image(self.work.source.id, path)?)
     }
@@ -326,6 +342,7 @@ impl Disk<'_, '_> {
         let new = NewImage {
             source,
             image: &one.image,
+            disk: None,
             snapshot: one.snapshot,
             at: one.at,
             rests_on: one.on_top_of,
@@ -364,7 +381,7 @@ impl Disk<'_, '_> {
     }
 }
 
-fn canonical(path: &Path) -> Result<PathBuf, Error> {
+pub(super) fn canonical(path: &Path) -> Result<PathBuf, Error> {
     std::fs::canonicalize(path).map_err(|source| Error::Io {
         doing: "looking for the image",
         path: path.to_owned(),

@@ -2,7 +2,7 @@
 //! What to do about it stands beside it, where it is not said by the room below.
 
 use crate::jobs::take::block::disk;
-use crate::model::{Hinted, Time, manifest};
+use crate::model::{DISKS_MAX, Hinted, Time, manifest};
 use crate::source::block::image;
 use crate::{catalog, index, source, store};
 use std::path::PathBuf;
@@ -176,6 +176,14 @@ pub enum Error {
         /// An image of that.
         image: PathBuf,
     },
+    /// Places on disks have no room for more.
+    #[error("the images of {name:?} are of {disks} disks, and a guest has {DISKS_MAX} at most")]
+    ManyDisks {
+        /// The source.
+        name: String,
+        /// How many.
+        disks: usize,
+    },
     /// A raw file that is not read by itself.
     #[error(
         "{image:?} is no image of a whole disk: {manifest:?} says that a map beside it tells what it holds, and there is none"
@@ -250,6 +258,9 @@ impl Hinted for Error {
             ),
             Self::NoMap { image, .. } => {
                 format!("put back {:?}, from where the images are copied to", image.with_extension("json"))
+            }
+            Self::ManyDisks { .. } => {
+                "is each folder in that of the images one of a disk? nothing was indexed".to_owned()
             }
             Self::NotOwnDisk { .. } => "each disk needs a source of its own; nothing was indexed".to_owned(),
             Self::OtherDisk { name, known, .. } => {

@@ -13,6 +13,7 @@ mod error;
 mod gone;
 mod list;
 mod maps;
+mod moments;
 mod recognise;
 pub(super) mod replay;
 mod report;

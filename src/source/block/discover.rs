@@ -44,6 +44,27 @@ pub fn files(folders: &[PathBuf], is_other: impl Fn(&[u8]) -> bool) -> Result<Fi
     Ok(found)
 }
 
+/// Returns the folders in which images of all disks of a guest may be: these, and those directly inside them.
+///
+/// # Errors
+/// [`Error::Images`].
+pub fn folders_of_disks(folders: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    let mut found = folders.to_vec();
+    for folder in folders {
+        let fail = |source| Error::Images { path: folder.clone(), source };
+        for entry in std::fs::read_dir(folder).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            if !is_hidden && entry.file_type().map_err(fail)?.is_dir() {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
 /// Tells whether a file that begins as no image does is one: by its name.
 pub fn is_named_raw(path: &Path) -> bool {
     has_extension(path, &["raw", "img", "bin", "dd"])

@@ -58,6 +58,11 @@ impl Location {
         Self(format!("libvirt:///{}/{}", escape(domain.as_bytes()).replace('/', "%2F"), escape(disk.as_bytes())))
     }
 
+    /// Returns that of a guest, all disks of it.
+    pub fn of_domain(domain: &str) -> Self {
+        Self(format!("libvirt:///{}", escape(domain.as_bytes()).replace('/', "%2F")))
+    }
+
     /// Returns it as text.
     pub fn as_str(&self) -> &str {
         &self.0

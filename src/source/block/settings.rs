@@ -2,10 +2,11 @@
 //! Checked at the door; what is not UTF-8 cannot be kept here and is refused by the command line.
 
 use super::{image, nbd};
-use crate::model::Time;
+use crate::model::{DISKS_MAX, Time};
 use crate::source::{Error, instant};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,6 +41,13 @@ pub struct Settings {
     /// Which of the disks whose images lie in the folder, as the images or their names say; none: all are of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<String>,
+    /// All disks of a guest, each in a folder of its own in the tree, in the order of their numbers; more come behind as they are met. None:
+    /// the source is one disk, at the top of the tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_disks: Option<Vec<String>>,
+    /// Disks that the guest has no more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub removed_disks: BTreeSet<String>,
     /// The folder that generations are pulled into; none: that of the images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<PathBuf>,
@@ -226,6 +234,11 @@ impl Settings {
                 return Err(Error::Setting { what: "the domain", found, why });
             }
         }
+        if self.all_disks.is_some() && (self.own_disk().is_some() || self.nbd.is_some() || self.snapshot.is_some()) {
+            let found = "yes".to_owned();
+            let why = "--disk, an export and a snapshot command are of one disk";
+            return Err(Error::Setting { what: "the choice of all disks", found, why });
+        }
         if self.freeze_max_s == Some(0) {
             let found = "0".to_owned();
             return Err(Error::Setting { what: "the time that a guest may be held", found, why: "it is over at once" });
@@ -254,6 +267,20 @@ impl Settings {
     pub fn own_disk(&self) -> Option<&str> {
         let of_guest = self.domain.as_ref().and_then(|domain| domain.disk.as_deref());
         of_guest.or(self.disk.as_deref())
+    }
+
+    /// Gives numbers to those of `disks` that have none, and returns all disks of the guest in the order of their numbers.
+    ///
+    /// # Errors
+    /// How many they would be, if there is no room for so many.
+    pub fn number_disks<'d>(&mut self, disks: impl Iterator<Item = &'d str>) -> Result<Vec<String>, usize> {
+        let known = self.all_disks.get_or_insert_default();
+        for disk in disks {
+            if !known.iter().any(|one| one == disk) {
+                known.push(disk.to_owned());
+            }
+        }
+        if known.len() > DISKS_MAX { Err(known.len()) } else { Ok(known.clone()) }
     }
 
     /// Returns the commands that are run when it is taken.

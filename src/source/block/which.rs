@@ -2,7 +2,32 @@
 //!
 //! Promises: pure. A name that has no word for a disk tells nothing; one that has is believed only where nothing in the image says it.
 
-use std::path::Path;
+use super::discover;
+use crate::source::Error;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// Returns the disks that images in `folders` are of, as far as the names of the files and of their folders tell. Opens nothing.
+///
+/// # Errors
+/// Those of listing a folder.
+pub fn disks_of_names(folders: &[PathBuf]) -> Result<BTreeSet<String>, Error> {
+    let mut disks = BTreeSet::new();
+    for folder in discover::folders_of_disks(folders)? {
+        let below = if folders.contains(&folder) { None } else { folder.file_name().and_then(OsStr::to_str) };
+        for file in discover::files(std::slice::from_ref(&folder), |_| false)?.files {
+            let is_image = discover::is_named_raw(&file) || discover::is_named_image(&file) || is_stream(&file);
+            disks.extend(below.map(str::to_owned).or_else(|| disk_of_name(&file)).filter(|_| is_image));
+        }
+    }
+    Ok(disks)
+}
+
+/// Tells whether a file is called as virtnbdbackup calls its streams.
+fn is_stream(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "data")
+}
 
 /// Returns the disk that the name of an image has a word for: `vda` in `db01-vda-2026-11-20.raw`, `disk-1` in `vm-100-disk-1.qcow2`.
 pub fn disk_of_name(path: &Path) -> Option<String> {

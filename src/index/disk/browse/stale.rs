@@ -36,6 +36,10 @@ impl Browse<'_, '_, '_> {
         let mut maps = Vec::new();
         let changed = &self.changed;
         self.index.writer.previous_maps(|node, row, map| {
+            // No file system has a disk in it.
+            if row.place.begin_of_disk().is_some() {
+                return;
+            }
             let data = map.extents.iter().any(|run| !run.unwritten && changed.may_differ(run.at, run.length));
             let map_itself = map.rests_on.iter().any(|(at, length)| changed.may_differ(*at, *length));
             // Where they lie is not known.

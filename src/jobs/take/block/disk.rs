@@ -6,8 +6,8 @@
 
 use crate::catalog::{self, DiskRow, SourceRow, Writer};
 use crate::clock::Clock;
-use crate::index::{self, DiskBefore, Done, NewDisk, index_disk};
-use crate::model::{Consistency, Hinted, Layer, Level, Time};
+use crate::index::{self, DiskBefore, Done, GuestDisks, NewDisk, index_disk};
+use crate::model::{Consistency, DISK_BITS, Hinted, ImageFile, Layer, Level, Time, disk_begin};
 use crate::monitor::Monitor;
 use crate::source::block::{Device, Location, image};
 use crate::store::{self, Disk, DiskMap};
@@ -87,6 +87,32 @@ pub enum Error {
         /// The image.
         image: PathBuf,
     },
+    /// What it rests on is of other disks.
+    #[error(
+        "image {image:?} is an increment of disk {disk:?}, and the generation of {parent} that it is based on has no image of that disk"
+    )]
+    LacksDisk {
+        /// The image.
+        image: PathBuf,
+        /// Its disk.
+        disk: String,
+        /// The generation.
+        parent: Time,
+    },
+    /// Several disks have that much room each.
+    #[error("image {image:?} is of a disk of {size_bytes} bytes, and a disk of a guest has 64 PiB at most")]
+    TooLarge {
+        /// The image.
+        image: PathBuf,
+        /// The size of its disk.
+        size_bytes: u64,
+    },
+    /// A whole disk where the others are known to have maps.
+    #[error("image {image:?} has no map beside it, and those of the other disks of its moment have")]
+    NoMap {
+        /// The image.
+        image: PathBuf,
+    },
     /// What a generation rests on is not in the catalog.
     #[error("the disk as of {at} is not whole: a generation that it is based on is missing")]
     NotWhole {
@@ -120,6 +146,9 @@ impl Hinted for Error {
             Self::OtherParent { .. } => {
                 "the image that it is based on is missing, or is not indexed: asof index NAME; nothing is put on another one"
             }
+            Self::LacksDisk { .. } => "index the image of that disk first; nothing is put on another one",
+            Self::TooLarge { .. } => return None,
+            Self::NoMap { .. } => "put back its map, from where the images are copied to",
             Self::NotNewer { .. } => "asof index NAME IMAGE --at DATE gives it another date",
             Self::NotWhole { .. } => "the image that it is based on must be indexed first",
         };
@@ -133,6 +162,8 @@ pub struct NewImage<'a> {
     pub source: &'a SourceRow,
     /// What the image holds; or one of the snapshots in it.
     pub image: &'a image::Image,
+    /// Which disk of a guest it is of; none: the source is one disk.
+    pub disk: Option<&'a str>,
     /// Which of the snapshots in it, none: its present state.
     pub snapshot: Option<usize>,
     /// Its instant.
@@ -163,6 +194,35 @@ pub fn index_image(
     clock: &dyn Clock,
     monitor: &dyn Monitor,
 ) -> Result<(Done, Option<Time>), Error> {
+    let image = new.image;
+    let (layer, parent) = rests_on(writer, new)?;
+    let level = match (parent, image.level) {
+        (None, _) | (_, Some(Level::Full)) => Level::Full,
+        _ => Level::Incremental,
+    };
+    let row = DiskRow {
+        layer,
+        parent,
+        format: format_word(image.kind).to_owned(),
+        acquire: new.acquire.or(acquire_word(image, level)).map(str::to_owned),
+        checkpoint: image.moment.checkpoint.clone(),
+        consistency: new.consistency.or_else(|| told_consistency(image)).map(|how| how.word().to_owned()),
+        location: Some(new.location.cloned().unwrap_or_else(|| told_location(image)).as_str().to_owned()),
+    };
+    let place = match (image.path.parent(), image.path.file_name()) {
+        (Some(folder), Some(name)) => (folder, name.as_bytes()),
+        _ => (image.path.as_path(), b"".as_slice()),
+    };
+    let (source, at, again, is_compared) = (new.source, new.at, new.again, level == Level::Full);
+    let rows = DiskRows { source, at, again, place, level, row: &row, guest: None, is_compared };
+    Ok((index_rows(writer, rows, clock, monitor)?, parent))
+}
+
+/// Returns what an image holds, and the generation that it rests on. What is no generation becomes a part of it.
+///
+/// # Errors
+/// [`Error`]: it is not put on anything then.
+pub(super) fn rests_on(writer: &Writer, new: &NewImage<'_>) -> Result<(Layer, Option<Time>), Error> {
     let image = new.image;
     let mut layer = match new.snapshot {
         Some(number) => image.snapshots[number].layer.clone(),
@@ -200,32 +260,32 @@ pub fn index_image(
     if let Some(parent) = parent.filter(|parent| *parent >= new.at) {
         return Err(Error::NotNewer { image: image.path.clone(), at: new.at, parent });
     }
-    let level = match (parent, image.level) {
-        (None, _) | (_, Some(Level::Full)) => Level::Full,
-        _ => Level::Incremental,
-    };
-    let row = DiskRow {
-        layer,
-        parent,
-        format: format_word(image.kind).to_owned(),
-        acquire: new.acquire.or(acquire_word(image, level)).map(str::to_owned),
-        checkpoint: image.moment.checkpoint.clone(),
-        consistency: new.consistency.or_else(|| told_consistency(image)).map(|how| how.word().to_owned()),
-        location: Some(new.location.cloned().unwrap_or_else(|| told_location(image)).as_str().to_owned()),
-    };
-    Ok((index_row(writer, new, level, &row, clock, monitor)?, parent))
+    Ok((layer, parent))
+}
+
+/// What is to be written of a generation.
+pub(super) struct DiskRows<'a> {
+    pub(super) source: &'a SourceRow,
+    pub(super) at: Time,
+    pub(super) again: bool,
+    /// The folder that is recorded as its store, and the image in it.
+    pub(super) place: (&'a Path, &'a [u8]),
+    pub(super) level: Level,
+    pub(super) row: &'a DiskRow,
+    /// The disks that it is, where these are those of a guest; their files were looked at.
+    pub(super) guest: Option<GuestDisks>,
+    /// Whether the bytes are compared with those of the generation before.
+    pub(super) is_compared: bool,
 }
 
 /// Indexes what a generation holds of a disk, on top of what it rests on.
-fn index_row(
+pub(super) fn index_rows(
     writer: &mut Writer,
-    new: &NewImage<'_>,
-    level: Level,
-    row: &DiskRow,
+    rows: DiskRows<'_>,
     clock: &dyn Clock,
     monitor: &dyn Monitor,
 ) -> Result<Done, Error> {
-    let (source, at, image, again) = (new.source, new.at, new.image.path.as_path(), new.again);
+    let DiskRows { source, at, again, place: (store, below), level, row, mut guest, is_compared } = rows;
     let mut layers = vec![row.layer.clone()];
     if let Some(parent) = row.parent {
         let below = writer.disk_layers(source.id, parent)?;
@@ -235,31 +295,38 @@ fn index_row(
         layers.extend(below);
     }
     let map = DiskMap::of(&layers)?;
-    map.check_files()?;
-    let disk = Arc::new(OnDisk(Disk::of(map)));
+    if guest.is_none() {
+        map.check_files()?;
+    }
+    for disk in guest.iter_mut().flat_map(|guest| &mut guest.disks) {
+        let (begin, end) = (disk_begin(disk.number), disk_begin(disk.number) + (1 << DISK_BITS));
+        let here = map.data().filter(|(offset, _)| (begin..end).contains(offset));
+        disk.allocated_bytes = here.map(|(_, length)| length).sum();
+    }
+    let ends = guest.as_ref().map(|guest| {
+        guest.disks.iter().map(|disk| (disk_begin(disk.number), disk_begin(disk.number) + disk.size_bytes)).collect()
+    });
+    let disk = Arc::new(OnDisk(Disk::of(map), ends));
     let earlier = writer.instants(source.id)?.into_iter().rfind(|instant| *instant < at);
     let before = match earlier {
-        Some(earlier) => Some(before(writer, source, earlier, &disk, level)?),
+        Some(earlier) => Some(before(writer, source, earlier, &disk, is_compared)?),
         None => None,
     };
-    let (store, below) = match (image.parent(), image.file_name()) {
-        (Some(folder), Some(name)) => (folder, name.as_bytes()),
-        _ => (image, b"".as_slice()),
-    };
     let allocated_bytes = disk.0.map().allocated_bytes();
-    let new = NewDisk { source, at, level, store, below, row, device: disk, allocated_bytes, before, again };
+    let guest = guest.as_ref();
+    let new = NewDisk { source, at, level, store, below, row, device: disk, allocated_bytes, before, again, guest };
     Ok(index_disk(writer, &new, clock, monitor)?)
 }
 
 /// Returns the disk as of an earlier generation, and what changed since.
-fn before(writer: &Writer, source: &SourceRow, at: Time, now: &OnDisk, level: Level) -> Result<DiskBefore, Error> {
+fn before(writer: &Writer, source: &SourceRow, at: Time, now: &OnDisk, is_compared: bool) -> Result<DiskBefore, Error> {
     let layers = writer.disk_layers(source.id, at)?;
     if layers.is_empty() {
         return Err(Error::NotWhole { at });
     }
-    let then = OnDisk(Disk::of(DiskMap::of(&layers)?));
+    let then = OnDisk(Disk::of(DiskMap::of(&layers)?), None);
     let mut changed = now.0.map().changed_since(then.0.map());
-    if level == Level::Full {
+    if is_compared {
         changed = differing(&changed, now, &then);
     }
     Ok(DiskBefore { device: Arc::new(then), changed })
@@ -301,12 +368,20 @@ fn read_padded(disk: &OnDisk, buffer: &mut [u8], at: u64) -> io::Result<()> {
 fn given_parent(writer: &Writer, new: &NewImage<'_>) -> Result<Time, Error> {
     let (image, at) = (new.image, new.at);
     let instants = writer.instants(new.source.id)?;
-    let mut earlier = instants.into_iter().filter(|instant| *instant < at).rev();
+    let earlier = instants.into_iter().filter(|instant| *instant < at).rev();
     let Some(checkpoint) = &image.moment.parent else {
-        return earlier.next().ok_or(Error::NothingBefore { image: image.path.clone(), at });
+        for instant in earlier {
+            if image_of(writer, new, instant)?.is_some() {
+                return Ok(instant);
+            }
+        }
+        return Err(Error::NothingBefore { image: image.path.clone(), at });
     };
     let mut other = None;
     for instant in earlier {
+        if new.disk.is_some() && image_of(writer, new, instant)?.is_none() {
+            continue;
+        }
         if writer.checkpoint(new.source.id, instant)?.as_ref() == Some(checkpoint) {
             match &image.moment.parent_id {
                 Some(expected) if id_of(writer, new, instant)?.as_ref() != Some(expected) => {
@@ -337,9 +412,20 @@ fn check_parent(writer: &Writer, new: &NewImage<'_>, parent: Time, expected: &st
     })
 }
 
+/// Returns the image that a generation has of the disk.
+fn image_of(writer: &Writer, new: &NewImage<'_>, at: Time) -> Result<Option<ImageFile>, Error> {
+    Ok(match new.disk {
+        None => writer.image_files(new.source.id, at)?.into_iter().next(),
+        Some(name) => {
+            let disks = writer.guest_disks(new.source.id, at)?;
+            disks.into_iter().find(|disk| disk.name == name).map(|disk| disk.image)
+        }
+    })
+}
+
 /// Returns the id of the moment that a generation is of, as the file beside its image tells.
 fn id_of(writer: &Writer, new: &NewImage<'_>, at: Time) -> Result<Option<String>, Error> {
-    let Some(file) = writer.image_files(new.source.id, at)?.into_iter().next() else { return Ok(None) };
+    let Some(file) = image_of(writer, new, at)? else { return Ok(None) };
     let folder = file.path.parent().unwrap_or(Path::new("/")).to_owned();
     Ok(image::sidecar(&file.path, &[folder]).and_then(|moment| moment.id))
 }
@@ -353,17 +439,17 @@ fn with_parents(new: &NewImage<'_>, layer: Layer) -> Result<Layer, Error> {
 }
 
 /// Returns how much the data was at rest as the image tells, if it tells it in words that are known.
-fn told_consistency(image: &image::Image) -> Option<Consistency> {
+pub(super) fn told_consistency(image: &image::Image) -> Option<Consistency> {
     image.moment.consistency.as_deref().and_then(Consistency::from_word)
 }
 
 /// Returns where the bytes came from as the image tells, else that they are in its file.
-fn told_location(image: &image::Image) -> Location {
+pub(super) fn told_location(image: &image::Image) -> Location {
     let told = image.moment.location.as_deref().and_then(|told| Location::parse(told).ok());
     told.unwrap_or_else(|| Location::of_file(&image.path))
 }
 
-fn format_word(kind: image::Kind) -> &'static str {
+pub(super) fn format_word(kind: image::Kind) -> &'static str {
     match kind {
         image::Kind::Raw => "raw",
         image::Kind::Qcow2 => "qcow2",
@@ -373,7 +459,7 @@ fn format_word(kind: image::Kind) -> &'static str {
 }
 
 /// Who moved the bytes: QEMU pushed them to a file, or a client pulled them. Of a whole raw disk nobody knows.
-fn acquire_word(image: &image::Image, level: Level) -> Option<&'static str> {
+pub(super) fn acquire_word(image: &image::Image, level: Level) -> Option<&'static str> {
     match image.kind {
         image::Kind::Pull | image::Kind::Stream => Some("pull"),
         image::Kind::Qcow2 if level == Level::Incremental || image.moment.domain.is_some() => Some("push"),
@@ -381,8 +467,8 @@ fn acquire_word(image: &image::Image, level: Level) -> Option<&'static str> {
     }
 }
 
-/// A disk, for those who read what is on it.
-struct OnDisk(Disk);
+/// A disk, for those who read what is on it; of several, where each begins and ends: between them is nothing.
+struct OnDisk(Disk, Option<Vec<(u64, u64)>>);
 
 impl Device for OnDisk {
     fn size_bytes(&self) -> u64 {
@@ -391,7 +477,11 @@ impl Device for OnDisk {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.size_bytes());
-        if end.is_none() {
+        let is_inside = |end: u64| match &self.1 {
+            None => true,
+            Some(ends) => ends.iter().any(|(from, until)| *from <= offset && end <= *until),
+        };
+        if !end.is_some_and(is_inside) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.0.read_at(buffer, offset).map_err(io::Error::other)

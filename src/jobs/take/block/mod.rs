@@ -13,6 +13,7 @@ pub mod guard;
 pub(in crate::jobs) mod job;
 mod letting_go;
 pub mod libvirt;
+pub mod moment;
 mod names;
 pub mod pull;
 pub mod still;

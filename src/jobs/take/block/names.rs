@@ -12,21 +12,29 @@ use std::path::{Path, PathBuf};
 /// Digits of an id that are part of names.
 const ID_DIGITS: usize = 8;
 
-/// Returns the names of the raw file of an instant and of its map.
-pub(super) fn names(folder: &Path, at: Time) -> (PathBuf, PathBuf) {
-    let name = at.view_name();
-    (folder.join(format!("{name}.raw")), folder.join(format!("{name}.json")))
+/// Returns what names of an instant begin with: of one of several disks, with that behind.
+fn stem(at: Time, disk: Option<&str>) -> String {
+    disk.map_or_else(|| at.view_name(), |disk| format!("{}-{disk}", at.view_name()))
+}
+
+/// Returns the names of the raw file of an instant and of its map; `disk`: one of several.
+pub(super) fn names(folder: &Path, at: Time, disk: Option<&str>) -> (PathBuf, PathBuf) {
+    let stem = stem(at, disk);
+    (folder.join(format!("{stem}.raw")), folder.join(format!("{stem}.json")))
 }
 
 /// Returns the name of the qcow2 image of an instant that QEMU pushes; the note beside it is called as a map is.
-pub(super) fn pushed_name(folder: &Path, at: Time) -> PathBuf {
-    folder.join(format!("{}.qcow2", at.view_name()))
+pub(super) fn pushed_name(folder: &Path, at: Time, disk: Option<&str>) -> PathBuf {
+    folder.join(format!("{}.qcow2", stem(at, disk)))
 }
 
-/// Returns a file in `folder` that has one of the names of this instant.
+/// Returns a file in `folder` that has one of the names of this instant, of whatever disk.
 pub(super) fn taken(folder: &Path, at: Time) -> Option<PathBuf> {
-    let (raw, map) = names(folder, at);
-    [raw, map, pushed_name(folder, at)].into_iter().find(|path| fs::symlink_metadata(path).is_ok())
+    let is_whole = |path: &Path| path.extension().is_some_and(|end| end == "raw" || end == "json" || end == "qcow2");
+    let stem = at.view_name();
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    let its = files.filter(|file| file.file_name().as_encoded_bytes().starts_with(stem.as_bytes()));
+    its.map(|file| file.path()).find(|path| is_whole(path))
 }
 
 /// Returns the name of a file of the moment `id` that is not whole.
@@ -38,9 +46,13 @@ pub(super) fn part_of(path: &Path, id: &str) -> PathBuf {
 
 /// Removes what a run that was killed left of its moment `id` of `at`; what is whole stays. A run of an older program had no id. Returns
 /// what was removed.
-pub(super) fn remove_left(folder: &Path, at: Time, id: Option<&str>) -> io::Result<Vec<PathBuf>> {
-    let (raw, map) = names(folder, at);
-    let pushed = pushed_name(folder, at);
+pub(super) fn remove_left(
+    folder: &Path,
+    (at, disk): (Time, Option<&str>),
+    id: Option<&str>,
+) -> io::Result<Vec<PathBuf>> {
+    let (raw, map) = names(folder, at, disk);
+    let pushed = pushed_name(folder, at, disk);
     let mut left = match id {
         Some(id) => vec![part_of(&raw, id), part_of(&pushed, id), part_of(&map, id)],
         None => {

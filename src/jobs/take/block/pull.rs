@@ -213,6 +213,8 @@ pub(super) struct Pull<'a> {
     /// Its id.
     pub(super) id: &'a str,
     pub(super) at: Time,
+    /// Which of several disks.
+    pub(super) disk: Option<&'a str>,
     /// Where to.
     pub(super) folder: &'a Path,
 }
@@ -224,6 +226,18 @@ pub(super) struct Pulled {
     pub(super) disk_bytes: u64,
     pub(super) dirty_bytes: u64,
     pub(super) fetched_bytes: u64,
+}
+
+impl Pulled {
+    /// Returns what was pulled of two disks.
+    pub(super) fn and(self, other: &Self) -> Self {
+        Self {
+            image: self.image,
+            disk_bytes: self.disk_bytes + other.disk_bytes,
+            dirty_bytes: self.dirty_bytes + other.dirty_bytes,
+            fetched_bytes: self.fetched_bytes + other.fetched_bytes,
+        }
+    }
 }
 
 /// Refuses to take a generation under names that are somebody's.
@@ -239,7 +253,7 @@ pub(super) fn check_free(paths: &[&Path]) -> Result<(), Error> {
 /// # Errors
 /// [`Error`]; then nothing of it is left.
 pub(super) fn pull(wanted: &Pull<'_>, stop: &Stop, monitor: &dyn Monitor) -> Result<Pulled, Error> {
-    let (raw, map) = names(wanted.folder, wanted.at);
+    let (raw, map) = names(wanted.folder, wanted.at, wanted.disk);
     check_free(&[&raw, &map])?;
     let pulled = pull_into(wanted, (&raw, &map), stop, monitor);
     if pulled.is_err() {

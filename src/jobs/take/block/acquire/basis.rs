@@ -9,8 +9,9 @@
 use super::error::Error;
 use super::job::{Basis, DiskJob, Pending};
 use crate::catalog::Writer;
+use crate::jobs::take::block::moment::cut_out;
 use crate::jobs::take::block::pull::{CountedBy, Since};
-use crate::model::{SourceId, Time};
+use crate::model::{Layer, SourceId, Time};
 use crate::source::block::OWN_BITMAP;
 use crate::source::block::image::{Moment, sidecar};
 use std::fs;
@@ -20,14 +21,28 @@ use std::path::{Path, PathBuf};
 /// How many digits of its id the name of a checkpoint has that asof gives out.
 const OWN_DIGITS: usize = 16;
 
+/// The layers of a disk and its size, or why there are none.
+type Layers = Result<(Vec<Layer>, u64), String>;
+
 /// Returns the name that is given out for the moment `id`.
 pub(super) fn own_name(id: &str) -> String {
     format!("asof-{}", &id[..OWN_DIGITS.min(id.len())])
 }
 
-/// Returns what the file beside the image of a generation tells of it.
-pub(super) fn told_of(writer: &Writer, source: SourceId, at: Time) -> Result<Option<Moment>, Error> {
-    let Some(file) = writer.image_files(source, at)?.into_iter().next() else { return Ok(None) };
+/// Returns what the file beside the image of a generation tells of it; `disk`: one of several.
+pub(super) fn told_of(
+    writer: &Writer,
+    source: SourceId,
+    (at, disk): (Time, Option<&str>),
+) -> Result<Option<Moment>, Error> {
+    let file = match disk {
+        None => writer.image_files(source, at)?.into_iter().next(),
+        Some(disk) => {
+            let disks = writer.guest_disks(source, at)?;
+            disks.into_iter().find(|known| known.name == disk).map(|known| known.image)
+        }
+    };
+    let Some(file) = file else { return Ok(None) };
     let folder = file.path.parent().unwrap_or(Path::new("/")).to_owned();
     Ok(sidecar(&file.path, &[folder]))
 }
@@ -55,7 +70,7 @@ impl DiskJob<'_> {
             ));
         };
         let counted_by = if self.wish.since.is_some() { CountedBy::Said } else { CountedBy::Own };
-        let told = told_of(writer, self.source.id, newest)?;
+        let told = told_of(writer, self.source.id, (newest, None))?;
         let is_own = told.as_ref().is_some_and(|moment| {
             let id = moment.id.as_deref().unwrap_or_default();
             moment.checkpoint.as_deref() == Some(&checkpoint) && id.len() >= OWN_DIGITS && checkpoint == own_name(id)
@@ -88,7 +103,7 @@ impl DiskJob<'_> {
             ));
         }
         let bitmap = if counted_by == CountedBy::Own { &checkpoint } else { bitmap };
-        let since = self.since(writer, newest, &checkpoint, (bitmap, counted_by))?;
+        let since = self.since(writer, (newest, None), &checkpoint, (bitmap, counted_by))?;
         Ok(since.map_or_else(|why| Basis::All(Some(why)), Basis::Since))
     }
 
@@ -118,16 +133,38 @@ impl DiskJob<'_> {
         Ok(None)
     }
 
+    /// Returns the layers of a disk as of the generation of `at`, and its size then; or why there are none.
+    fn layers_of(&self, writer: &Writer, at: Time, disk: Option<&str>) -> Result<Layers, Error> {
+        let layers = writer.disk_layers(self.source.id, at)?;
+        let Some(newest) = layers.first() else { return Ok(Err(format!("the disk as of {at} is not whole"))) };
+        let Some(disk) = disk else {
+            let size_bytes = newest.size_bytes;
+            return Ok(Ok((layers, size_bytes)));
+        };
+        let known = writer.guest_disks(self.source.id, at)?.into_iter().find(|known| known.name == disk);
+        let numbers = self.settings.all_disks.as_deref().unwrap_or_default();
+        let number = numbers.iter().position(|known| known == disk);
+        let (Some(known), Some(number)) = (known, number) else {
+            return Ok(Err(format!("the generation of {at} has no disk {disk:?}")));
+        };
+        let mut layers: Vec<Layer> = layers.iter().map(|layer| cut_out(layer, number)).collect();
+        layers[0].size_bytes = known.size_bytes;
+        Ok(Ok((layers, known.size_bytes)))
+    }
+
     /// Returns what an increment on the generation of `at` counts from, or why there can be none: what it would rest on is
     /// not as it was.
     pub(super) fn since(
         &self,
         writer: &Writer,
-        at: Time,
+        (at, disk): (Time, Option<&str>),
         checkpoint: &str,
         (bitmap, counted_by): (&str, CountedBy),
     ) -> Result<Result<Since, String>, Error> {
-        let layers = writer.disk_layers(self.source.id, at)?;
+        let (layers, size_bytes) = match self.layers_of(writer, at, disk)? {
+            Ok(layers) => layers,
+            Err(why) => return Ok(Err(why)),
+        };
         for file in layers.iter().flat_map(|layer| &layer.files) {
             let is_there = fs::metadata(&file.path).is_ok_and(|now| {
                 let mtime = (now.mtime(), now.mtime_nsec() as u32);
@@ -138,11 +175,9 @@ impl DiskJob<'_> {
                 return Ok(Err(format!("{path:?}, which an increment would be based on, is gone or was written to")));
             }
         }
-        let Some(newest) = layers.first() else { return Ok(Err(format!("the disk as of {at} is not whole"))) };
-        let told =
-            told_of(writer, self.source.id, at)?.filter(|moment| moment.checkpoint.as_deref() == Some(checkpoint));
+        let told = told_of(writer, self.source.id, (at, disk))?
+            .filter(|moment| moment.checkpoint.as_deref() == Some(checkpoint));
         let (bitmap, checkpoint) = (bitmap.to_owned(), checkpoint.to_owned());
-        let size_bytes = newest.size_bytes;
         let id = told.and_then(|moment| moment.id);
         Ok(Ok(Since { bitmap, at, checkpoint, id, counted_by, size_bytes, layers }))
     }

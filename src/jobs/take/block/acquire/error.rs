@@ -7,7 +7,7 @@ use crate::jobs::take::block::disk;
 use crate::jobs::take::block::libvirt;
 use crate::jobs::take::block::pull;
 use crate::jobs::take::block::still;
-use crate::model::{Hinted, Time};
+use crate::model::{DISKS_MAX, Hinted, Time};
 use crate::source::block::{image, nbd};
 use std::io;
 use std::path::PathBuf;
@@ -104,6 +104,26 @@ pub enum Error {
         /// Now.
         now: Time,
     },
+    /// A generation has all of them.
+    #[error("source {0:?} is all disks of a guest, and one disk is to be taken")]
+    OneDisk(String),
+    /// Its files cannot be called so.
+    #[error("a disk of the guest is called {disk:?}, and no file can be")]
+    DiskName {
+        /// The disk.
+        disk: String,
+    },
+    /// The settings cannot be kept.
+    #[error(transparent)]
+    Settings(#[from] crate::source::Error),
+    /// Places on disks have no room for more.
+    #[error("{domain:?} has had {disks} disks, and a guest has {DISKS_MAX} at most")]
+    ManyDisks {
+        /// The source.
+        domain: String,
+        /// How many.
+        disks: usize,
+    },
     /// The run was told to end.
     #[error("the run was ended by a signal")]
     Stopped,
@@ -119,6 +139,9 @@ impl Hinted for Error {
                 return Some(format!("asof take {name} --nbd URI or --domain NAME, or asof source set {name}"));
             }
             Self::Guest(e) => return Some(e.hint().unwrap_or_else(|| "nothing was taken".to_owned())),
+            Self::OneDisk(_) => {
+                "asof take NAME --domain DOMAIN takes all of them; one disk alone needs a source of its own; nothing was taken"
+            }
             Self::NotSince { .. } => "export the bitmap of that checkpoint, or take --full reads everything",
             Self::NoImage { .. } => {
                 "it prints the path of the image as its last line, or writes the image to $ASOF_IMAGE"
@@ -134,7 +157,8 @@ impl Hinted for Error {
             Self::Still(_) => {
                 "--freeze-max SECONDS lets it be held longer; with --snapshot it is held until that has made the moment; nothing was taken"
             }
-            Self::Hook(_) | Self::Stopped => "nothing was taken",
+            Self::Settings(e) => return e.hint(),
+            Self::DiskName { .. } | Self::ManyDisks { .. } | Self::Hook(_) | Self::Stopped => "nothing was taken",
             Self::Write { .. } => "is the folder there, and has it room? nothing was taken",
             Self::Image(e) => return e.hint(),
             Self::Uri(_) => return None,

@@ -5,24 +5,35 @@
 
 use super::basis::told_of;
 use super::error::Error;
-use super::job::{Acquired, Basis, DiskJob};
+use super::job::{Acquired, DiskJob, GuestBasis};
 use super::note::Note;
 use crate::catalog::Writer;
 use crate::jobs::take::block::durable::{publish, write_new_durably};
-use crate::jobs::take::block::libvirt::{self, Begin, Guest, Place};
+use crate::jobs::take::block::libvirt::{self, Begin, DiskPlace, Guest, Place};
 use crate::jobs::take::block::names;
-use crate::jobs::take::block::pull::{self, CountedBy, Since};
-use crate::model::{Consistency, Time, chain};
+use crate::jobs::take::block::pull::{self, CountedBy, Pulled, Since};
+use crate::model::{Consistency, EntryName, Time, chain};
 use crate::source::block::image::{Moment, PushNote, digest};
 use crate::source::block::{Domain, Location, Method, nbd};
 use std::fs::{self, File};
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where the socket of a guest's disk is, and what the guest overwrites meanwhile, where nothing is said.
 const SCRATCH: &str = "/var/tmp";
 /// How many checkpoints of a source libvirt keeps: if one is deleted by somebody, its parent counts for both.
 const CHECKPOINTS_KEPT: usize = 4;
+
+/// The image of a disk, or one of each disk of a guest.
+type Images = Vec<(Option<String>, PathBuf)>;
+
+/// Removes what came of a moment that is not whole.
+fn remove(images: &Images) {
+    for (_, image) in images {
+        let _ = fs::remove_file(image);
+        let _ = fs::remove_file(image.with_extension("json"));
+    }
+}
 
 /// Removes the socket of a backup that has ended: QEMU leaves it where it was killed. What is none of ours is left, whatever a note says.
 pub(super) fn remove_socket(path: &Path) {
@@ -33,98 +44,181 @@ pub(super) fn remove_socket(path: &Path) {
 }
 
 impl DiskJob<'_> {
-    /// Has libvirt begin a moment of the guest, lets the guest go, and gets the bytes of the moment.
+    /// Has libvirt begin a moment of the guest, lets the guest go, and gets the bytes of the moment: of one disk, or of all of them.
     pub(super) fn guest(
         &self,
         writer: &mut Writer,
         (guest, domain): (&Guest, &Domain),
-        since: Option<&Since>,
+        basis: &GuestBasis,
         (at, consistency): (Time, Consistency),
         note: &mut Note,
     ) -> Result<Acquired, Error> {
-        let folder = self.settings.own_folder();
-        let image = names::pushed_name(folder, at);
-        let (raw, map) = names::names(folder, at);
-        pull::check_free(&[&raw, &map, &image])?;
-        let scratch = domain.scratch.as_deref().unwrap_or(Path::new(SCRATCH));
-        let own = |what: &str| scratch.join(format!("asof-{}-{}.{what}", std::process::id(), &self.id[..8]));
-        let place = Place { socket: own("sock"), scratch: own("scratch"), target: names::part_of(&image, &self.id) };
+        let place = self.place(guest, domain, basis, at)?;
         // The same source in two catalogs may take the same guest in the same second.
         let named = || format!("asof-{}-{}-{}", self.source.name, at.view_name(), &self.id[..8]);
-        let checkpoint = guest.can_count().then(|| self.wish.checkpoint.clone().unwrap_or_else(named));
+        let can_count = guest.disks().any(|disk| guest.can_count(disk));
+        let checkpoint = can_count.then(|| self.wish.checkpoint.clone().unwrap_or_else(named));
         note.backup = Some(place.mark(domain.method).to_owned());
         note.marks.get_or_insert_default().extend(checkpoint.clone());
         self.while_held(|| self.write_note(writer, note))?;
 
         let begin = Begin {
             method: domain.method,
-            since: since.map(|since| since.checkpoint.as_str()),
+            since: basis.checkpoint.as_deref(),
             checkpoint: checkpoint.as_deref(),
             place: &place,
-            folder,
+            folder: self.settings.own_folder(),
         };
-        let (since, full_because) = match (self.backup.begin(guest, &begin), since) {
-            (Ok(()), since) => (since, None),
-            (Err(e @ libvirt::Error::Virsh(libvirt::VirshError::Refused { .. })), Some(_)) => {
+        let (is_since, full_because) = match self.backup.begin(guest, &begin) {
+            Ok(()) => (true, None),
+            Err(e @ libvirt::Error::Virsh(libvirt::VirshError::Refused { .. })) if begin.since.is_some() => {
                 let why = format!("libvirt gives no increment: {}", chain(&e));
                 self.monitor.note(&format!("the whole disk is read: {why}"));
                 self.backup.begin(guest, &Begin { since: None, ..begin })?;
-                (None, Some(why))
+                (false, Some(why))
             }
-            (Err(e), _) => return Err(e.into()),
+            Err(e) => return Err(e.into()),
         };
         let not_released = self.let_go()?;
-        let location = self.wish.location.clone().unwrap_or_else(|| Location::of_guest(guest.name(), guest.disk()));
-        let moment = Moment {
-            checkpoint_xml: match &checkpoint {
-                Some(name) => Some(guest.checkpoint_xml(name)?),
-                None => None,
-            },
-            checkpoint,
-            location: Some(location.as_str().to_owned()),
-            domain: Some(guest.name().to_owned()),
-            domain_uuid: guest.uuid().map(str::to_owned),
-            disk: Some(guest.disk().to_owned()),
-            ..self.moment(at, consistency, since)
+        let checkpoint_xml = match &checkpoint {
+            Some(name) => Some(guest.checkpoint_xml(name)?),
+            None => None,
         };
-        let (image, pulled, not_whole) = match domain.method {
-            Method::Pull => {
-                let (place, export) = (nbd::Place::Unix(place.socket), guest.disk().to_owned());
-                let uri = nbd::Uri { place, export, certificates: None, tls_name: None };
-                let (pulled, why) = self.pull((location.as_str(), uri), since, moment, at)?;
-                (pulled.image.clone(), Some(pulled), why)
-            }
-            Method::Push => {
-                self.push(guest, &place.target, &image, moment)?;
-                (image, None, None)
-            }
+        let moment = |disk: &str| {
+            let since = basis.since.get(disk).filter(|_| is_since);
+            let moment = Moment {
+                checkpoint_xml: checkpoint_xml.clone(),
+                checkpoint: checkpoint.clone().filter(|_| guest.can_count(disk)),
+                location: Some(self.location_of(guest, disk).as_str().to_owned()),
+                domain: Some(guest.name().to_owned()),
+                domain_uuid: guest.uuid().map(str::to_owned),
+                disk: Some(disk.to_owned()),
+                ..self.moment(at, consistency, since)
+            };
+            (since, moment)
         };
+        let acquired = match domain.method {
+            Method::Pull => self.pull_all(guest, &place, &moment, at),
+            Method::Push => self.push_all(guest, &place, &moment, at).map(|images| (images, None, None)),
+        };
+        let (images, pulled, not_whole) = acquired?;
         self.backup.end()?;
+        let location = match place.disks.as_slice() {
+            [one] if !self.is_all() => self.location_of(guest, &one.disk),
+            _ => self.wish.location.clone().unwrap_or_else(|| Location::of_domain(guest.name())),
+        };
         let full_because = full_because.or(not_whole);
-        Ok(Acquired { at, consistency, image, location: Some(location), pulled, full_because, not_released })
+        Ok(Acquired { at, consistency, images, location: Some(location), pulled, full_because, not_released })
     }
 
-    /// Waits until QEMU has written `part`, and makes it `image`, with a note beside it.
-    fn push(&self, guest: &Guest, part: &Path, image: &Path, mut moment: Moment) -> Result<(), Error> {
-        let note = image.with_extension("json");
-        let failed = |source| Error::Write { path: image.to_owned(), source };
+    /// Tells whether the source is all disks of a guest.
+    fn is_all(&self) -> bool {
+        self.settings.all_disks.is_some()
+    }
+
+    /// Returns what tells a disk from others in names, where there are several.
+    fn in_names<'d>(&self, disk: &'d str) -> Option<&'d str> {
+        Some(disk).filter(|_| self.is_all())
+    }
+
+    fn location_of(&self, guest: &Guest, disk: &str) -> Location {
+        let wished = self.wish.location.clone().filter(|_| !self.is_all());
+        wished.unwrap_or_else(|| Location::of_guest(guest.name(), disk))
+    }
+
+    /// Returns where the bytes of the moment of `at` go; nothing is there yet.
+    fn place(&self, guest: &Guest, domain: &Domain, basis: &GuestBasis, at: Time) -> Result<Place, Error> {
+        let folder = self.settings.own_folder();
+        let scratch = domain.scratch.as_deref().unwrap_or(Path::new(SCRATCH));
+        let own = |what: &str| scratch.join(format!("asof-{}-{}.{what}", std::process::id(), &self.id[..8]));
+        let mut disks = Vec::new();
+        for disk in guest.disks() {
+            if EntryName::new(disk.as_bytes()).is_err() {
+                return Err(Error::DiskName { disk: disk.to_owned() });
+            }
+            let image = names::pushed_name(folder, at, self.in_names(disk));
+            let (raw, map) = names::names(folder, at, self.in_names(disk));
+            pull::check_free(&[&raw, &map, &image])?;
+            let what = self.in_names(disk).map_or_else(|| "scratch".to_owned(), |disk| format!("{disk}.scratch"));
+            disks.push(DiskPlace {
+                disk: disk.to_owned(),
+                is_whole: !basis.since.contains_key(disk),
+                scratch: own(&what),
+                target: names::part_of(&image, &self.id),
+            });
+        }
+        Ok(Place { socket: own("sock"), disks })
+    }
+
+    /// Pulls the disks, one after the other: all are of the moment that libvirt keeps.
+    fn pull_all<'s>(
+        &self,
+        guest: &Guest,
+        place: &Place,
+        moment: &dyn Fn(&str) -> (Option<&'s Since>, Moment),
+        at: Time,
+    ) -> Result<(Images, Option<Pulled>, Option<String>), Error> {
+        let (mut images, mut all, mut not_whole) = (Vec::new(), None::<Pulled>, None);
+        for DiskPlace { disk, .. } in &place.disks {
+            let (since, moment) = moment(disk);
+            let socket = nbd::Place::Unix(place.socket.clone());
+            let uri = nbd::Uri { place: socket, export: disk.clone(), certificates: None, tls_name: None };
+            let location = self.location_of(guest, disk);
+            let pulled = self.pull((location.as_str(), uri), since, moment, (at, self.in_names(disk)));
+            let (pulled, why) = pulled.inspect_err(|_| remove(&images))?;
+            images.push((self.in_names(disk).map(str::to_owned), pulled.image.clone()));
+            not_whole = not_whole.or(why);
+            all = Some(match all {
+                None => pulled,
+                Some(all) => all.and(&pulled),
+            });
+        }
+        Ok((images, all, not_whole))
+    }
+
+    /// Waits until QEMU has written all disks, and gives the images their names, each with a note beside it.
+    fn push_all<'s>(
+        &self,
+        guest: &Guest,
+        place: &Place,
+        moment: &dyn Fn(&str) -> (Option<&'s Since>, Moment),
+        at: Time,
+    ) -> Result<Images, Error> {
+        let folder = self.settings.own_folder();
+        let mut images = Vec::new();
         let pushed = guest.wait(self.stop).map_err(Error::from).and_then(|()| {
-            let file = File::open(part).map_err(failed)?;
-            file.sync_all().map_err(failed)?;
-            moment.digest = Some(digest::of_file(&file).map_err(failed)?);
-            write_new_durably(&note, &names::part_of(&note, &self.id), PushNote::new(moment).to_json().as_bytes())
-                .map_err(|source| pull::Error::not_published(&note, source))?;
-            publish(part, image).map_err(|source| pull::Error::not_published(image, source).into())
+            for DiskPlace { disk, target, .. } in &place.disks {
+                let image = names::pushed_name(folder, at, self.in_names(disk));
+                self.publish_pushed(target, &image, moment(disk).1)?;
+                images.push((self.in_names(disk).map(str::to_owned), image));
+            }
+            Ok(())
         });
         if pushed.is_err() {
-            // QEMU writes to it no longer.
+            // QEMU writes to them no longer.
             let _ = self.backup.end();
-            let _ = fs::remove_file(part);
-            if !image.exists() && names::is_of(image, &self.id) {
-                let _ = fs::remove_file(&note);
+            for DiskPlace { disk, target, .. } in &place.disks {
+                let image = names::pushed_name(folder, at, self.in_names(disk));
+                let _ = fs::remove_file(target);
+                if !image.exists() && names::is_of(&image, &self.id) {
+                    let _ = fs::remove_file(image.with_extension("json"));
+                }
             }
+            remove(&images);
         }
-        pushed
+        pushed.map(|()| images)
+    }
+
+    /// Makes `part` the image, with a note beside it.
+    fn publish_pushed(&self, part: &Path, image: &Path, mut moment: Moment) -> Result<(), Error> {
+        let note = image.with_extension("json");
+        let failed = |source| Error::Write { path: image.to_owned(), source };
+        let file = File::open(part).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        moment.digest = Some(digest::of_file(&file).map_err(failed)?);
+        write_new_durably(&note, &names::part_of(&note, &self.id), PushNote::new(moment).to_json().as_bytes())
+            .map_err(|source| pull::Error::not_published(&note, source))?;
+        publish(part, image).map_err(|source| pull::Error::not_published(image, source).into())
     }
 
     /// Undoes what a run that failed had begun in libvirt. Returns whether nothing of it is left.
@@ -173,44 +267,53 @@ impl DiskJob<'_> {
         Ok(())
     }
 
-    /// Tells what is taken of a guest: what changed since the newest generation whose checkpoint libvirt has. What a
+    /// Tells what is taken of a guest: of each disk what changed since the newest generation whose checkpoint libvirt has. What a
     /// checkpoint counted that was deleted meanwhile, its parent counts since.
-    pub(super) fn basis_of_guest(&self, writer: &Writer, guest: &Guest) -> Result<Basis, Error> {
+    pub(super) fn basis_of_guest(&self, writer: &Writer, guest: &Guest) -> Result<GuestBasis, Error> {
         let generations = self.checkpoints_of_generations(writer)?;
+        let all = |why: Option<String>| Ok(GuestBasis { why, ..GuestBasis::default() });
         if self.full || writer.instants(self.source.id)?.is_empty() {
-            return Ok(Basis::All(None));
+            return all(None);
         }
-        if !guest.can_count() {
-            let disk = guest.disk();
-            return Ok(Basis::All(Some(format!(
-                "the image of disk {disk:?} is raw, and QEMU counts changes in qcow2 images"
-            ))));
+        let raw = |disk: &str| format!("the image of disk {disk:?} is raw, and QEMU counts changes in qcow2 images");
+        if !guest.disks().any(|disk| guest.can_count(disk)) {
+            return all(guest.disks().next().map(raw));
         }
         let known = self.known_checkpoints(writer, guest, &generations)?;
         let mut why = None;
         let now = self.clock.now();
         let is_usable = |(at, checkpoint): &&(Time, String)| *at <= now && known.contains(checkpoint);
         for (at, checkpoint) in generations.iter().rev().filter(is_usable) {
-            if let Some(found) = self.other_disk(writer, guest, *at)? {
-                why = why.or(Some(found));
-                continue;
+            let mut basis = GuestBasis { checkpoint: Some(checkpoint.clone()), ..GuestBasis::default() };
+            for disk in guest.disks() {
+                let found = match (guest.can_count(disk), self.other_disk(writer, guest, disk, *at)?) {
+                    (false, _) => Err(raw(disk)),
+                    (true, Some(other)) => Err(other),
+                    (true, None) => {
+                        let counted_by = (libvirt::EXPORTED_BITMAP, CountedBy::Libvirt);
+                        self.since(writer, (*at, self.in_names(disk)), checkpoint, counted_by)?
+                    }
+                };
+                match found {
+                    Ok(since) => drop(basis.since.insert(disk.to_owned(), since)),
+                    Err(found) => basis.why = basis.why.or(Some(found)),
+                }
             }
-            match self.since(writer, *at, checkpoint, (libvirt::EXPORTED_BITMAP, CountedBy::Libvirt))? {
-                Ok(since) => return Ok(Basis::Since(since)),
-                Err(found) => why = why.or(Some(found)),
+            if !basis.since.is_empty() {
+                return Ok(basis);
             }
+            why = why.or(basis.why);
         }
-        let none = || "libvirt has no checkpoint of any generation".to_owned();
-        Ok(Basis::All(Some(why.unwrap_or_else(none))))
+        all(Some(why.unwrap_or_else(|| "libvirt has no checkpoint of any generation".to_owned())))
     }
 
     /// Returns why the generation of `at` is not of this disk of this guest, if what was noted of it says so.
-    fn other_disk(&self, writer: &Writer, guest: &Guest, at: Time) -> Result<Option<String>, Error> {
-        let Some(told) = told_of(writer, self.source.id, at)? else { return Ok(None) };
+    fn other_disk(&self, writer: &Writer, guest: &Guest, disk: &str, at: Time) -> Result<Option<String>, Error> {
+        let Some(told) = told_of(writer, self.source.id, (at, self.in_names(disk)))? else { return Ok(None) };
         let is_other = |then: &Option<String>, now: Option<&str>| then.as_deref().zip(now).is_some_and(|(a, b)| a != b);
         Ok(if is_other(&told.domain_uuid, guest.uuid()) {
             Some(format!("the generation of {at} is of another domain of this name"))
-        } else if is_other(&told.disk, Some(guest.disk())) {
+        } else if is_other(&told.disk, Some(disk)) {
             Some(format!("the generation of {at} is of disk {:?}", told.disk.unwrap_or_default()))
         } else {
             None

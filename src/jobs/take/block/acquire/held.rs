@@ -4,7 +4,7 @@
 //! of a second that another one has, nor of one that another run has in the folder.
 
 use super::error::Error;
-use super::job::{Acquired, Basis, DiskJob, Origin, about, on};
+use super::job::{Acquired, Basis, DiskJob, GuestBasis, Origin, about, on};
 use super::note::Note;
 use crate::catalog::Writer;
 use crate::jobs::hooks::{self, About, Limit};
@@ -61,12 +61,15 @@ impl DiskJob<'_> {
         about.push(("ASOF_TAKEN_AT", at.0.to_string().into()));
         self.still.tell("ASOF_TAKEN_AT", at.0.to_string());
         let since = match basis {
-            Basis::All(_) => None,
+            Basis::All(_) | Basis::Guest(_) => None,
             Basis::Since(since) => Some(since),
         };
         match origin {
             Origin::Command(command) => self.snapshot(writer, command, about, (at, consistency), (limit, note)),
-            Origin::Guest { guest, domain } => self.guest(writer, (guest, domain), since, (at, consistency), note),
+            Origin::Guest { guest, domain } => {
+                let Basis::Guest(basis) = basis else { unreachable!("it is that of a guest") };
+                self.guest(writer, (guest, domain), basis, (at, consistency), note)
+            }
             Origin::Export { text, uri } => {
                 if let Some(command) = &self.settings.snapshot {
                     hooks::run_within("snapshot", command, &about, limit, None)?;
@@ -106,7 +109,7 @@ impl DiskJob<'_> {
             Origin::Export { text, .. } => about.push(("ASOF_NBD", text.into())),
             Origin::Guest { guest, .. } => {
                 about.push(("ASOF_DOMAIN", guest.name().into()));
-                about.push(("ASOF_DISK", guest.disk().into()));
+                about.push(("ASOF_DISK", guest.disks().collect::<Vec<_>>().join(" ").into()));
             }
             Origin::Command(_) => {}
         }
@@ -118,8 +121,11 @@ impl DiskJob<'_> {
         if let Some(checkpoint) = checkpoint.or(self.wish.checkpoint.as_ref()) {
             about.push(("ASOF_CHECKPOINT", checkpoint.into()));
         }
-        if let Basis::Since(since) = basis {
-            about.push(("ASOF_SINCE", since.checkpoint.clone().into()));
+        match basis {
+            Basis::Since(Since { checkpoint, .. }) | Basis::Guest(GuestBasis { checkpoint: Some(checkpoint), .. }) => {
+                about.push(("ASOF_SINCE", checkpoint.clone().into()));
+            }
+            Basis::All(_) | Basis::Guest(_) => {}
         }
         about
     }
@@ -138,9 +144,9 @@ impl DiskJob<'_> {
             location: location.as_ref().map(|location| location.as_str().to_owned()),
             ..self.moment(at, consistency, since)
         };
-        let (pulled, full_because) = self.pull(uri, since, moment, at)?;
-        let (image, pulled) = (pulled.image.clone(), Some(pulled));
-        Ok(Acquired { at, consistency, image, location, pulled, full_because, not_released: None })
+        let (pulled, full_because) = self.pull(uri, since, moment, (at, None))?;
+        let (images, pulled) = (vec![(None, pulled.image.clone())], Some(pulled));
+        Ok(Acquired { at, consistency, images, location, pulled, full_because, not_released: None })
     }
 
     /// Returns how much the data is at rest in what is taken.
@@ -165,11 +171,11 @@ impl DiskJob<'_> {
         uri: (&str, nbd::Uri),
         since: Option<&Since>,
         moment: Moment,
-        at: Time,
+        (at, disk): (Time, Option<&str>),
     ) -> Result<(Pulled, Option<String>), Error> {
         let pull = |since: Option<&Since>, moment: &Moment| {
             let uri = uri.clone();
-            let wanted = Pull { uri, since, moment, id: &self.id, at, folder: self.settings.own_folder() };
+            let wanted = Pull { uri, since, moment, id: &self.id, at, disk, folder: self.settings.own_folder() };
             self.monitor.begin(&format!("{} {at}", self.source.name), None);
             let pulled = pull::pull(&wanted, self.stop, self.monitor);
             self.monitor.end();

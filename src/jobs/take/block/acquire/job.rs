@@ -14,6 +14,7 @@ use crate::monitor::Monitor;
 use crate::source::block::image::Moment;
 use crate::source::block::{AskedGuest, Domain, Location, Settings, nbd};
 use crate::store::uuid_text;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -82,7 +83,8 @@ impl Pending {
 pub(super) struct Acquired {
     pub(super) at: Time,
     pub(super) consistency: Consistency,
-    pub(super) image: PathBuf,
+    /// One, or one of each disk of a guest.
+    pub(super) images: Vec<(Option<String>, PathBuf)>,
     pub(super) location: Option<Location>,
     pub(super) pulled: Option<Pulled>,
     /// Why everything was read, if that was found out only now.
@@ -94,8 +96,10 @@ pub(super) struct Acquired {
 impl Acquired {
     /// Removes what came: it is of no moment.
     pub(super) fn discard(&self) {
-        let _ = fs::remove_file(&self.image);
-        let _ = fs::remove_file(self.image.with_extension("json"));
+        for (_, image) in &self.images {
+            let _ = fs::remove_file(image);
+            let _ = fs::remove_file(image.with_extension("json"));
+        }
     }
 }
 
@@ -175,4 +179,27 @@ pub(super) enum Basis {
     All(Option<String>),
     /// What changed.
     Since(Since),
+    /// What changed of disks of a guest, and why not of each.
+    Guest(GuestBasis),
+}
+
+/// What the images of a guest's disks hold.
+#[derive(Default)]
+pub(super) struct GuestBasis {
+    /// The checkpoint that libvirt counts from; none: everything.
+    pub(super) checkpoint: Option<String>,
+    /// What that is of each disk of which what changed is known.
+    pub(super) since: BTreeMap<String, Since>,
+    /// Why everything is read of others.
+    pub(super) why: Option<String>,
+}
+
+impl Basis {
+    /// Returns why everything is read, where there is something to tell.
+    pub(super) fn why(&self) -> Option<&String> {
+        match self {
+            Self::All(why) | Self::Guest(GuestBasis { why, .. }) => why.as_ref(),
+            Self::Since(_) => None,
+        }
+    }
 }

@@ -37,6 +37,10 @@ impl DiskJob<'_> {
     /// [`Error`]; then the catalog is as before, and the guest was let go if that was possible.
     pub fn take(&self, writer: &mut Writer) -> Result<DiskReport, Error> {
         let origin = self.origin()?;
+        let is_all = matches!(&origin, Origin::Guest { domain, .. } if domain.disk.is_none());
+        if self.settings.all_disks.is_some() && !is_all {
+            return Err(Error::OneDisk(self.source.name.clone()));
+        }
         self.end_left(writer, &origin)?;
         let store = self.check_store(writer)?;
         let pending = self.settle(writer, &origin)?;
@@ -51,12 +55,12 @@ impl DiskJob<'_> {
         let basis = match (&origin, bitmap) {
             (Origin::Guest { guest, .. }, _) => {
                 guest.check_idle()?;
-                self.basis_of_guest(writer, guest)?
+                Basis::Guest(self.basis_of_guest(writer, guest)?)
             }
             (_, Some(bitmap)) => self.basis(writer, bitmap, &pending)?,
             (_, None) => Basis::All(None),
         };
-        if let Basis::All(Some(why)) = &basis {
+        if let Some(why) = basis.why() {
             self.monitor.note(&format!("the whole disk is read: {why}"));
         }
         let checkpoint = match &origin {
@@ -67,6 +71,10 @@ impl DiskJob<'_> {
         let mut note = Note {
             id: Some(self.id.clone()),
             folder: Some(self.settings.own_folder().to_owned()),
+            disks: match (&origin, &self.settings.all_disks) {
+                (Origin::Guest { guest, .. }, Some(_)) => guest.disks().map(str::to_owned).collect(),
+                _ => Vec::new(),
+            },
             marks: Some(self.wish.checkpoint.iter().cloned().chain(checkpoint.clone()).collect()),
             ..Note::default()
         };
@@ -106,8 +114,8 @@ impl DiskJob<'_> {
                 return Err(e);
             }
         };
-        let Acquired { at, image, consistency, location, pulled, .. } = held;
-        let (done, parent, checkpoint) = self.index(writer, &image, at, consistency, location.as_ref(), true)?;
+        let Acquired { at, ref images, consistency, ref location, ref pulled, .. } = held;
+        let (done, parent, checkpoint) = self.index(writer, images, (at, consistency), location.as_ref(), true)?;
         self.remove_notes(writer, "done");
         self.note_store(writer, store)?;
         if let Origin::Guest { guest, .. } = &origin {
@@ -116,15 +124,12 @@ impl DiskJob<'_> {
         Ok(DiskReport {
             level: if parent.is_some() { Level::Incremental } else { Level::Full },
             done,
-            image,
+            image: images[0].1.clone(),
             parent,
             checkpoint,
             consistency,
-            pulled: pulled.map(|pulled| (pulled.disk_bytes, pulled.dirty_bytes, pulled.fetched_bytes)),
-            full_because: match basis {
-                Basis::All(why) => why,
-                Basis::Since(_) => held.full_because,
-            },
+            pulled: pulled.as_ref().map(|pulled| (pulled.disk_bytes, pulled.dirty_bytes, pulled.fetched_bytes)),
+            full_because: basis.why().cloned().or(held.full_because),
             not_released,
         })
     }
@@ -137,7 +142,10 @@ impl DiskJob<'_> {
             return Ok(Origin::Export { text: text.clone(), uri: settings.uri(text).map_err(Error::Uri)? });
         }
         if let Some(domain) = self.domain.as_ref().or(settings.domain.as_ref()) {
-            return Ok(Origin::Guest { guest: Guest::find(domain)?, domain: domain.clone() });
+            return Ok(Origin::Guest {
+                guest: Guest::find(domain, settings.all_disks.is_some())?,
+                domain: domain.clone(),
+            });
         }
         let command = settings.snapshot.clone().map(Origin::Command);
         command.ok_or_else(|| Error::NoOrigin(self.source.name.clone()))

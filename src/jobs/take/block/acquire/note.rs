@@ -38,6 +38,9 @@ pub(super) struct Note {
     /// By what a backup that libvirt runs is known to be of this run: its socket, or its file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) backup: Option<PathBuf>,
+    /// The disks of the guest that it takes, where it takes all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) disks: Vec<String>,
     /// Device and inode number of the image that a command made, before it gets its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) image: Option<(u64, u64)>,

@@ -8,7 +8,7 @@ use super::job::{DiskJob, Origin, Pending, Unsettled};
 use super::note::{Note, VERB};
 use crate::catalog::Writer;
 use crate::jobs::take::block::{claim, names};
-use crate::model::{Consistency, Time, chain};
+use crate::model::{Consistency, EntryName, Time, chain};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::{fs, io};
@@ -62,10 +62,14 @@ impl DiskJob<'_> {
             let note: Note = serde_json::from_str(&run.note).unwrap_or_default();
             notes.push(Note { run: Some(run.id), ..note });
         }
+        for note in &mut notes {
+            note.disks.retain(|disk| EntryName::new(disk.as_bytes()).is_ok());
+        }
         let path = self.note_path();
         match fs::read_to_string(&path) {
             Ok(text) => {
-                let note: Note = serde_json::from_str(&text).unwrap_or_default();
+                let mut note: Note = serde_json::from_str(&text).unwrap_or_default();
+                note.disks.retain(|disk| EntryName::new(disk.as_bytes()).is_ok());
                 if note.id.is_none() || notes.iter().all(|known| known.id != note.id) {
                     notes.push(note);
                 }
@@ -86,14 +90,37 @@ impl DiskJob<'_> {
         let folder = note.folder.as_deref().unwrap_or(self.settings.own_folder());
         let id = note.id.as_deref();
         let failed = |source| Error::Write { path: folder.to_owned(), source };
-        for removed in names::remove_left(folder, at, id).map_err(failed)? {
-            self.monitor.note(&format!("removed {removed:?}, which an interrupted run had left"));
-        }
-        let images = [names::names(folder, at).0, names::pushed_name(folder, at)];
+        let disks: Vec<Option<&str>> = match note.disks.as_slice() {
+            [] => vec![None],
+            disks => disks.iter().map(|disk| Some(disk.as_str())).collect(),
+        };
         let mut is_known = writer.instants(self.source.id)?.contains(&at);
-        if let Some(image) = images.iter().find(|image| !is_known && is_its_own(image, note)) {
+        let mut images = Vec::new();
+        for disk in &disks {
+            for removed in names::remove_left(folder, (at, *disk), id).map_err(failed)? {
+                self.monitor.note(&format!("removed {removed:?}, which an interrupted run had left"));
+            }
+            let whole = [names::names(folder, at, *disk).0, names::pushed_name(folder, at, *disk)];
+            let own = whole.into_iter().find(|image| !is_known && is_its_own(image, note));
+            images.extend(own.map(|image| (disk.map(str::to_owned), image)));
+        }
+        if !images.is_empty() && images.len() < disks.len() {
+            // Of a moment that is not whole nothing becomes a generation.
+            for (_, image) in std::mem::take(&mut images) {
+                for path in [image.with_extension("json"), image] {
+                    match fs::remove_file(&path) {
+                        Ok(()) => {
+                            self.monitor.note(&format!("removed {path:?}, which an interrupted run had left"));
+                        }
+                        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                        Err(source) => return Err(failed(source)),
+                    }
+                }
+            }
+        }
+        if let Some((_, image)) = images.first() {
             let consistency = note.consistency.as_deref().and_then(Consistency::from_word);
-            match self.index(writer, image, at, consistency.unwrap_or(Consistency::Crash), None, false) {
+            match self.index(writer, &images, (at, consistency.unwrap_or(Consistency::Crash)), None, false) {
                 Ok((done, ..)) => {
                     is_known = true;
                     self.monitor.warn(&format!(

@@ -30,7 +30,7 @@ impl DiskJob<'_> {
         (limit, note): (Limit<'_>, &mut Note),
     ) -> Result<Acquired, Error> {
         let folder = self.settings.own_folder();
-        let (raw, map) = names::names(folder, at);
+        let (raw, map) = names::names(folder, at, None);
         pull::check_free(&[&raw, &map])?;
         let part = names::part_of(&raw, &self.id);
         about.push(("ASOF_IMAGE", part.clone().into_os_string()));
@@ -60,7 +60,8 @@ impl DiskJob<'_> {
             Some(at) => Err(Error::Known { image, at }),
             None => {
                 let location = self.wish.location.clone();
-                Ok(Acquired { at, consistency, image, location, pulled: None, full_because: None, not_released })
+                let (images, because) = (vec![(None, image)], None);
+                Ok(Acquired { at, consistency, images, location, pulled: None, full_because: because, not_released })
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A disk of a running guest, by libvirt: a moment of it is begun, its bytes are read, or written by QEMU, and it is ended.
+//! Disks of a running guest, by libvirt: a moment of them is begun, its bytes are read, or written by QEMU, and it is ended.
 //!
 //! A backup (`virDomainBackupBegin`) and the checkpoint from which the next one counts are made in one transaction. Pulled: QEMU
 //! serves the moment on a Unix socket (NBD) while the guest goes on, and keeps what the guest overwrites in a scratch file.
@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub(super) use place::Place;
+pub(super) use place::{DiskPlace, Place};
 pub use virsh::Error as VirshError;
 pub(super) use xml::EXPORTED_BITMAP;
 
@@ -133,7 +133,10 @@ impl Hinted for Error {
             Self::NotRunning { .. } => {
                 "virsh start it; the image of a guest that is off can be copied, and asof index indexes it"
             }
-            Self::NoDisk { .. } | Self::WhichDisk { .. } => "--disk names it; a source is one disk",
+            Self::NoDisk { .. } => "--disk names it; a source is one disk",
+            Self::WhichDisk { .. } => {
+                "--disk names one; asof source set NAME --all-disks takes all of them, where there are no generations yet"
+            }
             Self::Busy(_) => "virsh domjobinfo shows it; wait for its end, or end it with virsh domjobabort",
             Self::LongPath(_) => "--scratch DIR gives it another place",
             Self::NotEnded { .. } => "virsh domjobabort ends it",
@@ -145,12 +148,13 @@ impl Hinted for Error {
     }
 }
 
-/// A disk of a domain.
+/// A domain, and the disks of it that are taken.
 #[derive(Clone, Debug)]
 pub struct Guest {
     virsh: Virsh,
-    disk: String,
-    /// All disks of the domain, the one among them.
+    /// Those that are taken, one at least.
+    taken: Vec<DomainDisk>,
+    /// All disks of the domain.
     disks: Vec<DomainDisk>,
 }
 
@@ -167,13 +171,23 @@ pub(super) struct Begin<'a> {
 }
 
 impl Guest {
-    /// Finds the disk that the settings name. `domain` must be running.
+    /// Returns the disks that a domain has, as libvirt calls them, running or not.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn disks_of(settings: &Domain) -> Result<Vec<String>, Error> {
+        let told = settings.virsh().ask::<&str>("dumpxml", &[])?;
+        let xml = |source| Error::Xml { domain: settings.name.clone(), source };
+        Ok(xml::disks(&told).map_err(xml)?.into_iter().map(|disk| disk.target).collect())
+    }
+
+    /// Finds the disk that the settings name, or all of them. `domain` must be running.
     ///
     /// Cost: three calls of `virsh`, about 20 ms each.
     ///
     /// # Errors
     /// [`Error`].
-    pub fn find(settings: &Domain) -> Result<Self, Error> {
+    pub fn find(settings: &Domain, all: bool) -> Result<Self, Error> {
         let mut virsh = settings.virsh();
         let name = settings.name.clone();
         let state = virsh.ask::<&str>("domstate", &[])?;
@@ -184,18 +198,20 @@ impl Guest {
         let told = virsh.ask::<&str>("dumpxml", &[])?;
         let disks = xml::disks(&told).map_err(|source| Error::Xml { domain: name.clone(), source })?;
         let names = || disks.iter().map(|disk| disk.target.clone()).collect::<Vec<_>>();
-        let disk = match &settings.disk {
-            Some(disk) if disks.iter().any(|one| one.target == *disk) => disk.clone(),
-            Some(disk) => return Err(Error::NoDisk { domain: name, disk: disk.clone(), others: names() }),
-            None if disks.len() == 1 => disks[0].target.clone(),
+        let taken = match &settings.disk {
+            Some(disk) => match disks.iter().find(|one| one.target == *disk) {
+                Some(found) => vec![found.clone()],
+                None => return Err(Error::NoDisk { domain: name, disk: disk.clone(), others: names() }),
+            },
+            None if disks.len() == 1 || (all && !disks.is_empty()) => disks.clone(),
             None => return Err(Error::WhichDisk { domain: name, disks: names() }),
         };
-        Ok(Self { virsh, disk, disks })
+        Ok(Self { virsh, taken, disks })
     }
 
-    /// Returns the disk, as libvirt calls it.
-    pub(super) fn disk(&self) -> &str {
-        &self.disk
+    /// Returns the disks that are taken, as libvirt calls them.
+    pub(super) fn disks(&self) -> impl Iterator<Item = &str> {
+        self.taken.iter().map(|disk| disk.target.as_str())
     }
 
     /// Returns the UUID of the domain.
@@ -208,9 +224,9 @@ impl Guest {
         &self.virsh.name
     }
 
-    /// Tells whether QEMU can keep bitmaps in the image: in a qcow2 image only.
-    pub(super) fn can_count(&self) -> bool {
-        self.disks.iter().any(|disk| disk.target == self.disk && disk.format == "qcow2")
+    /// Tells whether QEMU can keep bitmaps in the image of a disk: in a qcow2 image only.
+    pub(super) fn can_count(&self, disk: &str) -> bool {
+        self.taken.iter().any(|one| one.target == disk && one.can_count())
     }
 
     /// Returns the names of its checkpoints, each behind its parent.
@@ -358,11 +374,11 @@ impl Backup {
         if place.socket.as_os_str().len() > SOCKET_BYTES_MAX {
             return Err(Error::LongPath(place.socket.clone()));
         }
-        let (disk, disks) = (guest.disk.as_str(), guest.disks.as_slice());
-        let told = xml::backup(&Wanted { method, disk, disks, since, place });
+        let disks = guest.disks.as_slice();
+        let told = xml::backup(&Wanted { method, disks, since, place });
         let backup = Told::write(begin.folder, "backup", &told)?;
         let mut words = vec!["--backupxml".as_ref(), backup.0.as_os_str()];
-        let told = begin.checkpoint.map(|name| xml::checkpoint(name, disk, disks));
+        let told = begin.checkpoint.map(|name| xml::checkpoint(name, place, disks));
         let checkpoint = told.map(|told| Told::write(begin.folder, "checkpoint", &told)).transpose()?;
         words.extend(checkpoint.iter().flat_map(|file| ["--checkpointxml".as_ref(), file.0.as_os_str()]));
         // What is told of the last one is forgotten with this, so that what is told later is of this one.

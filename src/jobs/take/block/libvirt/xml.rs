@@ -3,6 +3,8 @@
 //! Format: libvirt's `formatdomain`, `formatbackup` and `formatcheckpoint`. Promises: names and paths are escaped; of what
 //! libvirt tells, only what is named here is looked at.
 
+#[cfg(test)]
+use super::place::DiskPlace;
 use super::place::Place;
 use crate::source::block::Method;
 use roxmltree::{Document, Node};
@@ -21,12 +23,17 @@ pub(super) struct DomainDisk {
     pub(super) format: String,
 }
 
+impl DomainDisk {
+    /// Tells whether QEMU can keep bitmaps in its image: in a qcow2 image only.
+    pub(super) fn can_count(&self) -> bool {
+        self.format == "qcow2"
+    }
+}
+
 /// A backup that is to be begun.
 pub(super) struct Wanted<'a> {
     pub(super) method: Method,
-    /// The disk.
-    pub(super) disk: &'a str,
-    /// All disks of the domain: the others are left out by name.
+    /// All disks of the domain: those that are not in `place` are left out by name.
     pub(super) disks: &'a [DomainDisk],
     /// The checkpoint that it counts from; none: everything.
     pub(super) since: Option<&'a str>,
@@ -81,21 +88,26 @@ pub(super) fn backup(wanted: &Wanted<'_>) -> String {
     out.push_str("<disks>");
     for disk in wanted.disks {
         let name = escape(&disk.target);
-        let written = match (disk.target == wanted.disk, wanted.method) {
-            (false, _) => write!(out, "<disk name='{name}' backup='no'/>"),
-            (true, Method::Pull) => {
-                let bitmap = wanted.since.map_or_else(String::new, |_| format!(" exportbitmap='{EXPORTED_BITMAP}'"));
+        let Some(place) = wanted.place.disks.iter().find(|place| place.disk == disk.target) else {
+            write!(out, "<disk name='{name}' backup='no'/>").expect("text takes text");
+            continue;
+        };
+        let is_since = wanted.since.is_some() && !place.is_whole;
+        let mode = if wanted.since.is_some() && place.is_whole { " backupmode='full'" } else { "" };
+        let written = match wanted.method {
+            Method::Pull => {
+                let bitmap = if is_since { format!(" exportbitmap='{EXPORTED_BITMAP}'") } else { String::new() };
                 write!(
                     out,
-                    "<disk name='{name}' backup='yes' type='file' exportname='{name}'{bitmap}>\
+                    "<disk name='{name}' backup='yes' type='file'{mode} exportname='{name}'{bitmap}>\
                      <driver type='qcow2'/><scratch file='{}'/></disk>",
-                    path(&wanted.place.scratch)
+                    path(&place.scratch)
                 )
             }
-            (true, Method::Push) => write!(
+            Method::Push => write!(
                 out,
-                "<disk name='{name}' backup='yes' type='file'><driver type='qcow2'/><target file='{}'/></disk>",
-                path(&wanted.place.target)
+                "<disk name='{name}' backup='yes' type='file'{mode}><driver type='qcow2'/><target file='{}'/></disk>",
+                path(&place.target)
             ),
         };
         written.expect("text takes text");
@@ -104,11 +116,12 @@ pub(super) fn backup(wanted: &Wanted<'_>) -> String {
     out
 }
 
-/// Returns the description of a checkpoint of one disk.
-pub(super) fn checkpoint(name: &str, disk: &str, disks: &[DomainDisk]) -> String {
+/// Returns the description of a checkpoint of the disks in `place` that can have one.
+pub(super) fn checkpoint(name: &str, place: &Place, disks: &[DomainDisk]) -> String {
     let mut out = format!("<domaincheckpoint><name>{}</name><disks>", escape(name));
     for one in disks {
-        let kind = if one.target == disk { "bitmap" } else { "no" };
+        let is_taken = place.disks.iter().any(|place| place.disk == one.target);
+        let kind = if is_taken && one.can_count() { "bitmap" } else { "no" };
         write!(out, "<disk name='{}' checkpoint='{kind}'/>", escape(&one.target)).expect("text takes text");
     }
     out.push_str("</disks></domaincheckpoint>\n");
@@ -137,10 +150,16 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_is_of_one_disk_and_names_are_escaped() {
+    fn a_backup_is_of_the_disks_that_are_taken_and_names_are_escaped() {
         let disks = disks(DOMAIN).unwrap();
-        let place = Place { socket: "/t/s".into(), scratch: "/t/o'k".into(), target: "/i/t.qcow2".into() };
-        let mut wanted = Wanted { method: Method::Pull, disk: "vda", disks: &disks, since: Some("a<b"), place: &place };
+        let disk = |disk: &str, is_whole, name: &str| DiskPlace {
+            disk: disk.to_owned(),
+            is_whole,
+            scratch: format!("/t/{name}").into(),
+            target: format!("/i/{disk}.qcow2").into(),
+        };
+        let place = Place { socket: "/t/s".into(), disks: vec![disk("vda", false, "o'k")] };
+        let mut wanted = Wanted { method: Method::Pull, disks: &disks, since: Some("a<b"), place: &place };
         let pull = "<domainbackup mode='pull'><incremental>a&lt;b</incremental><server transport='unix' socket='/t/s'/>\
                     <disks><disk name='vda' backup='yes' type='file' exportname='vda' exportbitmap='dirty'>\
                     <driver type='qcow2'/><scratch file='/t/o&apos;k'/></disk><disk name='vdb' backup='no'/></disks></domainbackup>\n";
@@ -148,11 +167,18 @@ mod tests {
         assert_eq!(places(&backup(&wanted)).unwrap(), ["/t/s"]);
         (wanted.method, wanted.since) = (Method::Push, None);
         let push = "<domainbackup mode='push'><disks><disk name='vda' backup='yes' type='file'><driver type='qcow2'/>\
-                    <target file='/i/t.qcow2'/></disk><disk name='vdb' backup='no'/></disks></domainbackup>\n";
+                    <target file='/i/vda.qcow2'/></disk><disk name='vdb' backup='no'/></disks></domainbackup>\n";
         assert_eq!(backup(&wanted), push);
-        assert_eq!(places(&backup(&wanted)).unwrap(), ["/i/t.qcow2"]);
+        assert_eq!(places(&backup(&wanted)).unwrap(), ["/i/vda.qcow2"]);
+        let both = Place { disks: vec![disk("vda", false, "a"), disk("vdb", true, "b")], ..place.clone() };
+        let wanted = Wanted { since: Some("c1"), place: &both, ..wanted };
+        let push = "<domainbackup mode='push'><incremental>c1</incremental><disks><disk name='vda' backup='yes' type='file'>\
+                    <driver type='qcow2'/><target file='/i/vda.qcow2'/></disk><disk name='vdb' backup='yes' type='file' \
+                    backupmode='full'><driver type='qcow2'/><target file='/i/vdb.qcow2'/></disk></disks></domainbackup>\n";
+        assert_eq!(backup(&wanted), push);
         let made = "<domaincheckpoint><name>c&amp;1</name><disks><disk name='vda' checkpoint='bitmap'/>\
                     <disk name='vdb' checkpoint='no'/></disks></domaincheckpoint>\n";
-        assert_eq!(checkpoint("c&1", "vda", &disks), made);
+        assert_eq!(checkpoint("c&1", &place, &disks), made);
+        assert_eq!(checkpoint("c&1", &both, &disks), made, "QEMU has no bitmaps in raw images");
     }
 }
