@@ -34,9 +34,6 @@ pub enum Error {
     /// The command that is to run first did not do its work.
     #[error(transparent)]
     Pre(hooks::Error),
-    /// A guest that an earlier run held is held still.
-    #[error("nothing was taken, since a guest is held still")]
-    Held(#[source] still::Error),
     /// What was held may be held still, after the run was ended by a signal.
     #[error(transparent)]
     NotReleased(still::Error),
@@ -76,7 +73,7 @@ impl Hinted for Error {
             Self::NotTaken { name, .. } => Some(format!("asof index {name} indexes those that are there")),
             Self::Source(e) => e.hint(),
             Self::Pre(_) => Some("nothing was taken".to_owned()),
-            Self::Held(_) | Self::NotReleased(_) => Some(NOT_RELEASED.to_owned()),
+            Self::NotReleased(_) => Some(NOT_RELEASED.to_owned()),
             Self::Volume { source, .. } => source.hint(),
             Self::Disk { source, .. } => source.hint(),
             Self::NotOfThisKind { .. } | Self::NotEnded(_) | Self::Prepare(_) => None,

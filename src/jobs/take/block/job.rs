@@ -5,7 +5,7 @@
 use super::acquire::{DiskJob, DiskReport, about};
 use super::ending::Ending;
 use crate::jobs::hooks::{self, About, Limit};
-use crate::jobs::take::error::Error;
+use crate::jobs::take::error::{Error, NOT_RELEASED};
 use crate::jobs::take::inputs::Run;
 use crate::jobs::take::report::{Report, Taken, TakenDisk, Trouble};
 use crate::model::chain;
@@ -29,8 +29,10 @@ pub(in crate::jobs) fn take(run: &mut Run<'_>) -> Result<Report, Error> {
     };
     let ending = Ending::new(&source.name, &settings, inputs.program);
     (inputs.on_hold)(ending.clone()).map_err(Error::Prepare)?;
-    if let Some(done) = ending.still.release_left(about(source, &settings)).map_err(Error::Held)? {
-        inputs.monitor.warn(&done);
+    match ending.still.release_left(about(source, &settings)) {
+        Ok(done) => done.into_iter().for_each(|done| inputs.monitor.warn(&done)),
+        // A night without a backup helps nobody. This run holds the guest as well, and lets it go as well: what becomes of that is said.
+        Err(e) => inputs.monitor.warn(&format!("{}; {NOT_RELEASED}", chain(&e))),
     }
     let job = DiskJob {
         source,
