@@ -333,9 +333,13 @@ impl Guest {
     }
 }
 
-/// Unmounts; a process that another test is about to start has what is open here for a moment.
+/// Unmounts, and waits until the image is written: a process that another test is about to start has what is open here for a moment, and one
+/// with mounts of its own keeps the file system up until it ends.
 pub(crate) fn unmount(mount: &Path) {
-    wait_until("it is unmounted", || shell(Path::new("/"), &format!("umount '{}'", mount.display())).status.success());
+    let root = Path::new("/");
+    wait_until("it is unmounted", || shell(root, &format!("umount '{}'", mount.display())).status.success());
+    let folder = mount.parent().expect("it is in a folder").display().to_string();
+    wait_until("its loop device is gone", || !sh(root, "losetup --list --noheadings -O BACK-FILE").contains(&folder));
 }
 
 /// Opens the file system that an image is of, by what it is.
