@@ -603,7 +603,7 @@ fn a_run_that_changed_the_catalog_says_which_mounts_have_no_daemon_any_more() {
     site.umount();
 }
 
-/// > A catalog whose disk is read-only or full is mounted without a log.
+/// What was backed up can be read all the same.
 #[test]
 fn a_catalog_on_a_read_only_disk_is_mounted_without_a_log() {
     let site = Site::new();
