@@ -1,4 +1,4 @@
-//! What `asof history` and `asof diff` say of sites made by real tools.
+//! What `asof history`, `diff`, `find` and `du` say of sites made by real tools; find(1) and du(1) are the judges.
 //!
 //! The model of random histories is in `ask/`: what it computes from plain trees is what the verbs have to say.
 
@@ -154,6 +154,7 @@ fn names_with_odd_bytes_come_out_as_they_are_with_0_and_escaped_elsewhere() {
         let path = site.path("").join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&bytes));
         std::fs::write(path, day.repeat(if day == "2026-11-18" { 1 } else { 2 })).unwrap();
     }
+    sh(&site.path("copies"), "find . -depth -exec touch -d 2026-11-17T12:00:00Z {} +");
     site.ok(&["index", "homes"]);
     let raw = b"@2026-11-19T000000Z/homes/d\n\x1b/\xff\\\0";
     assert_eq!(site.run(&["diff", "homes", "-0"], 0).stdout, raw);
@@ -176,5 +177,249 @@ impl DayBefore for [u8] {
         let mut bytes = self.to_vec();
         bytes[10] = b'8';
         bytes
+    }
+}
+
+/// A tree with files of every kind, and what tests of find(1) tell apart.
+const ZOO: &str = r#"
+cd live; umask 022
+mkdir -p docs/letters docs/empty music; cd docs
+head -c 511 /dev/zero > small; head -c 512 /dev/zero > block; head -c 513 /dev/zero > more; : > nothing; head -c 3000000 /dev/zero > big
+echo x > letters/Alice.TXT; echo y > letters/bob.txt; echo z > 'letters/with space.txt'; echo b > 'letters/br[ack]et'; echo h > letters/.hidden
+ln letters/bob.txt letters/link1; ln letters/bob.txt letters/link2; ln -s letters/bob.txt sym; mkfifo pipe; mknod null c 1 3
+printf a > "$(printf 'odd\n\377')"; echo u > 'ümläut'; echo s > 'back\slash'
+chmod 4755 small; chmod 600 block; chmod 000 nothing; chmod 1777 empty; chown 1000:100 letters/bob.txt; chown 1001 more
+setfattr -n user.comment -v hello letters/Alice.TXT; setfacl -m u:1000:rwx block
+touch -d '2026-11-01 12:00:00.25Z' small letters/bob.txt; touch -d '2026-11-17 12:00:00Z' block
+touch -h -d '1969-12-31 23:59:58.75Z' sym
+"#;
+
+/// Tests of find(1); `@` stands for what is searched, as each of both programs writes it.
+const FIND: [&str; 49] = [
+    "",
+    "-name *.txt",
+    "-iname *.txt",
+    "-name *",
+    "-name [a-c]*",
+    "-name [!a-c]*",
+    "-name [[:upper:]]*",
+    "-name *\\[ack]*",
+    "-name back\\\\slash",
+    "-name ?ml?ut",
+    "-name .*",
+    "-path */letters/*",
+    "-ipath */LETTERS/b*",
+    "-regex .*/[a-z]+\\.txt",
+    "-iregex .*\\(alice\\|bob\\)\\.txt",
+    "-regex .*/b\\(ig\\|lock\\)",
+    "-regex .*/[^/]*[[:space:]].*",
+    "-size 1",
+    "-size -2",
+    "-size +1",
+    "-size 512c",
+    "-size +512c",
+    "-size -3M",
+    "-size 3M",
+    "-size +2k",
+    "-empty",
+    "-type f",
+    "-type d",
+    "-type l,p,c",
+    "-links 3",
+    "-links +1 -type f",
+    "-uid 1000",
+    "-user 1001",
+    "-user root -type d",
+    "-gid 100",
+    "-group root -name m*",
+    "-perm 600",
+    "-perm -4000",
+    "-perm /022",
+    "-perm -111 -type f",
+    "-newermt 2026-11-10T00:00Z ! -type d",
+    "-newermt 1970-01-01T00:00Z -type l",
+    "! -newermt 2026-11-10T00:00Z -type f",
+    "-maxdepth 1",
+    "-mindepth 2 -name b*",
+    "-name a* -o -name b* -type f",
+    "( -name *.txt -o -name m* ) ! -type d",
+    "-not ( -name *.txt -a -uid 1000 ) -type f",
+    "-mtime +300000 -o -mmin -3 -name big",
+];
+
+#[test]
+fn find_finds_what_find_finds() {
+    let site = Site::with_source();
+    sh(&site.path(""), ZOO);
+    site.copy("2026-11-18");
+    sh(&site.path("live"), "rm -r docs/letters; echo new > docs/new; rm docs/big; echo w > docs/small");
+    site.copy("2026-11-19");
+    site.ok(&["index", "homes"]);
+    let sorted = |output: std::process::Output, what: &str| -> Vec<Vec<u8>> {
+        assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+        let mut lines: Vec<Vec<u8>> = output.stdout.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
+        lines.sort();
+        lines
+    };
+    let mut found = 0;
+    for day in ["2026-11-18", "2026-11-19"] {
+        for test in FIND {
+            let words: Vec<&str> = test.split(' ').filter(|word| !word.is_empty()).collect();
+            let is_any = !test.contains('(') && words.contains(&"-o");
+            let words = if is_any { [&["("][..], &words, &[")"]].concat() } else { words };
+            let print = ["-printf", r"%P|%f|%s|%m|%M|%U|%G|%n|%y|%l|%d|%T@|%T+|%TY\0"];
+            let real = std::process::Command::new("find")
+                .arg(".")
+                .current_dir(site.path("copies").join(day))
+                .args(&words)
+                .args(print)
+                .env("TZ", "UTC")
+                .env("LC_ALL", "C.UTF-8")
+                .output()
+                .expect("find is installed");
+            let real = sorted(real, test);
+            let args = [&["find", "--at", day, "homes"][..], &words, &print].concat();
+            let ours = sorted(site.run(&args, 0), test);
+            let shown =
+                |lines: &[Vec<u8>]| lines.iter().map(|l| String::from_utf8_lossy(l).into_owned()).collect::<Vec<_>>();
+            assert_eq!(shown(&ours), shown(&real), "{day}: {test}");
+            found += ours.len() - 1;
+        }
+    }
+    assert!(found > 300, "{found} entries");
+    // Over all time: what is in any copy.
+    let all = |test: &[&str]| {
+        let mut lines: Vec<String> = ["2026-11-18", "2026-11-19"]
+            .iter()
+            .flat_map(|day| {
+                let mut find = std::process::Command::new("find");
+                let output =
+                    find.arg(site.path("copies").join(day)).args(test).arg("-printf").arg(r"%P\n").output().unwrap();
+                String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+            })
+            .collect();
+        lines.sort();
+        lines.dedup();
+        lines
+    };
+    for test in [&["-name", "*.txt"][..], &["-type", "d"], &["-size", "-2", "-name", "small"], &["-size", "+5000"]] {
+        let ours = site.ok(&[&["find", "--ever", "homes"][..], test, &["-printf", r"%P\n"]].concat());
+        let mut ours: Vec<String> = ours.lines().map(str::to_owned).collect();
+        ours.sort();
+        assert_eq!(ours, all(test), "{test:?}");
+    }
+    let paths = |args: &[&str]| told(&rows_of(&site, args), &["path", "taken_at", "gone_in"]);
+    let gone = "2026-11-18T00:00:00Z 2026-11-19T00:00:00Z";
+    assert_eq!(
+        paths(&["find", "--json", "--deleted-since", "2026-11-18", "homes", "-type", "f", "-name", "b*"]),
+        [format!("docs/big {gone}"), format!("docs/letters/bob.txt {gone}"), format!("docs/letters/br[ack]et {gone}")]
+    );
+    assert_eq!(
+        paths(&["find", "--json", "--changed-since", "2026-11-18", "-type", "f"]),
+        ["docs/new 2026-11-19T00:00:00Z null", "docs/small 2026-11-19T00:00:00Z null"]
+    );
+    assert_eq!(paths(&["find", "--json", "--deleted-since", "2026-11-19", "homes"]), Vec::<String>::new());
+    let xattr = |test: &[&str]| site.ok(&[&["find", "--at", "2026-11-18", "homes"][..], test, &["-print"]].concat());
+    assert_eq!(xattr(&["-xattr", "user.comment"]), "homes:docs/letters/Alice.TXT\n");
+    assert_eq!(xattr(&["-acl"]), "homes:docs/block\n");
+    assert_eq!(xattr(&["-newer", "docs/block", "-name", "small"]), "");
+    assert_documented("asof find", &serde_json::json!(rows_of(&site, &["find", "--json", "homes"])));
+    let du = rows_of(&site, &["du", "--json", "-d", "9", "homes", "--at", "2026-11-18"]);
+    assert_documented("asof du", &serde_json::json!(du));
+    let mut du = told(&du, &["size_bytes", "path"]);
+    du.sort();
+    let real = std::process::Command::new("du")
+        .args(["-b", "."])
+        .current_dir(site.path("copies/2026-11-18"))
+        .output()
+        .unwrap();
+    let mut real: Vec<String> = String::from_utf8(real.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| line.replace("\t./", " ").replace('\t', " "))
+        .collect();
+    real.sort();
+    assert_eq!(du, real);
+}
+
+fn rows_of(site: &Site, args: &[&str]) -> Vec<Value> {
+    site.ok(args).lines().map(|line| serde_json::from_str(line).expect("a JSON value a line")).collect()
+}
+
+#[test]
+fn what_find_does_not_know_is_refused_by_name() {
+    let site = Site::with_source();
+    sh(&site.path(""), "echo a > live/a");
+    site.copy("2026-11-18");
+    site.ok(&["index", "homes"]);
+    for (words, what) in [
+        ("homes -atime 3", "\"-atime\" is not a test of asof find"),
+        ("homes -name", "-name needs a value"),
+        ("homes ( -name a", "a ( has no )"),
+        ("homes -name a )", "there is a ) without a ("),
+        ("homes -name a -o", "a test is missing at the end"),
+        ("homes -name a -o -name b -print", "write parentheses"),
+        ("homes -print -name a", "stands once, at the end"),
+        ("homes -size 3X", "\"3X\" is not a size"),
+        ("homes -regex \\(", "is not a regular expression"),
+        ("homes -type z", "\"z\" is not a type"),
+        ("homes -perm u+x", "is not a mode in octal digits"),
+        ("homes -user nobody-here", "is neither known on this machine nor a number"),
+        ("homes -printf %i", "-printf knows no %i"),
+        ("homes -newermt never", "\"never\" is not a date"),
+        ("homes:b -name a", "there is no \"homes/b\""),
+        ("homes -name a --json", "stands behind the target or a test"),
+    ] {
+        let args: Vec<&str> = [&["find"][..], &words.split(' ').collect::<Vec<_>>()].concat();
+        let output = site.run(&args, 2);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(what), "{words}: {text}");
+        assert_eq!(output.stdout, b"", "{words}");
+    }
+}
+
+#[test]
+fn when_tells_what_happened_to_a_path_and_who_had_a_content() {
+    let site = snapshots();
+    let when = |args: &[&str]| {
+        let rows = rows(&site, &[&["when"], args].concat());
+        assert_documented("asof when", &serde_json::json!(rows));
+        told(&rows, &["taken_at", "what", "last_seen", "path", "lives_as"])
+    };
+    assert_eq!(when(&["web:docs", "--deleted"]), ["2026-11-19T00:00:00Z deleted 2026-11-18T00:00:00Z docs papers"]);
+    assert_eq!(when(&["web:hard", "--deleted"]), ["2026-11-21T00:00:00Z deleted 2026-11-20T00:00:00Z hard null"]);
+    assert_eq!(
+        when(&["web:papers/a", "--changed"]),
+        ["2026-11-20T00:00:00Z changed 2026-11-19T00:00:00Z papers/a null"]
+    );
+    assert_eq!(when(&[":log", "--changed"]), ["2026-11-19T00:00:00Z changed 2026-11-18T00:00:00Z log null"]);
+    assert_eq!(site.ok(&["when", "web:papers/z", "--deleted"]), "taken_at\twhat\tlast_seen\tpath\tdetails\n");
+    // Contents are known of a source whose files were read.
+    let copies = site.path("sums");
+    sh(
+        &site.path(""),
+        "mkdir -p sums/2026-11-18 sums/2026-11-19; echo same > sums/2026-11-18/a; echo same > sums/2026-11-19/b; echo other > sums/2026-11-19/a",
+    );
+    site.ok(&["source", "add", "nfs", "sums", "--copies", copies.to_str().unwrap(), "--checksum"]);
+    site.ok(&["index", "sums"]);
+    let digest = blake3::hash(b"same\n").to_hex();
+    let mut found = when(&["sums", "--digest", &digest]);
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "2026-11-18T00:00:00Z content 2026-11-18T00:00:00Z a null",
+            "2026-11-19T00:00:00Z content 2026-11-19T00:00:00Z b null"
+        ]
+    );
+    for (args, what) in [
+        (&["web:never", "--deleted"][..], "no generation has \"web:never\""),
+        (&["web", "--digest", "00"], "a digest is 64 hexadecimal digits"),
+        (&["web", "--digest", &digest], "no content with this digest is known of \"web\""),
+        (&["web:a"], "required arguments were not provided"),
+    ] {
+        let output = site.run(&[&["when"], args].concat(), 2);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(what), "{args:?}: {text}");
     }
 }

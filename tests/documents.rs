@@ -68,11 +68,12 @@ asof -q init
 "#;
 
 /// What is on the machine for each page, and what must hold at its end.
-const PAGES: [(&str, &[&str], &str); 9] = [
+const PAGES: [(&str, &[&str], &str); 10] = [
     ("README.md", &[HOMES, OTHER_DISK], CRON_AND_FSTAB),
     ("docs/shares.md", &[HOMES, "asof -q init"], ""),
     ("docs/disks.md", &[IMAGES, "mkdir -p /srv/disks"], ""),
     ("docs/gluster.md", &[LISTS], ""),
+    ("docs/ask.md", &[HOMES, INDEXED], ""),
     ("docs/mount.md", &[HOMES, INDEXED, "asof -q umount /backups"], CRON_AND_FSTAB),
     ("docs/operations.md", &[HOMES, OTHER_DISK, INDEXED], CRON_AND_FSTAB),
     ("docs/troubleshooting.md", &[], ""),

@@ -7,7 +7,10 @@
 mod shared;
 
 use super::ask::diff::DiffArgs;
+use super::ask::du::DuArgs;
+use super::ask::find::FindArgs;
 use super::ask::history::HistoryArgs;
+use super::ask::when::WhenArgs;
 use super::check::CheckArgs;
 use super::complete::CompletionsArgs;
 use super::forget::ForgetArgs;
@@ -93,6 +96,12 @@ pub(super) enum Verb {
     History(HistoryArgs),
     /// Show what differs between two generations
     Diff(DiffArgs),
+    /// Find entries by name, size, owner and so on, as of a date or over all time
+    Find(FindArgs),
+    /// Show how much lies in each directory, as of a date
+    Du(DuArgs),
+    /// Show when a path was deleted or changed, or when a content was there
+    When(WhenArgs),
     /// Show what a date means for each source
     Resolve(ResolveArgs),
     /// Make a lost catalog again from manifests, or add what an old copy of it lacks
@@ -127,7 +136,7 @@ impl Verb {
             Self::Init(_) | Self::Migrate | Self::Generations(_) | Self::Show(_) | Self::Ls(_) | Self::Resolve(_) => {
                 false
             }
-            Self::History(_) | Self::Diff(_) => false,
+            Self::History(_) | Self::Diff(_) | Self::Find(_) | Self::Du(_) | Self::When(_) => false,
             Self::Sql(_) | Self::Check(_) | Self::Mount(_) | Self::Umount(_) | Self::Gluster(_) => false,
             Self::Man(_) | Self::Completions(_) | Self::Units(_) | Self::LetGo => false,
         }

@@ -8,8 +8,8 @@ use super::output;
 use super::report::{Failure, Outcome};
 use super::say::local;
 use super::target::{Target, generation_at, is_in_doubt, node_at, unlisted};
-use crate::catalog::{DirEntry, Perm, Place, Reader};
-use crate::model::{Kind, RelPath, Time, escape_bytes};
+use crate::catalog::{DirEntry, Place, Reader};
+use crate::model::{Kind, RelPath, Time, escape_bytes, mode_text};
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde_json::{Value, json};
@@ -145,38 +145,9 @@ pub(super) fn device(number: u64) -> String {
     format!("{major}, {minor}")
 }
 
-/// Returns a mode as `ls -l` writes it.
-pub(super) fn mode_text(mode: u32) -> String {
-    let mut text = String::new();
-    text.push(Kind::from_mode(mode).map_or('?', Kind::letter));
-    for (shift, special, set, unset) in
-        [(6, Perm::SET_UID, 's', 'S'), (3, Perm::SET_GID, 's', 'S'), (0, Perm::STICKY, 't', 'T')]
-    {
-        let bits = mode >> shift;
-        text.push(if bits & 4 != 0 { 'r' } else { '-' });
-        text.push(if bits & 2 != 0 { 'w' } else { '-' });
-        text.push(match (mode & special != 0, bits & 1 != 0) {
-            (true, true) => set,
-            (true, false) => unset,
-            (false, true) => 'x',
-            (false, false) => '-',
-        });
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn modes_are_written_as_ls_does() {
-        assert_eq!(mode_text(0o100644), "-rw-r--r--");
-        assert_eq!(mode_text(0o104755), "-rwsr-xr-x");
-        assert_eq!(mode_text(0o102644), "-rw-r-Sr--");
-        assert_eq!(mode_text(0o041777), "drwxrwxrwt");
-        assert_eq!(mode_text(0o120777), "lrwxrwxrwx");
-    }
 
     #[test]
     fn device_numbers_are_told_apart() {

@@ -4,14 +4,14 @@
 use super::World;
 use super::args::PRINT_JSON;
 use super::complete;
-use super::ls::{device, link_target, mode_text};
+use super::ls::{device, link_target};
 use super::output::{self, grouped, human_bytes};
 use super::report::{Failure, Outcome};
 use super::say::{local, local_stamp};
 use super::target::{Target, generation_at, node_at};
 use crate::catalog::{CopyRow, Perm, Place, Reader, SourceRow};
 use crate::jobs::is_there;
-use crate::model::{FOREVER, NodeId, RelPath, Time, Visibility, escape_bytes};
+use crate::model::{FOREVER, NodeId, RelPath, Time, Visibility, escape_bytes, mode_text};
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde_json::{Map, Value, json};

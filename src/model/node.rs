@@ -66,6 +66,24 @@ impl Kind {
     }
 }
 
+/// Returns a mode as `ls -l` writes it.
+pub fn mode_text(mode: u32) -> String {
+    let mut text = String::new();
+    text.push(Kind::from_mode(mode).map_or('?', Kind::letter));
+    for (shift, special, set, unset) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')] {
+        let bits = mode >> shift;
+        text.push(if bits & 4 != 0 { 'r' } else { '-' });
+        text.push(if bits & 2 != 0 { 'w' } else { '-' });
+        text.push(match (mode & special != 0, bits & 1 != 0) {
+            (true, true) => set,
+            (true, false) => unset,
+            (false, true) => 'x',
+            (false, false) => '-',
+        });
+    }
+    text
+}
+
 /// The extended attributes of a version, POSIX ACLs (`system.posix_acl_*`) among them, sorted by name.
 ///
 /// Values are the bytes that `getxattr(2)` gave.
@@ -135,5 +153,19 @@ impl Attrs {
     /// If `mode` names none; sources refuse such entries.
     pub fn kind(&self) -> Kind {
         Kind::from_mode(self.mode).expect("attributes carry a known type")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_written_as_ls_does() {
+        assert_eq!(mode_text(0o100644), "-rw-r--r--");
+        assert_eq!(mode_text(0o104755), "-rwsr-xr-x");
+        assert_eq!(mode_text(0o102644), "-rw-r-Sr--");
+        assert_eq!(mode_text(0o041777), "drwxrwxrwt");
+        assert_eq!(mode_text(0o120777), "lrwxrwxrwx");
     }
 }

@@ -18,8 +18,8 @@ use std::ops::{ControlFlow, Range};
 /// Names of a directory, and of those below it, over all time that are looked at one by one.
 const NAMES_MAX: usize = 20_000;
 
-const NAMES_IN: &str = "SELECT node, born, died, kind = 1 FROM dirent WHERE parent = ?1";
-const BIRTHS: &str = "SELECT born FROM inode WHERE node = ?1";
+pub(super) const NAMES_IN: &str = "SELECT node, born, died, kind = 1 FROM dirent WHERE parent = ?1";
+pub(super) const BIRTHS: &str = "SELECT born FROM inode WHERE node = ?1";
 
 /// The nodes about which something may differ in the generation at a place.
 type Turns = BTreeMap<usize, Vec<NodeId>>;

@@ -6,14 +6,19 @@
 //! are in the order of time, or of paths (bytewise), whatever the order in which generations were indexed. Never writes.
 
 mod below;
+mod content;
 mod diff;
+mod ever;
 mod fields;
 mod places;
+#[cfg(test)]
+mod plans;
 mod scope;
 mod sides;
 mod story;
 
 pub use diff::{Difference, Together, What, Within};
+pub use ever::Found;
 pub use fields::Fields;
 pub use scope::Scope;
 pub use story::{Began, End, Stay, Version};

@@ -14,10 +14,11 @@ use rusqlite::{Connection, OptionalExtension};
 use std::ops::Range;
 use std::rc::Rc;
 
-const NAMES_EVER: &str = "SELECT parent, name, born, died FROM dirent INDEXED BY dirent_node WHERE node = ?1";
-const NAME_AT: &str =
+pub(super) const NAMES_EVER: &str =
+    "SELECT parent, name, born, died FROM dirent INDEXED BY dirent_node WHERE node = ?1";
+pub(super) const NAME_AT: &str =
     "SELECT parent, name FROM dirent INDEXED BY dirent_node WHERE node = ?1 AND born <= ?2 AND died > ?2 LIMIT 1";
-const KEPT: &str = "SELECT born, died FROM kept WHERE parent = ?1 AND name = ?2";
+pub(super) const KEPT: &str = "SELECT born, died FROM kept WHERE parent = ?1 AND name = ?2";
 
 /// What a path led to over a span of places.
 #[derive(Clone, Debug)]

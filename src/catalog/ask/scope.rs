@@ -9,10 +9,11 @@ use crate::model::{FOREVER, SourceId, Time};
 use rusqlite::Connection;
 use std::ops::Range;
 
-const PUBLISHED: &str = "SELECT taken_at FROM generation WHERE source = ?1 AND status = 'published' ORDER BY taken_at";
+pub(super) const PUBLISHED: &str =
+    "SELECT taken_at FROM generation WHERE source = ?1 AND status = 'published' ORDER BY taken_at";
 
-const DOUBTS: &str = "SELECT count(*) FROM doubt d JOIN node_block b ON b.block = d.node >> 16 \
-     WHERE b.source = ?1 AND d.born <= ?2 AND d.died > ?2";
+const DOUBTS: &str = "SELECT count(DISTINCT d.node) FROM doubt d JOIN node_block b ON b.block = d.node >> 16 \
+     WHERE b.source = ?1 AND ((d.born <= ?2 AND d.died > ?2) OR (d.born <= ?3 AND d.died > ?3))";
 
 /// One source, and the instants of its published generations.
 #[derive(Clone, Debug)]
@@ -84,17 +85,19 @@ impl Reader {
         Ok(Scope { source, instants })
     }
 
-    /// Returns how many directories of the source could not be listed when the generation at `at` was indexed. No query where nothing
-    /// in the catalog is in doubt.
+    /// Returns how many directories of the source could not be listed when one of two generations was indexed. No query where nothing in
+    /// the catalog is in doubt.
     ///
     /// # Errors
     /// [`Error::Sqlite`] if SQLite fails.
-    pub fn doubts_at(&self, scope: &Scope, at: Time) -> Result<u64, Error> {
+    pub fn doubts_at(&self, scope: &Scope, (one, other): (Time, Time)) -> Result<u64, Error> {
         if !self.has_kept()? {
             return Ok(0);
         }
         self.run("counting doubts", |c| {
-            c.prepare_cached(DOUBTS)?.query_row([scope.source.id.0, at.0], |row| row.get::<_, i64>(0)).map(|n| n as u64)
+            c.prepare_cached(DOUBTS)?
+                .query_row([scope.source.id.0, one.0, other.0], |row| row.get::<_, i64>(0))
+                .map(|n| n as u64)
         })
     }
 

@@ -13,7 +13,7 @@ use foldhash::{HashMap, HashMapExt};
 use rusqlite::Connection;
 use std::cell::Cell;
 
-const NAMES_AT_BOTH: &str = "SELECT parent, name, kind, born <= ?2 AND died > ?2, born <= ?3 AND died > ?3 \
+pub(super) const NAMES_AT_BOTH: &str = "SELECT parent, name, kind, born <= ?2 AND died > ?2, born <= ?3 AND died > ?3 \
      FROM dirent INDEXED BY dirent_node WHERE node = ?1 AND ((born <= ?2 AND died > ?2) OR (born <= ?3 AND died > ?3))";
 
 /// One of the two instants.

@@ -84,6 +84,13 @@ pub struct Stay {
     pub until: Option<Time>,
 }
 
+impl Stay {
+    pub(super) fn of(scope: &Scope, led: Led) -> Self {
+        let (since, until) = (scope.at(led.span.start), scope.end(&led.span));
+        Self { node: led.node, kind: led.kind, since, until }
+    }
+}
+
 /// A version under one path, as the rows say.
 struct Piece {
     span: Range<usize>,
@@ -100,13 +107,7 @@ impl Reader {
     /// [`Error::Sqlite`] if SQLite fails.
     pub fn stays(&self, scope: &Scope, path: &RelPath) -> Result<Vec<Stay>, Error> {
         let stays = self.run("following a path", |c| led(c, scope, path))?;
-        let stay = |led: Led| Stay {
-            node: led.node,
-            kind: led.kind,
-            since: scope.at(led.span.start),
-            until: scope.end(&led.span),
-        };
-        Ok(stays.into_iter().map(stay).collect())
+        Ok(stays.into_iter().map(|led| Stay::of(scope, led)).collect())
     }
 
     /// Returns the versions of a node, the oldest first; `asked` is the path under which it was found.
@@ -148,10 +149,17 @@ impl Reader {
     }
 }
 
+pub(super) fn versions_sql() -> String {
+    format!("SELECT {NODE_COLUMNS} FROM inode i WHERE i.node = ?1 ORDER BY i.born")
+}
+
 /// Returns the versions of a node, each with the places at which it holds, or would if the node lived.
-fn versions_ever(c: &Connection, scope: &Scope, node: NodeId) -> rusqlite::Result<Vec<(Range<usize>, NodeRow)>> {
-    let sql = format!("SELECT {NODE_COLUMNS} FROM inode i WHERE i.node = ?1 ORDER BY i.born");
-    let mut statement = c.prepare_cached(&sql)?;
+pub(super) fn versions_ever(
+    c: &Connection,
+    scope: &Scope,
+    node: NodeId,
+) -> rusqlite::Result<Vec<(Range<usize>, NodeRow)>> {
+    let mut statement = c.prepare_cached(&versions_sql())?;
     let rows: Vec<NodeRow> = statement.query_map([node.0], |row| NodeRow::read(row, 0))?.collect::<Result<_, _>>()?;
     let ends = rows.iter().skip(1).map(|row| row.born).chain([i64::MAX]);
     let spans: Vec<Range<usize>> = rows.iter().zip(ends).map(|(row, end)| scope.span(row.born, end)).collect();

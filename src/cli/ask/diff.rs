@@ -56,7 +56,7 @@ pub(in crate::cli) fn run(args: &DiffArgs, world: &World) -> Result<Outcome, Fai
                 .hint(format!("asof history {name}:{path} shows when there was")));
         }
     }
-    let mut rows = Rows::new(&args.form, &CHANGES, &CHANGES_RIGHT)?;
+    let mut rows = Rows::new(&args.form, &CHANGES, &CHANGES_RIGHT);
     compared.rows.iter().try_for_each(|changed| change(&mut rows, changed))?;
     rows.finish()?;
     if compared.in_doubt == 0 {

@@ -115,7 +115,7 @@ fn history(
     let versions = match asked(reader, scope, path, at)? {
         Asked::Nothing => return Ok(false),
         Asked::Directory(stay) if !args.name => {
-            let mut rows = Rows::new(&args.form, &CHANGES, &CHANGES_RIGHT)?;
+            let mut rows = Rows::new(&args.form, &CHANGES, &CHANGES_RIGHT);
             let mut trouble = None;
             if scope.instants().next() == Some(stay.since) && since <= stay.since {
                 rows.remark(|| {
@@ -137,7 +137,7 @@ fn history(
         Asked::Directory(_) | Asked::File(_) if args.name => of_name(reader, scope, path)?,
         Asked::Directory(stay) | Asked::File(stay) => of_file(reader, scope, stay, path)?,
     };
-    let mut rows = Rows::new(&args.form, &VERSIONS, &VERSIONS_RIGHT)?;
+    let mut rows = Rows::new(&args.form, &VERSIONS, &VERSIONS_RIGHT);
     for version in &versions {
         rows.row(|| cells(version), version, version.restore_path.as_bytes())?;
         if version.ended == "gone" {

@@ -23,6 +23,13 @@ pub(super) struct FormArgs {
     null: bool,
 }
 
+impl FormArgs {
+    /// Tells whether any form is asked for.
+    pub(super) fn is_given(&self) -> bool {
+        self.json || self.null
+    }
+}
+
 enum Form {
     Table,
     Tabs,
@@ -36,23 +43,21 @@ pub(super) struct Rows {
     header: &'static [&'static str],
     right: &'static [bool],
     kept: Vec<Vec<String>>,
+    /// Whether the line with the names of the columns is still to come.
+    is_new: bool,
     out: BufWriter<StdoutLock<'static>>,
 }
 
 impl Rows {
     /// Begins an answer; `right` tells which columns hold numbers.
-    pub(super) fn new(args: &FormArgs, header: &'static [&'static str], right: &'static [bool]) -> io::Result<Self> {
+    pub(super) fn new(args: &FormArgs, header: &'static [&'static str], right: &'static [bool]) -> Self {
         let form = match (args.json, args.null) {
             (true, _) => Form::Json,
             (_, true) => Form::Zero,
             _ if output::is_terminal() => Form::Table,
             _ => Form::Tabs,
         };
-        let mut rows = Self { form, header, right, kept: Vec::new(), out: BufWriter::new(io::stdout().lock()) };
-        if matches!(rows.form, Form::Tabs) {
-            rows.line(header.iter().copied())?;
-        }
-        Ok(rows)
+        Self { form, header, right, kept: Vec::new(), is_new: true, out: BufWriter::new(io::stdout().lock()) }
     }
 
     /// Adds a row: its cells, what JSON has of it, and its path.
@@ -91,6 +96,9 @@ impl Rows {
     /// Prints what is left.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.flush()?;
+        if matches!(self.form, Form::Tabs) {
+            self.begin()?;
+        }
         self.out.flush()
     }
 
@@ -101,7 +109,16 @@ impl Rows {
         output::write_table(&mut self.out, self.header, self.right, &std::mem::take(&mut self.kept))
     }
 
+    /// Prints the names of the columns, once.
+    fn begin(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.is_new) {
+            writeln!(self.out, "{}", self.header.join("\t"))?;
+        }
+        Ok(())
+    }
+
     fn line<'t>(&mut self, cells: impl Iterator<Item = &'t str>) -> io::Result<()> {
+        self.begin()?;
         let cells: Vec<_> = cells.map(printable).collect();
         writeln!(self.out, "{}", cells.join("\t"))
     }

@@ -23,5 +23,5 @@ pub struct Compared {
 pub fn diff(reader: &Reader, scope: &Scope, times: (Time, Time), path: &RelPath) -> Result<Compared, Error> {
     let differences = reader.diff(scope, times, &Within::path(path))?;
     let rows = differences.iter().map(|one| Changed::of(reader, scope, times, one)).collect::<Result<_, _>>()?;
-    Ok(Compared { rows, in_doubt: reader.doubts_at(scope, times.0)? + reader.doubts_at(scope, times.1)? })
+    Ok(Compared { rows, in_doubt: reader.doubts_at(scope, times)? })
 }

@@ -4,7 +4,10 @@
 //! catalog, so what a row says of a file is what the generations say that are named in it.
 
 pub mod diff;
+pub mod du;
+pub mod find;
 pub mod history;
 mod row;
+pub mod when;
 
 pub use row::{Changed, Facts, InMount};
