@@ -33,8 +33,9 @@ fn site() -> Site {
     site
 }
 
+/// Where both ways of taking have a folder of their own, these are no disks.
 fn add_source(site: &Site, name: &str, images: &Path) {
-    site.ok(&["source", "add", "block", name, "--images", images.to_str().unwrap()]);
+    site.ok(&["source", "add", "block", name, "--images", images.to_str().unwrap(), "--all-disks", "no"]);
 }
 
 /// Indexes one image as generation `k` of `source`; nothing may be amiss.

@@ -8,7 +8,7 @@ mod examples;
 mod site;
 
 use examples::examples_of;
-use site::{said, said as said_of, sh, shell};
+use site::{assert_fields_documented, said, said as said_of, sh, shell};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -320,6 +320,8 @@ fn sessions_are_registered_once_by_a_name_that_can_be_one() {
     let listed = String::from_utf8(listed).unwrap();
     let names: Vec<&str> = listed.lines().skip(1).map(|line| line.split('\t').next().unwrap()).collect();
     assert_eq!(names, ["Two-2", "one_1"]);
+    let values = volume.asof(&["gluster", "sessions", "--json"]).stdout;
+    assert_fields_documented("asof gluster sessions", &serde_json::from_slice(&values).unwrap(), "registered_at");
     volume.run(0, &["gluster", "forget-session", "Two-2"]);
     let args = ["gluster", "register", "three", "127.99.99.99", "vol", "--gluster", gluster.to_str().unwrap()];
     let refused = volume.run(2, &args);

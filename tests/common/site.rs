@@ -177,6 +177,11 @@ pub fn await_view(source: &Path, taken_at: &str) -> PathBuf {
 
 /// Checks that every field of what `--json` printed is in the section of `docs/json.md` about `verb`, and that `taken_at` is in it.
 pub fn assert_documented(verb: &str, printed: &serde_json::Value) {
+    assert_fields_documented(verb, printed, "taken_at");
+}
+
+/// As [`assert_documented`], of what tells of no generations; `known` is a field that has to be there.
+pub fn assert_fields_documented(verb: &str, printed: &serde_json::Value, known: &str) {
     fn fields(value: &serde_json::Value, into: &mut std::collections::BTreeSet<String>) {
         match value {
             serde_json::Value::Array(values) => values.iter().for_each(|value| fields(value, into)),
@@ -192,7 +197,7 @@ pub fn assert_documented(verb: &str, printed: &serde_json::Value) {
     let section = section.unwrap_or_else(|| panic!("docs/json.md has no section {verb:?}"));
     let mut printed_fields = std::collections::BTreeSet::new();
     fields(printed, &mut printed_fields);
-    assert!(printed_fields.contains("taken_at"), "{verb} printed no generation: {printed}");
+    assert!(printed_fields.contains(known), "{verb} printed no {known}: {printed}");
     let missing: Vec<&String> = printed_fields.iter().filter(|name| !section.contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty(), "docs/json.md does not say what these are that {verb} prints: {missing:?}");
 }

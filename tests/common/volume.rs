@@ -157,7 +157,8 @@ impl Live {
         let store = names_below(&self.site.path("store/vol"));
         let leftovers: Vec<String> = store
             .keys()
-            .filter(|path| path.starts_with(b"."))
+            // The note of the newest manifest belongs there.
+            .filter(|path| path.starts_with(b".") && !path.ends_with(b".newest"))
             .map(|path| String::from_utf8_lossy(path).into_owned())
             .collect();
         assert_eq!((found, leftovers), (Vec::<String>::new(), Vec::<String>::new()));
