@@ -480,7 +480,7 @@ fn a_catalog_for_a_group_can_be_read_by_its_members_and_by_nobody_else() {
         // Others than the owner hold no lock, and write nothing.
         let shown = sh(
             &site.path("store"),
-            "find . -printf '%P %m %G\n' | sed -E 's/[0-9a-f]{8}-[^/ ]*/UUID/' | LC_ALL=C sort",
+            "find . -printf '%P %m %G\n' | sed -E 's/[0-9a-f]{8}-[0-9a-f-]{27}/UUID/g' | LC_ALL=C sort",
         );
         assert_eq!(shown, GROUP_FILES, "umask {umask}");
         assert_eq!(read("4711", &["init"]).0, Some(2));
@@ -497,6 +497,7 @@ state/catalog.db-locks 700 0
 state/catalog.db-locks/1 600 0
 state/catalog.db-manifests 750 4711
 state/catalog.db-manifests/UUID 750 4711
+state/catalog.db-manifests/UUID/.UUID.newest 640 4711
 state/catalog.db-manifests/UUID/1.manifest 640 4711
 state/catalog.db-manifests/UUID/1.tombstone 640 4711
 state/catalog.db-manifests/UUID/2.manifest 640 4711

@@ -62,6 +62,28 @@ const CALLS: &[&[&str]] = &[
     &["ls", "-l", "homes:dH"],
     &["ls", "--json", "homes:dH"],
     &["ls", "homes:no/H"],
+    &["history", "homes:dH"],
+    &["history", "homes:dH/fH"],
+    &["history", "--json", "homes:dH"],
+    &["history", "homes:no/H"],
+    &["history", "--name", "homes:dH/lH"],
+    &["diff", "homes"],
+    &["diff", "--json", "homes", "@2026-11-20", "@2026-11-20", "dH"],
+    &["diff", "homes", "@H", "@2026-11-20"],
+    &["diff", "homes", "@2026-11-20", "@2026-11-20", "no/H"],
+    &["find", "homes"],
+    &["find", "--json", "homes:dH"],
+    &["find", "--ever", "homes", "-name", "*H*"],
+    &["find", "homes", "-name", "[H"],
+    &["find", "homes", "-user", "H"],
+    &["find", "homes:no/H", "-H"],
+    &["du", "homes"],
+    &["du", "--json", "homes:dH"],
+    &["du", "homes:no/H"],
+    &["when", "homes:dH", "--changed"],
+    &["when", "homes:dH/fH", "--changed", "--json"],
+    &["when", "homes:no/H", "--deleted"],
+    &["when", "homes", "--digest", "H"],
     &["resolve", "H"],
     &["resolve", "2026-11-20"],
     &["sql", "SELECT * FROM files"],
@@ -126,6 +148,13 @@ fn no_verb_prints_what_a_terminal_obeys() {
             assert_is_clean(&args, &output);
         }
     }
+    // As find(1): what asks for bytes gets them, but not on a terminal.
+    let on_a_terminal = format!(
+        "TERM=dumb script -qec '{} find homes -printf \"%p %P %f %h %l \"' /dev/null < /dev/null",
+        env!("CARGO_BIN_EXE_asof")
+    );
+    let printed = sh(&site.path(""), &format!("export ASOF_CATALOG=$PWD/catalog.db; {on_a_terminal} | tr -d '\\r\\n'"));
+    assert!(printed.contains("hint: rm -rf") && !printed.contains(['\u{1b}', '\u{202e}', '\u{7}']), "{printed:?}");
     // Nothing of what was printed was a line that a name began.
     let printed = said(&site.run(&["ls", "homes@2026-11-20"], 0));
     assert!(printed.contains("da\\nhint: rm -rf ~\\x0db") && !printed.contains("\nhint: rm"), "{printed}");

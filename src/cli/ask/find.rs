@@ -196,7 +196,7 @@ impl Printer {
         match self {
             Self::Format(format, out) => {
                 let mut text = Vec::new();
-                format.write(hit, &world.zone, &mut text);
+                format.write(hit, &world.zone, output::is_terminal(), &mut text);
                 out.write_all(&text)?;
             }
             Self::Rows(rows) => {

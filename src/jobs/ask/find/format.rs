@@ -1,11 +1,12 @@
 //! What is printed of an entry that was found: the directives of find's `-printf`.
 //!
-//! Promises: bytes of names come out as they are; what the catalog does not know (blocks, inode numbers, access times) is refused when the
+//! Promises: bytes of names come out as they are, or on a terminal written out where they are nothing to read, as find(1) does it; what the catalog does not know (blocks, inode numbers, access times) is refused when the
 //! format is read.
 
 use super::hit::Hit;
-use crate::model::Kind;
+use crate::model::{Kind, escape_bytes};
 use jiff::tz::TimeZone;
+use std::borrow::Cow;
 
 /// A format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,28 +74,40 @@ impl Format {
         Ok(Self(parts))
     }
 
-    /// Adds what is printed of an entry to `out`.
-    pub fn write(&self, hit: &Hit, zone: &TimeZone, out: &mut Vec<u8>) {
+    /// Adds what is printed of an entry to `out`; with `escaped`, nothing that a terminal obeys comes from a name.
+    pub fn write(&self, hit: &Hit, zone: &TimeZone, escaped: bool, out: &mut Vec<u8>) {
         for part in &self.0 {
             match part {
                 Part::Text(text) => out.extend_from_slice(text),
                 Part::Mtime(form) => out.extend_from_slice(mtime(hit, *form, zone).as_bytes()),
-                Part::Is(is) => directive(hit, *is, out),
+                Part::Is(is) => match name(hit, *is) {
+                    Some(name) if escaped => out.extend_from_slice(escape_bytes(&name).as_bytes()),
+                    Some(name) => out.extend_from_slice(&name),
+                    None => out.extend_from_slice(number(hit, *is).as_bytes()),
+                },
             }
         }
     }
 }
 
-fn directive(hit: &Hit, is: u8, out: &mut Vec<u8>) {
+/// Returns what a directive says of names.
+fn name(hit: &Hit, is: u8) -> Option<Cow<'_, [u8]>> {
     let path = hit.path.as_bytes();
     let slash = path.iter().rposition(|byte| *byte == b'/');
-    let text = match is {
-        b'p' => return out.extend_from_slice(&hit.shown_path()),
-        b'P' => return out.extend_from_slice(hit.below()),
-        b'f' if path.is_empty() => return out.push(b'.'),
-        b'f' => return out.extend_from_slice(&path[slash.map_or(0, |slash| slash + 1)..]),
-        b'h' => return out.extend_from_slice(&hit.shown(&path[..slash.unwrap_or(0)])),
-        b'l' => return out.extend_from_slice(&hit.target),
+    Some(match is {
+        b'p' => hit.shown_path().into(),
+        b'P' => hit.below().into(),
+        b'f' if path.is_empty() => b"."[..].into(),
+        b'f' => path[slash.map_or(0, |slash| slash + 1)..].into(),
+        b'h' => hit.shown(&path[..slash.unwrap_or(0)]).into(),
+        b'l' => hit.target[..].into(),
+        _ => return None,
+    })
+}
+
+/// Returns what a directive says of anything else.
+fn number(hit: &Hit, is: u8) -> String {
+    match is {
         b's' => hit.row.size_bytes.to_string(),
         b'm' => format!("{:o}", hit.perm.mode & 0o7777),
         b'M' => hit.mode_text(),
@@ -103,8 +116,7 @@ fn directive(hit: &Hit, is: u8, out: &mut Vec<u8>) {
         b'n' => hit.row.nlink.to_string(),
         b'y' => (if hit.kind == Kind::File { 'f' } else { hit.kind.letter() }).to_string(),
         _ => hit.depth.to_string(),
-    };
-    out.extend_from_slice(text.as_bytes());
+    }
 }
 
 fn mtime(hit: &Hit, form: char, zone: &TimeZone) -> String {
