@@ -10,9 +10,9 @@ use super::listing::{DirEntry, each_entry, hot_directories, list_hot_sql, list_s
 use super::objects::{CopyRow, ObjectRow, copies, copies_of, object, pinned};
 use super::parts::{PERM, XATTRS, perm, xattrs};
 use super::rows::{KindNumber, NodeRow, Perm};
-use super::tables::{LOOKUP, NAMES, NODE};
+use super::tables::{LOOKUP, NAMES, NODE, NODE_OF};
 use super::{connect, kept, notes};
-use crate::model::{EntryName, FOREVER, Kind, NodeId, ObjectId, RelPath, SourceId, Time, XattrSet};
+use crate::model::{EntryName, FOREVER, GenerationId, Kind, NodeId, ObjectId, RelPath, SourceId, Time, XattrSet};
 use foldhash::{HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension, StatementStatus, params};
 use std::cell::{Cell, RefCell};
@@ -179,6 +179,29 @@ impl Reader {
         self.run("reading attributes", |connection| {
             let mut statement = connection.prepare_cached(NODE)?;
             statement.query_row([node.0, at.0], |row| NodeRow::read(row, 0)).optional()
+        })
+    }
+
+    /// Returns the version of `node` as of `at`, if the generation that was published there is still this one. What is kept of a
+    /// generation, and what is asked of it later, are of one tree then.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn node_of(&self, generation: GenerationId, node: NodeId, at: Time) -> Result<Option<NodeRow>, Error> {
+        self.run("reading attributes", |connection| {
+            let mut statement = connection.prepare_cached(NODE_OF)?;
+            statement.query_row([node.0, at.0, generation.0], |row| NodeRow::read(row, 0)).optional()
+        })
+    }
+
+    /// Tells whether this generation is published; one that was indexed again is another one.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn is_published(&self, generation: GenerationId) -> Result<bool, Error> {
+        self.run("looking for a generation", |connection| {
+            let text = "SELECT EXISTS (SELECT 1 FROM generation WHERE id = ?1 AND status = 'published')";
+            connection.prepare_cached(text)?.query_row([generation.0], |row| row.get(0))
         })
     }
 

@@ -18,6 +18,10 @@ pub(super) const LOOKUP: &str = "SELECT node, kind, died FROM dirent \
 /// The version of a node as of an instant.
 pub(super) const NODE: &str = "SELECT i.born, i.perm, i.size, i.allocated, i.mtime, i.mtime_ns, i.ctime_ns, i.nlink, i.place, i.content, i.bytes \
      FROM inode i WHERE i.node = ?1 AND i.born <= ?2 ORDER BY i.born DESC LIMIT 1";
+/// [`NODE`], but of no generation that is not the one meant: another one may have its second meanwhile.
+pub(super) const NODE_OF: &str = "SELECT i.born, i.perm, i.size, i.allocated, i.mtime, i.mtime_ns, i.ctime_ns, i.nlink, i.place, i.content, i.bytes \
+     FROM inode i WHERE i.node = ?1 AND i.born <= ?2 AND EXISTS (SELECT 1 FROM generation g WHERE g.id = ?3 AND g.status = 'published') \
+     ORDER BY i.born DESC LIMIT 1";
 /// The names of a node as of an instant.
 pub(super) const NAMES: &str = "SELECT parent, name FROM dirent INDEXED BY dirent_node \
      WHERE node = ?1 AND born <= ?2 AND died > ?2";

@@ -10,9 +10,9 @@ use crate::model::manifest::{Edit, EditSink, End, Header, Reader, Recorder, Reco
 use crate::model::{Policy, Time, chain};
 use crate::source;
 use crate::store::{
-    ManifestDraft, ManifestFolder, SecondPlace, beside_catalog, copy_all_to_second, copy_to_second, has_tombstone,
-    is_tombstone, manifests_with, name_tombstone, newest_of, note_newest, noted_newest, numbered, prepare_tombstone,
-    prepared_tombstones, read_tombstone, remove_manifest, tombstones_in, uuid_text,
+    ManifestDraft, ManifestFolder, SEQUENCE_MAX, SecondPlace, beside_catalog, copy_all_to_second, copy_to_second,
+    has_tombstone, is_tombstone, is_trusted, manifests_with, name_tombstone, newest_of, note_newest, noted_newest,
+    numbered, prepare_tombstone, prepared_tombstones, read_tombstone, remove_manifest, tombstones_in, uuid_text,
 };
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -23,9 +23,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// No run can have given out more: numbers that go on after one below it do not come to an end.
-const SEQUENCE_MAX: u64 = 1 << 62;
 
 /// Says that a second place lacks something.
 type Warn = Arc<dyn Fn(&str) + Send + Sync>;
@@ -209,6 +206,10 @@ fn taken_after<'f>(
     let folders: Vec<&PathBuf> = folders.collect();
     for folder in &folders {
         for (sequence, path) in numbered(folder, is_next).unwrap_or_default() {
+            // A name alone is enough below, and beside copies everybody may give one.
+            if !is_trusted(folder, &path) {
+                continue;
+            }
             let of = match is_tombstone(&path) {
                 true => read_tombstone(&path).ok().map(|tombstone| Some(tombstone.source)),
                 false => header_of(&path).map(|header| header.source.uuid),

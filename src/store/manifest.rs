@@ -269,6 +269,13 @@ pub fn numbered(folder: &Path, is_wanted: impl Fn(u64) -> bool) -> Result<Vec<(u
     Ok(found)
 }
 
+/// Tells whether the file `path` in `folder` is one that says something: it belongs to root, to whoever runs this or to the owner of the
+/// folder, and not everybody can write to it.
+pub fn is_trusted(folder: &Path, path: &Path) -> bool {
+    let (Ok(top), Ok(stat)) = (fs::metadata(folder), fs::symlink_metadata(path)) else { return false };
+    [0, process::effective_ids().0, top.uid()].contains(&stat.uid()) && stat.mode() & WRITABLE_BY_ALL == 0
+}
+
 /// Tells whether this is the name of a tombstone.
 pub fn is_tombstone(path: &Path) -> bool {
     path.as_os_str().as_bytes().ends_with(TOMBSTONE.as_bytes())

@@ -30,10 +30,11 @@ pub use disk_file::Runs;
 pub use error::Error;
 pub use manifest::{
     FoundManifests, ManifestDraft, ManifestFolder, SecondPlace, beside_catalog, copy_all_to_second, copy_manifest,
-    copy_to_second, find_manifests, has_tombstone, is_manifest_name, is_tombstone, let_group_read_manifests,
-    manifests_with, mark_removed, numbered, remove_manifest, removed_marker, tombstones_in, uuid_text,
+    copy_to_second, find_manifests, has_tombstone, is_manifest_name, is_tombstone, is_trusted,
+    let_group_read_manifests, manifests_with, mark_removed, numbered, remove_manifest, removed_marker, tombstones_in,
+    uuid_text,
 };
-pub use newest::{newest_at, newest_of, note_newest, noted_newest};
+pub use newest::{SEQUENCE_MAX, newest_at, newest_of, note_newest, noted_newest};
 pub use open::Store;
 pub use open_file::{OpenFile, Origin};
 pub use place::{Identity, Owner, Place};

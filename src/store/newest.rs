@@ -10,6 +10,9 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// What sequences stay below. No run can have given out more: numbers that go on after one below it do not come to an end.
+pub const SEQUENCE_MAX: u64 = 1 << 62;
+
 /// Notes in `folder`, where manifests of `source` lie, that `sequence` is the one that was written last.
 ///
 /// # Errors
@@ -45,8 +48,9 @@ pub fn newest_at(path: &Path) -> Option<([u8; 16], u64)> {
 }
 
 fn read_newest(path: &Path) -> Option<u64> {
-    // Without its end it was cut off.
-    fs::read_to_string(path).ok()?.strip_suffix('\n')?.parse().ok()
+    // Without its end it was cut off. No catalog ever comes to such numbers.
+    let text = fs::read_to_string(path).ok()?;
+    text.strip_suffix('\n')?.parse().ok().filter(|sequence| *sequence < SEQUENCE_MAX)
 }
 
 #[cfg(test)]
@@ -64,7 +68,7 @@ mod tests {
         }
         let path = newest_of(folder.path(), &source);
         assert_eq!(newest_at(&path), Some((source, 12)));
-        for text in ["1", "", "x\n", "-1\n"] {
+        for text in ["1", "", "x\n", "-1\n", "18446744073709551615\n"] {
             fs::write(&path, text).unwrap();
             assert_eq!(newest_at(&path), None, "{text:?}");
         }

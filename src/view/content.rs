@@ -409,7 +409,7 @@ impl Tree {
         if let Some(known) = self.copies.file((place.generation, place.node)) {
             return Ok(known.row);
         }
-        let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
+        let row = self.row_of(place)?;
         match row.place {
             catalog::Place::OwnPath | catalog::Place::InObject(_) | catalog::Place::WholeDisk => Ok(row),
             // Directories of a disk have runs too.
@@ -419,6 +419,20 @@ impl Tree {
             catalog::Place::Lost => Err(Error::Unread(self.describe_place(place), "content")),
             _ => Err(Error::NotAFile(self.describe_place(place))),
         }
+    }
+
+    /// Returns the version that a place shows. A reader may see more than the snapshot that the place is of: where another generation
+    /// has its second by now, its bytes would come under the attributes of the one before.
+    pub(super) fn row_of(&self, place: &Place) -> Result<NodeRow, Error> {
+        let of_it = self.readers.with(|reader| reader.node_of(place.generation, place.node, place.at))?;
+        if let Some(row) = of_it {
+            return Ok(row);
+        }
+        if !self.readers.with(|reader| reader.is_published(place.generation))? {
+            return Err(Error::NoSuchNode { ino: Ino::of_node(place.view, place.node).0, at: place.at });
+        }
+        // What is published and has no version is damage.
+        Ok(self.readers.with(|reader| reader.known_node(place.node, place.at))?)
     }
 
     fn is_file(&self, row: &NodeRow) -> Result<bool, Error> {
@@ -432,7 +446,7 @@ impl Tree {
     /// [`Error::NotASymlink`], [`Error::Unread`], [`Error::Catalog`].
     pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>, Error> {
         let Spot::Node(place) = self.spot(ino)? else { return Err(Error::NotASymlink(self.describe(ino))) };
-        let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
+        let row = self.row_of(&place)?;
         match row.place {
             catalog::Place::Inline(id) => Ok(self.readers.with(|reader| reader.inline(id))?),
             catalog::Place::Lost => Err(Error::Unread(self.describe_place(&place), "target")),

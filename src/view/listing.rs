@@ -156,7 +156,7 @@ impl Tree {
 
     pub(super) fn node_stat(&self, place: &Place) -> Result<Stat, Error> {
         self.readers.with(|reader| {
-            let row = reader.node(place.node, place.at)?;
+            let row = reader.node_of(place.generation, place.node, place.at)?;
             let ino = Ino::of_node(place.view, place.node);
             let Some(row) = row else {
                 // What has a name and no version is damage, and not a number of another time.

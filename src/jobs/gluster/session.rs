@@ -21,9 +21,12 @@ use crate::model::{Hinted, Rule, Time};
 use crate::monitor::Monitor;
 use crate::source;
 use crate::source::gluster::{DESCRIPTION, Settings};
+use crate::sys::lock::kind_of;
+use crate::sys::process;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Bytes of a session's name, at least and at most: those of Gluster's own tools.
@@ -91,6 +94,14 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Somebody else's session, or folder of sessions.
+    #[error("{path:?} {why}")]
+    Foreign {
+        /// The session, or the folder.
+        path: PathBuf,
+        /// What it is.
+        why: String,
+    },
     /// A command to run before or after.
     #[error(transparent)]
     Hook(#[from] hooks::Error),
@@ -121,6 +132,9 @@ impl Hinted for Error {
             Self::NothingTold(_) => "without --again everything is listed",
             Self::NothingPending(_) => "asof gluster sessions shows which lists wait",
             Self::OtherPending { .. } => "a later run wrote another list, which has all that this one had",
+            Self::Foreign { .. } => {
+                "sessions of others are not used: chown and chmod make it yours, if you know what it runs"
+            }
             Self::Stored { .. } => "it may be of another version of asof; forget-session and register begin anew",
             Self::Name { .. } | Self::Io { .. } | Self::Hook(_) => return None,
         };
@@ -219,6 +233,7 @@ impl Sessions {
         let volume = load_started(&about.scan)?;
         let io = |source| Error::Io { doing: "making the folder", path: self.folder.clone(), source };
         fs::create_dir_all(&self.folder).map_err(io)?;
+        expect_ours(&self.folder)?;
         match Writer::create(&path) {
             Err(catalog::Error::Exists { .. }) => return Err(Error::Exists(name.clone())),
             made => made?,
@@ -252,6 +267,7 @@ impl Sessions {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((sessions, troubles)),
             entries => entries.map_err(io)?,
         };
+        expect_ours(&self.folder)?;
         for entry in entries {
             let path = entry.map_err(io)?.path();
             if path.extension().is_some_and(|extension| extension == "db") {
@@ -298,6 +314,8 @@ impl Sessions {
         check_name(name)?;
         let path = self.path_of(name);
         if fs::symlink_metadata(&path).is_ok() {
+            expect_ours(&self.folder)?;
+            expect_ours(&path)?;
             return Ok(path);
         }
         let known: Vec<String> = self.list()?.0.into_iter().map(|session| session.about.session).collect();
@@ -337,6 +355,7 @@ fn settings_of(about: &About) -> String {
 }
 
 fn load(path: &Path) -> Result<(Reader, SourceRow, About), Error> {
+    expect_ours(path)?;
     let reader = Reader::open(path)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let source = match reader.sources()?.into_iter().next() {
@@ -345,6 +364,21 @@ fn load(path: &Path) -> Result<(Reader, SourceRow, About), Error> {
     };
     let about = serde_json::from_str(&source.settings).map_err(|source| Error::Stored { name, source })?;
     Ok((reader, source, about))
+}
+
+/// Refuses a session, or the folder of sessions, that somebody else made or could alter: its commands are run as ours.
+fn expect_ours(path: &Path) -> Result<(), Error> {
+    let io = |source| Error::Io { doing: "looking at", path: path.to_owned(), source };
+    let refused = |why: String| Err(Error::Foreign { path: path.to_owned(), why });
+    let (stat, us) = (fs::symlink_metadata(path).map_err(io)?, process::effective_ids().0);
+    match (stat.file_type(), stat.uid()) {
+        (kind, _) if !kind.is_file() && !kind.is_dir() => refused(format!("is {}", kind_of(kind))),
+        (_, owner) if owner != us => {
+            refused(format!("belongs to user {owner}, and its commands would be run as user {us}"))
+        }
+        _ if stat.mode() & 0o022 != 0 => refused("can be written to by others".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 /// Where the answers of bricks lie during a run.
@@ -455,6 +489,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn about(name: &str) -> About {
         let scan = serde_json::from_str(r#"{"host":"server1","volume":"gv0","store":"","gluster":"/no/such/gluster"}"#);
@@ -464,6 +499,7 @@ mod tests {
     /// Makes a session without asking for its volume.
     fn made(sessions: &Sessions, name: &str) {
         fs::create_dir_all(&sessions.folder).unwrap();
+        fs::set_permissions(&sessions.folder, fs::Permissions::from_mode(0o700)).unwrap();
         let path = sessions.path_of(name);
         Writer::create(&path).unwrap();
         let settings = settings_of(&about(name));
@@ -575,6 +611,36 @@ mod tests {
             format!("sessions belong to a catalog now: mv {before:?} {to:?} gives those of before to this one")
         );
         assert_eq!(hint(&one), "asof gluster register SESSION HOST VOLUME makes one");
+    }
+
+    #[test]
+    fn what_others_made_or_can_alter_is_no_session_of_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let sessions = Sessions::of(&dir.path().join("catalog.db"));
+        made(&sessions, "nightly");
+        let path = sessions.path_of("nightly");
+        let refused = |why: &str| {
+            let said = sessions.open("nightly", &LockWait::refuse("")).map(drop).unwrap_err().to_string();
+            assert!(said.contains(why), "{said}");
+            let said = sessions.forget("nightly", &LockWait::refuse("")).unwrap_err().to_string();
+            assert!(said.contains(why), "{said}");
+        };
+        for (place, mode) in [(&path, 0o600), (&sessions.folder, 0o700)] {
+            std::os::unix::fs::chown(place, Some(1001), None).expect("tests are run as root");
+            refused("belongs to user 1001, and its commands would be run as user 0");
+            std::os::unix::fs::chown(place, Some(0), None).unwrap();
+            fs::set_permissions(place, fs::Permissions::from_mode(mode | 0o022)).unwrap();
+            refused("can be written to by others");
+            fs::set_permissions(place, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let aside = dir.path().join("aside");
+        fs::rename(&sessions.folder, &aside).unwrap();
+        std::os::unix::fs::symlink(&aside, &sessions.folder).unwrap();
+        refused("is a symbolic link");
+        fs::remove_file(&sessions.folder).unwrap();
+        fs::rename(&aside, &sessions.folder).unwrap();
+        assert!(sessions.open("nightly", &LockWait::refuse("")).is_ok());
+        assert_eq!(sessions.list().unwrap().0.len(), 1);
     }
 
     #[test]

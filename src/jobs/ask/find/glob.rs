@@ -172,7 +172,7 @@ impl Regex {
             .dfa_size_limit(Some(REGEX_BYTES_MAX))
             .determinize_size_limit(Some(REGEX_BYTES_MAX))
             .start_kind(regex_automata::dfa::StartKind::Anchored);
-        let whole = format!("(?s)(?:{})\\z", translated(pattern));
+        let whole = format!("(?s)(?:{})\\z", translated(pattern)?);
         let built = dense::Builder::new().syntax(syntax).configure(config).build(&whole);
         built.map(Self).map_err(|e| crate::model::chain(&e))
     }
@@ -184,7 +184,7 @@ impl Regex {
 }
 
 /// Returns an expression of find in the syntax of the library: groups, alternatives and their likes are written with a backslash there.
-fn translated(pattern: &str) -> String {
+fn translated(pattern: &str) -> Result<String, String> {
     let mut text = String::with_capacity(pattern.len() + 8);
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
@@ -194,6 +194,9 @@ fn translated(pattern: &str) -> String {
                 Some('\'') => text.push_str("\\z"),
                 Some('`') => text.push_str("\\A"),
                 Some(c @ ('w' | 'W' | 'b' | 'B')) => text.extend(['\\', c]),
+                Some(c) if c.is_ascii_digit() => {
+                    return Err(format!("\\{c} asks for what a group found, which is not supported"));
+                }
                 Some(c) if c.is_ascii_alphanumeric() => text.push(c),
                 Some(c) => text.extend(['\\', c]),
                 None => text.push_str("\\\\"),
@@ -203,7 +206,7 @@ fn translated(pattern: &str) -> String {
             c => text.push(c),
         }
     }
-    text
+    Ok(text)
 }
 
 /// Returns a bracket expression: in one of find's a backslash is a character as any other, and so is `[`: it knows no classes.

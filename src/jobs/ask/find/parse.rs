@@ -8,6 +8,9 @@ use super::format::Format;
 use super::glob::{Glob, Regex};
 use crate::model::{Kind, Timestamp};
 
+/// Words of an expression at most: each may be a level of its own, which is gone into.
+const WORDS_MAX: usize = 2000;
+
 /// What words refer to.
 pub struct World<'w> {
     /// What ages are counted from.
@@ -47,6 +50,9 @@ impl Asked {
 /// # Errors
 /// What is wrong with them.
 pub fn parse(words: &[Vec<u8>], world: &World<'_>) -> Result<Asked, String> {
+    if words.len() > WORDS_MAX {
+        return Err(format!("an expression of {} words is too long: at most {WORDS_MAX} are read", words.len()));
+    }
     let mut parser =
         Parser { words, at: 0, world, depth_max: usize::MAX, depth_min: 0, format: None, level: 0, ors: false };
     if words.is_empty() {

@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 const PREFIX: &str = ".asof-second-";
 /// Seconds after which a claim that nobody removed is one that a killed run left, also where the clocks of two machines differ by hours.
 const OLD_S: i64 = 2 * 24 * 3600;
+/// Bytes of an id at most.
+const ID_BYTES_MAX: u64 = 256;
 
 /// A second that is ours; it is given up when this is dropped.
 #[derive(Debug)]
@@ -60,7 +62,10 @@ pub(super) fn remove_left(folder: &Path, ids: &[&str], now: Time) {
         let name = entry.file_name();
         // View names are in the order of their dates.
         let Some(second) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
-        let is_of_ours = || fs::read_to_string(entry.path()).is_ok_and(|id| ids.contains(&id.as_str()));
+        // A file of an id's length and no other: whoever may write to the folder gives names as he likes.
+        let is_one =
+            || fs::symlink_metadata(entry.path()).is_ok_and(|stat| stat.is_file() && stat.len() <= ID_BYTES_MAX);
+        let is_of_ours = || is_one() && fs::read_to_string(entry.path()).is_ok_and(|id| ids.contains(&id.as_str()));
         if second < oldest.as_str() || is_of_ours() {
             let _ = fs::remove_file(entry.path());
         }
@@ -93,7 +98,15 @@ mod tests {
         for (at, id) in [(1_000_000, "a"), (1_000_001, "b"), (1_000_000 - OLD_S, "c"), (1_000_000 - OLD_S - 1, "d")] {
             std::mem::forget(Claim::of(dir.path(), Time(at), id).unwrap().unwrap());
         }
+        // A fifo is not waited for, and a link not followed.
+        let planted = |name: &str| dir.path().join(format!("{PREFIX}{name}"));
+        let made = std::process::Command::new("mkfifo").arg(planted("2099-01-01T000000Z")).status();
+        assert!(made.expect("coreutils are installed").success());
+        std::os::unix::fs::symlink("/dev/zero", planted("2099-01-02T000000Z")).unwrap();
         remove_left(dir.path(), &["a"], Time(1_000_000));
+        for name in ["2099-01-01T000000Z", "2099-01-02T000000Z"] {
+            fs::remove_file(planted(name)).unwrap();
+        }
         let mut ids: Vec<String> =
             fs::read_dir(dir.path()).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect();
         ids.sort();
