@@ -435,6 +435,25 @@ fn a_generation_that_is_indexed_again_is_another_one_wherever_it_is_seen() {
 }
 
 #[test]
+fn what_is_indexed_again_has_no_bytes_under_an_older_number_before_the_mount_has_seen_it() {
+    let world = two_sources();
+    let tree = world.tree();
+    let (old, other) = (ino(&tree, "homes/@2026-11-20/a"), ino(&tree, "homes/@2026-11-18/a"));
+    world.sql(&format!(
+        "UPDATE object SET generation = 99 WHERE at = {0}; UPDATE generation SET id = 99 WHERE taken_at = {0}",
+        FRIDAY.0
+    ));
+    // A reader that is opened now sees it; what the kernel was told of the file is of the generation before.
+    tree.readers.turn().unwrap();
+    tree.copies.clear();
+    assert_eq!(tree.open(old).map(drop).unwrap_err().class(), ErrorClass::Stale);
+    assert_eq!(tree.stat(old).unwrap_err().class(), ErrorClass::Stale);
+    assert!(tree.open(other).is_ok() && tree.stat(other).is_ok());
+    tree.refresh().unwrap().expect("something was indexed again");
+    assert_eq!(text(&tree, "homes/@2026-11-20/a"), "newer");
+}
+
+#[test]
 fn a_view_has_one_number_in_all_mounts_after_a_restart_and_when_it_comes_back() {
     let world = two_sources();
     let (first, second) = (world.tree(), world.tree());

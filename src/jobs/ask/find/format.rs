@@ -4,7 +4,7 @@
 //! format is read.
 
 use super::hit::Hit;
-use crate::model::{Kind, escape_bytes};
+use crate::model::{Kind, escape_bytes, printable};
 use jiff::tz::TimeZone;
 use std::borrow::Cow;
 
@@ -81,7 +81,7 @@ impl Format {
                 Part::Text(text) => out.extend_from_slice(text),
                 Part::Mtime(form) => out.extend_from_slice(mtime(hit, *form, zone).as_bytes()),
                 Part::Is(is) => match name(hit, *is) {
-                    Some(name) if escaped => out.extend_from_slice(escape_bytes(&name).as_bytes()),
+                    Some(name) if escaped => out.extend_from_slice(printable(&escape_bytes(&name)).as_bytes()),
                     Some(name) => out.extend_from_slice(&name),
                     None => out.extend_from_slice(number(hit, *is).as_bytes()),
                 },
