@@ -469,7 +469,7 @@ impl Tree {
     /// Returns the path of the file or directory in a copy that was there when it was last looked at: in one of its own generation if there
     /// is one, else in the nearest that holds the same version. Asks no store.
     pub(super) fn restore_source(&self, place: &Place) -> Result<Option<Vec<u8>>, Error> {
-        let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
+        let row = self.row_of(place)?;
         if row.place.is_on_a_disk() {
             // It is no file by itself.
             return Ok(None);

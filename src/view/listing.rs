@@ -124,10 +124,8 @@ impl Tree {
         if !place.has_losses {
             return Ok(false);
         }
-        self.readers.with(|reader| {
-            let row = reader.known_node(place.node, place.at)?;
-            Ok(row.place == catalog::Place::Lost || reader.is_unknown(place.node, place.at)?)
-        })
+        let is_lost = self.row_of(place)?.place == catalog::Place::Lost;
+        Ok(is_lost || self.readers.with(|reader| reader.is_unknown(place.node, place.at))?)
     }
 
     pub(super) fn lookup_node(&self, place: &Place, name: &[u8]) -> Result<Looked, Error> {

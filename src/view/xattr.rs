@@ -9,7 +9,7 @@ use super::lock::lock;
 use super::place::{Place, Spot};
 use super::xattr_cache::{BLOCK_BITS, read_bits};
 use super::{Error, Ino, Tree, Xattrs};
-use crate::catalog::{self, Perm, Registry};
+use crate::catalog::{Perm, Registry};
 use crate::model::{Level, NodeId, Scan, Time, Visibility, XattrSet};
 use std::sync::Arc;
 
@@ -116,10 +116,8 @@ impl Tree {
         if !self.may_have_xattrs(place.node)? {
             return Ok(None);
         }
-        let id = self.readers.with(|reader| {
-            let row = reader.known_node(place.node, place.at)?;
-            Ok::<_, catalog::Error>(reader.perm(row.perm)?.xattr)
-        })?;
+        let row = self.row_of(place)?;
+        let id = self.readers.with(|reader| reader.perm(row.perm))?.xattr;
         match id {
             Perm::XATTRS_LOST => Err(Error::Unread(self.describe_place(place), "extended attributes")),
             0 => Ok(None),
@@ -155,10 +153,8 @@ impl Tree {
 
     /// Tells in words how what is seen at this place was found out.
     fn how_seen(&self, place: &Place) -> Result<Option<String>, Error> {
-        let (row, how) = self.readers.with(|reader| {
-            let row = reader.known_node(place.node, place.at)?;
-            Ok::<_, catalog::Error>((row, reader.how_seen(place.source, place.at)?))
-        })?;
+        let row = self.row_of(place)?;
+        let how = self.readers.with(|reader| reader.how_seen(place.source, place.at))?;
         let since = Time(row.born);
         let is_new = row.born == place.at.0;
         Ok(how.map(|(level, scan)| match (scan, level) {
@@ -187,7 +183,7 @@ impl Tree {
             }
             b"evidence" => self.how_seen(place)?.map(String::into_bytes),
             b"version_since" => {
-                let row = self.readers.with(|reader| reader.known_node(place.node, place.at))?;
+                let row = self.row_of(place)?;
                 Some(Time(row.born).to_string().into_bytes())
             }
             b"restore_source" => self.restore_source(place)?,
