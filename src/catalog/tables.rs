@@ -15,13 +15,23 @@ pub(super) const BLOCK_BITS: u32 = 16;
 /// A look-up as a mount makes it.
 pub(super) const LOOKUP: &str = "SELECT node, kind, died FROM dirent \
      WHERE parent = ?1 AND name = ?2 AND born <= ?3 ORDER BY born DESC LIMIT 1";
+/// The version of a node as of an instant, if one more condition holds.
+macro_rules! version_of_node {
+    ($condition:literal) => {
+        concat!(
+            "SELECT i.born, i.perm, i.size, i.allocated, i.mtime, i.mtime_ns, i.ctime_ns, i.nlink, i.place, i.content, i.bytes \
+             FROM inode i WHERE i.node = ?1 AND i.born <= ?2",
+            $condition,
+            " ORDER BY i.born DESC LIMIT 1"
+        )
+    };
+}
+
 /// The version of a node as of an instant.
-pub(super) const NODE: &str = "SELECT i.born, i.perm, i.size, i.allocated, i.mtime, i.mtime_ns, i.ctime_ns, i.nlink, i.place, i.content, i.bytes \
-     FROM inode i WHERE i.node = ?1 AND i.born <= ?2 ORDER BY i.born DESC LIMIT 1";
+pub(super) const NODE: &str = version_of_node!("");
 /// [`NODE`], but of no generation that is not the one meant: another one may have its second meanwhile.
-pub(super) const NODE_OF: &str = "SELECT i.born, i.perm, i.size, i.allocated, i.mtime, i.mtime_ns, i.ctime_ns, i.nlink, i.place, i.content, i.bytes \
-     FROM inode i WHERE i.node = ?1 AND i.born <= ?2 AND EXISTS (SELECT 1 FROM generation g WHERE g.id = ?3 AND g.status = 'published') \
-     ORDER BY i.born DESC LIMIT 1";
+pub(super) const NODE_OF: &str =
+    version_of_node!(" AND EXISTS (SELECT 1 FROM generation g WHERE g.id = ?3 AND g.status = 'published')");
 /// The names of a node as of an instant.
 pub(super) const NAMES: &str = "SELECT parent, name FROM dirent INDEXED BY dirent_node \
      WHERE node = ?1 AND born <= ?2 AND died > ?2";

@@ -10,8 +10,8 @@ use crate::model::manifest::{Edit, EditSink, End, Header, Reader, Recorder, Reco
 use crate::model::{Policy, Time, chain};
 use crate::source;
 use crate::store::{
-    ManifestDraft, ManifestFolder, SEQUENCE_MAX, SecondPlace, beside_catalog, copy_all_to_second, copy_to_second,
-    has_tombstone, is_tombstone, is_trusted, manifests_with, name_tombstone, newest_of, note_newest, noted_newest,
+    ManifestDraft, ManifestFolder, SEQUENCE_MAX, SecondPlace, Trusted, beside_catalog, copy_all_to_second,
+    copy_to_second, has_tombstone, is_tombstone, manifests_with, name_tombstone, newest_of, note_newest, noted_newest,
     numbered, prepare_tombstone, prepared_tombstones, read_tombstone, remove_manifest, tombstones_in, uuid_text,
 };
 use std::collections::BTreeSet;
@@ -205,9 +205,10 @@ fn taken_after<'f>(
     let mut highest = (last, None);
     let folders: Vec<&PathBuf> = folders.collect();
     for folder in &folders {
+        let trusted = Trusted::of(folder);
         for (sequence, path) in numbered(folder, is_next).unwrap_or_default() {
             // A name alone is enough below, and beside copies everybody may give one.
-            if !is_trusted(folder, &path) {
+            if !trusted.made_file(&path) {
                 continue;
             }
             let of = match is_tombstone(&path) {

@@ -176,7 +176,7 @@ pub struct FoundManifests {
 pub fn find_manifests(folder: &Path, depth: usize) -> Result<FoundManifests, Error> {
     let mut found = FoundManifests::default();
     let top = fs::metadata(folder).map_err(|source| Error::Unreadable { path: folder.to_owned(), source })?;
-    let trusted = [0, process::effective_ids().0, top.uid()];
+    let trusted = Trusted::with(&top);
     let mut folders = vec![(folder.to_owned(), depth)];
     while let Some((folder, depth)) = folders.pop() {
         let unreadable = |source| Error::Unreadable { path: folder.clone(), source };
@@ -200,7 +200,7 @@ pub fn find_manifests(folder: &Path, depth: usize) -> Result<FoundManifests, Err
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 stat => stat.map_err(unreadable)?,
             };
-            let is_ours = trusted.contains(&stat.uid()) && stat.mode() & WRITABLE_BY_ALL == 0;
+            let is_ours = trusted.made(&stat);
             match (kind.is_dir(), kind.is_file()) {
                 (true, _) if depth > 0 && is_ours => folders.push((path, depth - 1)),
                 // Who cannot say that something is missing or undecided says nothing.
@@ -269,11 +269,27 @@ pub fn numbered(folder: &Path, is_wanted: impl Fn(u64) -> bool) -> Result<Vec<(u
     Ok(found)
 }
 
-/// Tells whether the file `path` in `folder` is one that says something: it belongs to root, to whoever runs this or to the owner of the
-/// folder, and not everybody can write to it.
-pub fn is_trusted(folder: &Path, path: &Path) -> bool {
-    let (Ok(top), Ok(stat)) = (fs::metadata(folder), fs::symlink_metadata(path)) else { return false };
-    [0, process::effective_ids().0, top.uid()].contains(&stat.uid()) && stat.mode() & WRITABLE_BY_ALL == 0
+/// Whose files in a folder say something of generations: those of root, of whoever runs this and of the owner of the folder.
+pub struct Trusted([u32; 3]);
+
+impl Trusted {
+    /// Returns them for a folder; without its owner where that cannot be told.
+    pub fn of(folder: &Path) -> Self {
+        fs::metadata(folder).map_or_else(|_| Self([0, 0, process::effective_ids().0]), |top| Self::with(&top))
+    }
+
+    fn with(top: &fs::Metadata) -> Self {
+        Self([0, process::effective_ids().0, top.uid()])
+    }
+
+    /// Tells whether one of them made the file `path`, and not everybody can write to it.
+    pub fn made_file(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|stat| self.made(&stat))
+    }
+
+    fn made(&self, stat: &fs::Metadata) -> bool {
+        self.0.contains(&stat.uid()) && stat.mode() & WRITABLE_BY_ALL == 0
+    }
 }
 
 /// Tells whether this is the name of a tombstone.

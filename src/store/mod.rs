@@ -29,8 +29,8 @@ pub use disk::{Disk, DiskMap, is_image_there};
 pub use disk_file::Runs;
 pub use error::Error;
 pub use manifest::{
-    FoundManifests, ManifestDraft, ManifestFolder, SecondPlace, beside_catalog, copy_all_to_second, copy_manifest,
-    copy_to_second, find_manifests, has_tombstone, is_manifest_name, is_tombstone, is_trusted,
+    FoundManifests, ManifestDraft, ManifestFolder, SecondPlace, Trusted, beside_catalog, copy_all_to_second,
+    copy_manifest, copy_to_second, find_manifests, has_tombstone, is_manifest_name, is_tombstone,
     let_group_read_manifests, manifests_with, mark_removed, numbered, remove_manifest, removed_marker, tombstones_in,
     uuid_text,
 };

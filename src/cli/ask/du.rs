@@ -3,7 +3,7 @@
 //! Counts as `du --apparent-size` does; a file with several names counts once.
 
 use super::find::end;
-use super::rows::{FormArgs, Rows};
+use super::rows::{FormArgs, Rows, go_on};
 use crate::cli::World;
 use crate::cli::complete;
 use crate::cli::output::{grouped, human_bytes};
@@ -13,7 +13,6 @@ use crate::jobs::ask::du::du;
 use crate::model::RelPath;
 use clap::Args;
 use clap_complete::ArgValueCompleter;
-use std::ops::ControlFlow;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DuArgs {
@@ -41,22 +40,16 @@ pub(in crate::cli) fn run(args: &DuArgs, world: &World) -> Result<Outcome, Failu
     let scope = reader.scope_of(&name)?;
     let at = instant_at(&scope, date.as_deref(), world)?;
     let mut rows = Rows::new(&args.form, &["size", "bytes", "entries", "path"], &[true, true, true, false]);
-    let mut trouble = None;
+    let mut trouble = Ok(());
     let searched = du(&reader, &scope, (&path, at), args.depth, &mut |row| {
         let cells = || {
             let size = human_bytes(i64::try_from(row.size_bytes).unwrap_or(i64::MAX));
             let path = format!("{}:{}", row.source, row.path);
             vec![size, row.size_bytes.to_string(), grouped(i64::try_from(row.entries).unwrap_or(i64::MAX)), path]
         };
-        match rows.row(cells, &row, row.restore_path.as_bytes()) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(e) => {
-                trouble = Some(e);
-                ControlFlow::Break(())
-            }
-        }
+        go_on(rows.row(cells, &row, row.restore_path.as_bytes()), &mut trouble)
     })?;
-    trouble.map_or(Ok(()), Err)?;
+    trouble?;
     let outcome = end(&searched, &name, &path)?;
     rows.finish()?;
     Ok(outcome)

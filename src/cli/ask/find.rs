@@ -3,7 +3,7 @@
 //! Promises: tests and operators mean what they mean to find(1). What is printed is `SOURCE:PATH`, which other verbs take. Directories that
 //! could not be listed are named in a warning: what nobody saw in them is not found.
 
-use super::rows::{FormArgs, Rows};
+use super::rows::{FormArgs, Rows, go_on};
 use crate::catalog::{Reader, Scope};
 use crate::cli::World;
 use crate::cli::complete;
@@ -18,7 +18,6 @@ use clap::Args;
 use clap_complete::ArgValueCompleter;
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
-use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 
 pub(super) const HITS: [&str; 6] = ["taken_at", "mode", "owner", "size", "mtime", "path"];
@@ -89,16 +88,11 @@ pub(in crate::cli) fn run(args: &FindArgs, world: &World) -> Result<Outcome, Fai
             Some(printer) => printer,
             None => printer.insert(Printer::new(args, asked.format.clone())?),
         };
-        let mut trouble = None;
-        let searched =
-            find(&reader, scope, &path, when, &asked, &mut |hit| match printer.print(&reader, world, &hit) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(e) => {
-                    trouble = Some(e);
-                    ControlFlow::Break(())
-                }
-            })?;
-        trouble.map_or(Ok(()), Err)?;
+        let mut trouble = Ok(());
+        let searched = find(&reader, scope, &path, when, &asked, &mut |hit| {
+            go_on(printer.print(&reader, world, &hit), &mut trouble)
+        })?;
+        trouble?;
         all.is_there |= searched.is_there;
         all.in_doubt += searched.in_doubt;
     }

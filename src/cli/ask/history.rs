@@ -3,7 +3,7 @@
 //! Promises: says of every version in which generation it is there first, and when it was gone; of what the oldest generation has
 //! already, that nothing is known before that.
 
-use super::rows::{FormArgs, Rows};
+use super::rows::{FormArgs, Rows, go_on};
 use crate::catalog::{Reader, Scope};
 use crate::cli::World;
 use crate::cli::complete;
@@ -17,7 +17,6 @@ use crate::model::{Fold, RelPath, Time, parse_instant};
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use std::io;
-use std::ops::ControlFlow;
 
 const VERSIONS: [&str; 7] = ["since", "what", "size", "mode", "owner", "mtime", "path"];
 const VERSIONS_RIGHT: [bool; 7] = [false, false, true, false, true, false, false];
@@ -116,23 +115,15 @@ fn history(
         Asked::Nothing => return Ok(false),
         Asked::Directory(stay) if !args.name => {
             let mut rows = Rows::new(&args.form, &CHANGES, &CHANGES_RIGHT);
-            let mut trouble = None;
+            let mut trouble = Ok(());
             if scope.instants().next() == Some(stay.since) && since <= stay.since {
                 rows.remark(|| {
                     vec![local(stay.since), "in the oldest".to_owned(), path_of(scope, path), "-".to_owned()]
                 })?;
             }
-            of_directory(reader, scope, stay, since, &mut |changed| match change(&mut rows, &changed) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(e) => {
-                    trouble = Some(e);
-                    ControlFlow::Break(())
-                }
-            })?;
-            return match trouble {
-                Some(e) => Err(e.into()),
-                None => Ok(rows.finish().map(|()| true)?),
-            };
+            of_directory(reader, scope, stay, since, &mut |changed| go_on(change(&mut rows, &changed), &mut trouble))?;
+            trouble?;
+            return Ok(rows.finish().map(|()| true)?);
         }
         Asked::Directory(_) | Asked::File(_) if args.name => of_name(reader, scope, path)?,
         Asked::Directory(stay) | Asked::File(stay) => of_file(reader, scope, stay, path)?,

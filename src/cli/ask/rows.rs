@@ -8,6 +8,7 @@ use crate::model::{printable, printable_json};
 use clap::Args;
 use serde::Serialize;
 use std::io::{self, BufWriter, StdoutLock, Write};
+use std::ops::ControlFlow;
 
 /// Rows that are aligned at a time.
 const TABLE_ROWS: usize = 10_000;
@@ -28,6 +29,12 @@ impl FormArgs {
     pub(super) fn is_given(&self) -> bool {
         self.json || self.null
     }
+}
+
+/// Tells a search whether it is to go on after a row was `printed`, and keeps why not.
+pub(super) fn go_on<E>(printed: Result<(), E>, trouble: &mut Result<(), E>) -> ControlFlow<()> {
+    *trouble = printed;
+    if trouble.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
 enum Form {
