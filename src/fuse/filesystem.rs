@@ -253,10 +253,10 @@ impl Filesystem for AsofFilesystem {
         }
         match shared.tree.lookup(parent, name.as_bytes()) {
             Ok(Looked::Found(stat, ttl)) => {
-                shared.entry(Ok((stat, ttl)), parent, reply);
                 if let Some(ahead) = &shared.ahead {
                     ahead.looked_up(&stat, request.pid());
                 }
+                shared.entry(Ok((stat, ttl)), parent, reply);
             }
             // A plain ENOENT is not cached by the kernel, an entry without an inode is.
             Ok(Looked::Missing(Ttl::Forever)) => reply.entry(&FOREVER, &convert::no_attributes(), GENERATION),
