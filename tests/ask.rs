@@ -4,6 +4,8 @@
 
 #[path = "common/site.rs"]
 mod site;
+#[path = "ask/trees.rs"]
+mod trees;
 
 use serde_json::Value;
 use site::{Site, assert_documented, sh};

@@ -43,7 +43,7 @@ const ROOMS: &[Room] = &[
     room("view", 2, &["model", "clock", "catalog", "store"]),
     room("index", 2, &["model", "monitor", "clock", "catalog", "source"]),
     room("fuse", 3, &["model", "sys", "monitor", "store", "view"]),
-    room("jobs", 3, &["model", "sys", "monitor", "clock", "catalog", "store", "source", "index"]),
+    room("jobs", 3, &["model", "sys", "monitor", "clock", "catalog", "store", "source", "view", "index"]),
     room("daemon", 4, &["model", "sys", "monitor", "clock", "catalog", "store", "source", "view", "index", "fuse"]),
     room(
         "cli",

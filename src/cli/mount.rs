@@ -158,7 +158,7 @@ fn fuse_options(options: &[String], catalog: &Path) -> Result<fuse::Options, Fai
     Ok(fuse)
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|e| Failure::because(format!("finding {path:?}"), &e))
 }
 

@@ -12,7 +12,7 @@ use super::convert::{self, FOREVER};
 use super::lane::Lanes;
 use super::turns::Names;
 use crate::model::StoreId;
-use crate::store::{self, OpenFile};
+use crate::store::OpenFile;
 use crate::view::{self, Content, Ino, Looked, Stat, Tree, Ttl};
 use fuser::{
     BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, LockOwner,
@@ -114,7 +114,7 @@ impl Shared {
                 return;
             }
             let bytes = room(buffer, size);
-            match ask_file(&ticket.tree, ino, |file| file.read_at(bytes, offset)) {
+            match ticket.tree.ask(ino, |file| file.read_at(bytes, offset)) {
                 Ok(n) => ticket.claim().into_iter().for_each(|reply| reply.data(&buffer[..n])),
                 Err(e) => ticket.fail(&e),
             }
@@ -128,7 +128,7 @@ impl Shared {
         let work = move |_: &mut Vec<u8>| {
             let seek =
                 |file: &OpenFile| if whence == SEEK_DATA { file.seek_data(offset) } else { file.seek_hole(offset) };
-            match ask_file(&ticket.tree, ino, seek) {
+            match ticket.tree.ask(ino, seek) {
                 Ok(found) => ticket.claim().into_iter().for_each(|reply| answer_seek(found, reply)),
                 Err(e) => ticket.fail(&e),
             }
@@ -153,19 +153,6 @@ impl Shared {
             Ok(false) => reply.error(Errno::EOPNOTSUPP),
             Err(e) => fail(&self.tree, "getxattr", ino, &e, reply),
         }
-    }
-}
-
-/// Asks the copy that is open, or else another one that has the same version.
-fn ask_file<T>(
-    tree: &Tree,
-    ino: Ino,
-    mut ask: impl FnMut(&OpenFile) -> Result<T, store::Error>,
-) -> Result<T, view::Error> {
-    let file = tree.open(ino)?;
-    match ask(&file) {
-        Ok(answer) => Ok(answer),
-        Err(bad) => Ok(ask(&*tree.open_elsewhere(ino, &file, &bad)?)?),
     }
 }
 

@@ -107,6 +107,22 @@ impl RelPath {
         path
     }
 
+    /// Returns this path with another one appended.
+    pub fn append(&self, below: &Self) -> Self {
+        match (self.is_root(), below.is_root()) {
+            (true, _) => below.clone(),
+            (_, true) => self.clone(),
+            _ => Self([&self.0, b"/".as_slice(), &below.0].concat()),
+        }
+    }
+
+    /// Returns the path of the directory that it is in, and its name there; none of the root.
+    pub fn split_last(&self) -> Option<(Self, &[u8])> {
+        let name = self.names().last()?;
+        let above = self.0.len().saturating_sub(name.len() + 1);
+        Some((Self(self.0[..above].to_vec()), name))
+    }
+
     /// Returns the bytes, names joined by `/`.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -76,6 +76,18 @@ impl Tree {
         self.open_first(&place, Some(bad.origin()), &[chain(why)])
     }
 
+    /// Asks the copy of `ino` that is open, or else another one that has the same version. May wait for stores.
+    ///
+    /// # Errors
+    /// As [`Tree::open`]; what the last copy said.
+    pub fn ask<T>(&self, ino: Ino, mut ask: impl FnMut(&OpenFile) -> Result<T, store::Error>) -> Result<T, Error> {
+        let file = self.open(ino)?;
+        match ask(&file) {
+            Ok(answer) => Ok(answer),
+            Err(bad) => Ok(ask(&*self.open_elsewhere(ino, &file, &bad)?)?),
+        }
+    }
+
     /// Opens the first copy that has the file as it was indexed, other than `bad`.
     fn open_first(&self, place: &Place, bad: Option<Origin<'_>>, failed: &[String]) -> Result<Arc<OpenFile>, Error> {
         let mut tried = Tried::of(failed);

@@ -11,8 +11,8 @@ use crate::cli::report::{Failure, Outcome};
 use crate::cli::say::local;
 use crate::cli::target::{Target, instant_at};
 use crate::clock::Clock;
-use crate::jobs::ask::Changed;
 use crate::jobs::ask::history::{Asked, VersionRow, asked, of_directory, of_file, of_name};
+use crate::jobs::ask::{Changed, InMount};
 use crate::model::{Fold, RelPath, Time, parse_instant};
 use clap::Args;
 use clap_complete::ArgValueCompleter;
@@ -144,11 +144,12 @@ fn history(
 
 /// Prints a line about what changed.
 pub(super) fn change(rows: &mut Rows, changed: &Changed) -> io::Result<()> {
-    let cells = || {
-        let path = format!("{}:{}", changed.source, changed.path);
-        vec![local(changed.when.0), changed.what.to_owned(), path, details(changed)]
-    };
-    rows.row(cells, changed, changed.restore_path.as_bytes())
+    rows.row(|| cells_of_change(changed), changed, changed.restore_path.as_ref().map_or(&[], InMount::as_bytes))
+}
+
+pub(super) fn cells_of_change(changed: &Changed) -> Vec<String> {
+    let path = format!("{}:{}", changed.source, changed.path);
+    vec![local(changed.when.0), changed.what.to_owned(), path, details(changed)]
 }
 
 fn path_of(scope: &Scope, path: &RelPath) -> String {

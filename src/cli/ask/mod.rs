@@ -6,5 +6,6 @@ pub(super) mod diff;
 pub(super) mod du;
 pub(super) mod find;
 pub(super) mod history;
+mod patch;
 mod rows;
 pub(super) mod when;

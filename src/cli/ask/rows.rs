@@ -67,7 +67,7 @@ impl Rows {
         Self { form, header, right, kept: Vec::new(), is_new: true, out: BufWriter::new(io::stdout().lock()) }
     }
 
-    /// Adds a row: its cells, what JSON has of it, and its path.
+    /// Adds a row: its cells, what JSON has of it, and its path; an empty one: it is in no mount.
     pub(super) fn row(
         &mut self,
         cells: impl FnOnce() -> Vec<String>,
@@ -79,6 +79,8 @@ impl Rows {
                 let text = serde_json::to_string(value)?;
                 writeln!(self.out, "{}", printable_json(&text))
             }
+            // In no mount.
+            Form::Zero if path.is_empty() => Ok(()),
             Form::Zero => self.out.write_all(path).and_then(|()| self.out.write_all(b"\0")),
             Form::Tabs => self.line(cells().iter().map(String::as_str)),
             Form::Table => {

@@ -4,14 +4,16 @@
 //! indexed: what is in those is as in the generation before, so nothing of it differs.
 
 use super::row::Changed;
-use crate::catalog::{Error, Reader, Scope, Within};
-use crate::model::{RelPath, Time};
+use crate::catalog::{Difference, Error, Reader, Scope, What, Within};
+use crate::model::{Kind, RelPath, Time};
 
 /// What differs between two generations.
 #[derive(Debug)]
 pub struct Compared {
     /// The lines.
     pub rows: Vec<Changed>,
+    /// Of each line where the file was and is, if both are regular files whose bytes may differ.
+    pub files: Vec<Option<(RelPath, RelPath)>>,
     /// Directories in doubt in either generation.
     pub in_doubt: u64,
 }
@@ -23,5 +25,22 @@ pub struct Compared {
 pub fn diff(reader: &Reader, scope: &Scope, times: (Time, Time), path: &RelPath) -> Result<Compared, Error> {
     let differences = reader.diff(scope, times, &Within::path(path))?;
     let rows = differences.iter().map(|one| Changed::of(reader, scope, times, one)).collect::<Result<_, _>>()?;
-    Ok(Compared { rows, in_doubt: reader.doubts_at(scope, times)? })
+    let files = differences.iter().map(|one| files(reader, scope, times.0, one)).collect::<Result<_, _>>()?;
+    Ok(Compared { rows, files, in_doubt: reader.doubts_at(scope, times)? })
+}
+
+fn files(
+    reader: &Reader,
+    scope: &Scope,
+    before: Time,
+    difference: &Difference,
+) -> Result<Option<(RelPath, RelPath)>, Error> {
+    let path = &difference.path;
+    let was = match difference.what {
+        _ if difference.kind != Kind::File || difference.before.is_none_or(|was| !was.place.holds_a_file()) => None,
+        What::Modified => reader.path_of(scope.source.root, difference.node, before)?,
+        What::Replaced => Some(path.clone()),
+        _ => None,
+    };
+    Ok(was.map(|was| (was, path.clone())))
 }

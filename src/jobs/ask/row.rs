@@ -2,9 +2,9 @@
 //!
 //! Paths are text, escaped as in SQL where they are not plain; `restore_path` leads into a mount, below the mount point.
 
-use crate::catalog::{Difference, Error, NodeRow, Reader, Scope, What};
+use crate::catalog::{Difference, Error, NodeRow, Perm, Reader, Scope, What};
 use crate::jobs::report::When;
-use crate::model::{RelPath, Time, escape_bytes};
+use crate::model::{Attrs, RelPath, Time, escape_bytes};
 use serde::{Serialize, Serializer};
 
 /// What `stat` says of a version.
@@ -26,16 +26,34 @@ pub struct Facts {
 
 impl Facts {
     pub(super) fn of(reader: &Reader, row: &NodeRow) -> Result<Self, Error> {
-        let perm = reader.perm(row.perm)?;
-        Ok(Self {
+        Ok(Self::with(row, &reader.perm(row.perm)?))
+    }
+
+    pub(super) fn with(row: &NodeRow, perm: &Perm) -> Self {
+        Self {
             size_bytes: row.size_bytes,
             mtime: row.mtime.to_string(),
-            mode: format!("{:04o}", perm.mode & 0o7777),
+            mode: mode(perm.mode),
             uid: perm.uid,
             gid: perm.gid,
             nlink: row.nlink,
-        })
+        }
     }
+
+    pub(super) fn of_attrs(attrs: &Attrs) -> Self {
+        Self {
+            size_bytes: attrs.size_bytes,
+            mtime: attrs.mtime.to_string(),
+            mode: mode(attrs.mode),
+            uid: attrs.uid,
+            gid: attrs.gid,
+            nlink: attrs.nlink,
+        }
+    }
+}
+
+fn mode(mode: u32) -> String {
+    format!("{:04o}", mode & 0o7777)
 }
 
 /// One thing that a generation changed, or that differs between two.
@@ -64,8 +82,8 @@ pub struct Changed {
     pub entries: u64,
     /// Bytes of their files.
     pub entries_bytes: u64,
-    /// Where it is in a mount; of what is gone, where it is still there.
-    pub restore_path: InMount,
+    /// Where it is in a mount; of what is gone, where it is still there; none: in no generation that was asked about.
+    pub restore_path: Option<InMount>,
 }
 
 impl Changed {
@@ -89,7 +107,7 @@ impl Changed {
             was: facts(&difference.before)?,
             entries: difference.below.entries,
             entries_bytes: difference.below.size_bytes,
-            restore_path: InMount::of(scope, if is_gone { before } else { after }, &difference.path),
+            restore_path: Some(InMount::of(scope, if is_gone { before } else { after }, &difference.path)),
         })
     }
 }
