@@ -2,6 +2,8 @@
 //!
 //! The model of random histories is in `ask/`: what it computes from plain trees is what the verbs have to say.
 
+#[path = "ask/names.rs"]
+mod names;
 #[path = "common/site.rs"]
 mod site;
 #[path = "ask/trees.rs"]

@@ -105,6 +105,7 @@ impl Writer {
             list_sql: list_sql(),
             chunk_rows: 0,
             in_transaction: false,
+            notes_names: false,
             dead: HashMap::default(),
             interned: Interned::default(),
             ledger: Ledger::default(),

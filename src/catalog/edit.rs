@@ -20,6 +20,7 @@
 
 use super::draft::Mode;
 use super::ledger::Half;
+use super::name_index;
 use super::notes;
 use super::rows::{ChangeOps, KindNumber, NodeRow, Place};
 use super::tables::{self, NameRow, Slot, insert_digest, insert_finding};
@@ -67,6 +68,9 @@ impl GenerationWriter<'_> {
             }
             Ok(false)
         })?;
+        if !back && self.notes_names {
+            self.write("keeping the index of names up", |c| name_index::note(c, slot, at.0))?;
+        }
         if back {
             self.ledger.again.insert(node);
         }

@@ -9,6 +9,7 @@ use super::error::Error;
 use super::generation_rows::Ids;
 use super::ledger::Ledger;
 use super::lock::{CatalogLock, Locking};
+use super::name_index;
 use super::notes::Subject;
 use super::numbers::check_node;
 use super::parts::Interned;
@@ -61,6 +62,8 @@ pub struct GenerationWriter<'w> {
     pub(super) list_sql: String,
     pub(super) chunk_rows: u32,
     pub(super) in_transaction: bool,
+    /// Whether there is an index of names that is to be kept up, as of the present transaction.
+    pub(super) notes_names: bool,
     pub(super) dead: HashMap<i64, i64>,
     pub(super) interned: Interned,
     pub(super) ledger: Ledger,
@@ -116,6 +119,7 @@ impl GenerationWriter<'_> {
             self.turn = self.locking.take().inspect_err(|_| self.spent.set(true))?;
             self.sql(doing, |c| c.execute_batch("BEGIN IMMEDIATE"))?;
             self.in_transaction = true;
+            self.notes_names = self.sql(doing, name_index::exists)?;
             self.began = Instant::now();
         }
         self.sql(doing, act)
@@ -138,6 +142,9 @@ impl GenerationWriter<'_> {
     pub(super) fn commit_chunk(&mut self) -> Result<(), Error> {
         self.chunk_rows = 0;
         self.flush()?;
+        if self.in_transaction && self.notes_names {
+            self.sql("keeping the index of names up", name_index::keep_up)?;
+        }
         self.commit("committing a chunk", "COMMIT")
     }
 

@@ -8,6 +8,7 @@
 //! only for what differs between `p` and `t` or between `t` and `n`. One transaction, which is the caller's.
 
 use super::draft::{Draft, Pointed};
+use super::name_index;
 use super::notes::{self, Subject};
 use super::parts;
 use super::rows::{KindNumber, NodeRow};
@@ -30,6 +31,8 @@ pub(super) struct Insertion<'i> {
     pub(super) seen_at: Time,
     pub(super) hot: &'i HashSet<i64>,
     pub(super) draft: &'i Draft,
+    /// Whether there is an index of names that is to be kept up.
+    pub(super) notes_names: bool,
 }
 
 impl Insertion<'_> {
@@ -110,6 +113,9 @@ impl Insertion<'_> {
         }
         let hot = self.hot.contains(&slot.dir.0);
         tables::insert_name(self.c, slot, NameRow { born: self.at.0, died, node, kind }, hot)?;
+        if self.notes_names {
+            name_index::note(self.c, slot, self.at.0)?;
+        }
         tables::insert_odd_name(self.c, slot.name)
     }
 

@@ -35,6 +35,7 @@ mod lists;
 mod lock;
 mod manifest;
 mod migrate;
+mod name_index;
 mod notes;
 pub mod numbers;
 mod objects;

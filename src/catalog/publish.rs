@@ -11,7 +11,7 @@ use super::insert::Insertion;
 use super::ledger::Half;
 use super::objects::replace_object;
 use super::state::{StateSum, States, state_at};
-use super::{interval, notes, parts, proof, settle, tables, take_out};
+use super::{interval, name_index, notes, parts, proof, settle, tables, take_out};
 use crate::model::{Counts, Kind, NodeId, Status};
 use rusqlite::params;
 use std::collections::BTreeSet;
@@ -76,6 +76,7 @@ impl GenerationWriter<'_> {
         self.heat_directories()?;
         self.write_details(ids)?;
         let published = self.finish_rows(ids, index_ms)?;
+        self.write("keeping the index of names up", name_index::settle)?;
         self.finish_manifest(&published)?;
         self.commit("publishing a generation", "COMMIT; PRAGMA synchronous = NORMAL")?;
         Ok(published)
@@ -98,6 +99,7 @@ impl GenerationWriter<'_> {
         let (subject, previous, next) = (self.subject, self.previous, self.next);
         let (again, catalog) = (self.again, self.path);
         let ids = self.write("putting a generation in", |c| {
+            let notes_names = name_index::exists(c)?;
             let replaced = if again { Some(take_out::generation(c, &subject, new.at, &hot, catalog)?) } else { None };
             new.number = replaced.as_ref().map(|(old, _)| old.number);
             let ids = insert_generation(c, &new)?;
@@ -106,7 +108,7 @@ impl GenerationWriter<'_> {
                 draft.replace_object(old, ids.object)?;
             }
             let (at, sequence, seen_at) = (new.at, new.sequence, new.now);
-            Insertion { c, subject, at, previous, next, sequence, seen_at, hot: &hot, draft }.run()?;
+            Insertion { c, subject, at, previous, next, sequence, seen_at, hot: &hot, draft, notes_names }.run()?;
             if let Some((_, left)) = replaced {
                 take_out::tidy(c, &subject, left)?;
             }

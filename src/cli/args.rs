@@ -11,6 +11,7 @@ use super::ask::du::DuArgs;
 use super::ask::find::FindArgs;
 use super::ask::history::HistoryArgs;
 use super::ask::when::WhenArgs;
+use super::catalog::CatalogVerb;
 use super::check::CheckArgs;
 use super::complete::CompletionsArgs;
 use super::forget::ForgetArgs;
@@ -110,6 +111,9 @@ pub(super) enum Verb {
     Sql(SqlArgs),
     /// Check the catalog for damage (read-only)
     Check(CheckArgs),
+    /// Change the catalog itself: an index of names
+    #[command(subcommand)]
+    Catalog(CatalogVerb),
     /// Mount all generations of all sources as one tree
     Mount(MountArgs),
     /// Unmount what asof mount mounted
@@ -137,7 +141,9 @@ impl Verb {
                 false
             }
             Self::History(_) | Self::Diff(_) | Self::Find(_) | Self::Du(_) | Self::When(_) => false,
-            Self::Sql(_) | Self::Check(_) | Self::Mount(_) | Self::Umount(_) | Self::Gluster(_) => false,
+            Self::Sql(_) | Self::Check(_) | Self::Catalog(_) | Self::Mount(_) | Self::Umount(_) | Self::Gluster(_) => {
+                false
+            }
             Self::Man(_) | Self::Completions(_) | Self::Units(_) | Self::LetGo => false,
         }
     }

@@ -14,6 +14,7 @@ macro_rules! eprintln {
 
 mod args;
 mod ask;
+mod catalog;
 mod check;
 mod complete;
 mod forget;
@@ -94,7 +95,7 @@ fn without_hidden(mut e: clap::Error) -> clap::Error {
 }
 
 /// Words that people try as verbs, and what does what they want.
-const TIPS: [(&str, &str); 8] = [
+const TIPS: [(&str, &str); 7] = [
     ("add", "asof source add adds a source"),
     ("list", "asof source list, asof generations and asof ls list what there is"),
     ("remove", "asof source remove removes a source, asof forget a generation"),
@@ -102,7 +103,6 @@ const TIPS: [(&str, &str); 8] = [
     ("restore", "restoring is cp or rsync from the mount: asof mount --help"),
     ("backup", "asof take backs up volumes and disks; asof index takes in what other tools copied"),
     ("verify", "asof check checks the catalog; the contents of copies are not verified"),
-    ("find", "asof sql finds files by name and date: asof sql --help"),
 ];
 
 /// Returns a usage error that says what to do in place of a verb that there is not.
@@ -139,6 +139,7 @@ fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
         Verb::Rebuild(args) => rebuild::run(&args, world),
         Verb::Sql(args) => sql::run(&args, world),
         Verb::Check(args) => check::run(&args, world),
+        Verb::Catalog(verb) => catalog::run(&verb, world),
         Verb::Mount(args) => mount::run(&args, world),
         Verb::Umount(args) => mount::umount(&args, world),
         Verb::Units(args) => units::run(&args, world),

@@ -29,7 +29,7 @@ pub use generation::{
 };
 pub use id::{CopyId, GenerationId, NodeId, ObjectId, SourceId, StoreId, ViewId};
 pub use listing::{Changes, FileKey, ListedEntry, Listing, NodeState, UNPROVEN_ORIGIN, Walked};
-pub use name::{EntryName, NameError, RelPath, escape_bytes, printable, printable_json, unescape_bytes};
+pub use name::{EntryName, NameError, RelPath, escape_bytes, folded, printable, printable_json, unescape_bytes};
 pub use node::{Attrs, Kind, XattrSet, mode_text};
 pub use policy::{Policy, Visibility};
 pub use rule::{Key, Rule};

@@ -70,6 +70,15 @@ impl fmt::Debug for EntryName {
     }
 }
 
+/// Returns the small letter of a capital one, if that is one letter; else itself.
+pub fn folded(letter: char) -> char {
+    let mut small = letter.to_lowercase();
+    match (small.next(), small.next()) {
+        (Some(one), None) => one,
+        _ => letter,
+    }
+}
+
 /// A path below the root of a source: names joined by `/`, empty for the root itself.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelPath(Vec<u8>);

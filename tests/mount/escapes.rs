@@ -102,6 +102,8 @@ const CALLS: &[&[&str]] = &[
     &["source", "remove", "H"],
     &["check", "--deep"],
     &["check", "--json"],
+    &["catalog", "H"],
+    &["catalog", "index-names", "H"],
     &["forget", "homes@H"],
     &["forget", "H"],
     &["take", "H"],

@@ -3,7 +3,7 @@
 //! Promises: a directory is one range of its names, whatever died there; what is gone or changed is found by notes, and costs what the
 //! generations since then changed.
 
-use super::places::{Led, PathsAt};
+use super::places::{Led, PathsAt, paths_ever};
 use super::scope::Scope;
 use super::story::{Stay, path_of, versions_ever};
 use crate::catalog::rows::{KindNumber, NodeRow, checked_name};
@@ -12,7 +12,7 @@ use crate::catalog::{Error, Reader};
 use crate::model::{EntryName, Kind, NodeId, RelPath, Time};
 use foldhash::{HashMap, HashMapExt};
 use rusqlite::Connection;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 pub(super) const CHILDREN: &str =
@@ -69,6 +69,41 @@ impl Reader {
                 led.into_iter().map(|led| Stay::of(scope, led)).collect()
             };
             names.into_iter().map(|(name, led)| Ok((checked_name(&name)?, stays(led)))).collect()
+        })
+    }
+
+    /// Returns all paths that names ever had which are, or were, in one of these directories, and which `fits`; each once.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn paths_named(
+        &self,
+        scope: &Scope,
+        dirs: &[NodeId],
+        fits: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<BTreeSet<RelPath>, Error> {
+        self.run("finding names over time", |c| {
+            let mut found = BTreeSet::new();
+            for dir in dirs {
+                let mut statement = c.prepare_cached(CHILDREN)?;
+                let (mut rows, mut names) = (statement.query([dir.0])?, Vec::new());
+                while let Some(row) = rows.next()? {
+                    let span = scope.span(row.get(3)?, row.get(4)?);
+                    let name = row.get_ref(0)?.as_blob()?;
+                    if !span.is_empty() && fits(name) {
+                        names.push((checked_name(name)?, span));
+                    }
+                }
+                if names.is_empty() {
+                    continue;
+                }
+                for (life, above) in paths_ever(c, scope, *dir)? {
+                    let above = path_of(&above)?;
+                    let here = names.iter().filter(|(_, span)| !common(&life, span).is_empty());
+                    found.extend(here.map(|(name, _)| above.join(name)));
+                }
+            }
+            Ok(found)
         })
     }
 

@@ -4,7 +4,7 @@
 //! Promises: comments and blanks in the text of a table or view do not matter, every other byte does.
 
 use super::report::{Report, Subject};
-use crate::catalog::{Error, schema};
+use crate::catalog::{Error, name_index, schema};
 use crate::model::escape_bytes;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -46,6 +46,9 @@ fn foreign_keys(report: &mut Report<'_>, c: &Connection) -> rusqlite::Result<()>
 fn schema(report: &mut Report<'_>, c: &Connection) -> rusqlite::Result<()> {
     let wanted = Connection::open_in_memory()?;
     schema::create(&wanted)?;
+    if name_index::exists(c)? {
+        name_index::create(&wanted)?;
+    }
     let (wanted, found) = (parts(&wanted)?, parts(c)?);
     for ((kind, name), sql) in &wanted {
         match found.get(&(kind.clone(), name.clone())) {

@@ -101,6 +101,17 @@ impl Expression {
     }
 }
 
+impl Expression {
+    /// Returns what is in every name that fulfils it: runs of small letters of ASCII.
+    pub(super) fn pieces(&self) -> Vec<String> {
+        match self {
+            Self::And(one, other) => [one.pieces(), other.pieces()].concat(),
+            Self::Test(Test(Is::Name(glob))) => glob.pieces(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl Is {
     fn holds(&self, reader: &Reader, entry: &Entry<'_>) -> Result<bool, Error> {
         let row = entry.row;

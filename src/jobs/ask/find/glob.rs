@@ -40,13 +40,7 @@ fn units(bytes: &[u8]) -> impl Iterator<Item = Unit> {
 }
 
 fn folded(unit: Unit) -> Unit {
-    char::from_u32(unit).map_or(unit, |c| {
-        let mut lower = c.to_lowercase();
-        match (lower.next(), lower.next()) {
-            (Some(one), None) => u32::from(one),
-            _ => unit,
-        }
-    })
+    char::from_u32(unit).map_or(unit, |c| u32::from(crate::model::folded(c)))
 }
 
 impl Glob {
@@ -75,6 +69,23 @@ impl Glob {
             });
         }
         Self { parts, ignores_case }
+    }
+
+    /// Returns what every name has in it that it matches: runs of small letters of ASCII.
+    pub(super) fn pieces(&self) -> Vec<String> {
+        let letter = |part: &Part| match part {
+            Part::One(unit) => char::from_u32(*unit).filter(char::is_ascii).map(|c| c.to_ascii_lowercase()),
+            _ => None,
+        };
+        let mut pieces = vec![String::new()];
+        for part in &self.parts {
+            match (letter(part), pieces.last_mut()) {
+                (Some(letter), Some(piece)) => piece.push(letter),
+                _ => pieces.push(String::new()),
+            }
+        }
+        pieces.retain(|piece| !piece.is_empty());
+        pieces
     }
 
     pub(super) fn is_match(&self, text: &[u8]) -> bool {

@@ -8,6 +8,7 @@ mod expression;
 mod format;
 mod glob;
 mod hit;
+mod indexed;
 mod parse;
 
 pub use format::Format;
@@ -164,6 +165,12 @@ impl Search<'_> {
         if self.test(&Seen { path: &path, node, kind, row, depth: 0, at, gone_in: None })?.1.is_break() {
             return Ok(ControlFlow::Break(()));
         }
+        // Which of the directories on the way could not be listed is told by who goes through them.
+        if self.reader.doubts_at(self.scope, (at, at))? == 0
+            && let Some(paths) = self.indexed()?
+        {
+            return self.as_of_among(paths, at);
+        }
         let mut frames = Vec::new();
         self.enter(&mut frames, (node, kind, &row), path, 0);
         while let Some(frame) = frames.last_mut() {
@@ -222,6 +229,9 @@ impl Search<'_> {
         self.searched.is_there = !stays.is_empty();
         if self.newest_that_fits(self.start, &stays, 0)?.is_break() {
             return Ok(ControlFlow::Break(()));
+        }
+        if let Some(paths) = self.indexed()? {
+            return self.ever_among(paths);
         }
         let mut open: Vec<(RelPath, Vec<Stay>, usize)> = vec![(self.start.clone(), stays, 0)];
         while let Some((dir, stays, depth)) = open.pop() {
