@@ -6,8 +6,11 @@
 -- Only published generations are told of: every view asks at instants of generations with status 'available',
 -- and rows that an unfinished run wrote are born at an instant that is not one yet.
 --
+-- `restore_path` is a path below the mount point of all sources that opens exactly what the row tells of.
+--
 -- A path is put together from the name upward ("up" below), one seek in dirent_node a level: directories
--- have one name, so there is one way. CROSS JOIN fixes the order of the loops, so that a plan is the same
+-- have one name, so there is one way. What is told twice in other words is told by a query in the FROM, which costs nothing: SQLite
+-- takes it apart, and computes a column only where it is asked for. CROSS JOIN fixes the order of the loops, so that a plan is the same
 -- with and without the statistics of ANALYZE.
 
 -- One row per source.
@@ -42,7 +45,7 @@ SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', o.at, 'unixepoch') AS ta
 CREATE VIEW generations AS
 SELECT s.name AS source, s.kind AS kind,
        strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch') AS taken_at,
-       g.taken_at AS taken_at_unix, g.number AS number, g.level AS level,
+       g.taken_at AS taken_at_unix, g.taken_at AS time, g.number AS number, g.level AS level,
        (SELECT CASE WHEN count(*) = coalesce(sum(k.state = 'gone'), 0) THEN 'gone'
                     WHEN sum(k.state <> 'gone' AND coalesce(k.reach, 'reachable') = 'reachable') = 0 THEN 'unreachable'
                     WHEN sum(k.state <> 'present' OR coalesce(k.reach, 'reachable') <> 'reachable') > 0 THEN 'degraded'
@@ -60,40 +63,55 @@ SELECT s.name AS source, s.kind AS kind,
 -- One row per name and generation: what was where. Give source and taken_at (or taken_at_unix), or it tells
 -- of every generation.
 CREATE VIEW files AS
-SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch') AS taken_at,
-       g.taken_at AS taken_at_unix,
-       (WITH RECURSIVE up(node, path) AS (
-          SELECT d.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = d.name), CAST(d.name AS TEXT))
-          UNION ALL
-          SELECT e.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = e.name), CAST(e.name AS TEXT)) || '/' || up.path
-            FROM up JOIN dirent e INDEXED BY dirent_node ON e.node = up.node AND e.born <= g.taken_at AND e.died > g.taken_at)
-        SELECT path FROM up WHERE node = s.root) AS path,
-       coalesce((SELECT text FROM odd_name o WHERE o.name = d.name), CAST(d.name AS TEXT)) AS name,
-       d.name AS name_raw,
-       CASE d.kind WHEN 0 THEN 'file' WHEN 1 THEN 'directory' WHEN 2 THEN 'symlink' WHEN 3 THEN 'fifo'
-                   WHEN 4 THEN 'socket' WHEN 5 THEN 'character device' ELSE 'block device' END AS kind,
-       i.size AS size_bytes, strftime('%Y-%m-%dT%H:%M:%SZ', i.mtime, 'unixepoch') AS mtime,
-       i.mtime AS mtime_unix, i.mtime_ns AS mtime_ns,
-       printf('%04o', p.mode & 4095) AS mode, p.uid AS uid, p.gid AS gid, i.nlink AS nlink,
-       CASE p.xattr WHEN 0 THEN 0 WHEN -1 THEN NULL ELSE 1 END AS has_xattrs,
-       CASE p.xattr WHEN 0 THEN 0 WHEN -1 THEN NULL ELSE (SELECT x.has_acl FROM xattr_set x WHERE x.id = p.xattr) END AS has_acl,
-       nullif(max(p.xattr, 0), 0) AS xattr_set,
-       CASE WHEN i.place = 4 THEN (SELECT coalesce((SELECT text FROM odd_name o WHERE o.name = t.bytes), CAST(t.bytes AS TEXT))
-                                     FROM content t WHERE t.id = i.content) END AS link_target,
-       i.place = 9 OR p.xattr = -1 AS unreadable,
-       EXISTS (SELECT 1 FROM kept k WHERE k.parent = d.parent AND k.name = d.name AND k.born <= g.taken_at AND k.died > g.taken_at) AS unknown,
-       strftime('%Y-%m-%dT%H:%M:%SZ', max(i.born, (SELECT min(o.taken_at) FROM generation o WHERE o.source = s.id AND o.status = 'published')),
-                'unixepoch') AS version_since,
-       d.node AS node, d.parent AS parent
-  FROM generation g
-  JOIN source s ON s.id = g.source
-  CROSS JOIN node_block b ON b.source = s.id
-  CROSS JOIN dirent d ON d.parent BETWEEN b.block * 65536 AND b.block * 65536 + 65535
-                     AND d.born <= g.taken_at AND d.died > g.taken_at
-  CROSS JOIN inode i ON i.node = d.node
-                    AND i.born = (SELECT max(v.born) FROM inode v WHERE v.node = d.node AND v.born <= g.taken_at)
-  CROSS JOIN perm p ON p.id = i.perm
- WHERE g.status = 'published';
+SELECT f.source AS source, f.taken_at AS taken_at, f.taken_at_unix AS taken_at_unix, f.path AS path, f.name AS name,
+       f.name_raw AS name_raw, f.kind AS kind, f.size_bytes AS size_bytes, f.mtime AS mtime, f.mtime_unix AS mtime_unix,
+       f.mtime_ns AS mtime_ns, f.mode AS mode, f.uid AS uid, f.gid AS gid, f.nlink AS nlink, f.has_xattrs AS has_xattrs,
+       f.has_acl AS has_acl, f.xattr_set AS xattr_set, f.link_target AS link_target, f.unreadable AS unreadable, f.unknown AS unknown,
+       f.version_since AS version_since,
+       '@' || strftime('%Y-%m-%dT%H%M%SZ', f.taken_at_unix, 'unixepoch') || '/' || f.source || '/' || f.path AS restore_path,
+       CAST('@' || strftime('%Y-%m-%dT%H%M%SZ', f.taken_at_unix, 'unixepoch') || '/' || f.source || '/' || f.path_bytes AS BLOB) AS restore_path_raw,
+       f.node AS node, f.parent AS parent
+  FROM (
+        SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch') AS taken_at,
+               g.taken_at AS taken_at_unix,
+               (WITH RECURSIVE up(node, path) AS (
+                  SELECT d.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = d.name), CAST(d.name AS TEXT))
+                  UNION ALL
+                  SELECT e.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = e.name), CAST(e.name AS TEXT)) || '/' || up.path
+                    FROM up JOIN dirent e INDEXED BY dirent_node ON e.node = up.node AND e.born <= g.taken_at AND e.died > g.taken_at)
+                SELECT path FROM up WHERE node = s.root) AS path,
+               coalesce((SELECT text FROM odd_name o WHERE o.name = d.name), CAST(d.name AS TEXT)) AS name,
+               d.name AS name_raw,
+               CASE d.kind WHEN 0 THEN 'file' WHEN 1 THEN 'directory' WHEN 2 THEN 'symlink' WHEN 3 THEN 'fifo'
+                           WHEN 4 THEN 'socket' WHEN 5 THEN 'character device' ELSE 'block device' END AS kind,
+               i.size AS size_bytes, strftime('%Y-%m-%dT%H:%M:%SZ', i.mtime, 'unixepoch') AS mtime,
+               i.mtime AS mtime_unix, i.mtime_ns AS mtime_ns,
+               printf('%04o', p.mode & 4095) AS mode, p.uid AS uid, p.gid AS gid, i.nlink AS nlink,
+               CASE p.xattr WHEN 0 THEN 0 WHEN -1 THEN NULL ELSE 1 END AS has_xattrs,
+               CASE p.xattr WHEN 0 THEN 0 WHEN -1 THEN NULL ELSE (SELECT x.has_acl FROM xattr_set x WHERE x.id = p.xattr) END AS has_acl,
+               nullif(max(p.xattr, 0), 0) AS xattr_set,
+               CASE WHEN i.place = 4 THEN (SELECT coalesce((SELECT text FROM odd_name o WHERE o.name = t.bytes), CAST(t.bytes AS TEXT))
+                                             FROM content t WHERE t.id = i.content) END AS link_target,
+               i.place = 9 OR p.xattr = -1 AS unreadable,
+               EXISTS (SELECT 1 FROM kept k WHERE k.parent = d.parent AND k.name = d.name AND k.born <= g.taken_at AND k.died > g.taken_at) AS unknown,
+               strftime('%Y-%m-%dT%H:%M:%SZ', max(i.born, (SELECT min(o.taken_at) FROM generation o WHERE o.source = s.id AND o.status = 'published')),
+                        'unixepoch') AS version_since,
+               d.node AS node, d.parent AS parent,
+               (WITH RECURSIVE up(node, path) AS (
+                  SELECT d.parent, CAST(d.name AS TEXT)
+                  UNION ALL
+                  SELECT e.parent, CAST(e.name AS TEXT) || '/' || up.path
+                    FROM up JOIN dirent e INDEXED BY dirent_node ON e.node = up.node AND e.born <= g.taken_at AND e.died > g.taken_at)
+                SELECT path FROM up WHERE node = s.root) AS path_bytes
+          FROM generation g
+          JOIN source s ON s.id = g.source
+          CROSS JOIN node_block b ON b.source = s.id
+          CROSS JOIN dirent d ON d.parent BETWEEN b.block * 65536 AND b.block * 65536 + 65535
+                             AND d.born <= g.taken_at AND d.died > g.taken_at
+          CROSS JOIN inode i ON i.node = d.node
+                            AND i.born = (SELECT max(v.born) FROM inode v WHERE v.node = d.node AND v.born <= g.taken_at)
+          CROSS JOIN perm p ON p.id = i.perm
+         WHERE g.status = 'published') f;
 
 -- One row per name, generation and extended attribute; POSIX ACLs are attributes too.
 CREATE VIEW xattrs AS
@@ -104,40 +122,56 @@ SELECT f.source AS source, f.taken_at AS taken_at, f.taken_at_unix AS taken_at_u
 -- One row per name and version: how a file came to be what it is. A version holds from `since` until
 -- `until` (NULL: it still holds in the newest generation).
 CREATE VIEW versions AS
-SELECT s.name AS source,
-       (WITH RECURSIVE up(node, path) AS (
-          SELECT d.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = d.name), CAST(d.name AS TEXT))
-          UNION ALL
-          SELECT e.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = e.name), CAST(e.name AS TEXT)) || '/' || up.path
-            FROM up JOIN dirent e INDEXED BY dirent_node
-              ON e.node = up.node
-             AND e.born <= max(d.born, i.born, (SELECT min(o.taken_at) FROM generation o WHERE o.source = s.id AND o.status = 'published'))
-             AND e.died > max(d.born, i.born, (SELECT min(o.taken_at) FROM generation o WHERE o.source = s.id AND o.status = 'published')))
-        SELECT path FROM up WHERE node = s.root) AS path,
-       coalesce((SELECT text FROM odd_name o WHERE o.name = d.name), CAST(d.name AS TEXT)) AS name,
-       d.name AS name_raw,
-       strftime('%Y-%m-%dT%H:%M:%SZ', max(d.born, i.born, (SELECT min(o.taken_at) FROM generation o WHERE o.source = s.id AND o.status = 'published')),
-                'unixepoch') AS since,
-       strftime('%Y-%m-%dT%H:%M:%SZ', nullif(min(
-         CASE WHEN EXISTS (SELECT 1 FROM generation g WHERE g.source = s.id AND g.taken_at = d.died AND g.status = 'published')
-              THEN d.died ELSE 253402300799 END,
-         coalesce((SELECT min(n.born) FROM inode n WHERE n.node = i.node AND n.born > i.born
-                      AND EXISTS (SELECT 1 FROM generation g WHERE g.source = s.id AND g.taken_at = n.born AND g.status = 'published')),
-                  253402300799)), 253402300799), 'unixepoch') AS until,
-       CASE d.kind WHEN 0 THEN 'file' WHEN 1 THEN 'directory' WHEN 2 THEN 'symlink' WHEN 3 THEN 'fifo'
-                   WHEN 4 THEN 'socket' WHEN 5 THEN 'character device' ELSE 'block device' END AS kind,
-       i.size AS size_bytes, strftime('%Y-%m-%dT%H:%M:%SZ', i.mtime, 'unixepoch') AS mtime,
-       i.mtime AS mtime_unix, i.mtime_ns AS mtime_ns,
-       printf('%04o', p.mode & 4095) AS mode, p.uid AS uid, p.gid AS gid, i.nlink AS nlink,
-       nullif(max(p.xattr, 0), 0) AS xattr_set,
-       d.node AS node, d.parent AS parent
-  FROM source s
-  CROSS JOIN node_block b ON b.source = s.id
-  CROSS JOIN dirent d ON d.parent BETWEEN b.block * 65536 AND b.block * 65536 + 65535
-  CROSS JOIN inode i ON i.node = d.node AND i.born < d.died
-                    AND i.born >= coalesce((SELECT max(v.born) FROM inode v WHERE v.node = d.node AND v.born <= d.born), d.born)
-  CROSS JOIN perm p ON p.id = i.perm
- WHERE max(d.born, i.born) <= (SELECT max(g.taken_at) FROM generation g WHERE g.source = s.id AND g.status = 'published');
+SELECT v.source AS source, v.path AS path, v.name AS name, v.name_raw AS name_raw,
+       strftime('%Y-%m-%dT%H:%M:%SZ', v.since_unix, 'unixepoch') AS since, v.since_unix AS since_unix,
+       strftime('%Y-%m-%dT%H:%M:%SZ', v.until_unix, 'unixepoch') AS until, v.until_unix AS until_unix,
+       v.kind AS kind, v.size_bytes AS size_bytes, v.mtime AS mtime, v.mtime_unix AS mtime_unix, v.mtime_ns AS mtime_ns, v.mode AS mode, v.uid AS uid, v.gid AS gid, v.nlink AS nlink,
+       v.xattr_set AS xattr_set,
+       '@' || strftime('%Y-%m-%dT%H%M%SZ', v.since_unix, 'unixepoch') || '/' || v.source || '/' || v.path AS restore_path,
+       CAST('@' || strftime('%Y-%m-%dT%H%M%SZ', v.since_unix, 'unixepoch') || '/' || v.source || '/' || v.path_bytes AS BLOB) AS restore_path_raw,
+       v.node AS node, v.parent AS parent
+  FROM (
+        SELECT s.name AS source,
+               (WITH RECURSIVE up(node, path) AS (
+                  SELECT d.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = d.name), CAST(d.name AS TEXT))
+                  UNION ALL
+                  SELECT e.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = e.name), CAST(e.name AS TEXT)) || '/' || up.path
+                    FROM up JOIN dirent e INDEXED BY dirent_node
+                      ON e.node = up.node
+                     AND e.born <= max(d.born, i.born, (SELECT min(o.taken_at) FROM generation o WHERE o.source = s.id AND o.status = 'published'))
+                     AND e.died > max(d.born, i.born, (SELECT min(o.taken_at) FROM generation o WHERE o.source = s.id AND o.status = 'published')))
+                SELECT path FROM up WHERE node = s.root) AS path,
+               coalesce((SELECT text FROM odd_name o WHERE o.name = d.name), CAST(d.name AS TEXT)) AS name,
+               d.name AS name_raw,
+               max(d.born, i.born, (SELECT min(o.taken_at) FROM generation o WHERE o.source = s.id AND o.status = 'published')) AS since_unix,
+               nullif(min(
+                 CASE WHEN EXISTS (SELECT 1 FROM generation g WHERE g.source = s.id AND g.taken_at = d.died AND g.status = 'published')
+                      THEN d.died ELSE 253402300799 END,
+                 coalesce((SELECT min(n.born) FROM inode n WHERE n.node = i.node AND n.born > i.born
+                              AND EXISTS (SELECT 1 FROM generation g WHERE g.source = s.id AND g.taken_at = n.born AND g.status = 'published')),
+                          253402300799)), 253402300799) AS until_unix,
+               CASE d.kind WHEN 0 THEN 'file' WHEN 1 THEN 'directory' WHEN 2 THEN 'symlink' WHEN 3 THEN 'fifo'
+                           WHEN 4 THEN 'socket' WHEN 5 THEN 'character device' ELSE 'block device' END AS kind,
+               i.size AS size_bytes, strftime('%Y-%m-%dT%H:%M:%SZ', i.mtime, 'unixepoch') AS mtime,
+               i.mtime AS mtime_unix, i.mtime_ns AS mtime_ns,
+               printf('%04o', p.mode & 4095) AS mode, p.uid AS uid, p.gid AS gid, i.nlink AS nlink,
+               nullif(max(p.xattr, 0), 0) AS xattr_set,
+               d.node AS node, d.parent AS parent,
+               (WITH RECURSIVE up(node, path) AS (
+                  SELECT d.parent, CAST(d.name AS TEXT)
+                  UNION ALL
+                  SELECT e.parent, CAST(e.name AS TEXT) || '/' || up.path
+                    FROM up JOIN dirent e INDEXED BY dirent_node ON e.node = up.node
+                     AND e.born <= max(d.born, i.born, (SELECT min(o.taken_at) FROM generation o WHERE o.source = s.id AND o.status = 'published'))
+                     AND e.died > max(d.born, i.born, (SELECT min(o.taken_at) FROM generation o WHERE o.source = s.id AND o.status = 'published')))
+                SELECT path FROM up WHERE node = s.root) AS path_bytes
+          FROM source s
+          CROSS JOIN node_block b ON b.source = s.id
+          CROSS JOIN dirent d ON d.parent BETWEEN b.block * 65536 AND b.block * 65536 + 65535
+          CROSS JOIN inode i ON i.node = d.node AND i.born < d.died
+                            AND i.born >= coalesce((SELECT max(v.born) FROM inode v WHERE v.node = d.node AND v.born <= d.born), d.born)
+          CROSS JOIN perm p ON p.id = i.perm
+         WHERE max(d.born, i.born) <= (SELECT max(g.taken_at) FROM generation g WHERE g.source = s.id AND g.status = 'published')) v;
 
 -- One row per thing that a generation changed against the one before it. `what` is created, deleted,
 -- renamed, linked, unlinked, modified (content) or attributes. The first generation of a source: all created.
@@ -261,6 +295,13 @@ SELECT y.source AS source,
           SELECT e.parent, coalesce((SELECT text FROM odd_name o WHERE o.name = e.name), CAST(e.name AS TEXT)) || '/' || up.path
             FROM up JOIN dirent e INDEXED BY dirent_node ON e.node = up.node AND e.born <= y.last_at AND e.died > y.last_at)
         SELECT path FROM up WHERE node = y.root) AS restore_path,
+       CAST('@' || strftime('%Y-%m-%dT%H%M%SZ', y.last_at, 'unixepoch') || '/' || y.source || '/' ||
+       (WITH RECURSIVE up(node, path) AS (
+          SELECT y.parent, CAST(y.name_raw AS TEXT)
+          UNION ALL
+          SELECT e.parent, CAST(e.name AS TEXT) || '/' || up.path
+            FROM up JOIN dirent e INDEXED BY dirent_node ON e.node = up.node AND e.born <= y.last_at AND e.died > y.last_at)
+        SELECT path FROM up WHERE node = y.root) AS BLOB) AS restore_path_raw,
        (WITH RECURSIVE new(parent, name) AS (
           SELECT n.parent, n.name FROM dirent n INDEXED BY dirent_node
            WHERE n.node = y.node AND n.born <= y.died AND n.died > y.died ORDER BY n.parent, n.name LIMIT 1),
@@ -271,7 +312,7 @@ SELECT y.source AS source,
             FROM up JOIN dirent e INDEXED BY dirent_node ON e.node = up.node AND e.born <= y.died AND e.died > y.died)
         SELECT path FROM up WHERE node = y.root) AS lives_as,
        y.node AS node
-  FROM (SELECT s.name AS source, s.root AS root, d.died AS died, d.parent AS parent, d.name AS name_raw, d.node AS node, d.kind AS kind,
+  FROM (SELECT s.name AS source, s.root AS root, g.taken_at AS died, d.parent AS parent, d.name AS name_raw, d.node AS node, d.kind AS kind,
                (SELECT max(l.taken_at) FROM generation l
                  WHERE l.source = g.source AND l.taken_at < g.taken_at AND l.status = 'published') AS last_at
           FROM generation g JOIN source s ON s.id = g.source
@@ -319,3 +360,78 @@ SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch')
   FROM generation g JOIN source s ON s.id = g.source
   CROSS JOIN disk_volume v ON v.generation = g.id
  WHERE g.status = 'published';
+
+-- One row per generation: how much there is, and how much more than in the one before.
+CREATE VIEW growth AS
+SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch') AS taken_at, g.taken_at AS taken_at_unix,
+       g.taken_at AS time, g.entries AS entries, g.size_bytes AS size_bytes,
+       g.entries - p.entries AS more_entries, g.size_bytes - p.size_bytes AS more_bytes,
+       strftime('%Y-%m-%dT%H:%M:%SZ', p.taken_at, 'unixepoch') AS previous, g.taken_at - p.taken_at AS seconds
+  FROM generation g JOIN source s ON s.id = g.source
+  LEFT JOIN generation p ON p.source = g.source
+                        AND p.taken_at = (SELECT max(l.taken_at) FROM generation l
+                                           WHERE l.source = g.source AND l.taken_at < g.taken_at AND l.status = 'published')
+ WHERE g.status = 'published';
+
+-- One row per generation but the first of its source: how many files (nodes) it changed against the one before, each counted once, as the
+-- first of these that holds: created, deleted, modified (other content), renamed (other names), attributes.
+CREATE VIEW churn AS
+SELECT y.source AS source, strftime('%Y-%m-%dT%H:%M:%SZ', y.at, 'unixepoch') AS taken_at, y.at AS taken_at_unix, y.at AS time,
+       count(y.node) AS changed,
+       coalesce(sum(y.what = 'created'), 0) AS created, coalesce(sum(y.what = 'deleted'), 0) AS deleted,
+       coalesce(sum(y.what = 'modified'), 0) AS modified, coalesce(sum(y.what = 'renamed'), 0) AS renamed,
+       coalesce(sum(y.what = 'attributes'), 0) AS attributes,
+       coalesce(sum(CASE WHEN y.what IN ('created', 'modified') AND y.kind = 0
+                         THEN (SELECT i.size FROM inode i WHERE i.node = y.node AND i.born <= y.at ORDER BY i.born DESC LIMIT 1) END), 0) AS new_bytes,
+       coalesce(sum(CASE WHEN y.what IN ('deleted', 'modified') AND y.kind = 0
+                         THEN (SELECT i.size FROM inode i WHERE i.node = y.node AND i.born < y.at ORDER BY i.born DESC LIMIT 1) END), 0) AS gone_bytes
+  FROM (SELECT s.name AS source, g.taken_at AS at, c.node AS node,
+               (SELECT k.kind FROM dirent k INDEXED BY dirent_node WHERE k.node = c.node LIMIT 1) AS kind,
+               CASE WHEN c.op & 1 THEN 'created'
+                    WHEN c.op & 16 AND NOT EXISTS (SELECT 1 FROM dirent d INDEXED BY dirent_node
+                                                    WHERE d.node = c.node AND d.born <= g.taken_at AND d.died > g.taken_at) THEN 'deleted'
+                    WHEN c.op & 2 THEN 'modified' WHEN c.op & 24 THEN 'renamed' ELSE 'attributes' END AS what
+          FROM generation g JOIN source s ON s.id = g.source
+          LEFT JOIN change c ON c.source = g.source AND c.at = g.taken_at
+         WHERE g.status = 'published'
+           AND EXISTS (SELECT 1 FROM generation o WHERE o.source = g.source AND o.taken_at < g.taken_at AND o.status = 'published')) y
+ GROUP BY y.source, y.at;
+
+-- One row per generation, owner and group: what is theirs. The content of a file with several names is counted once.
+CREATE VIEW usage_by_owner AS
+SELECT y.source AS source, strftime('%Y-%m-%dT%H:%M:%SZ', y.at, 'unixepoch') AS taken_at, y.at AS taken_at_unix, y.at AS time,
+       y.uid AS uid, y.gid AS gid, count(*) AS entries, sum(y.is_first) AS files, sum(y.is_first * y.size) AS size_bytes
+  FROM (SELECT s.name AS source, g.taken_at AS at, p.uid AS uid, p.gid AS gid, i.size AS size,
+               d.kind = 0 AND (i.nlink = 1 AND NOT EXISTS (SELECT 1 FROM kept) OR NOT EXISTS (
+                 SELECT 1 FROM dirent q INDEXED BY dirent_node
+                  WHERE q.node = d.node AND q.born <= g.taken_at AND q.died > g.taken_at AND (q.parent, q.name) < (d.parent, d.name))) AS is_first
+          FROM generation g JOIN source s ON s.id = g.source
+          CROSS JOIN node_block b ON b.source = s.id
+          CROSS JOIN dirent d ON d.parent BETWEEN b.block * 65536 AND b.block * 65536 + 65535
+                             AND d.born <= g.taken_at AND d.died > g.taken_at
+          CROSS JOIN inode i ON i.node = d.node
+                            AND i.born = (SELECT max(v.born) FROM inode v WHERE v.node = d.node AND v.born <= g.taken_at)
+          CROSS JOIN perm p ON p.id = i.perm
+         WHERE g.status = 'published') y
+ GROUP BY y.source, y.at, y.uid, y.gid;
+
+-- One row per source and day (UTC), from the day of its first generation to today: what a restore of that day's end would get.
+CREATE VIEW coverage AS
+WITH RECURSIVE days(source, name, begins, last) AS (
+  SELECT s.id, s.name, min(g.taken_at) - min(g.taken_at) % 86400, max(max(g.taken_at), CAST(strftime('%s', 'now') AS INTEGER))
+    FROM source s JOIN generation g ON g.source = s.id WHERE g.status = 'published' GROUP BY s.id
+  UNION ALL
+  SELECT source, name, begins + 86400, last FROM days WHERE begins + 86400 <= last)
+SELECT y.source AS source, y.day AS day, y.begins AS time,
+       strftime('%Y-%m-%dT%H:%M:%SZ', y.taken_at, 'unixepoch') AS taken_at, y.taken_at AS taken_at_unix,
+       (SELECT count(*) FROM generation g
+         WHERE g.source = y.id AND g.taken_at >= y.begins AND g.taken_at < y.begins + 86400 AND g.status = 'published') AS generations,
+       max(min(y.begins + 86399, y.last) - y.taken_at, 0) AS age_seconds,
+       (SELECT count(*) FROM generation g CROSS JOIN object o ON o.generation = g.id CROSS JOIN copy c ON c.object = o.id
+         CROSS JOIN store t ON t.id = c.store
+         WHERE g.source = y.id AND g.taken_at = y.taken_at
+           AND c.state = 'present' AND coalesce(t.reach, 'reachable') = 'reachable') AS copies
+  FROM (SELECT d.source AS id, d.name AS source, strftime('%Y-%m-%d', d.begins, 'unixepoch') AS day, d.begins AS begins, d.last AS last,
+               (SELECT max(g.taken_at) FROM generation g
+                 WHERE g.source = d.source AND g.taken_at < d.begins + 86400 AND g.status = 'published') AS taken_at
+          FROM days d) y;

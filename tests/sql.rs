@@ -4,6 +4,10 @@
 //! The answers are in `tests/data/sql-answers.txt`; `UPDATE=1 cargo test --test sql` writes them anew, to be
 //! read before they are kept. The invariants of the reference are asked of the same site.
 
+#[path = "sql/columns.rs"]
+mod columns;
+#[path = "sql/restore.rs"]
+mod restore;
 #[path = "common/site.rs"]
 mod site;
 

@@ -8,21 +8,23 @@ use rusqlite::Connection;
 use std::path::Path;
 
 /// The format that this program writes, as `PRAGMA user_version`.
-pub(super) const FORMAT: i64 = 6;
+pub(super) const FORMAT: i64 = 7;
 
 /// `PRAGMA application_id` of a catalog: the bytes "asof".
 const APPLICATION_ID: i64 = 0x6173_6f66;
 
 pub(super) const BASE: &str = include_str!("../../catalog-schema/0001_base.sql");
 /// What brings format N + 1 to format N + 2, at place N.
-pub(super) const STEPS: [&str; 5] = [
+pub(super) const STEPS: [&str; 6] = [
     include_str!("../../catalog-schema/0002_own_copies.sql"),
     include_str!("../../catalog-schema/0003_disks.sql"),
     include_str!("../../catalog-schema/0004_places.sql"),
     include_str!("../../catalog-schema/0005_objects.sql"),
     include_str!("../../catalog-schema/0006_filesystems.sql"),
+    include_str!("../../catalog-schema/0007_views.sql"),
 ];
-pub(super) const VIEWS: &str = include_str!("../../catalog-schema/views.sql");
+pub(super) const VIEWS: &str =
+    concat!(include_str!("../../catalog-schema/views.sql"), include_str!("../../catalog-schema/columns.sql"));
 
 /// Creates all tables and views in an empty database.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {

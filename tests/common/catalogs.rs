@@ -86,7 +86,7 @@ const TABLES: [(&str, &str); 26] = [
 ];
 
 /// The public views.
-pub const VIEWS: [&str; 11] = [
+pub const VIEWS: [&str; 14] = [
     "sources",
     "generations",
     "files",
@@ -98,6 +98,9 @@ pub const VIEWS: [&str; 11] = [
     "disks",
     "disk_files",
     "volumes",
+    "growth",
+    "churn",
+    "usage_by_owner",
 ];
 
 /// What the public views say of a history, however its copies came in: without ids and what belongs to a run. Which of several
