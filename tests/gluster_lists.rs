@@ -134,6 +134,8 @@ fn a_session_lists_everything_and_then_what_changed() {
             "NEW tree/x",
         ]
     );
+    // A log that stays is read whole by the next run, however long it is.
+    assert_eq!(sh(&volume.path("catalog.db-sessions"), "ls"), "nightly.db\nnightly.db.lock\n");
     let again = text(&volume.listed(&["changes", "nightly"]));
     assert_eq!(again, first, "nobody has said that the first list was used");
     volume.run(0, &["gluster", "confirm", "nightly"]);

@@ -363,6 +363,8 @@ fn load(path: &Path) -> Result<(Reader, SourceRow, About), Error> {
         None => return Err(Error::NoSuch { name, known: Vec::new(), older: None }),
     };
     let about = serde_json::from_str(&source.settings).map_err(|source| Error::Stored { name, source })?;
+    // A run writes beside it: its log could not be folded back, and the first list of a volume would leave one of gigabytes.
+    reader.rest()?;
     Ok((reader, source, about))
 }
 
@@ -398,8 +400,9 @@ fn remove_files(path: &Path) -> io::Result<()> {
 
 /// A session in a run.
 pub struct Session {
-    writer: Writer,
+    // Closed first: who only reads and is the last one leaves the log behind, and the next run has to read all of it.
     reader: Reader,
+    writer: Writer,
     source: SourceRow,
     about: About,
     folder: PathBuf,
