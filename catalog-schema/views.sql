@@ -435,3 +435,34 @@ SELECT y.source AS source, y.day AS day, y.begins AS time,
                (SELECT max(g.taken_at) FROM generation g
                  WHERE g.source = d.source AND g.taken_at < d.begins + 86400 AND g.status = 'published') AS taken_at
           FROM days d) y;
+-- One row per generation of a Gluster volume and brick that the volume had then. `resume` is what the generation left for the next one.
+CREATE VIEW bricks AS
+SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch') AS taken_at, g.taken_at AS taken_at_unix,
+       b.key AS brick, b.value ->> 'number' AS number, b.value ->> 'set' AS replica_set, coalesce(b.value ->> 'arbiter', 0) AS arbiter,
+       b.value ->> 'running' AS running, coalesce(b.value ->> 'answered', 0) AS answered,
+       (b.value ->> 'clock_ahead_ms') / 1000.0 AS clock_ahead_s, coalesce(b.value ->> 'skewed', 0) AS skewed, b.value ->> 'to_heal' AS to_heal,
+       strftime('%Y-%m-%dT%H:%M:%SZ', c.value ->> 'last', 'unixepoch') AS changelogs_until, c.value ->> 'last' AS changelogs_until_unix
+  FROM generation g JOIN source s ON s.id = g.source AND s.kind = 'gluster'
+  CROSS JOIN json_each(g.resume, '$.bricks') b
+  LEFT JOIN json_each(g.resume, '$.cursors') c ON c.key = b.key
+ WHERE g.status = 'published';
+
+-- One row per generation of a Gluster volume and brick whose clock differed by more than the way to it explains.
+CREATE VIEW skewed_clocks AS
+SELECT source, taken_at, taken_at_unix, brick, clock_ahead_s FROM bricks WHERE skewed;
+
+-- One row per generation of a Gluster volume and gfid that nobody could tell of as it was at one moment: the next generation looks at it
+-- again. A gfid is two numbers in the catalog, and SQLite makes no numbers of hexadecimal digits.
+CREATE VIEW unresolved AS
+SELECT s.name AS source, strftime('%Y-%m-%dT%H:%M:%SZ', g.taken_at, 'unixepoch') AS taken_at, g.taken_at AS taken_at_unix,
+       r.value AS gfid,
+       (WITH RECURSIVE half(at, high, low) AS (
+          SELECT 1, 0, 0
+          UNION ALL
+          SELECT at + 1, high << 4 | (instr('0123456789abcdef', substr(replace(r.value, '-', ''), at, 1)) - 1),
+                 low << 4 | (instr('0123456789abcdef', substr(replace(r.value, '-', ''), at + 16, 1)) - 1)
+            FROM half WHERE at <= 16)
+        SELECT i.node FROM half JOIN identity i ON i.source = s.id AND i.inode = half.high AND i.born_ns = half.low WHERE half.at = 17) AS node
+  FROM generation g JOIN source s ON s.id = g.source AND s.kind = 'gluster'
+  CROSS JOIN json_each(g.resume, '$.retake') r
+ WHERE g.status = 'published';

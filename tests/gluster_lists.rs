@@ -134,6 +134,8 @@ fn a_session_lists_everything_and_then_what_changed() {
             "NEW tree/x",
         ]
     );
+    // A log that stays is read whole by the next run, however long it is.
+    assert_eq!(sh(&volume.path("catalog.db-sessions"), "ls"), "nightly.db\nnightly.db.lock\n");
     let again = text(&volume.listed(&["changes", "nightly"]));
     assert_eq!(again, first, "nobody has said that the first list was used");
     volume.run(0, &["gluster", "confirm", "nightly"]);
@@ -323,6 +325,11 @@ fn sessions_are_registered_once_by_a_name_that_can_be_one() {
     let values = volume.asof(&["gluster", "sessions", "--json"]).stdout;
     assert_fields_documented("asof gluster sessions", &serde_json::from_slice(&values).unwrap(), "registered_at");
     volume.run(0, &["gluster", "forget-session", "Two-2"]);
+    let nothing = volume.run(2, &["gluster", "changes", "one_1", "--again"]);
+    assert_eq!(
+        nothing,
+        "asof: session \"one_1\" has written no list yet\nhint: without --again everything is listed\n"
+    );
     let args = ["gluster", "register", "three", "127.99.99.99", "vol", "--gluster", gluster.to_str().unwrap()];
     let refused = volume.run(2, &args);
     assert!(
@@ -330,16 +337,34 @@ fn sessions_are_registered_once_by_a_name_that_can_be_one() {
             && refused.ends_with("hint: name one of these, or localhost on one of them\n"),
         "{refused}"
     );
+    // What was listed and confirmed goes with it to another machine.
+    volume.on_client("echo 1 > one");
+    volume.run(0, &["gluster", "changes", "one_1", "--out-file", "first"]);
+    volume.run(0, &["gluster", "confirm", "one_1"]);
+    volume.run(0, &["gluster", "export-session", "one_1", "carried"]);
+    let again = volume.run(2, &["gluster", "export-session", "one_1", "carried"]);
+    assert!(again.starts_with("asof: making the file \"carried\": "), "{again}");
+    let there = volume.run(2, &["gluster", "import-session", "carried"]);
+    assert!(there.starts_with("asof: there is a session \"one_1\" already\n"), "{there}");
+    volume.run(0, &["--catalog", "other.db", "gluster", "import-session", "carried", "--name", "moved"]);
+    volume.on_client("echo 2 > two");
+    let list = ["--catalog", "other.db", "gluster", "changes", "moved", "--out-file", "-"];
+    let output = volume.asof(&list);
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "NEW two\n"));
+    sh(
+        volume.dir.path(),
+        "cp carried theirs; chmod 666 theirs; cp -r catalog.db-sessions/one_1.db rubbish; truncate -s 1000 rubbish",
+    );
+    let refused = |file: &str| volume.run(2, &["--catalog", "third.db", "gluster", "import-session", file]);
+    assert!(refused("theirs").starts_with("asof: \"theirs\" can be written to by others\n"));
+    assert!(refused("rubbish").contains("rubbish"));
+    assert_eq!(sh(volume.dir.path(), "ls -d third.db* 2>/dev/null || true"), "");
+
     let unknown = volume.run(2, &["gluster", "changes", "Two-2"]);
     assert_eq!(
         unknown,
         "asof: there is no session \"Two-2\"; known are one_1\n\
          hint: asof gluster register SESSION HOST VOLUME makes one\n"
-    );
-    let nothing = volume.run(2, &["gluster", "changes", "one_1", "--again"]);
-    assert_eq!(
-        nothing,
-        "asof: session \"one_1\" has written no list yet\nhint: without --again everything is listed\n"
     );
     assert!(!volume.path("output.txt").exists());
 }
@@ -391,6 +416,49 @@ fn a_span_of_time_is_listed_without_a_session() {
     assert!(!after.contains("gone"), "{after}");
     assert!(!volume.path("catalog.db-sessions").exists());
 
+    // Carried by hand: the same lists.
+    let carry = |folder: &str, span: &[&str]| {
+        std::fs::create_dir(volume.path(folder)).unwrap();
+        let how = ["--into", folder, "--gluster", gluster.to_str().unwrap()];
+        volume.run(0, &[&["gluster", "requests", "localhost", "vol"], span, &how].concat());
+    };
+    let merged = |folder: &str, but: &str| loop {
+        let asof = env!("CARGO_BIN_EXE_asof");
+        let answer = format!(
+            "for request in *.request; do
+                 if [ ! -e ${{request%.request}}.part ]; then '{asof}' gluster scan-brick --request $request --out ${{request%.request}}.part; fi
+             done; rm -f {but}; ls *.part"
+        );
+        let parts: Vec<String> =
+            sh(&volume.path(folder), &answer).lines().map(|part| format!("{folder}/{part}")).collect();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let output =
+            volume.asof(&[&["gluster", "merge"], &parts[..], &["--requests", folder, "--out-file", "-"]].concat());
+        let told = said(&output);
+        if !told.contains("no list was written") {
+            break (output.status.code(), text(&output.stdout), told);
+        }
+    };
+    let full = text(&volume.listed(&["full", "localhost", "vol", "--gluster", gluster.to_str().unwrap()]));
+    carry("all", &[]);
+    assert_eq!(merged("all", "nothing").1, full);
+    carry("some", &[&start, &end]);
+    let (code, list, told) = merged("some", "nothing");
+    assert_eq!((code, list), (Some(0), inc(&start, &[&end])), "{told}");
+    // One of two copies is lacking: the other tells. Both are: nothing can be told.
+    let (code, list, told) = merged("all", "vol-brick-2.part");
+    assert_eq!((code, list), (Some(1), full), "{told}");
+    assert!(told.contains("/vol-b2 did not answer, others of its set did: there is no part of "), "{told}");
+    let (code, list, told) = merged("all", "vol-brick-[12].part");
+    assert_eq!((code, list.as_str()), (Some(2), ""), "{told}");
+    assert!(told.contains("no brick of replica set 1 answered"), "{told}");
+    let args = ["gluster", "merge", "all/vol-brick-3.part", "some/vol-brick-3.part", "--out-file", "-"];
+    let refused = volume.run(2, &args);
+    assert!(
+        refused.starts_with("asof: \"some/vol-brick-3.part\" answers requests that were written at another time"),
+        "{refused}"
+    );
+
     let args = ["gluster", "inc", "localhost", "vol", "--gluster", gluster.to_str().unwrap(), "--out-file", "-"];
     let refused = volume.run(2, &[&args[..], &[&end, &start]].concat());
     assert!(refused.starts_with("asof: the time span ends at "), "{refused}");
@@ -408,7 +476,7 @@ fn the_examples_of_the_manual_do_what_they_say() {
     let volume = Volume::start("distrep");
     volume.on_client("mkdir d; echo one > d/a; echo two > b");
     volume.run(0, &["init"]);
-    std::fs::create_dir(volume.path("store")).unwrap();
+    sh(volume.dir.path(), "mkdir store requests");
     let path = |name: &str| volume.path(name).display().to_string();
     let (gluster, store, list) = (path("g/gluster"), path("store"), path("changed.txt"));
     let asof = format!("ASOF_CATALOG={} TZ=UTC {}", path("catalog.db"), env!("CARGO_BIN_EXE_asof"));
@@ -420,13 +488,17 @@ fn the_examples_of_the_manual_do_what_they_say() {
             ("volume set gv0", "volume set vol"),
             ("/srv/asof", &store),
             ("/root/changed.txt", &list),
+            ("/root/requests/gv0-", &path("requests/vol-")),
+            ("/root/requests", &path("requests")),
         ]);
         let mut command = match example.command.split_once(' ') {
             Some(("asof", rest)) => format!("{asof} {rest}"),
             Some(("gluster", rest)) => format!("{gluster} --mode=script {rest}"),
             _ => panic!("{}", example.command),
         };
-        if example.command.contains(" add ") || example.command.contains(" register ") {
+        if example.command.contains(" add ")
+            || ["register", "requests"].iter().any(|verb| example.command.contains(&format!(" {verb} ")))
+        {
             command.push_str(&format!(" --gluster {gluster}"));
         }
         let output = shell(volume.dir.path(), &format!("{command} 2>&1"));

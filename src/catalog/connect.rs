@@ -197,7 +197,7 @@ fn create_draft(draft: &Path, file: &File, path: &Path, gid: Option<u32>) -> Res
 }
 
 /// Opens an existing catalog of any format that can be brought up to date, for reading, and returns its format.
-fn open_any_format(path: &Path) -> Result<(Connection, i64), Error> {
+pub(super) fn open_any_format(path: &Path) -> Result<(Connection, i64), Error> {
     check_file(path)?;
     let connection = match connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
         Err(e) if is_refused_beside(&e) => open_where_nothing_can_be_made(path, e)?,

@@ -6,7 +6,7 @@
 //!
 //! Only whoever is about to write calls this; a reader never does.
 
-use super::connect::{check_writable, connect, open_any_writing, open_immutable};
+use super::connect::{check_writable, connect, open_any_format, open_any_writing, open_immutable};
 use super::error::Doing;
 use super::files::{beside, is_there, remove_with_side_files, sync_folder};
 use super::{CatalogLock, Error, LockWait, numbers, older, schema, state};
@@ -89,6 +89,32 @@ fn keep_copy(connection: &Connection, path: &Path, format: i64) -> Result<PathBu
         let _ = remove_with_side_files(&draft);
     }
     made
+}
+
+/// Copies the catalog at `from` as it is at one moment to `to`, where nothing may be. Its owner's alone, as `from` is.
+///
+/// # Errors
+/// [`Error::Exists`]; those of opening a catalog; [`Error::Io`]. Then there is no copy.
+pub fn copy_catalog(from: &Path, to: &Path) -> Result<(), Error> {
+    let io = |e| COPYING.io(to, e);
+    if is_there(to).map_err(io)? {
+        return Err(Error::Exists { path: to.to_owned() });
+    }
+    let (connection, format) = open_any_format(from)?;
+    let like = fs::metadata(from).map_err(io)?;
+    let draft = beside(to, ".new");
+    remove_with_side_files(&draft).map_err(io)?;
+    let copied = copy_to(&draft, &like, &connection, from, format).and_then(|()| {
+        // Nobody's file is overwritten, whatever was made meanwhile.
+        fs::hard_link(&draft, to).map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists => Error::Exists { path: to.to_owned() },
+            _ => io(e),
+        })
+    });
+    // The error that is told is the first one.
+    let removed = remove_with_side_files(&draft);
+    copied?;
+    removed.and_then(|()| sync_folder(to)).map_err(io)
 }
 
 fn copy_to(draft: &Path, like: &fs::Metadata, from: &Connection, path: &Path, format: i64) -> Result<(), Error> {

@@ -5,6 +5,7 @@
 //! a terminal. Never decides what an exit code means.
 
 use crate::model::escape_bytes;
+use crate::sys::process;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -110,9 +111,10 @@ fn start_drains(child: &mut Child, input: Vec<u8>, stdout_bytes_max: usize) -> i
 
 /// Waits for `child`; returns none if it still runs at `until`.
 ///
-/// By asking again and again, up to 20 ms apart: that its pipes are closed says nothing (ssh may leave a master
-/// process with them), and there is no wait with a deadline.
+/// That its pipes are closed says nothing: ssh may leave a master process with them. Before Linux 5.3 there is no wait with a deadline: then
+/// by asking again and again, up to 20 ms apart.
 fn wait_until(child: &mut Child, until: Instant) -> io::Result<Option<ExitStatus>> {
+    let watched = process::watch(child.id()).ok();
     let mut pause = Duration::from_micros(500);
     loop {
         if let Some(status) = child.try_wait()? {
@@ -121,6 +123,10 @@ fn wait_until(child: &mut Child, until: Instant) -> io::Result<Option<ExitStatus
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(None);
+        }
+        if let Some(watched) = &watched {
+            watched.wait(left)?;
+            continue;
         }
         thread::sleep(pause.min(left));
         pause = (pause * 2).min(Duration::from_millis(20));

@@ -3,6 +3,7 @@
 //! Promises: lists change nothing in a volume.
 
 mod list;
+mod merge;
 mod scan_brick;
 mod session;
 mod stateless;
@@ -12,8 +13,9 @@ use super::World;
 use super::args::JsonArgs;
 use super::report::{Failure, Outcome};
 use clap::Subcommand;
+use merge::{MergeArgs, RequestsArgs};
 use scan_brick::ScanBrickArgs;
-use session::{ChangesArgs, ConfirmArgs, RegisterArgs, SessionArgs};
+use session::{ChangesArgs, ConfirmArgs, ExportArgs, ImportArgs, RegisterArgs, SessionArgs};
 use stateless::{FullArgs, IncArgs};
 
 #[derive(Debug, Subcommand)]
@@ -29,6 +31,10 @@ pub(super) enum GlusterVerb {
     /// Forget a session
     #[command(alias = "unregister")]
     ForgetSession(SessionArgs),
+    /// Copy a session into a file, for another machine or another catalog
+    ExportSession(ExportArgs),
+    /// Make a session of a file that export-session wrote: the next list begins where the last confirmed one ended
+    ImportSession(ImportArgs),
     /// List everything, without a session: nothing is remembered
     Full(FullArgs),
     /// List what changelogs recorded in a span of time, without a session: nothing is remembered
@@ -39,6 +45,16 @@ pub(super) enum GlusterVerb {
     /// the file is as before. What changed after the end of the time span is listed as it is now. Changelogs are read
     /// whole, so the time span is widened to where they begin and end (changelog.rollover-time).
     Inc(IncArgs),
+    /// Write a request for each brick, to be carried to bricks that cannot be reached from here
+    ///
+    /// Beside each brick `asof gluster scan-brick --request FILE --out PART` answers one; `asof gluster merge PART...` makes a list of all answers.
+    /// Without a time span everything is listed, as by `asof gluster full`; with one as by `asof gluster inc`.
+    Requests(RequestsArgs),
+    /// Merge part files into a list
+    ///
+    /// They may come by scp or on a disk. A brick of which there is no part counts as one that did not answer. Where a part names nodes of which other
+    /// bricks have to tell, too, requests for these are written (--requests), and no list; merge their parts together with the first ones.
+    Merge(MergeArgs),
     /// Scan one brick and write one part file (asof runs this itself, beside the brick)
     ScanBrick(ScanBrickArgs),
 }
@@ -50,8 +66,12 @@ pub(super) fn run(verb: GlusterVerb, world: &World) -> Result<Outcome, Failure> 
         GlusterVerb::Changes(args) => session::changes(&args, world),
         GlusterVerb::Confirm(args) => session::confirm(&args, world),
         GlusterVerb::ForgetSession(args) => session::forget(&args, world),
+        GlusterVerb::ExportSession(args) => session::export(&args, world),
+        GlusterVerb::ImportSession(args) => session::import(args, world),
         GlusterVerb::Full(args) => stateless::full(args, world),
         GlusterVerb::Inc(args) => stateless::inc(args, world),
+        GlusterVerb::Requests(args) => merge::write_requests(args, world),
+        GlusterVerb::Merge(args) => merge::merge(&args, world),
         GlusterVerb::ScanBrick(args) => scan_brick::run(&args, world),
     }
 }

@@ -104,6 +104,49 @@ pub(super) fn forget(args: &SessionArgs, world: &World) -> Result<Outcome, Failu
 }
 
 #[derive(Debug, Args)]
+pub(in crate::cli) struct ExportArgs {
+    #[arg(help = SESSION)]
+    session: String,
+    /// The file to write; nothing is overwritten
+    file: PathBuf,
+}
+
+pub(super) fn export(args: &ExportArgs, world: &World) -> Result<Outcome, Failure> {
+    let verb = format!("gluster export-session {}", args.session);
+    sessions(world)?.export(&args.session, &args.file, &world.lock_wait(&verb))?;
+    say!("exported session \"{}\" into {:?}", args.session, args.file);
+    say!("hint: asof gluster import-session {:?} makes it on another machine; use it in one place only", args.file);
+    Ok(Outcome::Done)
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ImportArgs {
+    /// The file that export-session wrote
+    file: PathBuf,
+    /// Give it this name
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    how: AskArgs,
+}
+
+pub(super) fn import(args: ImportArgs, world: &World) -> Result<Outcome, Failure> {
+    let ImportArgs { file, name, how } = args;
+    let about = sessions(world)?.import(&file, &|about| {
+        about.session = name.clone().unwrap_or_else(|| about.session.clone());
+        how.change(&mut about.scan);
+    })?;
+    let (session, volume) = (&about.session, &about.scan.volume);
+    say!("imported session \"{session}\": volume \"{volume}\"");
+    let commands =
+        about.scan.commands().into_iter().chain([about.pre.clone(), about.post.clone()].into_iter().flatten());
+    for command in commands {
+        eprintln!("it runs: {}", crate::model::escape_bytes(command.as_bytes()));
+    }
+    Ok(Outcome::Done)
+}
+
+#[derive(Debug, Args)]
 pub(in crate::cli) struct ConfirmArgs {
     #[arg(help = SESSION)]
     session: String,

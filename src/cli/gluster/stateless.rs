@@ -59,20 +59,7 @@ pub(in crate::cli) struct IncArgs {
 pub(super) fn inc(args: IncArgs, world: &World) -> Result<Outcome, Failure> {
     let settings = settings(args.volume, args.how, 0);
     settings.check()?;
-    let now = world.clock.now();
-    let from = parse_instant(&args.start, now, &world.zone, Fold::Refuse)?;
-    let until = match &args.end {
-        None => now,
-        Some(end) => match parse_date(end, now, &world.zone, Fold::Refuse)? {
-            AsOf::At(until) => until,
-            AsOf::Latest => now,
-            AsOf::Oldest => return Err(Failure::new(format!("{end:?} cannot be the end of a time span"))),
-        },
-    };
-    if until < from || from < Time(0) {
-        return Err(Failure::new(format!("the time span ends at {until}, before it begins at {from}"))
-            .hint("asof gluster inc HOST VOLUME START END; asof resolve DATE shows what a date means"));
-    }
+    let (from, until) = span_of(&args.start, args.end.as_deref(), world)?;
     let outcome = list(&settings, &args.list, |program, folder, monitor, list| {
         list_window::<Failure>(
             &settings,
@@ -87,18 +74,46 @@ pub(super) fn inc(args: IncArgs, world: &World) -> Result<Outcome, Failure> {
     Ok(outcome)
 }
 
+/// Returns the instants that a beginning and an end mean; without an end until now.
+pub(super) fn span_of(start: &str, end: Option<&str>, world: &World) -> Result<(Time, Time), Failure> {
+    let now = world.clock.now();
+    let from = parse_instant(start, now, &world.zone, Fold::Refuse)?;
+    let until = match end {
+        None => now,
+        Some(end) => match parse_date(end, now, &world.zone, Fold::Refuse)? {
+            AsOf::At(until) => until,
+            AsOf::Latest => now,
+            AsOf::Oldest => return Err(Failure::new(format!("{end:?} cannot be the end of a time span"))),
+        },
+    };
+    if until < from || from < Time(0) {
+        return Err(Failure::new(format!("the time span ends at {until}, before it begins at {from}"))
+            .hint("asof gluster inc HOST VOLUME START END; asof resolve DATE shows what a date means"));
+    }
+    Ok((from, until))
+}
+
 /// Writes the list that `tell` tells, and says what was found amiss.
 fn list(
     settings: &Settings,
     args: &ListArgs,
     tell: impl FnOnce(&Path, &Path, &Terminal, &mut List) -> Result<Vec<Finding>, Failure>,
 ) -> Result<Outcome, Failure> {
-    let mut list = List::begin(args)?;
     let folder = std::env::temp_dir().join(format!("asof-list-{}", std::process::id()));
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("asof"));
+    list_of(&settings.volume, args, |monitor, list| tell(&program, &folder, monitor, list))
+}
+
+/// Does so where nobody is asked.
+pub(super) fn list_of(
+    volume: &str,
+    args: &ListArgs,
+    tell: impl FnOnce(&Terminal, &mut List) -> Result<Vec<Finding>, Failure>,
+) -> Result<Outcome, Failure> {
+    let mut list = List::begin(args)?;
     let monitor = Terminal::new();
-    monitor.begin(&settings.volume, None);
-    let told = tell(&program, &folder, &monitor, &mut list);
+    monitor.begin(volume, None);
+    let told = tell(&monitor, &mut list);
     monitor.end();
     let findings = told?;
     let counts = list.finish()?;

@@ -25,6 +25,21 @@ pub(in crate::cli) struct AskArgs {
     programs: ProgramArgs,
 }
 
+impl AskArgs {
+    /// Puts what is given in the place of what `scan` has.
+    pub(super) fn change(&self, scan: &mut Settings) {
+        if let Some(exec) = &self.exec {
+            scan.exec.clone_from(exec);
+        }
+        if let Some(program) = &self.programs.program {
+            scan.program = Some(program.clone());
+        }
+        if let Some(gluster) = &self.programs.gluster {
+            scan.gluster.clone_from(gluster);
+        }
+    }
+}
+
 /// Returns the settings of a volume of which lists are made and nothing is copied.
 pub(super) fn settings(of: VolumeArgs, how: AskArgs, rescan_every_s: u64) -> Settings {
     Settings {

@@ -112,7 +112,7 @@ pub(super) fn with_asking<T, E: From<Error>>(
     asked
 }
 
-fn list_collected<E: From<Error>>(
+pub(super) fn list_collected<E: From<Error>>(
     collected: &mut Collected<'_>,
     monitor: &dyn Monitor,
     each: &mut Each<'_, E>,

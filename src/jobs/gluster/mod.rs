@@ -6,5 +6,6 @@
 pub mod lines;
 pub mod list_file;
 pub mod lists;
+pub mod merge;
 pub mod session;
 pub mod window;

@@ -231,9 +231,7 @@ impl Sessions {
             return Err(Error::Exists(name.clone()));
         }
         let volume = load_started(&about.scan)?;
-        let io = |source| Error::Io { doing: "making the folder", path: self.folder.clone(), source };
-        fs::create_dir_all(&self.folder).map_err(io)?;
-        expect_ours(&self.folder)?;
+        self.make_folder()?;
         match Writer::create(&path) {
             Err(catalog::Error::Exists { .. }) => return Err(Error::Exists(name.clone())),
             made => made?,
@@ -297,6 +295,53 @@ impl Sessions {
         let removed = remove_files(&path);
         drop(held);
         removed.map_err(|source| Error::Io { doing: "removing", path, source })
+    }
+
+    /// Copies a session as it is into the file `to`, where nothing may be: for another machine, or another catalog.
+    ///
+    /// # Errors
+    /// [`Error::NoSuch`]; the catalog's `Busy` while a run of it goes on, and `Exists`.
+    pub fn export(&self, name: &str, to: &Path, how: &LockWait<'_>) -> Result<(), Error> {
+        let path = self.existing(name)?;
+        let _held = Writer::open_waiting(&path, how)?;
+        load(&path)?;
+        match catalog::copy_catalog(&path, to) {
+            Err(catalog::Error::Exists { path }) => {
+                Err(Error::Io { doing: "making the file", path, source: io::ErrorKind::AlreadyExists.into() })
+            }
+            copied => Ok(copied?),
+        }
+    }
+
+    /// Makes a session of what [`Sessions::export`] wrote; `change` says what is other than it was. Returns what it is.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] for a file of somebody else; [`Error::Exists`]; [`Error`]. Then nothing was made.
+    pub fn import(&self, from: &Path, change: &dyn Fn(&mut About)) -> Result<About, Error> {
+        let (reader, source, mut about) = load(from)?;
+        drop(reader);
+        change(&mut about);
+        check_name(&about.session)?;
+        about.scan.check()?;
+        let path = self.path_of(&about.session);
+        if fs::symlink_metadata(&path).is_ok() {
+            return Err(Error::Exists(about.session));
+        }
+        self.make_folder()?;
+        catalog::copy_catalog(from, &path)?;
+        let changed = Writer::open(&path).and_then(|mut writer| writer.set_settings(source.id, &settings_of(&about)));
+        if let Err(e) = changed {
+            let _ = remove_files(&path);
+            return Err(e.into());
+        }
+        Ok(about)
+    }
+
+    /// Makes the folder of sessions.
+    fn make_folder(&self) -> Result<(), Error> {
+        let io = |source| Error::Io { doing: "making the folder", path: self.folder.clone(), source };
+        fs::create_dir_all(&self.folder).map_err(io)?;
+        expect_ours(&self.folder)
     }
 
     /// Opens a session for a run.
@@ -363,6 +408,8 @@ fn load(path: &Path) -> Result<(Reader, SourceRow, About), Error> {
         None => return Err(Error::NoSuch { name, known: Vec::new(), older: None }),
     };
     let about = serde_json::from_str(&source.settings).map_err(|source| Error::Stored { name, source })?;
+    // A run writes beside it: its log could not be folded back, and the first list of a volume would leave one of gigabytes.
+    reader.rest()?;
     Ok((reader, source, about))
 }
 
@@ -398,8 +445,9 @@ fn remove_files(path: &Path) -> io::Result<()> {
 
 /// A session in a run.
 pub struct Session {
-    writer: Writer,
+    // Closed first: who only reads and is the last one leaves the log behind, and the next run has to read all of it.
     reader: Reader,
+    writer: Writer,
     source: SourceRow,
     about: About,
     folder: PathBuf,

@@ -45,12 +45,21 @@ pub fn list_window<E: From<Error>>(
     let span = (u64::try_from(from.0).unwrap_or(0), u64::try_from(until.0).unwrap_or(0));
     with_asking(settings, program, folder, |asking| {
         let told = collect_window(&volume, span, asking, clock, monitor).map_err(Error::from)?;
-        let (lines, findings) = lines_of(told);
-        findings.iter().for_each(|finding| monitor.finding(finding));
-        // Nothing is known of what is not in the list.
-        lines.tell(&|_| Ok(false), each)?;
-        Ok(findings)
+        list_windowed(told, monitor, each)
     })
+}
+
+/// Does so with what bricks told.
+pub(super) fn list_windowed<E>(
+    told: Windowed,
+    monitor: &dyn Monitor,
+    each: &mut Each<'_, E>,
+) -> Result<Vec<Finding>, E> {
+    let (lines, findings) = lines_of(told);
+    findings.iter().for_each(|finding| monitor.finding(finding));
+    // Nothing is known of what is not in the list.
+    lines.tell(&|_| Ok(false), each)?;
+    Ok(findings)
 }
 
 /// Makes lines of what bricks told.

@@ -40,4 +40,4 @@ pub mod volume;
 pub use describe::DESCRIPTION;
 pub use gfid::{Gfid, GfidError};
 pub use settings::{RESCAN_EVERY_S, Settings};
-pub use state::State;
+pub use state::{BrickSeen, State};

@@ -9,6 +9,7 @@
 //! versions named. Never says what changed: only how a node is now.
 
 use super::Gfid;
+use super::volume::VolumeKind;
 use crate::model::{Timestamp, escape_bytes, unescape_bytes};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeSet;
@@ -23,9 +24,15 @@ const BARE_POINTER_MODE: u32 = 0o101_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text(pub Vec<u8>);
 
+impl std::fmt::Display for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&escape_bytes(&self.0))
+    }
+}
+
 impl Serialize for Text {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&escape_bytes(&self.0))
+        serializer.collect_str(self)
     }
 }
 
@@ -75,6 +82,39 @@ pub struct Request {
     pub want: Want,
     /// Whether file contents on this brick are fragments (disperse): sizes come from `trusted.ec.size`.
     pub fragments: bool,
+    /// Of a request that somebody carries to its brick: what its part belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Whole>,
+}
+
+/// What requests that belong together say, and their parts after them: so parts that somebody brings tell what they are parts of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Whole {
+    /// When they were made, in ns since the epoch: those of another moment do not belong to them.
+    pub made_ns: i64,
+    /// The span that is asked for, in unix seconds; none: everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<(u64, u64)>,
+    /// How bricks share what they hold.
+    pub kind: VolumeKind,
+    /// The bricks of the volume, in its order.
+    pub bricks: Vec<WholeBrick>,
+    /// Which of them is asked, from 0.
+    pub number: u32,
+}
+
+/// A brick of a [`Whole`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WholeBrick {
+    /// Its machine.
+    pub host: String,
+    /// Its root directory.
+    pub path: Text,
+    /// It has no bytes.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub arbiter: bool,
 }
 
 /// What is asked of an agent.
@@ -261,6 +301,9 @@ pub struct Header {
     pub want: String,
     /// The agent's clock when it began, in ns since the epoch.
     pub began_ns: i64,
+    /// As in the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Whole>,
 }
 
 /// The end mark of a part.

@@ -23,6 +23,36 @@ pub struct State {
     /// When everything was copied last, in unix seconds.
     #[serde(default)]
     pub full_at: i64,
+    /// The bricks of the volume, by `host:path`, and what was seen of them. The view `bricks` tells it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bricks: BTreeMap<String, BrickSeen>,
+}
+
+/// What a generation saw of a brick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrickSeen {
+    /// Its number in the volume, from 1.
+    pub number: u32,
+    /// The number of its set, from 1.
+    pub set: u32,
+    /// It has no bytes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub arbiter: bool,
+    /// Whether its process ran; none where that was not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<bool>,
+    /// It told what it has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answered: bool,
+    /// How far its clock was ahead, in ms, at most: the way to it is in that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ahead_ms: Option<i64>,
+    /// Its clock differed by more than the way to it explains.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skewed: bool,
+    /// Nodes that it had noted for healing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_heal: Option<u64>,
 }
 
 impl State {

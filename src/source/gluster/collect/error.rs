@@ -2,7 +2,9 @@
 //! A hint says what becomes of what changed meanwhile.
 
 use crate::model::Hinted;
+use crate::source::gluster::part::Request;
 use crate::source::gluster::{exec, part_reader};
+use std::path::PathBuf;
 
 /// How often bricks are asked about nodes that others named: where they disagree on the names of directories, once more for
 /// each directory above.
@@ -36,6 +38,22 @@ pub enum Error {
     /// An answer cannot be read again.
     #[error(transparent)]
     Part(#[from] part_reader::Error),
+    /// Parts were brought, and their bricks have to tell more.
+    #[error("the parts name {nodes} nodes that other bricks have to tell, too")]
+    ToAsk {
+        /// How many.
+        nodes: usize,
+        /// The requests for them, by the number of the brick, from 1.
+        requests: Vec<(u32, Request)>,
+    },
+    /// Parts that do not belong together, or are none that can be brought.
+    #[error("{path:?} {why}")]
+    Stray {
+        /// The part.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Bricks keep naming nodes that others have to tell.
     #[error("bricks named {left} nodes that no brick tells, after {ROUNDS_MAX} rounds")]
     Endless {
@@ -52,7 +70,10 @@ impl Hinted for Error {
                 Some("nothing was recorded; run it again when one brick of the set is up".to_owned())
             }
             Self::Silent(_) => Some("nothing was recorded; the next run finds what changed meanwhile".to_owned()),
-            Self::Part(_) | Self::Endless { .. } => None,
+            Self::Stray { .. } => {
+                Some("asof gluster requests writes the requests; asof gluster scan-brick answers one".to_owned())
+            }
+            Self::Part(_) | Self::ToAsk { .. } | Self::Endless { .. } => None,
         }
     }
 }

@@ -9,6 +9,8 @@
 //! a brick but to be read; answers lie in a directory of the caller's, who removes them.
 
 mod error;
+mod parts;
+mod question;
 mod round;
 mod settle;
 
@@ -21,8 +23,10 @@ use crate::clock::Clock;
 use crate::model::{Changes, Finding, FindingKind, Listing, RelPath, UNPROVEN_ORIGIN};
 use crate::monitor::Monitor;
 pub use error::Error;
+pub use parts::{Parts, requests};
+use question::name_of;
 pub use round::Asking;
-use round::{Answer, Round, lines_of, name_of};
+use round::{Answer, Answers, Round, lines_of};
 use settle::{Settled, asked_of, settle, span};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -66,7 +70,7 @@ pub fn collect<'a>(
         let without = asked_of(volume).find(|brick| !state.cursors.contains_key(&name_of(brick)));
         why = without.map(|brick| format!("nothing is known of the changelogs of brick {}", name_of(brick)));
     }
-    let mut round = Round { volume, asking, clock, monitor, number: 0 };
+    let mut round = Round { volume, answers: Answers::Agents(asking), clock, monitor, number: 0 };
     if why.is_none() {
         let wants: Vec<(&Brick, Want)> = asked_of(volume)
             .map(|brick| {
@@ -96,6 +100,30 @@ pub fn collect<'a>(
         }
         why = Some(format!("brick {}: {}", gaps[0].0, gaps[0].1.why));
     }
+    walk_all(round, state, why, findings)
+}
+
+/// Takes what parts say that somebody brought: all are of walks.
+///
+/// # Errors
+/// [`Error`].
+pub fn collect_parts<'a>(
+    parts: &'a Parts,
+    clock: &'a dyn Clock,
+    monitor: &'a dyn Monitor,
+) -> Result<Collected<'a>, Error> {
+    let round = Round { volume: parts.volume(), answers: Answers::Parts(parts), clock, monitor, number: 0 };
+    walk_all(round, &State::default(), Some("the parts are of one".to_owned()), Vec::new())
+}
+
+/// Has everything looked at.
+fn walk_all<'a>(
+    mut round: Round<'a>,
+    state: &State,
+    why: Option<String>,
+    findings: Vec<Finding>,
+) -> Result<Collected<'a>, Error> {
+    let volume = round.volume;
     let wants: Vec<(&Brick, Want)> = asked_of(volume).map(|brick| (brick, Want::Walk)).collect();
     let asked = round.ask(&wants)?;
     let unhealed = round.unhealed(&asked)?;
@@ -120,12 +148,29 @@ pub struct Windowed {
 /// [`Error`].
 pub fn collect_window(
     volume: &Volume,
-    (from, until): (u64, u64),
+    span: (u64, u64),
     asking: &Asking<'_>,
     clock: &dyn Clock,
     monitor: &dyn Monitor,
 ) -> Result<Windowed, Error> {
-    let mut round = Round { volume, asking, clock, monitor, number: 0 };
+    window(Round { volume, answers: Answers::Agents(asking), clock, monitor, number: 0 }, span)
+}
+
+/// Takes what parts say that somebody brought: all are of the span.
+///
+/// # Errors
+/// [`Error::ToAsk`] where other bricks have to tell of what a part names; [`Error`].
+pub fn window_of_parts(
+    parts: &Parts,
+    span: (u64, u64),
+    clock: &dyn Clock,
+    monitor: &dyn Monitor,
+) -> Result<Windowed, Error> {
+    window(Round { volume: parts.volume(), answers: Answers::Parts(parts), clock, monitor, number: 0 }, span)
+}
+
+fn window(mut round: Round<'_>, (from, until): (u64, u64)) -> Result<Windowed, Error> {
+    let volume = round.volume;
     let wants: Vec<(&Brick, Want)> = asked_of(volume).map(|brick| (brick, Want::Window { from, until })).collect();
     let asked = round.ask(&wants)?;
     let mut findings = Vec::new();

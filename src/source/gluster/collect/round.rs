@@ -3,6 +3,8 @@
 //! Promises: answers come in the order of the questions; each is a part of its own. What a brick does not answer is told with the reason.
 
 use super::error::{Error, ROUNDS_MAX};
+use super::parts::Parts;
+use super::question::{name_of, request};
 use crate::clock::Clock;
 use crate::model::chain;
 use crate::monitor::Monitor;
@@ -10,11 +12,10 @@ use crate::source::gluster::Gfid;
 use crate::source::gluster::exec::{self, Agent, Ended};
 use crate::source::gluster::merge::{BrickPlace, Contradiction, Gathered, Lines, Merged};
 use crate::source::gluster::noted::Noted;
-use crate::source::gluster::part::{FORMAT, Request, Text, Want};
+use crate::source::gluster::part::Want;
 use crate::source::gluster::part_reader::{self, PartReader};
 use crate::source::gluster::volume::{Brick, Volume};
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,18 +37,22 @@ pub struct Asking<'a> {
     pub folder: &'a Path,
 }
 
-/// The name of a brick, in messages and in the state: `host:path`.
-pub(super) fn name_of(brick: &Brick) -> String {
-    format!("{}:{}", brick.host, brick.path.display())
-}
-
 /// A brick, and its answer or why there is none.
 pub(super) type Asked<'v> = (&'v Brick, Result<(PathBuf, Ended), exec::Error>);
+
+/// Who answers.
+#[derive(Clone, Copy)]
+pub(super) enum Answers<'a> {
+    /// Agents beside the bricks.
+    Agents(&'a Asking<'a>),
+    /// Parts that somebody brought.
+    Parts(&'a Parts),
+}
 
 /// One question to several bricks.
 pub(super) struct Round<'a> {
     pub(super) volume: &'a Volume,
-    pub(super) asking: &'a Asking<'a>,
+    pub(super) answers: Answers<'a>,
     pub(super) clock: &'a dyn Clock,
     pub(super) monitor: &'a dyn Monitor,
     /// How often it was asked.
@@ -63,20 +68,19 @@ pub(super) struct Answer {
 impl<'a> Round<'a> {
     /// Asks all at the same time; answers come in the order of `wants`.
     pub(super) fn ask<'v>(&mut self, wants: &[(&'v Brick, Want)]) -> Result<Vec<Asked<'v>>, Error> {
+        let asking = match self.answers {
+            Answers::Agents(asking) => asking,
+            Answers::Parts(parts) => {
+                return Ok(wants.iter().map(|(brick, _)| (*brick, parts.answer_of(brick))).collect());
+            }
+        };
         self.number += 1;
         let mut agents = Vec::new();
         for (brick, want) in wants {
-            let agent = Agent::new(self.asking.template, self.asking.program, &brick.host, self.asking.deadline)
+            let agent = Agent::new(asking.template, asking.program, &brick.host, asking.deadline)
                 .map_err(|source| Error::Agent { brick: name_of(brick), source: Box::new(source) })?;
-            let request = Request {
-                format: FORMAT,
-                volume: self.volume.name.clone(),
-                volume_id: self.volume.id,
-                brick: Text(brick.path.as_os_str().as_bytes().to_vec()),
-                want: want.clone(),
-                fragments: self.volume.is_dispersed(),
-            };
-            let part = self.asking.folder.join(format!("round-{}-brick-{}.part", self.number, brick.number + 1));
+            let request = request(self.volume, brick, want.clone(), None);
+            let part = asking.folder.join(format!("round-{}-brick-{}.part", self.number, brick.number + 1));
             agents.push((agent, request, part));
         }
         let now_ns = self.clock.now().0.saturating_mul(1_000_000_000);
@@ -109,7 +113,9 @@ impl<'a> Round<'a> {
             }
         };
         take(&mut noted, asked);
-        for _ in 1..NOTED_LOOKS {
+        // Of parts that were brought there is one look, and no more.
+        let looks = if matches!(self.answers, Answers::Agents(_)) { NOTED_LOOKS } else { 1 };
+        for _ in 1..looks {
             let again = noted.to_be_looked_at_again();
             if again.is_empty() {
                 break;
@@ -128,6 +134,16 @@ impl<'a> Round<'a> {
         for answer in answers {
             gathered.add(answer.place, lines_of(&answer.part)?)?;
         }
+        if let Answers::Parts(parts) = self.answers {
+            let places: BTreeMap<u32, BrickPlace> =
+                answers.iter().map(|answer| (answer.place.brick, answer.place)).collect();
+            for (brick, part, gfids) in parts.looks()? {
+                if let Some(place) = places.get(&brick) {
+                    gathered.note_asked(brick, &gfids);
+                    gathered.add(*place, lines_of(part)?)?;
+                }
+            }
+        }
         self.merge(gathered, answers, uncovered)
     }
 
@@ -139,6 +155,9 @@ impl<'a> Round<'a> {
         answers: &[Answer],
         uncovered: bool,
     ) -> Result<BTreeSet<Gfid>, Error> {
+        if matches!(self.answers, Answers::Parts(_)) {
+            return Ok(met.iter().map(|met| met.gfid).collect());
+        }
         let mut to_ask: BTreeMap<u32, BTreeSet<Gfid>> = BTreeMap::new();
         for Answer { place, .. } in answers {
             let gfids = met.iter().filter(|contradiction| contradiction.set == place.set).map(|met| met.gfid);
@@ -158,6 +177,9 @@ impl<'a> Round<'a> {
         for _ in 0..ROUNDS_MAX {
             if merged.to_ask.is_empty() {
                 return Ok(merged);
+            }
+            if let Answers::Parts(parts) = self.answers {
+                return Err(parts.to_ask(&merged.to_ask));
             }
             self.look(&merged.to_ask, answers, &mut gathered)?;
             merged = gathered.merge(uncovered);

@@ -2,13 +2,14 @@
 //! Pure.
 
 use super::error::Error;
-use super::round::{Answer, Asked, name_of};
+use super::question::name_of;
+use super::round::{Answer, Asked};
 use crate::model::{Finding, FindingKind, RelPath, Time, chain};
-use crate::source::gluster::State;
 use crate::source::gluster::exec::Ended;
 use crate::source::gluster::merge::BrickPlace;
 use crate::source::gluster::part::Gap;
 use crate::source::gluster::volume::{Brick, Volume, VolumeKind};
+use crate::source::gluster::{BrickSeen, State};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A clock that is off by more than this is told of, in ms.
@@ -52,7 +53,7 @@ pub(super) fn settle(
     let is_here = |name: &str| volume.bricks.iter().any(|brick| name_of(brick) == name);
     let cursors = state.cursors.iter().filter(|(name, _)| is_here(name));
     let cursors = cursors.map(|(name, cursor)| (name.clone(), cursor.clone())).collect();
-    let mut next = State { cursors, ..State::default() };
+    let mut next = State { cursors, bricks: seen_of(volume, &asked), ..State::default() };
     for brick in volume.bricks.iter().filter(|brick| brick.online == Some(false)) {
         let is_asked = asked.iter().any(|(other, _)| other.number == brick.number);
         let what =
@@ -119,6 +120,26 @@ pub(super) fn settle(
         next.walk_next.get_or_insert(format!("replica set {} did not answer", set + 1));
     }
     Ok(Settled { findings, next, answers, uncovered: !uncovered.is_empty() })
+}
+
+/// Returns what was seen of each brick of the volume.
+fn seen_of(volume: &Volume, asked: &[Asked<'_>]) -> BTreeMap<String, BrickSeen> {
+    let seen = |brick: &Brick| {
+        let told =
+            asked.iter().find(|(other, _)| other.number == brick.number).and_then(|(_, result)| result.as_ref().ok());
+        let ended = told.map(|(_, ended)| ended);
+        BrickSeen {
+            number: brick.number + 1,
+            set: brick.set + 1,
+            arbiter: brick.arbiter,
+            running: brick.online,
+            answered: ended.is_some(),
+            clock_ahead_ms: ended.map(|ended| ended.clock_ahead_ms),
+            skewed: ended.is_some_and(|ended| skew(ended).is_some()),
+            to_heal: ended.map(|ended| ended.end.unhealed.nodes),
+        }
+    };
+    volume.bricks.iter().map(|brick| (name_of(brick), seen(brick))).collect()
 }
 
 /// Returns the sets of which enough bricks answered that hold bytes.

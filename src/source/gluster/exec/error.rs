@@ -90,6 +90,12 @@ pub enum Error {
         #[source]
         source: part_reader::Error,
     },
+    /// Parts were brought, and this brick's is none of them.
+    #[error("there is no part of \"{brick}\"")]
+    NoPart {
+        /// Host and path of the brick.
+        brick: String,
+    },
     /// It answered another question.
     #[error("the agent of \"{brick}\" answered for {what} \"{found}\": expected \"{expected}\"")]
     Other {
@@ -128,6 +134,7 @@ impl Hinted for Error {
             | Self::Late { .. }
             | Self::Failed { .. }
             | Self::Answer { .. }
+            | Self::NoPart { .. }
             | Self::Other { .. } => None,
         }
     }

@@ -16,6 +16,7 @@ const END: &str = r#"{"end":{"lines":1,"cursor":null,"gaps":[],"slices":[],"reco
 
 fn request() -> Request {
     Request {
+        whole: None,
         format: FORMAT,
         volume: "gv0".to_owned(),
         volume_id: Gfid::ROOT,

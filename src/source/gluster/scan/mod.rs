@@ -64,6 +64,7 @@ pub fn scan(request: &Request, version: &str, clock: &dyn Clock, out: &mut dyn W
         brick: request.brick.clone(),
         want: request.want.word().to_owned(),
         began_ns: clock.now().0.saturating_mul(1_000_000_000),
+        whole: request.whole.clone(),
     }))?;
     let mut end = match &request.want {
         Want::Walk => {

@@ -16,7 +16,15 @@ const CLOCK: Fixed = Fixed(Time(1_790_000_000));
 
 fn request(made: &MadeBrick, want: Want) -> Request {
     let brick = Text(made.path().as_os_str().as_bytes().to_vec());
-    Request { format: FORMAT, volume: VOLUME.to_owned(), volume_id: VOLUME_ID, brick, want, fragments: false }
+    Request {
+        format: FORMAT,
+        volume: VOLUME.to_owned(),
+        volume_id: VOLUME_ID,
+        brick,
+        want,
+        fragments: false,
+        whole: None,
+    }
 }
 
 fn lines(bytes: &[u8]) -> Vec<Line> {

@@ -2,6 +2,7 @@
 //! Pure; asks nobody.
 
 use crate::source::gluster::Gfid;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -25,7 +26,8 @@ pub struct Volume {
 }
 
 /// How the bricks of one set share what they hold. With more than one set, names are distributed over the sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum VolumeKind {
     /// Every set is one brick.
     Distribute,
