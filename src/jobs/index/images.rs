@@ -14,6 +14,7 @@ use crate::catalog::{KnownCopy, Writer};
 use crate::jobs::look::Root;
 use crate::model::{ImageFile, ObjectId};
 use crate::store::is_image_there;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -73,12 +74,14 @@ impl Fixed for Images {
             }
             let mut below = copy.parent;
             while let Some(object) = below {
-                if !objects.contains_key(&object) {
-                    // It was forgotten and is gone, and nothing but this needs it.
-                    let fault = writer.files_of(object)?.iter().find_map(|file| fault_of(file, seen));
-                    objects.insert(object, (fault, writer.parent_of(object)?));
-                }
-                let (fault, parent) = &objects[&object];
+                let (fault, parent) = match objects.entry(object) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(unknown) => {
+                        // It was forgotten and is gone, and nothing but this needs it.
+                        let fault = writer.files_of(object)?.iter().find_map(|file| fault_of(file, seen));
+                        unknown.insert((fault, writer.parent_of(object)?))
+                    }
+                };
                 if let Some(fault) = fault {
                     cut_off.push((number, fault.clone()));
                     break;
