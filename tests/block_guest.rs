@@ -53,6 +53,13 @@ fn hash(site: &Site, path: &str) -> String {
     disk::hash_at(&disk::tree(&site.path("catalog.db")), path)
 }
 
+/// Returns why a file of a view cannot be opened.
+fn unreadable(site: &Site, path: &str) -> String {
+    let tree = disk::tree(&site.path("catalog.db"));
+    let file = ino_of(&tree, path).unwrap_or_else(|| panic!("{path} is not there"));
+    asof::model::chain(&tree.open(file).expect_err("it has no bytes"))
+}
+
 /// Returns the names in a directory of a view.
 fn names(site: &Site, path: &str) -> Vec<String> {
     let tree = disk::tree(&site.path("catalog.db"));
@@ -263,6 +270,11 @@ fn disks_that_are_full_beside_increments_missing_added_grown_and_removed_are_as_
         ),
         "1"
     );
+    // The disk of that moment cannot be read; it is there again, and whole, in the next one.
+    assert_eq!(
+        unreadable(&site, "vm1/@2026-01-03/vdb/disk.raw"),
+        "\"vm1/vdb/disk.raw\" as of 2026-01-03T00:00:00Z has no content: they could not be read when it was indexed"
+    );
     // What was not seen is as it was, where it is known by name; what is in its directories is not vouched for.
     assert_eq!(hash(&site, "vm1/@2026-01-03/vdb/fs/d/vdb"), hash(&site, "vm1/@2026-01-02/vdb/fs/d/vdb"));
     let all = |site: &Site| -> Vec<Picture> {
@@ -356,5 +368,153 @@ fn an_image_of_one_disk_that_cannot_be_used_leaves_the_others_as_they_are() {
     let text = said(&site.run(&["index", "vm1"], 2));
     assert!(text.contains("it was written after it was indexed"), "{text}");
     assert_eq!(hash(&site, &at(1)), hash_of(&[(0, 1)]));
+    site.ok(&["check", "--deep"]);
+}
+
+/// Returns the generations of a source: when, and what was last seen of their images.
+fn generations(site: &Site, source: &str) -> String {
+    query(
+        site,
+        &format!("SELECT substr(taken_at, 1, 10), status FROM generations WHERE source = '{source}' ORDER BY 1"),
+    )
+}
+
+#[test]
+fn what_is_forgotten_of_a_guest_is_not_made_again_from_what_is_left_of_it() {
+    let site = site();
+    let script =
+        "cd images; for disk in vda vdb vdc; do for day in 1 2; do truncate -s 1M $disk-2026-01-0$day.raw; done; done";
+    sh(&site.path(""), script);
+    add(&site, "vm1", "images", &[]);
+    site.ok(&["index", "vm1"]);
+    let text = said(&site.run(&["forget", "vm1@2026-01-01"], 0));
+    for disk in ["vda", "vdb", "vdc"] {
+        let path = site.path(&format!("images/{disk}-2026-01-01.raw"));
+        assert!(text.contains(&format!("its copy stays in {path:?}, and is not indexed again by itself")), "{text}");
+    }
+    let second = "2026-01-02,available";
+    let stays_forgotten = |site: &Site| {
+        site.ok(&["index", "vm1"]);
+        assert_eq!(generations(site, "vm1"), second);
+    };
+    stays_forgotten(&site);
+    // The manifest says it, too.
+    let rebuilt = Site::new();
+    let from = site.path("").display().to_string();
+    rebuilt.run(&["rebuild", &from], 0);
+    rebuilt.ok(&["index", "vm1"]);
+    assert_eq!(generations(&rebuilt, "vm1"), second);
+    // The image that the generation was called by is gone; one of another disk of that moment comes.
+    sh(&site.path(""), "mv images/vda-2026-01-01.raw .; truncate -s 1M images/vdd-2026-01-01.raw");
+    stays_forgotten(&site);
+    let text = said(&site.run(&["index", "vm1"], 0));
+    assert!(text.contains("vdd-2026-01-01.raw\": the generation of its moment was forgotten"), "{text}");
+    sh(&site.path(""), "rm images/vdd-2026-01-01.raw; mv images moved; mkdir images");
+    site.ok(&["source", "set", "vm1", "--images", &site.path("moved").display().to_string()]);
+    stays_forgotten(&site);
+    // Named by one of its images it comes back with all that are there.
+    site.ok(&["index", "vm1", &site.path("moved/vdb-2026-01-01.raw").display().to_string()]);
+    assert_eq!(names(&site, "vm1/@2026-01-01"), ["vdb", "vdc"]);
+    site.ok(&["forget", "vm1@2026-01-01"]);
+    sh(&site.path(""), "mv vda-2026-01-01.raw moved");
+    // That one is new, and of a moment that is forgotten.
+    stays_forgotten(&site);
+    site.ok(&["check", "--deep"]);
+}
+
+#[test]
+fn each_generation_that_cannot_be_read_without_an_image_is_named_with_that_image() {
+    let site = site();
+    let script = "cd images; for disk in vda vdb; do
+        head -c 1M /dev/urandom >$disk-2026-01-01.raw
+        for day in 2 3; do
+            base=$(ls $disk-2026-01-0$((day - 1)).*); over=$disk-2026-01-0$day.qcow2
+            qemu-img create -q -f qcow2 -b $base -F ${base##*.} $over; qemu-io -c 'write -q -P 7 0 64k' $over
+        done; done
+        for disk in vda vdb; do head -c 1M /dev/urandom >$disk-2026-01-04.raw; done";
+    sh(&site.path(""), script);
+    add(&site, "vm1", "images", &[]);
+    add(&site, "vda", "images", &["--disk", "vda"]);
+    // They hold bytes and no file system.
+    index(&site, 1);
+    site.run(&["index", "vda"], 1);
+    let all = "2026-01-01,available\n2026-01-02,available\n2026-01-03,available\n2026-01-04,available";
+    assert_eq!(generations(&site, "vm1"), all);
+
+    // The second disk's full image is gone: it is that one which is named, and who needs it.
+    sh(&site.path(""), "mv images/vdb-2026-01-01.raw .");
+    let full = site.path("images/vdb-2026-01-01.raw");
+    let text = said(&site.run(&["index", "vm1"], 1));
+    assert!(text.contains(&format!("{full:?}, is not what was indexed: it is not there any more")), "{text}");
+    let needed = format!(
+        "the generations 2026-01-02T00:00:00Z, 2026-01-03T00:00:00Z of \"vm1\" are based on {full:?} and cannot be read as a whole: it is not \
+         there any more"
+    );
+    assert!(text.contains(&needed), "{text}");
+    let degraded = "2026-01-01,degraded\n2026-01-02,degraded\n2026-01-03,degraded\n2026-01-04,available";
+    assert_eq!(generations(&site, "vm1"), degraded);
+    let printed = index(&site, 1);
+    let events = printed["sources"][0]["events"].as_array().unwrap();
+    let cut_off = events.iter().find(|event| event["what"] == "cut_off").unwrap();
+    assert_eq!(cut_off["copies"].as_array().unwrap().len(), 2);
+    sh(&site.path(""), "mv vdb-2026-01-01.raw images");
+    site.ok(&["index", "vm1"]);
+    assert_eq!(generations(&site, "vm1"), all);
+
+    // Of one disk: the image in between is written, then the full one is gone, then that is forgotten.
+    site.ok(&["index", "vda"]);
+    sh(&site.path(""), "touch -d 2020-01-01 images/vda-2026-01-02.qcow2");
+    let text = said(&site.run(&["index", "vda"], 1));
+    assert!(text.contains("hint: asof index vda@2026-01-02T00:00:00Z --again indexes it as it is now"), "{text}");
+    assert!(text.contains("the generation 2026-01-03T00:00:00Z of \"vda\" is based on"), "{text}");
+    site.run(&["index", "vda@2026-01-02", "--again"], 1);
+    site.ok(&["index", "vda"]);
+    sh(&site.path(""), "mv images/vda-2026-01-01.raw .");
+    let gone = "2026-01-01,gone\n2026-01-02,degraded\n2026-01-03,degraded\n2026-01-04,available";
+    for _ in 0..2 {
+        let text = said(&site.run(&["index", "vda"], 1));
+        assert!(
+            text.contains("the generations 2026-01-02T00:00:00Z, 2026-01-03T00:00:00Z of \"vda\" are based on"),
+            "{text}"
+        );
+        assert_eq!(generations(&site, "vda"), gone);
+    }
+    site.ok(&["forget", "vda@2026-01-01"]);
+    for _ in 0..2 {
+        let text = said(&site.run(&["index", "vda"], 1));
+        assert!(
+            text.contains("the generations 2026-01-02T00:00:00Z, 2026-01-03T00:00:00Z of \"vda\" are based on"),
+            "{text}"
+        );
+    }
+    assert_eq!(generations(&site, "vda"), gone.split_once('\n').unwrap().1);
+}
+
+#[test]
+fn a_disk_that_only_an_older_image_has_is_missing_in_the_later_generations() {
+    let site = site();
+    sh(
+        &site.path(""),
+        "cd images; for day in 2 3 4; do truncate -s 1M vda-2026-01-0$day.raw; done; truncate -s 1M vdb-2026-01-04.raw",
+    );
+    add(&site, "vm1", "images", &["--all-disks"]);
+    site.ok(&["index", "vm1"]);
+    sh(&site.path(""), "truncate -s 1M images/vda-2026-01-01.raw images/vdb-2026-01-01.raw");
+    let text = said(&site.run(&["index", "vm1"], 1));
+    assert!(text.contains("; an older image is of a disk that it has not"), "{text}");
+    let missing = "SELECT substr(taken_at, 1, 10), path FROM findings WHERE kind = 'missing' ORDER BY 1";
+    assert_eq!(query(&site, missing), "2026-01-02,vdb\n2026-01-03,vdb");
+    for night in 1..=4 {
+        assert_eq!(names(&site, &format!("vm1/@2026-01-0{night}")), ["vda", "vdb"]);
+    }
+    unreadable(&site, "vm1/@2026-01-03/vdb/disk.raw");
+    assert_eq!(hash(&site, "vm1/@2026-01-04/vdb/disk.raw"), hash_of(&[]));
+    site.ok(&["index", "vm1"]);
+    // It is the same where all come at once.
+    let fresh = Site::new();
+    fresh.ok(&["init"]);
+    fresh.ok(&["source", "add", "block", "vm1", "--images", &site.path("images").display().to_string()]);
+    fresh.run(&["index", "vm1"], 1);
+    assert_eq!(query(&fresh, missing), query(&site, missing));
     site.ok(&["check", "--deep"]);
 }

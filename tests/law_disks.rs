@@ -13,6 +13,8 @@
 
 mod common;
 
+#[path = "common/catalogs.rs"]
+mod catalogs;
 #[path = "common/disk.rs"]
 mod disk;
 #[path = "common/site.rs"]
@@ -26,6 +28,8 @@ mod guest;
 mod parted;
 #[path = "law_disks/seen.rs"]
 mod seen;
+#[path = "law_disks/several.rs"]
+mod several;
 
 use common::dice::{Dice, number};
 use guest::{Form, Guest};

@@ -12,7 +12,7 @@ use super::tables::insert_odd_name;
 use super::writer::Writer;
 use super::{Error, SourceRow};
 use crate::model::manifest::Edit;
-use crate::model::{CopyId, CopyState, ObjectId, Reach, SeenCopy, SeenRoot, SourceId, StoreId, Time, Timestamp};
+use crate::model::{CopyId, CopyState, ObjectId, Reach, SeenCopy, SeenRoot, SourceId, StoreId, Time};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, params};
 use std::collections::HashSet;
@@ -139,28 +139,6 @@ impl Writer {
                  AND NOT EXISTS (SELECT 1 FROM inode l WHERE l.node = i.node AND l.born > i.born AND l.born <= ?2) \
                  AND EXISTS (SELECT 1 FROM dirent d WHERE d.node = i.node AND d.born <= ?2 AND d.died > ?2))",
                 params![object.0, at.0],
-                |row| row.get(0),
-            )
-        })
-    }
-
-    /// Tells whether the file at `path` that is a part of a disk's `object` has another size or mtime than it was indexed with.
-    ///
-    /// # Errors
-    /// [`Error::Sqlite`] if SQLite fails.
-    pub fn has_other_stamp(
-        &self,
-        object: ObjectId,
-        path: &Path,
-        size_bytes: u64,
-        mtime: Timestamp,
-    ) -> Result<bool, Error> {
-        self.sql("reading the files of a disk", |c| {
-            c.prepare_cached(
-                "SELECT EXISTS(SELECT 1 FROM disk_file WHERE object = ?1 AND path = ?2 AND (size, mtime, mtime_ns) <> (?3, ?4, ?5))",
-            )?
-            .query_row(
-                params![object.0, path.as_os_str().as_bytes(), size_bytes as i64, mtime.seconds, mtime.nanos],
                 |row| row.get(0),
             )
         })

@@ -14,6 +14,7 @@ use crate::model::{
     SourceId, StoreId, Time, VolumeRow,
 };
 use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -58,17 +59,6 @@ impl Reader {
     }
 }
 
-/// One of the disks of a guest, as a generation has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownDisk {
-    /// Its directory.
-    pub name: String,
-    /// Its size then.
-    pub size_bytes: u64,
-    /// Its image.
-    pub image: ImageFile,
-}
-
 /// What is known of the generation of a disk besides what its image says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskRecord {
@@ -108,28 +98,6 @@ impl Writer {
         })
     }
 
-    /// Returns the disks of the guest that the generation of `source` at `at` has an image of, in the order of their numbers; none where the
-    /// source is one disk.
-    ///
-    /// # Errors
-    /// [`Error::Sqlite`].
-    pub fn guest_disks(&self, source: SourceId, at: Time) -> Result<Vec<KnownDisk>, Error> {
-        let files = self.image_files(source, at)?;
-        self.sql("reading the disks of a guest", |c| {
-            let mut statement = c.prepare_cached(
-                "SELECT v.name, v.size, CAST(v.pieces AS INTEGER) AS begin FROM generation g JOIN disk_volume v ON v.generation = g.id \
-                 WHERE g.source = ?1 AND g.taken_at = ?2 AND g.status = 'published' AND v.kind = 'disk' ORDER BY begin",
-            )?;
-            let mut files = files.into_iter();
-            let mut disks = Vec::new();
-            let mut rows = statement.query([source.0, at.0])?;
-            while let (Some(row), Some(image)) = (rows.next()?, files.next()) {
-                disks.push(KnownDisk { name: row.get(0)?, size_bytes: row.get::<_, i64>(1)? as u64, image });
-            }
-            Ok(disks)
-        })
-    }
-
     /// Returns the files that the generation of `source` at `at` has bytes in by itself, its image first, or those of all disks of a guest.
     ///
     /// # Errors
@@ -147,6 +115,17 @@ impl Writer {
     /// [`Error::Sqlite`].
     pub fn files_of(&self, object: ObjectId) -> Result<Vec<ImageFile>, Error> {
         self.sql("reading the files of a disk", |c| image_files(c, object))
+    }
+
+    /// Returns the object that has the bytes which this one has not.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn parent_of(&self, object: ObjectId) -> Result<Option<ObjectId>, Error> {
+        self.sql("finding what an image is based on", |c| {
+            let mut statement = c.prepare_cached("SELECT parent FROM object WHERE id = ?1")?;
+            Ok(statement.query_row([object.0], |r| r.get(0)).optional()?.flatten().map(ObjectId))
+        })
     }
 
     /// Writes down that the image of a copy is at `path` below `store` now, and files of its object at others: `files` has all of them.
@@ -388,7 +367,7 @@ impl GenerationWriter<'_> {
     pub fn previous_unknown(&self) -> Result<Vec<(NodeId, NodeRow)>, Error> {
         let (Some(previous), true) = (self.previous, self.base_has_doubts) else { return Ok(Vec::new()) };
         self.sql("reading what was not seen", |c| {
-            let mut nodes = std::collections::BTreeMap::new();
+            let mut nodes = BTreeMap::new();
             for (dir, name) in doubt::kept_at(c, self.source, previous)? {
                 if let Some(row) = tables::lookup(c, Slot { dir, name: &name }, previous)?
                     && let Some(version) = tables::version_at(c, row.node, previous)?

@@ -4,6 +4,7 @@
 //! is. A run that was killed between leaves one that the next run names, or removes.
 
 use super::error::Error;
+use super::guests::{images_of, remember_images};
 use super::listing::hot_directories;
 use super::rows::SourceRow;
 use super::take_out::{self, Forgotten};
@@ -40,8 +41,10 @@ impl Writer {
         let (mut tombstone, mut failed) = (None, None);
         let forgotten = self.change(doing, |c| {
             let hot = hot_directories(c)?;
-            let (forgotten, left) = take_out::generation(c, &subject, at, &hot, &self.path)?;
+            let images = images_of(c, source.id, at)?;
+            let (mut forgotten, left) = take_out::generation(c, &subject, at, &hot, &self.path)?;
             take_out::tidy(c, &subject, left)?;
+            remember_images(c, &mut forgotten, &images)?;
             if let (Some(recorder), Some(header)) = (&mut recorder, &manifest) {
                 match tee::record_forgotten(&mut **recorder, c, source.id, header)? {
                     Ok(path) => tombstone = Some(path),

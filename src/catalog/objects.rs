@@ -3,13 +3,14 @@
 //! Promises: an object outlives its generation; nothing here removes one that something needs, but where another takes its place.
 
 use super::rows::read_root;
+use super::tables::insert_odd_name;
 use crate::model::{
     CopyId, CopyState, ImageFile, NodeId, ObjectId, RelPath, SeenRoot, SourceId, StoreId, Time, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 /// Where an object lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +118,14 @@ pub(super) fn image_files(c: &Connection, object: ObjectId) -> rusqlite::Result<
         Ok(ImageFile { path: OsString::from_vec(r.get(0)?).into(), size_bytes: r.get::<_, i64>(1)? as u64, mtime })
     })?;
     files.collect()
+}
+
+/// Returns the store at `path`, a new one if none is known there.
+pub(super) fn store_at(c: &Connection, path: &Path) -> rusqlite::Result<StoreId> {
+    let bytes = path.as_os_str().as_bytes();
+    insert_odd_name(c, bytes)?;
+    c.execute("INSERT OR IGNORE INTO store(path) VALUES (?1)", [bytes])?;
+    c.query_row("SELECT id FROM store WHERE path = ?1", [bytes], |r| r.get(0).map(StoreId))
 }
 
 /// What takes the place of an object when its generation is told again: everything that named the old one names the new one.

@@ -5,12 +5,11 @@
 
 use super::numbers::check_node;
 use super::rows::check_source_name;
-use super::tables::{self, BLOCK_BITS, insert_odd_name, next_block};
+use super::tables::{self, BLOCK_BITS, next_block};
 use super::writer::Writer;
 use super::{CopyRow, Error, objects};
 use crate::model::{Rule, SourceId, SourceKind, StoreId, Time};
-use rusqlite::{Connection, OptionalExtension, params};
-use std::os::unix::ffi::OsStrExt;
+use rusqlite::{OptionalExtension, params};
 use std::path::Path;
 
 /// A source to be added.
@@ -148,7 +147,7 @@ impl Writer {
     /// # Errors
     /// [`Error::Sqlite`].
     pub fn store_at(&mut self, path: &Path) -> Result<StoreId, Error> {
-        self.change("adding a store", |c| store_at(c, path))
+        self.change("adding a store", |c| objects::store_at(c, path))
     }
 
     /// Returns the newest published generation of `source`, and where it says that the next one goes on.
@@ -194,11 +193,4 @@ impl Writer {
     pub fn copies(&self, source: SourceId, at: Time) -> Result<Vec<CopyRow>, Error> {
         self.sql("finding copies", |c| objects::copies(c, source, at))
     }
-}
-
-fn store_at(c: &Connection, path: &Path) -> rusqlite::Result<StoreId> {
-    let bytes = path.as_os_str().as_bytes();
-    insert_odd_name(c, bytes)?;
-    c.execute("INSERT OR IGNORE INTO store(path) VALUES (?1)", [bytes])?;
-    c.query_row("SELECT id FROM store WHERE path = ?1", [bytes], |r| r.get(0).map(StoreId))
 }

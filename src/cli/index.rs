@@ -146,8 +146,23 @@ fn lines(source: &str, event: &Event) -> Vec<String> {
         Event::Moved { copies } => line_of_moved(copies).into_iter().collect(),
         Event::Back(copy) => vec![format!("the copy of {} is back, at {:?}", local(copy.when.0), copy.path)],
         Event::Gone(gone) => lines_of_gone(source, gone),
-        Event::Changed { copy, why } => {
-            vec![format!("the copy of {}, {:?}, is not what was indexed: {why}", local(copy.when.0), copy.path)]
+        Event::Changed { copy, why, can_be_again } => {
+            let at = local(copy.when.0);
+            let text = format!("the copy of {at}, {:?}, is not what was indexed: {why}", copy.path);
+            let hint = format!("hint: asof index {source}@{at} --again indexes it as it is now");
+            std::iter::once(text).chain(can_be_again.then_some(hint)).collect()
+        }
+        Event::CutOff { path, why, copies } => {
+            let dates: Vec<String> = copies.iter().map(|copy| local(copy.when.0)).collect();
+            let (generations, are) =
+                if dates.len() == 1 { ("the generation", "is") } else { ("the generations", "are") };
+            vec![
+                format!(
+                    "{generations} {} of \"{source}\" {are} based on {path:?} and cannot be read as a whole: {why}",
+                    dates.join(", ")
+                ),
+                "hint: put it back as it was; the bytes that only it had are nowhere else".to_owned(),
+            ]
         }
         Event::LeftAside { path, why } => vec![format!("skipped {path:?}: {why}")],
         Event::Unreachable { store, why, copies } => {

@@ -29,8 +29,12 @@ const GRAIN: usize = 64 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     Raw,
+    /// All of it.
+    Whole,
     Qcow2,
     Pull,
+    /// There is no image.
+    None,
 }
 
 pub(crate) struct Guest {
@@ -145,7 +149,6 @@ impl Guest {
 
     /// Keeps the disk of this night as an image.
     pub(crate) fn take(&mut self, dice: &mut Dice, night: usize, stem: &Path) -> Form {
-        self.run(&format!("cp --sparse=always disk state-{night}"));
         let before = night.checked_sub(1).map(|before| (self.nights[before].1, self.forms[before]));
         let form = match before {
             Some((size, form)) if size == self.size_mib => match dice.roll(5) {
@@ -155,23 +158,39 @@ impl Guest {
             },
             _ => Form::Raw,
         };
+        self.keep(form, night, stem);
+        form
+    }
+
+    /// Returns the newest night that there is an image of, if the disk had the size then that it has now.
+    pub(crate) fn counts_from(&self) -> Option<usize> {
+        let newest = self.forms.iter().rposition(|form| *form != Form::None)?;
+        Some(newest).filter(|night| self.nights[*night].1 == self.size_mib)
+    }
+
+    /// Keeps the disk of this night in a form. What counts from another image counts from the newest.
+    pub(crate) fn keep(&mut self, form: Form, night: usize, stem: &Path) {
+        self.run(&format!("cp --sparse=always disk state-{night}"));
+        let before = self.counts_from();
         let images = stem.parent().expect("it is in a folder");
         let stem = stem.to_str().expect("it is UTF-8");
         match form {
             Form::Raw => drop(self.run(&format!("cp --sparse=always disk {stem}.raw"))),
+            Form::Whole => drop(self.run(&format!("qemu-img convert -f raw -O qcow2 disk {stem}.qcow2"))),
             Form::Qcow2 => {
-                let below = if self.forms[night - 1] == Form::Raw { "raw" } else { "qcow2" };
-                let backing = images.join(format!("{}.{below}", crate::day(night - 1)));
+                let before = before.expect("there is one");
+                let below = if self.forms[before] == Form::Raw { "raw" } else { "qcow2" };
+                let backing = images.join(format!("{}.{below}", crate::day(before)));
                 self.run(&format!(
                     "qemu-img convert -f raw -O qcow2 -B {} -F {below} disk {stem}.qcow2",
                     backing.display()
                 ));
             }
-            Form::Pull => take_dirty(&self.path("disk"), &self.state(night - 1), stem),
+            Form::Pull => take_dirty(&self.path("disk"), &self.state(before.expect("there is one")), stem),
+            Form::None => {}
         }
         self.nights.push((self.is_hurt, self.size_mib));
         self.forms.push(form);
-        form
     }
 
     fn mount(&self) -> PathBuf {

@@ -1,15 +1,15 @@
 //! All disks of a guest in one generation: each in a folder of its own, as a disk is that is alone.
 //!
 //! Promises: a disk that the generation before has and this one has no image of is missing, by name, and its tree is kept as unknown; it is not
-//! told as deleted, unless the guest is known to have it no more.
+//! told as deleted, unless the guest is known to have it no more. Of the disk itself nothing can be read then.
 
 use super::new::GuestDisks;
 use super::part::Part;
 use super::rows::DiskIndex;
-use super::{Tree, add, name};
-use crate::catalog::VolumeRow;
+use super::{DISK, Tree, add, name};
+use crate::catalog::{NodeRow, Place, VolumeRow};
 use crate::index::Error;
-use crate::model::{FindingKind, Kind};
+use crate::model::{FindingKind, Kind, NodeId};
 use std::collections::BTreeSet;
 
 /// What a disk is called in the list of volumes.
@@ -50,7 +50,24 @@ impl DiskIndex<'_, '_> {
             self.finding(FindingKind::Missing, &disk, why)?;
             let path = [name(&disk)];
             let node = self.lost_directory(&path, why)?;
+            self.lost_disk(node)?;
             add(tree, &path, node, Kind::Directory);
+        }
+        Ok(())
+    }
+
+    /// Writes that the disk itself, whose folder is `dir`, cannot be read: it is what it is at one moment, and no image is of this one.
+    fn lost_disk(&mut self, dir: NodeId) -> Result<(), Error> {
+        let (disk, mut known) = (name(DISK), None);
+        self.writer.list_previous(dir, |entry| {
+            if entry.name == disk && entry.kind == Kind::File {
+                known = Some(entry.node);
+            }
+        })?;
+        let Some(node) = known else { return Ok(()) };
+        if let Some(base) = self.writer.living(node)? {
+            self.version(node, NodeRow { place: Place::Lost, ..base }, Some(&base), false)?;
+            self.writer.saw(dir, &disk)?;
         }
         Ok(())
     }

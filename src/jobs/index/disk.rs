@@ -3,22 +3,21 @@
 //! An image that cannot be indexed does not stop those that are not on top of it.
 
 use super::super::report::{MovedCopy, When};
+use super::images::Images;
 use super::maps::lost_map;
-use super::recognise::Sight;
 use super::which;
 use super::wish::Which;
-use super::work::{Work, still_there};
+use super::work::Work;
 use super::{Error, Event, OneCopy};
-use crate::catalog::{DiskRecord, KnownCopy, Reader, Writer};
+use crate::catalog::{DiskRecord, KnownCopy, Reader};
 use crate::index::Done;
-use crate::jobs::look::Root;
 use crate::jobs::take::block::acquire::about;
 use crate::jobs::take::block::disk::{NewImage, index_image};
 use crate::jobs::take::block::still::Still;
-use crate::model::{Consistency, CopyState, Fold, ImageFile, ObjectId, Time, chain, nameable_instant, parse_instant};
+use crate::model::{Consistency, Fold, ImageFile, Time, chain, nameable_instant, parse_instant};
 use crate::source::block::{Location, Settings, discover, image};
 use crate::store::{is_image_there, is_manifest_name};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -41,9 +40,7 @@ pub(in crate::jobs) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     let settings = Settings::from_json(&work.source.settings)?;
     let_go_left(work, &settings);
     take_moved(work, &settings)?;
-    let all_disks = settings.all_disks.is_some();
-    let (known, seen) =
-        work.look_at_fixed(&[&settings.images], |copy, root, writer| state_of(copy, root, writer, all_disks), pruned)?;
+    let (known, seen) = work.look_at_fixed(&[&settings.images], &Images)?;
     let folder = seen.store(&settings.images);
     if let (Some(why), Which::All) = (&folder.why_not, &work.wish.which) {
         let has_copies_there = known.iter().any(|copy| copy.store_path == settings.images);
@@ -108,45 +105,20 @@ fn take_moved(work: &mut Work<'_>, settings: &Settings) -> Result<(), Error> {
 }
 
 /// Returns where the files of an image are whose store is in `folder` now; those that lie elsewhere stay there. None if one of them is not
-/// there as it was.
+/// there as it was, or if the image is not, where its generation was forgotten.
 fn moved_files(copy: &KnownCopy, files: &[ImageFile], folder: &Path) -> Option<Vec<PathBuf>> {
     let is_there = |file: &ImageFile, path: &Path| is_image_there(&ImageFile { path: path.to_owned(), ..file.clone() });
-    // A copy is its image, which is a file of its own.
-    let image = files.first().filter(|image| image.path == copy.path && copy.path != copy.store_path)?;
-    is_there(image, &folder.join(copy.below())).then_some(())?;
+    // A copy is its image, which is a file of its own. Of a guest that is forgotten each image is one: the first moves all files.
+    let now = folder.join(copy.below());
+    let is_its = |image: &&ImageFile| image.path == copy.path || (copy.forgotten && image.path == now);
+    let image = files.iter().find(is_its).filter(|_| copy.path != copy.store_path)?;
+    is_there(image, &now).then_some(())?;
     let moved = files.iter().map(|file| match file.path.strip_prefix(&copy.store_path) {
+        Ok(below) if copy.forgotten && !is_there(file, &folder.join(below)) => Some(file.path.clone()),
         Ok(below) => Some(folder.join(below)).filter(|path| is_there(file, path)),
         Err(_) => Some(file.path.clone()),
     });
     moved.collect()
-}
-
-/// Returns what an image that is there is: one that was written since it was indexed has other bytes.
-fn state_of(copy: &KnownCopy, root: &Root, writer: &Writer, all_disks: bool) -> Result<CopyState, Error> {
-    let mut changed = writer.has_other_stamp(copy.object, &copy.path, root.size_bytes, root.mtime)?;
-    if all_disks && !changed {
-        // Those of its other disks; one that is gone makes it another copy, too.
-        changed = writer.files_of(copy.object)?.iter().any(|file| !is_image_there(file));
-    }
-    Ok(if changed { CopyState::Changed } else { still_there(copy) })
-}
-
-/// Returns the images that are gone and were the oldest, and that nothing which is there is on top of, be it with others between: whoever
-/// keeps so many chains takes the oldest away as a whole.
-fn pruned(known: &[KnownCopy], sights: &[Sight]) -> HashSet<usize> {
-    let is_there = |number: &usize| sights[*number] != Sight::Missing;
-    let numbers = || (0..known.len()).filter(|number| !known[*number].forgotten);
-    let Some(oldest) = numbers().filter(is_there).map(|number| known[number].at).min() else { return HashSet::new() };
-    let parents: HashMap<ObjectId, Option<ObjectId>> = known.iter().map(|copy| (copy.object, copy.parent)).collect();
-    let mut needed = HashSet::new();
-    for number in (0..known.len()).filter(is_there) {
-        let mut below = known[number].parent;
-        while let Some(parent) = below.filter(|parent| needed.insert(*parent)) {
-            below = parents.get(&parent).copied().flatten();
-        }
-    }
-    let is_old = |number: &usize| known[*number].at < oldest && !needed.contains(&known[*number].object);
-    numbers().filter(|number| !is_there(number) && is_old(number)).collect()
 }
 
 pub(super) struct Disk<'d, 'w> {

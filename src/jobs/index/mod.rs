@@ -11,6 +11,7 @@
 pub(super) mod disk;
 mod error;
 mod gone;
+mod images;
 mod list;
 mod maps;
 mod moments;

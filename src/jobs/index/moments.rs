@@ -12,10 +12,13 @@ use super::{Error, Event, OneCopy};
 use crate::catalog::SourceRow;
 use crate::jobs::report::When;
 use crate::jobs::take::block::moment::{DiskImage, NewMoment, index_moment};
-use crate::model::{EntryName, Fold, Time, parse_instant};
+use crate::model::{EntryName, Fold, ObjectId, Time, chain, parse_instant};
 use crate::source::block::{discover, disk_of_name, image};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+/// Why a generation is indexed again.
+const ASKED: &str = "it was asked for";
 
 /// An image that is to be indexed.
 struct Found {
@@ -41,22 +44,74 @@ impl Disk<'_, '_> {
     pub(super) fn run_moments(&mut self) -> Result<(), Error> {
         let moments = match self.work.wish.which.clone() {
             Which::Named(paths, at) => self.named_moments(&paths, at)?,
-            Which::Generation(at) => vec![self.moment_again(at)?],
+            Which::Generation(at) => vec![self.moment_again(at, ASKED)?],
             Which::All => {
                 let images = self.new_images(&discover::folders_of_disks(&self.settings.folders())?)?;
                 let found = self.found(images, None)?;
-                self.completed(group(found))?
+                let moments = self.not_forgotten(group(found))?;
+                self.completed(moments)?
             }
         };
         let source = self.with_disks(&moments)?;
         let has_base = self.work.wish.disk.base.is_some();
+        let is_any_new = !moments.is_empty();
         for moment in moments {
             let is_done = self.index_moment(&source, &moment)?;
             if self.work.is_full || (!is_done && has_base) {
-                break;
+                return Ok(());
             }
         }
+        self.index_lacking(&source, is_any_new)
+    }
+
+    /// Indexes the generations again that say nothing of a disk that the one before them has, or misses: an image of that came late.
+    fn index_lacking(&mut self, source: &SourceRow, is_any_new: bool) -> Result<(), Error> {
+        let mut before = BTreeSet::new();
+        for (at, mut disks) in self.work.writer().known_disks(source.id)? {
+            let lacks = before.iter().any(|disk| !disks.contains(disk) && !self.settings.removed_disks.contains(disk));
+            if lacks {
+                match self.moment_again(at, "an older image is of a disk that it has not") {
+                    Ok(moment) => drop(self.index_moment(source, &moment)?),
+                    Err(error) if is_any_new => {
+                        let text = format!(
+                            "the generation of {at} says nothing of a disk that the one before it has, and cannot be indexed again: {}",
+                            chain(&error)
+                        );
+                        self.work.emit(Event::Note { text });
+                    }
+                    Err(_) => {}
+                }
+                if self.work.is_full {
+                    return Ok(());
+                }
+                disks.extend(before.iter().filter(|disk| !self.settings.removed_disks.contains(*disk)).cloned());
+            }
+            before = disks;
+        }
         Ok(())
+    }
+
+    /// Returns the moments of which nobody said that they are to be forgotten.
+    fn not_forgotten(&mut self, moments: Vec<Moment>) -> Result<Vec<Moment>, Error> {
+        let source = self.work.source.id;
+        let forgotten: BTreeSet<Time> = self.forgotten.values().map(|copy| copy.at).collect();
+        let mut left = Vec::new();
+        for moment in moments {
+            let checkpoint = moment.images.values().find_map(|image| image.moment.checkpoint.clone());
+            let mut is_forgotten = forgotten.contains(&moment.at);
+            for at in &forgotten {
+                is_forgotten |= checkpoint.is_some() && self.work.writer().checkpoint(source, *at)? == checkpoint;
+            }
+            if !is_forgotten {
+                left.push(moment);
+                continue;
+            }
+            for image in moment.images.into_values() {
+                let text = format!("passed over {:?}: the generation of its moment was forgotten", image.path);
+                self.work.emit(Event::Note { text });
+            }
+        }
+        Ok(left)
     }
 
     /// Returns the images of the disks of this guest, with their instants.
@@ -129,10 +184,9 @@ impl Disk<'_, '_> {
     /// Returns the moments of the images that the admin named: oldest first, or in their order where each is on top of the one before it.
     fn named_moments(&mut self, paths: &[PathBuf], at: Option<Time>) -> Result<Vec<Moment>, Error> {
         let (mut images, mut again) = (Vec::new(), Vec::new());
-        for path in paths {
-            let path = canonical(path)?;
+        for path in self.with_forgotten(paths)? {
             match self.known(&path)? {
-                Some(known) if self.work.wish.again => again.push(self.moment_again(known)?),
+                Some(known) if self.work.wish.again => again.push(self.moment_again(known, ASKED)?),
                 Some(known) => self.work.emit(Event::Known(OneCopy { when: When(known), path })),
                 None => {
                     self.may_open_beside(&path);
@@ -155,8 +209,24 @@ impl Disk<'_, '_> {
         Ok(again)
     }
 
-    /// Returns the images of a generation.
-    fn moment_again(&mut self, at: Time) -> Result<Moment, Error> {
+    /// Returns the paths of images that were named, and of those that were forgotten with them: a moment comes back whole.
+    fn with_forgotten(&self, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+        let mut all = paths.iter().map(|path| canonical(path)).collect::<Result<Vec<_>, _>>()?;
+        let objects: BTreeSet<ObjectId> =
+            all.iter().filter_map(|path| self.forgotten.get(path)).map(|copy| copy.object).collect();
+        let mut with: Vec<PathBuf> = self
+            .forgotten
+            .values()
+            .filter(|copy| objects.contains(&copy.object) && !all.contains(&copy.path))
+            .map(|copy| copy.path.clone())
+            .collect();
+        with.sort();
+        all.extend(with);
+        Ok(all)
+    }
+
+    /// Returns the images of a generation that is to be indexed again, for this reason.
+    fn moment_again(&mut self, at: Time, why: &'static str) -> Result<Moment, Error> {
         let (source, name) = (self.work.source.id, self.work.source.name.clone());
         let disks = self.work.writer().guest_disks(source, at)?;
         if disks.is_empty() {
@@ -171,7 +241,7 @@ impl Disk<'_, '_> {
             self.may_open_beside(&path);
             images.insert(disk.name, self.open(&path)?);
         }
-        Ok(Moment { at, images, again: Some("it was asked for"), came: BTreeSet::new(), on_top_of: None })
+        Ok(Moment { at, images, again: Some(why), came: BTreeSet::new(), on_top_of: None })
     }
 
     /// What the admin names may be read; what the image names must lie beside it.

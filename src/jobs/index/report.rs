@@ -70,6 +70,19 @@ pub enum Event {
         copy: OneCopy,
         /// What differs.
         why: String,
+        /// Whether it can be indexed once more as it is now.
+        #[serde(skip)]
+        can_be_again: bool,
+    },
+    /// Copies are there and cannot be read, because they have bytes in a file that is not as it was.
+    CutOff {
+        /// The file.
+        #[serde(serialize_with = "path_text")]
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+        /// The copies, oldest first.
+        copies: Vec<OneCopy>,
     },
     /// Something among the copies is none.
     LeftAside {
@@ -176,6 +189,7 @@ impl Event {
             }
             Self::Gone(gone) => !gone.pruned,
             Self::Changed { .. }
+            | Self::CutOff { .. }
             | Self::LeftAside { .. }
             | Self::Unreachable { .. }
             | Self::Failed { .. }

@@ -293,7 +293,7 @@ impl Share<'_, '_> {
             if !copy.forgotten {
                 let why = "another backup was written over it; let every copy have a directory of its own".to_owned();
                 let copy = OneCopy { when: When(copy.at), path: copy.path.clone() };
-                self.work.emit(Event::Changed { copy, why });
+                self.work.emit(Event::Changed { copy, why, can_be_again: false });
             }
         }
         let (sights, verdicts) = (self.sights, self.verdicts);

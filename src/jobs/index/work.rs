@@ -17,8 +17,8 @@ use crate::model::{CopyState, Reach, SourceKind, Time};
 use crate::monitor::Monitor;
 use crate::source::kind_of;
 use jiff::tz::TimeZone;
-use std::collections::HashSet;
-use std::path::Path;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A source, and its lock.
@@ -41,6 +41,54 @@ pub struct Inputs<'a> {
     pub answer_within: Duration,
     /// Where progress goes.
     pub monitor: &'a dyn Monitor,
+}
+
+pub(super) const NOT_THERE: &str = "it is not there any more";
+
+/// What is wrong with a file that a copy has bytes in.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    pub(super) path: PathBuf,
+    pub(super) why: &'static str,
+}
+
+/// What a look at copies whose places do not change means, where kinds differ.
+pub(super) trait Fixed {
+    /// Returns what is wrong with a copy that is there.
+    fn fault(&self, copy: &KnownCopy, root: &look::Root, seen: &Seen, writer: &Writer) -> Result<Option<Fault>, Error>;
+    /// Returns those that are not there because whoever makes them took them away.
+    fn pruned(&self, known: &[KnownCopy], sights: &[Sight]) -> HashSet<usize>;
+    /// Returns those that are there, have nothing wrong with them, and cannot be read because of the fault of a file that they need.
+    fn cut_off(
+        &self,
+        known: &[KnownCopy],
+        faults: &[Option<Fault>],
+        seen: &Seen,
+        writer: &Writer,
+    ) -> Result<Vec<(usize, Fault)>, Error>;
+}
+
+/// Copies that this program made. What is on top of them needs them, so none is merely old.
+struct Own;
+
+impl Fixed for Own {
+    fn fault(&self, _: &KnownCopy, _: &look::Root, _: &Seen, _: &Writer) -> Result<Option<Fault>, Error> {
+        Ok(None)
+    }
+
+    fn pruned(&self, _: &[KnownCopy], _: &[Sight]) -> HashSet<usize> {
+        HashSet::new()
+    }
+
+    fn cut_off(
+        &self,
+        _: &[KnownCopy],
+        _: &[Option<Fault>],
+        _: &Seen,
+        _: &Writer,
+    ) -> Result<Vec<(usize, Fault)>, Error> {
+        Ok(Vec::new())
+    }
 }
 
 /// The work on one source.
@@ -204,39 +252,52 @@ impl<'w> Work<'w> {
         }
     }
 
-    /// Looks at copies whose places do not change: those of volumes and disks. `state` says of one that is there what it is, `pruned` which of
-    /// those that are not were taken away by whoever makes them.
+    /// Looks at copies whose places do not change: those of volumes and disks.
     pub(super) fn look_at_fixed(
         &mut self,
         folders: &[&Path],
-        state: impl Fn(&KnownCopy, &look::Root, &Writer) -> Result<CopyState, Error>,
-        pruned: impl FnOnce(&[KnownCopy], &[Sight]) -> HashSet<usize>,
+        kind: &dyn Fixed,
     ) -> Result<(Vec<KnownCopy>, Seen), Error> {
         let (known, seen) = self.see(folders)?;
         let sights: Vec<Sight> = seen.copies.iter().map(|copy| copy.sight).collect();
         let mut looked = self.looked_at_stores(&seen)?;
-        let pruned = pruned(&known, &sights);
+        let pruned = kind.pruned(&known, &sights);
+        let mut faults = Vec::with_capacity(known.len());
+        for (copy, here) in known.iter().zip(&seen.copies) {
+            faults.push(match (here.sight, &here.root) {
+                (Sight::There, Some(root)) => kind.fault(copy, root, &seen, self.writer())?,
+                (Sight::Missing, _) => Some(Fault { path: copy.path.clone(), why: NOT_THERE }),
+                _ => None,
+            });
+        }
+        let cut_off = kind.cut_off(&known, &faults, &seen, self.writer())?;
+        let is_cut_off: HashSet<usize> = cut_off.iter().map(|(number, _)| *number).collect();
         let (mut back, mut changed, mut gone) = (Vec::new(), Vec::new(), Vec::new());
-        for (number, (copy, seen)) in known.iter().zip(&seen.copies).enumerate() {
-            let one = OneCopy { when: When(copy.at), path: copy.path.clone() };
+        for (number, (copy, here)) in known.iter().zip(&seen.copies).enumerate() {
             if copy.forgotten {
-                match seen.sight {
+                match here.sight {
                     Sight::Missing => self.writer().drop_forgotten(copy)?,
                     Sight::There | Sight::Unknown => self.forgotten += 1,
                 }
                 continue;
             }
-            match (seen.sight, &seen.root) {
-                (Sight::There, Some(root)) => {
-                    let state = state(copy, root, self.writer())?;
-                    match state {
-                        CopyState::Changed => changed.push(one),
-                        _ if copy.state == CopyState::Gone => back.push(one),
-                        _ => {}
-                    }
+            let one = OneCopy { when: When(copy.at), path: copy.path.clone() };
+            match (here.sight, &here.root, &faults[number]) {
+                (Sight::There, Some(root), fault) => {
+                    let state = match fault {
+                        Some(fault) => {
+                            changed.push((OneCopy { path: fault.path.clone(), ..one }, fault.why));
+                            CopyState::Changed
+                        }
+                        None if is_cut_off.contains(&number) => CopyState::Changed,
+                        None => {
+                            back.extend((copy.state == CopyState::Gone).then_some(one));
+                            still_there(copy)
+                        }
+                    };
                     looked.copies.push((copy.id, state, Some(root.seen)));
                 }
-                (Sight::Missing, _) => {
+                (Sight::Missing, ..) => {
                     looked.copies.push((copy.id, CopyState::Gone, None));
                     gone.push((one, pruned.contains(&number), copy.state == CopyState::Gone));
                 }
@@ -247,12 +308,24 @@ impl<'w> Work<'w> {
         self.writer().write_looked(&looked, now)?;
         self.emit_unreachable(&known, &seen, |number| sights[number] == Sight::Unknown);
         back.into_iter().for_each(|copy| self.emit(Event::Back(copy)));
-        for copy in changed {
-            let why = "it was written after it was indexed".to_owned();
-            self.emit(Event::Changed { copy, why });
+        for (copy, why) in changed {
+            self.emit(Event::Changed { copy, why: why.to_owned(), can_be_again: why != NOT_THERE });
         }
         self.emit_gone(gone);
+        self.emit_cut_off(&known, cut_off);
         Ok((known, seen))
+    }
+
+    /// Says which copies cannot be read because of another file, by that file.
+    fn emit_cut_off(&mut self, known: &[KnownCopy], cut_off: Vec<(usize, Fault)>) {
+        let mut by_file: BTreeMap<PathBuf, (&'static str, Vec<OneCopy>)> = BTreeMap::new();
+        for (number, fault) in cut_off {
+            let copy = OneCopy { when: When(known[number].at), path: known[number].path.clone() };
+            by_file.entry(fault.path).or_insert((fault.why, Vec::new())).1.push(copy);
+        }
+        for (path, (why, copies)) in by_file {
+            self.emit(Event::CutOff { path, why: why.to_owned(), copies });
+        }
     }
 
     /// Looks at the copies that this program made, where nothing else is to be done.
@@ -263,8 +336,7 @@ impl<'w> Work<'w> {
 
     /// Looks at the copies that this program made.
     pub(super) fn look_at_own(&mut self) -> Result<(), Error> {
-        // What is on top of them needs them, so none is merely old.
-        self.look_at_fixed(&[], |copy, _, _| Ok(still_there(copy)), |_, _| HashSet::new()).map(drop)
+        self.look_at_fixed(&[], &Own).map(drop)
     }
 
     /// Says which copies are gone; those that were pruned once.

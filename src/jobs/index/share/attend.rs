@@ -107,7 +107,7 @@ impl Share<'_, '_> {
         };
         if matches!(verdict, Verdict::Copied { .. }) && self.sights[number] == Sight::Unknown && !self.work.wish.again {
             let why = format!("it is not what was indexed from {:?}, which cannot be read: {why}", copy.path);
-            self.work.emit(Event::Changed { copy: one, why });
+            self.work.emit(Event::Changed { copy: one, why, can_be_again: false });
             return Ok(());
         }
         let now = self.work.now();

@@ -121,6 +121,7 @@ impl Hinted for Error {
             Self::Ambiguous { .. } => {
                 "if a guest may have written that: asof source set NAME --format raw; if it is a qcow2 image: call it .qcow2"
             }
+            Self::Cut { .. } => "was it copied to its end? if it still is being written, the next asof index reads it",
             _ => return None,
         };
         Some(text.to_owned())
