@@ -17,7 +17,7 @@ CREATE VIEW view_columns(\"view\", \"column\", type, meaning, fast) AS VALUES
 ";
 
 /// Columns of whole numbers that do not end like one.
-const NUMBERS: [&str; 33] = [
+const NUMBERS: [&str; 39] = [
     "time",
     "number",
     "generations",
@@ -51,6 +51,12 @@ const NUMBERS: [&str; 33] = [
     "files",
     "copies",
     "fast",
+    "replica_set",
+    "arbiter",
+    "running",
+    "answered",
+    "skewed",
+    "to_heal",
 ];
 
 /// In each view the columns of which a condition is a seek, or leaves whole generations out. Of those that are left out here, all have at
@@ -85,6 +91,7 @@ fn type_of(view: &str, name: &str) -> &'static str {
     let last = name.rsplit('_').next().unwrap_or(name);
     match () {
         () if last == "raw" => "BLOB",
+        () if name == "clock_ahead_s" => "REAL",
         // A date.
         () if (view, name) == ("disks", "parent") => "TEXT",
         () if NUMBERS.contains(&name) || ["unix", "ns", "ms", "bytes", "seconds"].contains(&last) => "INTEGER",
@@ -151,6 +158,19 @@ fn steps(c: &Connection, sql: &str) -> i32 {
 #[test]
 fn every_value_has_the_type_that_its_column_is_said_to_have_and_fast_ones_read_no_rows_that_they_leave_out() {
     let site = history();
+    // As a take of a Gluster volume leaves it, two bricks of which do not answer as they should.
+    let volume = Connection::open(site.path("catalog.db")).expect("a catalog");
+    volume
+        .execute_batch(
+            r#"INSERT INTO source SELECT NULL, randomblob(16), 'volume', 'gluster', '{}', policy, 'write', 1, 77 << 16, 0, added_at, 1, 1
+                 FROM source LIMIT 1;
+               INSERT INTO generation(source, taken_at, number, sequence, level, status, first_content, entries, size_bytes, losses, notices, resume)
+               SELECT (SELECT id FROM source WHERE name = 'volume'), 1763604000, 1, 1, 'full', 'published', 0, 0, 0, 0, 0,
+                 '{"bricks": {"n1:/b": {"number": 1, "set": 1, "running": true, "answered": true, "clock_ahead_ms": -2500, "skewed": true, "to_heal": 3},
+                              "n2:/b": {"number": 2, "set": 1, "arbiter": true}},
+                   "cursors": {"n1:/b": {"last": 1763604000}}, "retake": ["0f9d8b1e-7c22-4b5c-9a52-2f7f3a1d0c11"]}';"#,
+        )
+        .expect("rows");
     let c = open(&site);
     let generations: i32 = c.query_row("SELECT count(*) FROM generations", [], |row| row.get(0)).unwrap();
     let mut filled: BTreeMap<String, bool> = BTreeMap::new();
