@@ -199,7 +199,7 @@ touch -h -d '1969-12-31 23:59:58.75Z' sym
 "#;
 
 /// Tests of find(1); `@` stands for what is searched, as each of both programs writes it.
-const FIND: [&str; 49] = [
+const FIND: [&str; 56] = [
     "",
     "-name *.txt",
     "-iname *.txt",
@@ -240,6 +240,13 @@ const FIND: [&str; 49] = [
     "-perm -4000",
     "-perm /022",
     "-perm -111 -type f",
+    "-perm u+rw,g+r",
+    "-perm -u=rwx,g=rx",
+    "-perm /u+s,g+s",
+    "-perm /+t",
+    "-perm -a+rX",
+    "-perm u=rw,g=u,o-r",
+    "-perm -ug+s",
     "-newermt 2026-11-10T00:00Z ! -type d",
     "-newermt 1970-01-01T00:00Z -type l",
     "! -newermt 2026-11-10T00:00Z -type f",
@@ -367,7 +374,7 @@ fn what_find_does_not_know_is_refused_by_name() {
         ("homes -size 3X", "\"3X\" is not a size"),
         ("homes -regex \\(", "is not a regular expression"),
         ("homes -type z", "\"z\" is not a type"),
-        ("homes -perm u+x", "is not a mode in octal digits"),
+        ("homes -perm u+q", "\"u+q\" is not a mode: write octal digits, or letters as chmod has them"),
         ("homes -user nobody-here", "is neither known on this machine nor a number"),
         ("homes -printf %i", "-printf knows no %i"),
         ("homes -newermt never", "\"never\" is not a date"),

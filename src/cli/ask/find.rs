@@ -27,7 +27,7 @@ pub(super) const HITS_RIGHT: [bool; 6] = [false, false, true, true, false, false
 #[command(
     after_help = "Tests, as in find(1): -name P, -iname P, -path P, -ipath P, -regex R, -iregex R, -size [+-]N[cwbkMG], -mtime [+-]N, \
     -mmin [+-]N, -newer PATH (of the same source), -newermt DATE, -user U, -uid N, -group G, -gid N, -type f,d,l,p,s,c,b, \
-    -perm [-/]OCTAL, -links N, -empty, -xattr NAME, -acl, -maxdepth N, -mindepth N, -true, -false; with !, -not, -a, -o and parentheses. \
+    -perm [-/]MODE (octal, or letters), -links N, -empty, -xattr NAME, -acl, -maxdepth N, -mindepth N, -true, -false; with !, -not, -a, -o and parentheses. \
     Ages count from the date of --at, else from now.\n\
     Last may stand -print, -print0 or -printf FORMAT with %p (SOURCE:PATH) %P %f %h %s %m %M %u %U %g %G %n %y %l %d %T@ %T+."
 )]

@@ -260,13 +260,63 @@ fn kinds(text: &str) -> Result<Vec<Kind>, String> {
 }
 
 fn mode(text: &str) -> Result<ModeTest, String> {
-    let octal = |text: &str| {
-        let bits = u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o7777 && !text.starts_with('+'));
-        bits.ok_or_else(|| format!("{text:?} is not a mode in octal digits"))
+    let bits = |text: &str| {
+        let octal = u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o7777 && !text.starts_with('+'));
+        octal.or_else(|| letters(text)).ok_or_else(|| {
+            format!("{text:?} is not a mode: write octal digits, or letters as chmod has them (u+rw,o=r)")
+        })
     };
     match text.as_bytes() {
-        [b'-', ..] => octal(&text[1..]).map(ModeTest::All),
-        [b'/', ..] => octal(&text[1..]).map(ModeTest::Any),
-        _ => octal(text).map(ModeTest::Exactly),
+        [b'-', ..] => bits(&text[1..]).map(ModeTest::All),
+        [b'/', ..] => bits(&text[1..]).map(ModeTest::Any),
+        _ => bits(text).map(ModeTest::Exactly),
     }
+}
+
+/// Reads a mode as chmod(1) does, beginning with no right; without an umask, as find(1).
+fn letters(text: &str) -> Option<u32> {
+    let mut mode = 0;
+    for clause in text.split(',') {
+        let who = clause.find(['+', '-', '=']).filter(|end| clause[..*end].chars().all(|c| "ugoa".contains(c)))?;
+        let class = |letter: char, bits: u32| if clause[..who].contains(letter) { bits } else { 0 };
+        let classes = match class('u', 0o4700) | class('g', 0o2070) | class('o', 0o1007) | class('a', 0o7777) {
+            0 => 0o7777,
+            some => some,
+        };
+        let mut rest = &clause[who..];
+        while let Some(sign) = rest.chars().next() {
+            let end = rest[1..].find(['+', '-', '=']).map_or(rest.len(), |at| at + 1);
+            let shift = |mode: u32, by: u32| (mode >> by & 7) * 0o111;
+            let mut bits = 0;
+            for letter in rest[1..end].chars() {
+                bits |= match letter {
+                    'r' => 0o444,
+                    'w' => 0o222,
+                    'x' => 0o111,
+                    // Of a mode without rights, that of no directory.
+                    'X' => {
+                        if mode & 0o111 == 0 {
+                            0
+                        } else {
+                            0o111
+                        }
+                    }
+                    's' => 0o6000,
+                    't' => 0o1000,
+                    'u' => shift(mode, 6),
+                    'g' => shift(mode, 3),
+                    'o' => shift(mode, 0),
+                    _ => return None,
+                };
+            }
+            bits &= classes;
+            mode = match sign {
+                '+' => mode | bits,
+                '-' => mode & !bits,
+                _ => mode & !classes | bits,
+            };
+            rest = &rest[end..];
+        }
+    }
+    Some(mode)
 }
