@@ -5,7 +5,7 @@
 
 use super::history::{CHANGES, CHANGES_RIGHT, change};
 use super::rows::{FormArgs, Rows};
-use crate::catalog::Scope;
+use crate::catalog::{Reader, Scope};
 use crate::cli::World;
 use crate::cli::complete;
 use crate::cli::output;
@@ -42,7 +42,7 @@ pub(in crate::cli) fn run(args: &DiffArgs, world: &World) -> Result<Outcome, Fai
     let wish = wish(args)?;
     let reader = world.reader()?;
     let scope = reader.scope_of(&wish.name)?;
-    let times = times(&scope, &wish.dates, world)?;
+    let times = times(&reader, &scope, &wish.dates, world)?;
     for at in [times.0, times.1] {
         say!("{} {}: {}", if at == times.0 { "from" } else { "to" }, scope.source.name, local(at));
     }
@@ -97,8 +97,8 @@ fn wish(args: &DiffArgs) -> Result<Wish, Failure> {
     Ok(Wish { name, dates, path: path.unwrap_or_default() })
 }
 
-fn times(scope: &Scope, dates: &[String], world: &World) -> Result<(Time, Time), Failure> {
-    let at = |date: Option<&String>| instant_at(scope, date.map(String::as_str), world);
+fn times(reader: &Reader, scope: &Scope, dates: &[String], world: &World) -> Result<(Time, Time), Failure> {
+    let at = |date: Option<&String>| instant_at(reader, scope, date.map(String::as_str), world);
     match dates {
         [] => {
             let newest = at(None)?;
