@@ -27,6 +27,8 @@ mod limits;
 mod numbers;
 #[path = "mount/odd_files.rs"]
 mod odd_files;
+#[path = "mount/past.rs"]
+mod past;
 #[path = "mount/served.rs"]
 mod served;
 #[path = "mount/tree.rs"]

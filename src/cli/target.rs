@@ -51,6 +51,9 @@ pub(super) fn generation_at(
 ) -> Result<GenerationRow, Failure> {
     use crate::clock::Clock;
     let as_of = match date {
+        Some(date) if is_event(date) => {
+            AsOf::At(instant_at(reader, &reader.scope(source.clone())?, Some(date), world)?)
+        }
         Some(date) => parse_date(date, world.clock.now(), &world.zone, Fold::Refuse)?,
         None => AsOf::Latest,
     };
@@ -60,8 +63,11 @@ pub(super) fn generation_at(
 }
 
 /// Returns the instant of the generation that `date` (none: the latest) means for the source of `scope`.
-pub(super) fn instant_at(scope: &Scope, date: Option<&str>, world: &World) -> Result<Time, Failure> {
+pub(super) fn instant_at(reader: &Reader, scope: &Scope, date: Option<&str>, world: &World) -> Result<Time, Failure> {
     use crate::clock::Clock;
+    if let Some(path) = date.and_then(event) {
+        return before_delete(reader, scope, path);
+    }
     let now = world.clock.now();
     let found = match date.map(|date| parse_date(date, now, &world.zone, Fold::Refuse)).transpose()? {
         None | Some(AsOf::Latest) => scope.newest(now),
@@ -69,6 +75,27 @@ pub(super) fn instant_at(scope: &Scope, date: Option<&str>, world: &World) -> Re
         Some(AsOf::At(at)) => scope.newest(at),
     };
     found.ok_or_else(|| no_generation(&scope.source.name, date, scope.instants().next()))
+}
+
+/// Returns the path of a date that is an event: `@before-delete:PATH`.
+fn event(date: &str) -> Option<&str> {
+    date.strip_prefix('@').unwrap_or(date).strip_prefix("before-delete:")
+}
+
+/// Tells whether a date is an event in the history of a source.
+pub(super) fn is_event(date: &str) -> bool {
+    event(date).is_some()
+}
+
+/// Returns the last generation that has a path before it was gone.
+fn before_delete(reader: &Reader, scope: &Scope, path: &str) -> Result<Time, Failure> {
+    let name = &scope.source.name;
+    let parsed = RelPath::parse(path.as_bytes());
+    let path = parsed.map_err(|e| Failure::because(format!("{path:?} is not a path of an entry"), &e))?;
+    reader.last_before_deletion(scope, &path)?.ok_or_else(|| {
+        Failure::new(format!("\"{path}\" was never deleted in {name:?}, as far as its generations go"))
+            .hint(format!("asof history \"{name}:{path}\" shows when there was such a path"))
+    })
 }
 
 /// Says that a source has no generation by a date.

@@ -18,6 +18,7 @@ pub(super) fn duration(ttl: Ttl) -> Duration {
     match ttl {
         Ttl::Forever => FOREVER,
         Ttl::Short => SHORT,
+        Ttl::None => Duration::ZERO,
     }
 }
 

@@ -7,13 +7,14 @@
 
 use super::ahead::Ahead;
 use super::answer::{Ticket, fail};
+use super::aside::Aside;
 use super::backing::{Backings, Opened};
 use super::convert::{self, FOREVER};
 use super::lane::Lanes;
 use super::turns::Names;
 use crate::model::StoreId;
 use crate::store::OpenFile;
-use crate::view::{self, Content, Ino, Looked, Stat, Tree, Ttl};
+use crate::view::{self, Caller, Content, Ino, Looked, Stat, Tree, Ttl};
 use fuser::{
     BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig, LockOwner,
     OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
@@ -64,6 +65,7 @@ pub(super) struct Shared {
     pub(super) tree: Arc<Tree>,
     pub(super) lanes: Arc<Lanes>,
     pub(super) ahead: Option<Ahead>,
+    pub(super) aside: Aside,
     pub(super) attributes: Attributes,
     pub(super) is_passthrough: AtomicBool,
     pub(super) backings: Backings,
@@ -81,6 +83,63 @@ impl Shared {
         match found.and_then(|found| self.guarded(found.0).map(|_| found)) {
             Ok((stat, ttl)) => reply.entry(&convert::duration(ttl), &convert::attributes(&stat), GENERATION),
             Err(e) => fail(&self.tree, "lookup", parent, &e, reply),
+        }
+    }
+
+    fn look_up(&self, parent: Ino, name: &[u8], caller: Caller, pid: u32, reply: ReplyEntry) {
+        match self.tree.lookup_for(caller, parent, name) {
+            Ok(Looked::Found(stat, ttl)) => {
+                if let Some(ahead) = &self.ahead {
+                    ahead.looked_up(&stat, pid);
+                }
+                self.entry(Ok((stat, ttl)), parent, reply);
+            }
+            // A plain ENOENT is not cached by the kernel, an entry without an inode is.
+            Ok(Looked::Missing(Ttl::Forever)) => reply.entry(&FOREVER, &convert::no_attributes(), GENERATION),
+            Ok(Looked::Missing(Ttl::Short | Ttl::None)) => reply.error(Errno::ENOENT),
+            Err(e) => fail(&self.tree, "lookup", parent, &e, reply),
+        }
+    }
+
+    fn list(&self, ino: Ino, offset: u64, mut reply: ReplyDirectory) {
+        let mut is_empty = true;
+        let listed = self.tree.list(ino, offset, &mut |name, stat, next, _ttl| {
+            is_empty = false;
+            flow(reply.add(INodeNo(stat.ino.0), next, convert::file_type(stat.kind), OsStr::from_bytes(name)))
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            // The next question begins at the end, and is answered with the error.
+            Err(view::Error::Unlisted(_)) if !is_empty => reply.ok(),
+            Err(e) => fail(&self.tree, "readdir", ino, &e, reply),
+        }
+    }
+
+    fn list_plus(&self, ino: Ino, offset: u64, pid: u32, mut reply: ReplyDirectoryPlus) {
+        let (mut is_empty, mut refused) = (true, Ok(()));
+        let listed = self.tree.list(ino, offset, &mut |name, stat, next, ttl| {
+            if let Err(e) = self.guarded(*stat) {
+                refused = Err(e);
+                return ControlFlow::Break(());
+            }
+            is_empty = false;
+            let attributes = convert::attributes(stat);
+            let name = OsStr::from_bytes(name);
+            flow(reply.add(attributes.ino, next, name, &convert::duration(ttl), &attributes, GENERATION))
+        });
+        match listed.and(refused) {
+            Ok(()) => {
+                reply.ok();
+                // Those before `offset` the kernel has: it goes on asking when it has taken in what it was told.
+                if let Some(ahead) = &self.ahead {
+                    let names = Names { count: view::names_before(offset), are_all: is_empty };
+                    ahead.listed(ino, names, pid);
+                }
+            }
+            // As in `list`: the names that were seen come first.
+            Err(view::Error::Unlisted(_) | view::Error::Unguarded(_)) if !is_empty => reply.ok(),
+            // Also when some names fitted already: a listing that breaks off is an error, not a shorter listing.
+            Err(e) => fail(&self.tree, "readdir", ino, &e, reply),
         }
     }
 
@@ -238,18 +297,13 @@ impl Filesystem for AsofFilesystem {
             }
             _ => {}
         }
-        match shared.tree.lookup(parent, name.as_bytes()) {
-            Ok(Looked::Found(stat, ttl)) => {
-                if let Some(ahead) = &shared.ahead {
-                    ahead.looked_up(&stat, request.pid());
-                }
-                shared.entry(Ok((stat, ttl)), parent, reply);
-            }
-            // A plain ENOENT is not cached by the kernel, an entry without an inode is.
-            Ok(Looked::Missing(Ttl::Forever)) => reply.entry(&FOREVER, &convert::no_attributes(), GENERATION),
-            Ok(Looked::Missing(Ttl::Short)) => reply.error(Errno::ENOENT),
-            Err(e) => fail(&shared.tree, "lookup", parent, &e, reply),
+        let (name, pid) = (name.as_bytes(), request.pid());
+        let caller = Caller { uid: request.uid(), gid: request.gid() };
+        if !parent.is_made() {
+            return shared.look_up(parent, name, caller, pid, reply);
         }
+        let (own, name) = (Arc::clone(shared), name.to_owned());
+        shared.aside.ask(caller.uid, Box::new(move || own.look_up(parent, &name, caller, pid, reply)));
     }
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
@@ -358,55 +412,22 @@ impl Filesystem for AsofFilesystem {
         reply.error(Errno::ENOSYS);
     }
 
-    fn readdir(&self, _request: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let (tree, ino) = (&self.0.tree, Ino(ino.0));
-        let mut is_empty = true;
-        let listed = tree.list(ino, offset, &mut |name, stat, next, _ttl| {
-            is_empty = false;
-            flow(reply.add(INodeNo(stat.ino.0), next, convert::file_type(stat.kind), OsStr::from_bytes(name)))
-        });
-        match listed {
-            Ok(()) => reply.ok(),
-            // The next question begins at the end, and is answered with the error.
-            Err(view::Error::Unlisted(_)) if !is_empty => reply.ok(),
-            Err(e) => fail(tree, "readdir", ino, &e, reply),
+    fn readdir(&self, request: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, reply: ReplyDirectory) {
+        let (shared, ino) = (&self.0, Ino(ino.0));
+        if !ino.is_made() {
+            return shared.list(ino, offset, reply);
         }
+        let own = Arc::clone(shared);
+        shared.aside.ask(request.uid(), Box::new(move || own.list(ino, offset, reply)));
     }
 
-    fn readdirplus(
-        &self,
-        request: &Request,
-        ino: INodeNo,
-        _fh: FileHandle,
-        offset: u64,
-        mut reply: ReplyDirectoryPlus,
-    ) {
-        let (tree, ino) = (&self.0.tree, Ino(ino.0));
-        let (mut is_empty, mut refused) = (true, Ok(()));
-        let listed = tree.list(ino, offset, &mut |name, stat, next, ttl| {
-            if let Err(e) = self.0.guarded(*stat) {
-                refused = Err(e);
-                return ControlFlow::Break(());
-            }
-            is_empty = false;
-            let attributes = convert::attributes(stat);
-            let name = OsStr::from_bytes(name);
-            flow(reply.add(attributes.ino, next, name, &convert::duration(ttl), &attributes, GENERATION))
-        });
-        match listed.and(refused) {
-            Ok(()) => {
-                reply.ok();
-                // Those before `offset` the kernel has: it goes on asking when it has taken in what it was told.
-                if let Some(ahead) = &self.0.ahead {
-                    let names = Names { count: view::names_before(offset), are_all: is_empty };
-                    ahead.listed(ino, names, request.pid());
-                }
-            }
-            // As in `readdir`: the names that were seen come first.
-            Err(view::Error::Unlisted(_) | view::Error::Unguarded(_)) if !is_empty => reply.ok(),
-            // Also when some names fitted already: a listing that breaks off is an error, not a shorter listing.
-            Err(e) => fail(tree, "readdir", ino, &e, reply),
+    fn readdirplus(&self, request: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
+        let (shared, ino, pid) = (&self.0, Ino(ino.0), request.pid());
+        if !ino.is_made() {
+            return shared.list_plus(ino, offset, pid, reply);
         }
+        let own = Arc::clone(shared);
+        shared.aside.ask(request.uid(), Box::new(move || own.list_plus(ino, offset, pid, reply)));
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {

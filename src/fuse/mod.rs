@@ -16,6 +16,7 @@
 
 mod ahead;
 mod answer;
+mod aside;
 mod backing;
 mod convert;
 mod filesystem;
@@ -390,6 +391,7 @@ fn share(tree: &Arc<Tree>, options: &Options, attributes: Attributes) -> std::io
         tree: Arc::clone(tree),
         ahead: is_ahead.then(|| ahead::Ahead::new(tree, &lanes)).transpose()?,
         lanes,
+        aside: aside::Aside::default(),
         attributes,
         is_passthrough: AtomicBool::new(options.passthrough),
         backings: backing::Backings::default(),

@@ -13,6 +13,8 @@ pub enum Ttl {
     Forever,
     /// About a second: it is about what is published.
     Short,
+    /// It does not: it is asked again each time.
+    None,
 }
 
 /// The answer to a look-up.

@@ -3,9 +3,10 @@
 //! `number = view << 36 | node`, bit 63 stays 0. Which tree a view is, and for how long, is said in
 //! [`crate::catalog::numbers`]. Names of one node (hard links) share a number inside a view; no number is
 //! shared by two views. View 0 is the top that no source has: its nodes are the sources. In the other views
-//! nodes below [`FIRST_NODE`] are directories and files that the mount makes up.
+//! nodes below [`FIRST_NODE`] are directories and files that the mount makes up. Directories of
+//! histories and of differences ([`super::made`]) have numbers of their own kind, which are digests.
 
-use crate::catalog::numbers::{NODE_BITS, VIEW_BITS};
+use crate::catalog::numbers::{FIRST_MADE, MADE_BITS, NODE_BITS, VIEW_BITS};
 use crate::model::{NodeId, SourceId, ViewId};
 
 /// Numbers of real nodes begin here (`catalog` gives out block 1 and up).
@@ -59,12 +60,23 @@ impl Ino {
         Self::new(view, FIRST_NOTE + index as i64)
     }
 
+    /// Returns the number of a directory that is made up, of which this is the digest.
+    pub(super) fn of_made(digest: u64) -> Self {
+        Self((FIRST_MADE as u64) << NODE_BITS | digest & ((1 << MADE_BITS) - 1))
+    }
+
+    /// Tells whether it is the number of such a directory.
+    pub fn is_made(self) -> bool {
+        self.decode() == Decoded::Made
+    }
+
     /// Returns what the number says, before anybody knows whether that exists.
     pub(super) fn decode(self) -> Decoded {
         let view = ViewId((self.0 >> NODE_BITS) as i64);
         let node = self.0 as i64 & NODE_MAX;
         match (view.0, node) {
             (VIEWS.., _) => Decoded::Nothing,
+            (FIRST_MADE.., _) => Decoded::Made,
             (0, ROOT) => Decoded::Root,
             (0, FIRST_SOURCE..) => Decoded::Source(SourceId(node - FIRST_SOURCE)),
             (_, FIRST_NODE..) => Decoded::Node(view, NodeId(node)),
@@ -91,6 +103,8 @@ pub(super) enum Decoded {
     Note(ViewId, usize),
     /// A node of a backup.
     Node(ViewId, NodeId),
+    /// A directory of a history, or of differences.
+    Made,
     /// No number that was ever given out.
     Nothing,
 }
@@ -101,7 +115,7 @@ mod tests {
 
     #[test]
     fn every_number_says_what_it_was_made_of() {
-        let view = ViewId((1 << 27) - 1);
+        let view = ViewId(FIRST_MADE - 1);
         assert_eq!(Ino::ROOT.decode(), Decoded::Root);
         assert_eq!(Ino::of_source(SourceId(7)).decode(), Decoded::Source(SourceId(7)));
         assert_eq!(Ino::of_source(SourceId(1 << 20)).decode(), Decoded::Source(SourceId(1 << 20)));
@@ -110,7 +124,10 @@ mod tests {
         assert_eq!(Ino::of_note(view, 3).decode(), Decoded::Note(view, 3));
         let node = NodeId((1 << 36) - 1);
         assert_eq!(Ino::of_node(view, node).decode(), Decoded::Node(view, node));
-        assert_eq!(Ino::of_node(view, node), Ino((1 << 63) - 1), "the largest one, as a positive number");
+        assert_eq!(Ino::of_made(0).decode(), Decoded::Made);
+        assert_eq!(Ino::of_made(u64::MAX), Ino((1 << 63) - 1), "the largest one, as a positive number");
+        assert_eq!(Ino::of_node(view, node), Ino(Ino::of_made(0).0 - 1));
+        assert_eq!(Ino::of_made(u64::MAX).decode(), Decoded::Made);
         assert_eq!(Ino(5).decode(), Decoded::Nothing);
         assert_eq!(Ino(1 << 63 | 65_536).decode(), Decoded::Nothing);
     }

@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// `.` and `..`.
-const DOTS: u64 = 2;
+pub(super) const DOTS: u64 = 2;
 
 /// Takes one entry of a listing: its name, its attributes, the offset to go on after it, and how long the
 /// attributes hold.
@@ -51,6 +51,8 @@ impl Tree {
         }
         match spot {
             Spot::Node(place) => self.list_node(&place, offset.saturating_sub(DOTS), each),
+            Spot::History(ino, dir) => self.list_history(&self.snapshot(), (ino, &dir), names_before(offset), each),
+            Spot::Between(_, dir) => self.list_between(&self.snapshot(), &dir, names_before(offset), each),
             top => {
                 let mut number = offset.max(DOTS);
                 let skip = usize::try_from(number - DOTS).unwrap_or(usize::MAX);
@@ -93,7 +95,7 @@ impl Tree {
     }
 
     /// Returns window `index` of a directory, an empty one behind its end; those before it are read first where they are not known.
-    fn window(&self, place: &Place, index: usize) -> Result<Window, Error> {
+    pub(super) fn window(&self, place: &Place, index: usize) -> Result<Window, Error> {
         let key = |index| (place.generation, place.node, index);
         if let Some(window) = self.listings.get(key(index)) {
             return Ok(window);
@@ -120,7 +122,7 @@ impl Tree {
 
     /// Tells whether not all names in a directory are known: it could not be listed when it was indexed, or it lies below one that could
     /// not.
-    fn is_in_doubt(&self, place: &Place) -> Result<bool, Error> {
+    pub(super) fn is_in_doubt(&self, place: &Place) -> Result<bool, Error> {
         if !place.has_losses {
             return Ok(false);
         }

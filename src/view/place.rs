@@ -1,6 +1,8 @@
 //! What inode numbers lead to.
 //! Each value holds in the snapshot in which the number was followed.
 
+use super::Ino;
+use super::made::{BetweenDir, HistoryDir};
 use super::snapshot::ViewKey;
 use crate::model::{GenerationId, NodeId, SourceId, Time, ViewId};
 
@@ -30,4 +32,6 @@ pub(super) enum Spot {
     Notes(ViewId),
     Note(ViewId, usize),
     Node(Place),
+    History(Ino, HistoryDir),
+    Between(Ino, BetweenDir),
 }

@@ -56,7 +56,9 @@ impl Tree {
             return Ok((!inodes.is_empty()).then_some(Refreshed { inodes, names: Vec::new() }));
         }
         prepare(XattrNeed::of(&registry));
-        let read_at = Timestamp { seconds: self.clock.now().0, nanos: 0 };
+        // Two of one second differ: by the time of a directory a kernel knows whether what it has of it is what there is.
+        let nanos = (self.snapshot().read_at.nanos + 1) % 1_000_000_000;
+        let read_at = Timestamp { seconds: self.clock.now().0, nanos };
         let new = Arc::new(Snapshot::new(registry, read_at));
         // From here on no reader asks inside a transaction that is older than what `new` shows.
         self.readers.turn()?;
@@ -96,6 +98,7 @@ impl Tree {
             refreshed.inodes.push(Ino::of_source(source.id));
         }
         refreshed.inodes.extend(notes::all_inodes());
+        refreshed.inodes.extend(self.made.histories());
         refreshed.inodes.sort_unstable();
         refreshed.inodes.dedup();
         refreshed.names.extend(self.moved_dates(new));

@@ -4,6 +4,7 @@
 //! Promises: immutable; every question is answered from memory. What all sources resolve to at each instant is worked
 //! out when it is first asked for. Never reads the catalog by itself, never gives a number.
 
+use super::past::Past;
 use crate::catalog::numbers::{Vector, view_of};
 use crate::catalog::{Registry, RegistrySource};
 use crate::model::{GenerationId, NodeId, SourceId, Time, Timestamp, ViewId};
@@ -30,6 +31,8 @@ pub(super) struct Snapshot {
     /// Instants of any source, oldest first.
     instants: Vec<Time>,
     vectors: OnceLock<Vectors>,
+    /// What was asked of histories in it.
+    pub(super) past: Past,
 }
 
 /// What all sources resolve to.

@@ -9,6 +9,10 @@
 //! at once (READDIRPLUS), and an entry of that answer without a number has none in `readdir(3)` either, which
 //! leaves it out. Never lists a date.
 
+use super::between::is_between;
+use super::caller::Caller;
+use super::events::is_event;
+use super::history::HISTORY;
 use super::instant::{instant_name, instant_stamp};
 use super::place::Spot;
 use super::snapshot::{Snapshot, view_at};
@@ -17,17 +21,31 @@ use crate::catalog::RegistrySource;
 use crate::model::{AsOf, Fold, SourceId, Time, Timestamp, ViewId, parse_date};
 
 impl Tree {
-    /// Returns what `name` in `parent` is.
+    /// Returns what `name` in `parent` is, for root.
+    ///
+    /// # Errors
+    /// As [`Tree::lookup_for`].
+    pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Looked, Error> {
+        self.lookup_for(Caller::ROOT, parent, name)
+    }
+
+    /// Returns what `name` in `parent` is. Who asks matters only where a name has a path in it; everywhere else the kernel decides.
     ///
     /// Two queries inside a generation, none above.
     ///
     /// # Errors
     /// [`Error::NotADirectory`], [`Error::Unlisted`], [`Error::NoSuchView`], [`Error::Catalog`].
-    pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Looked, Error> {
+    pub fn lookup_for(&self, caller: Caller, parent: Ino, name: &[u8]) -> Result<Looked, Error> {
         let snapshot = self.snapshot();
         match self.spot(parent)? {
+            Spot::Root if is_event(name) => self.lookup_event(&snapshot, None, name, caller),
             Spot::Root => self.lookup_root(&snapshot, name),
+            Spot::Source(id) if is_event(name) => self.lookup_event(&snapshot, Some(id), name, caller),
+            Spot::Source(id) if name == HISTORY => self.lookup_history_top(&snapshot, id),
+            Spot::Source(id) if is_between(name) => self.lookup_between_top(&snapshot, id, name),
             Spot::Source(id) => self.lookup_instant(&snapshot, Some(id), name),
+            Spot::History(ino, dir) => self.lookup_history(&snapshot, (ino, &dir), name),
+            Spot::Between(_, dir) => self.lookup_between(&snapshot, &dir, name),
             Spot::View(view, _) => self.lookup_in_view(parent, view, name),
             Spot::Notes(view) => Ok(match notes::index_of(name) {
                 Some(index) => Looked::Found(self.note_stat(view, index)?, Ttl::Short),
@@ -51,7 +69,21 @@ impl Tree {
 
     /// A listed instant is found by its name; any other date is resolved.
     fn lookup_instant(&self, snapshot: &Snapshot, source: Option<SourceId>, name: &[u8]) -> Result<Looked, Error> {
-        let Some(at) = self.instant_meant(snapshot, source, name) else { return Ok(Looked::Missing(Ttl::Short)) };
+        match self.instant_meant(snapshot, source, name) {
+            Some(at) => self.show_instant(snapshot, source, name, at, Ttl::Short),
+            None => Ok(Looked::Missing(Ttl::Short)),
+        }
+    }
+
+    /// Returns the directory `name` of a source, or at the top, that shows exactly this instant.
+    pub(super) fn show_instant(
+        &self,
+        snapshot: &Snapshot,
+        source: Option<SourceId>,
+        name: &[u8],
+        at: Time,
+        ttl: Ttl,
+    ) -> Result<Looked, Error> {
         let view = self.view_as_of(snapshot, source, at)?;
         let is_listed = name == instant_name(at);
         let view = if is_listed { view } else { self.dates.number(source, name, view, self.clock.now()) };
@@ -59,12 +91,12 @@ impl Tree {
             Some(source) => self.stat(Ino::of_node(view, source.root))?.0,
             None => Stat::of_made_directory(Ino::of_view(view), instant_stamp(at)),
         };
-        Ok(Looked::Found(stat, Ttl::Short))
+        Ok(Looked::Found(stat, ttl))
     }
 
     /// Returns the instant that `name` means in the directory of `source`, or at the top; none if it is no date, or one
     /// before every generation.
-    fn instant_meant(&self, snapshot: &Snapshot, source: Option<SourceId>, name: &[u8]) -> Option<Time> {
+    pub(super) fn instant_meant(&self, snapshot: &Snapshot, source: Option<SourceId>, name: &[u8]) -> Option<Time> {
         let date = std::str::from_utf8(name.strip_prefix(b"@")?).ok()?;
         let now = self.clock.now();
         match parse_date(date, now, &self.zone, Fold::Later).ok()? {
@@ -87,13 +119,15 @@ impl Tree {
     /// Returns the names, each with its directory, of dates that do not mean in `new` what they meant when they were
     /// looked up.
     pub(super) fn moved_dates(&self, new: &Snapshot) -> Vec<(Ino, Vec<u8>)> {
-        self.dates.moved(|source, name| {
+        let meant = |source: Option<SourceId>, name: &[u8]| {
             let at = self.instant_meant(new, source, name)?;
             match source.and_then(|id| new.source(id)) {
                 Some(source) => source.instants.binary_search(&at).ok().map(|place| view_at(source, place)),
                 None => new.vector(at).and_then(|vector| self.numbers.known(vector)),
             }
-        })
+        };
+        // A kernel asks for the name of an event each time.
+        self.dates.moved(|source, name, view| is_event(name) || meant(source, name) == Some(view))
     }
 
     fn lookup_in_view(&self, parent: Ino, view: ViewId, name: &[u8]) -> Result<Looked, Error> {
@@ -128,6 +162,8 @@ impl Tree {
             Spot::View(_, key) => Ok((Stat::of_made_directory(ino, instant_stamp(key.at)), Ttl::Forever)),
             Spot::Note(view, index) => Ok((self.note_stat(view, index)?, Ttl::Short)),
             Spot::Node(place) => Ok((self.node_stat(&place)?, Ttl::Forever)),
+            Spot::History(ino, dir) => Ok((self.history_stat(&snapshot, (ino, &dir))?, Ttl::None)),
+            Spot::Between(ino, dir) => Ok((self.between_stat((ino, &dir))?, Ttl::Forever)),
         }
     }
 
@@ -140,6 +176,14 @@ impl Tree {
             Spot::Root | Spot::Source(_) | Spot::View(..) | Spot::Notes(ViewId(0)) => Ino::ROOT,
             Spot::Notes(view) => Ino::of_view(view),
             Spot::Note(view, _) => Ino::of_notes(view),
+            Spot::History(_, dir) => match self.above_history(&self.snapshot(), &dir)? {
+                Some(above) => above,
+                None => Ino::of_source(dir.source),
+            },
+            Spot::Between(_, dir) => match self.above_between(&self.snapshot(), &dir)? {
+                Some(above) => above,
+                None => Ino::of_source(dir.source),
+            },
             Spot::Node(place) if place.node == place.root => match self.view(ino, place.view)?.1.source {
                 Some(source) => Ino::of_source(source),
                 None => Ino::of_view(place.view),
@@ -202,7 +246,7 @@ impl Tree {
                     }
                 }
             }
-            Spot::Note(..) | Spot::Node(_) => {}
+            Spot::Note(..) | Spot::Node(_) | Spot::History(..) | Spot::Between(..) => {}
         }
         Ok(())
     }

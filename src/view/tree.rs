@@ -9,6 +9,7 @@ use super::dates::Dates;
 use super::error::Error;
 use super::ino::{Decoded, Ino};
 use super::list_ahead::ListAhead;
+use super::made::{Made, MadeDir};
 use super::place::{Place, Spot};
 use super::readers::Readers;
 use super::replaced::CatalogFiles;
@@ -17,7 +18,7 @@ use super::snapshot::{Snapshot, ViewKey};
 use super::windows::Listings;
 use super::xattr_cache;
 use crate::catalog::Reader;
-use crate::catalog::numbers::{Numbered, Numbers, numbered};
+use crate::catalog::numbers::{Numbered, Numbers, numbered, view_of};
 use crate::clock::Clock;
 use crate::model::{NodeId, Timestamp, ViewId};
 use crate::store::{self, Store};
@@ -40,6 +41,7 @@ pub struct Tree {
     /// Views of all sources that the snapshot of now no longer has, though it has all their generations.
     pub(super) retired: RwLock<HashMap<ViewId, Retired>>,
     pub(super) dates: Dates,
+    pub(super) made: Made,
     pub(super) listings: Arc<Listings>,
     pub(super) list_ahead: ListAhead,
     /// Readers of its own: what it asks is no trip's cost.
@@ -84,6 +86,7 @@ impl Tree {
             numbers,
             retired: RwLock::default(),
             dates: Dates::default(),
+            made: Made::default(),
             listings: Arc::default(),
             list_ahead: ListAhead::default(),
             ahead_readers: Arc::new(Readers::new(path.to_owned())),
@@ -140,6 +143,7 @@ impl Tree {
         let target = match numbered(view) {
             Numbered::Passing => self.dates.target(view, self.clock.now()),
             Numbered::Generation(_) | Numbered::Vector => Some(view),
+            Numbered::Made => None,
         };
         let key = target.and_then(|target| match numbered(target) {
             Numbered::Generation(id) => snapshot.generation(id),
@@ -147,7 +151,7 @@ impl Tree {
                 let at = self.numbers.vector(target).and_then(|vector| snapshot.instant_of(vector));
                 at.map(|at| ViewKey { source: None, at })
             }
-            Numbered::Passing => None,
+            Numbered::Passing | Numbered::Made => None,
         });
         if let Some(key) = key {
             return Ok((snapshot, key));
@@ -169,8 +173,23 @@ impl Tree {
             Decoded::Notes(view) => Spot::Notes(view),
             Decoded::Note(view, index) => Spot::Note(view, index),
             Decoded::Node(view, node) => Spot::Node(self.place(ino, view, node)?),
+            Decoded::Made => self.made_spot(ino)?,
             Decoded::Nothing => return Err(Error::Nothing(ino.0)),
         })
+    }
+
+    /// Returns what a made up directory shows, as long as all is there of which it is.
+    fn made_spot(&self, ino: Ino) -> Result<Spot, Error> {
+        let snapshot = self.snapshot();
+        match self.made.get(ino) {
+            Some(MadeDir::History(dir)) if snapshot.source(dir.source).is_some() => Ok(Spot::History(ino, dir)),
+            Some(MadeDir::Between(dir))
+                if [dir.before, dir.after].iter().all(|id| snapshot.generation(*id).is_some()) =>
+            {
+                Ok(Spot::Between(ino, dir))
+            }
+            _ => Err(Error::NoSuchView { ino: ino.0, view: ViewId(0) }),
+        }
     }
 
     fn place(&self, ino: Ino, view: ViewId, node: NodeId) -> Result<Place, Error> {
@@ -194,6 +213,15 @@ impl Tree {
                 Some(source) => format!("the generations of {:?}", source.name),
                 None => format!("source {id}"),
             },
+            Ok(Spot::History(_, dir)) => match self.snapshot().source(dir.source) {
+                Some(source) => format!("the history of \"{}:{}\"", source.name, dir.path),
+                None => format!("the history of source {}", dir.source),
+            },
+            Ok(Spot::Between(_, dir)) => {
+                let at = |id| self.snapshot().generation(id).map_or_else(String::new, |key| key.at.to_string());
+                let node = Ino::of_node(view_of(dir.generation()), dir.node);
+                format!("what differs from {} to {} in {}", at(dir.before), at(dir.after), self.describe(node))
+            }
             Ok(Spot::Notes(_) | Spot::Note(..)) => "a file of .asof".to_owned(),
             Err(_) => format!("inode {:#x}", ino.0),
         }

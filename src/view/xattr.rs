@@ -66,7 +66,15 @@ impl Tree {
     /// # Errors
     /// [`Error::Unread`], [`Error::NoSuchView`], [`Error::Catalog`].
     pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let Spot::Node(place) = self.spot(ino)? else { return Ok(None) };
+        let place = match self.spot(ino)? {
+            Spot::Node(place) => place,
+            Spot::Between(_, dir) => self.place_of(&dir)?,
+            Spot::History(ino, dir) if name == ACCESS_ACL => {
+                let set = self.history_xattrs(&self.snapshot(), (ino, &dir))?;
+                return Ok(set.and_then(|set| set.get(name).map(<[u8]>::to_vec)));
+            }
+            _ => return Ok(None),
+        };
         if self.is_overruled(&place, name) {
             return Ok(None);
         }
@@ -101,7 +109,11 @@ impl Tree {
     /// # Errors
     /// As [`Tree::xattr`].
     pub fn xattr_names(&self, ino: Ino) -> Result<Vec<Vec<u8>>, Error> {
-        let Spot::Node(place) = self.spot(ino)? else { return Ok(Vec::new()) };
+        let place = match self.spot(ino)? {
+            Spot::Node(place) => place,
+            Spot::Between(_, dir) => self.place_of(&dir)?,
+            _ => return Ok(Vec::new()),
+        };
         let Some(set) = self.xattr_set(&place)? else { return Ok(Vec::new()) };
         let names = set.iter().map(|(name, _)| name).filter(|name| !self.is_overruled(&place, name));
         Ok(names.map(<[u8]>::to_vec).collect())
@@ -125,7 +137,7 @@ impl Tree {
         }
     }
 
-    fn known_set(&self, id: i64) -> Result<Arc<XattrSet>, Error> {
+    pub(super) fn known_set(&self, id: i64) -> Result<Arc<XattrSet>, Error> {
         if let Some(set) = lock(&self.xattrs.sets).get(&id) {
             return Ok(set.clone());
         }

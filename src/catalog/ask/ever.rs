@@ -3,7 +3,7 @@
 //! Promises: a directory is one range of its names, whatever died there; what is gone or changed is found by notes, and costs what the
 //! generations since then changed.
 
-use super::places::{Led, PathsAt, paths_ever};
+use super::places::{Led, PathsAt, led, led_below, paths_ever};
 use super::scope::Scope;
 use super::story::{Stay, path_of, versions_ever};
 use crate::catalog::rows::{KindNumber, NodeRow, checked_name};
@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 pub(super) const CHILDREN: &str =
-    "SELECT name, node, kind, born, died FROM dirent WHERE parent = ?1 ORDER BY name, born";
+    "SELECT name, node, kind, born, died FROM dirent WHERE parent = ?1 AND name > ?2 ORDER BY name, born";
+pub(super) const PERMS: &str = "SELECT perm, born FROM inode WHERE node = ?1 ORDER BY born";
 pub(super) const GONE: &str =
     "SELECT parent, name, kind, died FROM dirent INDEXED BY dirent_node WHERE node = ?1 AND died > ?2 AND died <= ?3";
 pub(super) const LIVING: &str =
@@ -49,26 +50,52 @@ impl Reader {
     /// # Errors
     /// [`Error::Sqlite`] if SQLite fails.
     pub fn list_ever(&self, scope: &Scope, dirs: &[Stay]) -> Result<Vec<(EntryName, Vec<Stay>)>, Error> {
+        self.list_ever_after(scope, dirs, None, usize::MAX)
+    }
+
+    /// Returns up to `max` of those names, the first ones after `after`. Reads no more names of each directory than that.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn list_ever_after(
+        &self,
+        scope: &Scope,
+        dirs: &[Stay],
+        after: Option<&EntryName>,
+        max: usize,
+    ) -> Result<Vec<(EntryName, Vec<Stay>)>, Error> {
         self.run("listing a directory over time", |c| {
             let mut names: BTreeMap<Vec<u8>, Vec<Led>> = BTreeMap::new();
             for dir in dirs.iter().filter(|dir| dir.kind == Kind::Directory) {
                 let life = scope.span_of(dir);
                 let mut statement = c.prepare_cached(CHILDREN)?;
-                let mut rows = statement.query([dir.node.0])?;
+                // No name is empty, so the empty name comes before all.
+                let after = after.map_or(&b""[..], EntryName::as_bytes);
+                let mut rows = statement.query(rusqlite::params![dir.node.0, after])?;
+                let (mut last, mut count): (Vec<u8>, usize) = (Vec::new(), 0);
                 while let Some(row) = rows.next()? {
                     let span = common(&life, &scope.span(row.get(3)?, row.get(4)?));
-                    if !span.is_empty() {
-                        let KindNumber(kind) = row.get(2)?;
-                        let led = Led { span, node: NodeId(row.get(1)?), kind };
-                        names.entry(row.get(0)?).or_default().push(led);
+                    if span.is_empty() {
+                        continue;
                     }
+                    let name = row.get_ref(0)?.as_blob()?;
+                    if last != name {
+                        if count == max {
+                            break;
+                        }
+                        count += 1;
+                        last = name.to_vec();
+                    }
+                    let KindNumber(kind) = row.get(2)?;
+                    let led = Led { span, node: NodeId(row.get(1)?), kind };
+                    names.entry(name.to_vec()).or_default().push(led);
                 }
             }
             let stays = |mut led: Vec<Led>| {
                 led.sort_unstable_by_key(|led| led.span.start);
                 led.into_iter().map(|led| Stay::of(scope, led)).collect()
             };
-            names.into_iter().map(|(name, led)| Ok((checked_name(&name)?, stays(led)))).collect()
+            names.into_iter().take(max).map(|(name, led)| Ok((checked_name(&name)?, stays(led)))).collect()
         })
     }
 
@@ -105,6 +132,45 @@ impl Reader {
             }
             Ok(found)
         })
+    }
+
+    /// Returns what `name` led to in directories while paths led there, in the order of time. A seek a directory.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn stays_below(&self, scope: &Scope, dirs: &[Stay], name: &[u8]) -> Result<Vec<Stay>, Error> {
+        let dirs: Vec<Led> =
+            dirs.iter().map(|dir| Led { span: scope.span_of(dir), node: dir.node, kind: dir.kind }).collect();
+        let found = self.run("following a name", |c| led_below(c, scope, &dirs, name))?;
+        Ok(found.into_iter().map(|led| Stay::of(scope, led)).collect())
+    }
+
+    /// Returns the rights (rows of `perm`) that a node had while a path led to it, each once. Reads a number for each version of the node.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn perms_in(&self, scope: &Scope, stay: &Stay) -> Result<BTreeSet<i64>, Error> {
+        let life = scope.span_of(stay);
+        self.run("reading rights over time", |c| {
+            let mut statement = c.prepare_cached(PERMS)?;
+            let rows: Vec<(i64, i64)> =
+                statement.query_map([stay.node.0], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+            let ends = rows.iter().skip(1).map(|(_, born)| *born).chain([i64::MAX]);
+            let of_life =
+                rows.iter().zip(ends).filter(|((_, born), end)| !common(&scope.span(*born, *end), &life).is_empty());
+            Ok(of_life.map(|((perm, _), _)| *perm).collect())
+        })
+    }
+
+    /// Returns the last generation that has `path` before it was gone, the latest time that it was; none if it never was.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn last_before_deletion(&self, scope: &Scope, path: &RelPath) -> Result<Option<Time>, Error> {
+        let led = self.run("following a path", |c| led(c, scope, path))?;
+        let next = led.iter().skip(1).map(|led| led.span.start).chain([scope.len()]);
+        let gone = led.iter().zip(next).filter(|(led, next)| led.span.end < scope.len() && led.span.end < *next);
+        Ok(gone.last().map(|(led, _)| scope.at(led.span.end - 1)))
     }
 
     /// Returns the versions that a node had while a path led to it, the oldest first, each with the last generation that shows it there.

@@ -8,6 +8,7 @@
 mod below;
 mod content;
 mod diff;
+mod differing;
 mod ever;
 mod fields;
 mod places;
@@ -18,7 +19,9 @@ mod sides;
 mod story;
 
 pub use diff::{Difference, Together, What, Within};
+pub use differing::{Differing, Named};
 pub use ever::Found;
 pub use fields::Fields;
 pub use scope::Scope;
+pub use sides::Side;
 pub use story::{Began, End, Stay, Version};

@@ -33,27 +33,32 @@ pub(super) fn led(c: &Connection, scope: &Scope, path: &RelPath) -> rusqlite::Re
     let mut found = vec![Led { span: scope.all(), node: scope.source.root, kind: Kind::Directory }];
     found.retain(|led| !led.span.is_empty());
     for name in path.names() {
-        let mut below: Vec<Led> = Vec::new();
-        for dir in found.iter().filter(|led| led.kind == Kind::Directory) {
-            for row in rows_of(c, Slot { dir: dir.node, name })? {
-                let span = common(&dir.span, &scope.span(row.born, row.died));
-                if !span.is_empty() {
-                    let KindNumber(kind) = row.kind;
-                    below.push(Led { span, node: row.node, kind });
-                }
-            }
-        }
-        below.sort_unstable_by_key(|led| led.span.start);
-        below.dedup_by(|next, led| {
-            let goes_on = led.node == next.node && led.span.end == next.span.start;
-            if goes_on {
-                led.span.end = next.span.end;
-            }
-            goes_on
-        });
-        found = below;
+        found = led_below(c, scope, &found, name)?;
     }
     Ok(found)
+}
+
+/// Returns what `name` led to in directories, each of which a path led to over a span.
+pub(super) fn led_below(c: &Connection, scope: &Scope, dirs: &[Led], name: &[u8]) -> rusqlite::Result<Vec<Led>> {
+    let mut below: Vec<Led> = Vec::new();
+    for dir in dirs.iter().filter(|led| led.kind == Kind::Directory) {
+        for row in rows_of(c, Slot { dir: dir.node, name })? {
+            let span = common(&dir.span, &scope.span(row.born, row.died));
+            if !span.is_empty() {
+                let KindNumber(kind) = row.kind;
+                below.push(Led { span, node: row.node, kind });
+            }
+        }
+    }
+    below.sort_unstable_by_key(|led| led.span.start);
+    below.dedup_by(|next, led| {
+        let goes_on = led.node == next.node && led.span.end == next.span.start;
+        if goes_on {
+            led.span.end = next.span.end;
+        }
+        goes_on
+    });
+    Ok(below)
 }
 
 /// A name that a node had.

@@ -2,7 +2,7 @@
 //!
 //! The plans are asked of a catalog as it is made, with and without the statistics of ANALYZE.
 
-use super::{below, content, ever, places, scope, sides, story};
+use super::{below, content, differing, ever, places, scope, sides, story};
 use crate::catalog::{connect, tables};
 
 #[test]
@@ -22,7 +22,9 @@ fn no_question_scans() {
         content::OF_DIGEST,
         below::BIRTHS,
         ever::CHILDREN,
+        ever::PERMS,
         ever::GONE,
+        differing::NOTED,
         ever::LIVING,
         tables::LOOKUP,
         tables::NODE,

@@ -24,6 +24,11 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// Returns what can be asked of a source as far as these generations go; their instants are in order. Rows of others show nowhere.
+    pub fn of(source: SourceRow, instants: &[Time]) -> Self {
+        Self { source, instants: Instants::new(instants.iter().map(|at| at.0).collect()) }
+    }
+
     /// Returns the instants of the generations, oldest first.
     pub fn instants(&self) -> impl DoubleEndedIterator<Item = Time> {
         (0..self.instants.len()).map(|place| self.at(place))

@@ -16,11 +16,26 @@ use std::cell::Cell;
 pub(super) const NAMES_AT_BOTH: &str = "SELECT parent, name, kind, born <= ?2 AND died > ?2, born <= ?3 AND died > ?3 \
      FROM dirent INDEXED BY dirent_node WHERE node = ?1 AND ((born <= ?2 AND died > ?2) OR (born <= ?3 AND died > ?3))";
 
+/// Directories that are remembered by [`Sides::lives_at`].
+const LIVES_MAX: usize = 65_536;
+
 /// One of the two instants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The first one.
     Before,
+    /// The second one.
     After,
+}
+
+impl Side {
+    /// Returns the other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Before => Self::After,
+            Self::After => Self::Before,
+        }
+    }
 }
 
 /// A name that a node has at one of the instants.
@@ -108,6 +123,21 @@ impl<'c> Sides<'c> {
         }
         self.lives.insert(dir, (before, after));
         Ok((before, after))
+    }
+
+    /// Tells whether a directory lives at an instant. Of those that were asked about last nothing is asked again.
+    pub(super) fn lives_at(&mut self, dir: NodeId, side: Side) -> rusqlite::Result<bool> {
+        if self.lives.len() > LIVES_MAX {
+            self.lives.clear();
+        }
+        let (before, after) = self.lives(dir)?;
+        Ok(if side == Side::Before { before } else { after })
+    }
+
+    /// Returns the directory above a directory that lives at an instant, and its name there.
+    pub(super) fn above(&self, dir: NodeId, side: Side) -> rusqlite::Result<(NodeId, Vec<u8>)> {
+        let at = self.at(side);
+        up(self.c, dir, at)?.ok_or_else(|| self.is_broken(dir, at))
     }
 
     /// Returns the version of a node that lives at an instant.

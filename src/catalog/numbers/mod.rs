@@ -11,7 +11,7 @@ mod file;
 mod ranges;
 mod vector;
 
-pub use ranges::{NODE_BITS, Numbered, PASSING, VIEW_BITS, numbered, view_of};
+pub use ranges::{FIRST_MADE, MADE_BITS, NODE_BITS, Numbered, PASSING, VIEW_BITS, numbered, view_of};
 pub(super) use ranges::{check_generation, check_node};
 pub use vector::{CatalogId, Vector};
 

@@ -6,7 +6,8 @@
 //! 1 .. 2^26                       a generation: generation.id
 //! 2^26 .. 2^26 + 2^25 - 2^22      a vector, at its place in catalog.db-views
 //! .. 2^26 + 2^25                  a vector, in memory alone
-//! 2^26 + 2^25 .. 2^27             given by a mount to what has no number for ever, and given anew later
+//! .. 2^26 + 2^25 + 2^24           given by a mount to what has no number for ever, and given anew later
+//! .. 2^27                         with the bits of the node: a digest of what is made up
 //! ```
 
 use crate::catalog::error::Error;
@@ -25,8 +26,13 @@ pub(super) const FIRST_VECTOR: i64 = 1 << GENERATION_BITS;
 const FIRST_IN_MEMORY: i64 = FIRST_PASSING - (1 << 22);
 pub(super) const FIRST_PASSING: i64 = FIRST_VECTOR + (1 << 25);
 
+/// From here on the number of a view and that of a node are one number, [`MADE_BITS`] long: a digest of what it is the number of.
+pub const FIRST_MADE: i64 = FIRST_PASSING + (1 << 24);
+/// Bits of such a number.
+pub const MADE_BITS: u32 = 24 + NODE_BITS;
+
 /// Numbers that a mount gives to what has no number for ever.
-pub const PASSING: Range<i64> = FIRST_PASSING..1 << VIEW_BITS;
+pub const PASSING: Range<i64> = FIRST_PASSING..FIRST_MADE;
 /// Numbers at places of the file.
 pub(super) const IN_FILE: Range<i64> = FIRST_VECTOR..FIRST_IN_MEMORY;
 pub(super) const IN_MEMORY: Range<i64> = FIRST_IN_MEMORY..FIRST_PASSING;
@@ -40,6 +46,8 @@ pub enum Numbered {
     Vector,
     /// Whatever this mount gave it to.
     Passing,
+    /// A part of the digest of what is made up.
+    Made,
 }
 
 /// Returns what `view` is the number of, before anybody knows whether that exists.
@@ -47,7 +55,8 @@ pub fn numbered(view: ViewId) -> Numbered {
     match view.0 {
         ..FIRST_VECTOR => Numbered::Generation(GenerationId(view.0)),
         FIRST_VECTOR..FIRST_PASSING => Numbered::Vector,
-        FIRST_PASSING.. => Numbered::Passing,
+        FIRST_PASSING..FIRST_MADE => Numbered::Passing,
+        FIRST_MADE.. => Numbered::Made,
     }
 }
 

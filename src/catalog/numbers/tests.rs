@@ -421,5 +421,6 @@ fn a_number_tells_of_what_it_is() {
     assert_eq!(numbered(ViewId(1 << 26)), Numbered::Vector);
     assert_eq!(numbered(ViewId((1 << 26) + (1 << 25) - 1)), Numbered::Vector);
     assert_eq!(numbered(ViewId((1 << 26) + (1 << 25))), Numbered::Passing);
-    assert_eq!(PASSING.end, 1 << 27);
+    assert_eq!(numbered(ViewId(PASSING.end)), Numbered::Made);
+    assert_eq!((PASSING.end, numbered(ViewId((1 << 27) - 1))), (FIRST_MADE, Numbered::Made));
 }

@@ -66,7 +66,7 @@ pub(in crate::cli) fn run(args: &DiffArgs, world: &World) -> Result<Outcome, Fai
     if args.with.is_some() || args.live.is_some() {
         return across(args, &reader, &scope, &wish, world);
     }
-    let times = times(&scope, &wish.dates, world)?;
+    let times = times(&reader, &scope, &wish.dates, world)?;
     for at in [times.0, times.1] {
         say!("{} {}: {}", if at == times.0 { "from" } else { "to" }, scope.source.name, local(at));
     }
@@ -105,7 +105,7 @@ fn across(args: &DiffArgs, reader: &Reader, scope: &Scope, wish: &Wish, world: &
                 .hint("asof diff SOURCE @DATE --with OTHER@DATE, or --live DIR"));
         }
     };
-    let at = instant_at(scope, date, world)?;
+    let at = instant_at(reader, scope, date, world)?;
     let with = match &args.with {
         Some(target) => Some(other(reader, target, world)?),
         None => None,
@@ -175,7 +175,7 @@ fn other(reader: &Reader, target: &OsString, world: &World) -> Result<(Scope, Ti
         }
     };
     let scope = reader.scope_of(&name)?;
-    let at = instant_at(&scope, date.as_deref(), world)?;
+    let at = instant_at(reader, &scope, date.as_deref(), world)?;
     Ok((scope, at))
 }
 
@@ -207,8 +207,8 @@ fn wish(args: &DiffArgs) -> Result<Wish, Failure> {
     Ok(Wish { name, dates, path: path.unwrap_or_default() })
 }
 
-fn times(scope: &Scope, dates: &[String], world: &World) -> Result<(Time, Time), Failure> {
-    let at = |date: Option<&String>| instant_at(scope, date.map(String::as_str), world);
+fn times(reader: &Reader, scope: &Scope, dates: &[String], world: &World) -> Result<(Time, Time), Failure> {
+    let at = |date: Option<&String>| instant_at(reader, scope, date.map(String::as_str), world);
     match dates {
         [] => {
             let newest = at(None)?;

@@ -38,7 +38,7 @@ pub(in crate::cli) fn run(args: &DuArgs, world: &World) -> Result<Outcome, Failu
         Target::Generation(..) => return Err(Failure::new("two dates are given: one after @ and one with --at")),
     };
     let scope = reader.scope_of(&name)?;
-    let at = instant_at(&scope, date.as_deref(), world)?;
+    let at = instant_at(&reader, &scope, date.as_deref(), world)?;
     let mut rows = Rows::new(&args.form, &["size", "bytes", "entries", "path"], &[true, true, true, false]);
     let mut trouble = Ok(());
     let searched = du(&reader, &scope, (&path, at), args.depth, &mut |row| {

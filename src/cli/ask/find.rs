@@ -82,7 +82,7 @@ pub(in crate::cli) fn run(args: &FindArgs, world: &World) -> Result<Outcome, Fai
     let mut printer = None;
     let mut all = Searched::default();
     for scope in scopes.iter().filter(|scope| !name.is_empty() || scope.instants().next().is_some()) {
-        let when = when(args, scope, world)?;
+        let when = when(args, &reader, scope, world)?;
         let asked = asked(&reader, scope, (&words, when), world)?;
         let printer = match &mut printer {
             Some(printer) => printer,
@@ -117,7 +117,7 @@ pub(super) fn end(all: &Searched, name: &str, path: &RelPath) -> Result<Outcome,
     Ok(Outcome::WithFindings)
 }
 
-fn when(args: &FindArgs, scope: &Scope, world: &World) -> Result<When, Failure> {
+fn when(args: &FindArgs, reader: &Reader, scope: &Scope, world: &World) -> Result<When, Failure> {
     // The generation as of a date, or the first one after it: what is there then counts.
     let since = |date: &str| -> Result<Time, Failure> {
         let at = parse_instant(date, world.clock.now(), &world.zone, Fold::Refuse)?;
@@ -127,7 +127,7 @@ fn when(args: &FindArgs, scope: &Scope, world: &World) -> Result<When, Failure> 
         _ if args.ever => When::Ever,
         (Some(date), _) => When::DeletedSince(since(date)?),
         (_, Some(date)) => When::ChangedSince(since(date)?),
-        _ => When::At(instant_at(scope, args.at.as_deref(), world)?),
+        _ => When::At(instant_at(reader, scope, args.at.as_deref(), world)?),
     })
 }
 

@@ -9,7 +9,7 @@ use crate::cli::World;
 use crate::cli::complete;
 use crate::cli::report::{Failure, Outcome};
 use crate::cli::say::local;
-use crate::cli::target::{Target, instant_at};
+use crate::cli::target::{Target, instant_at, is_event};
 use crate::clock::Clock;
 use crate::jobs::ask::history::{Asked, VersionRow, asked, of_directory, of_file, of_name};
 use crate::jobs::ask::{Changed, InMount};
@@ -61,8 +61,10 @@ pub(in crate::cli) fn run(args: &HistoryArgs, world: &World) -> Result<Outcome, 
     let mut told = 0;
     for scope in &scopes {
         let at = match &args.at {
-            Some(date) if name.is_empty() => scope.newest(instant(date, world)?),
-            Some(date) => Some(instant_at(scope, Some(date), world)?),
+            Some(date) if name.is_empty() && !is_event(date) => scope.newest(instant(date, world)?),
+            // Sources that it never happened in have nothing to show.
+            Some(date) if name.is_empty() => instant_at(&reader, scope, Some(date), world).ok(),
+            Some(date) => Some(instant_at(&reader, scope, Some(date), world)?),
             None => None,
         };
         if args.at.is_some() && at.is_none() {
@@ -71,7 +73,7 @@ pub(in crate::cli) fn run(args: &HistoryArgs, world: &World) -> Result<Outcome, 
         told += usize::from(history(args, &reader, scope, &path, (at, since))?);
     }
     match told {
-        0 if scopes.len() == 1 && !name.is_empty() => Err(nothing(&scopes[0], &path, args, world)?),
+        0 if scopes.len() == 1 && !name.is_empty() => Err(nothing(&reader, &scopes[0], &path, args, world)?),
         0 => Err(Failure::new(format!("no source ever had \"{path}\", as far as its generations go"))),
         _ => Ok(Outcome::Done),
     }
@@ -87,15 +89,21 @@ fn instant(date: &str, world: &World) -> Result<Time, Failure> {
 }
 
 /// Says that a path never led anywhere.
-fn nothing(scope: &Scope, path: &RelPath, args: &HistoryArgs, world: &World) -> Result<Failure, Failure> {
+fn nothing(
+    reader: &Reader,
+    scope: &Scope,
+    path: &RelPath,
+    args: &HistoryArgs,
+    world: &World,
+) -> Result<Failure, Failure> {
     let entry = format!("{}:{path}", scope.source.name);
     Ok(match &args.at {
         Some(date) => {
-            let at = instant_at(scope, Some(date), world)?;
+            let at = instant_at(reader, scope, Some(date), world)?;
             Failure::new(format!("there is no \"{}/{path}\" as of {}", scope.source.name, local(at)))
                 .hint(format!("asof history {entry} shows when there was"))
         }
-        None if scope.instants().next().is_none() => instant_at(scope, None, world)
+        None if scope.instants().next().is_none() => instant_at(reader, scope, None, world)
             .err()
             .unwrap_or_else(|| Failure::new(format!("source {:?} has no generation up to now", scope.source.name))),
         None => Failure::new(format!("no generation of {:?} has \"{path}\"", scope.source.name))
