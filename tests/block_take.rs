@@ -7,12 +7,13 @@
 
 #[path = "common/dice.rs"]
 mod dice;
+#[path = "block_take/moments.rs"]
+mod moments;
 #[path = "common/site.rs"]
 mod site;
 
 use asof::model::manifest::{BytesAt, Edit, Put, Reader};
 use asof::model::{Extent, FileMap};
-use dice::Dice;
 use serde_json::{Value, json};
 use site::{Site, assert_documented, await_view, difference, said, sh, wait_until};
 use std::collections::BTreeMap;
@@ -909,166 +910,6 @@ fn the_settings_of_a_disk_change() {
     let bad = "asof: \"swift://x\" is no location: the scheme \"swift\" is not known, expected file:///PATH, nbd://HOST/EXPORT, \
                nbd+unix:///EXPORT?socket=PATH, cinder://ID or libvirt:///DOMAIN/DISK";
     assert_eq!(told.trim(), bad);
-}
-
-/// A disk of which a command makes each moment: it writes to it, notes what the disk is then, begins the bitmap of this moment, and exports
-/// the one that counts from the newest generation. `lie` says what it does wrong.
-struct Moments<'s> {
-    site: &'s Site,
-    command: String,
-    uri: String,
-}
-
-impl<'s> Moments<'s> {
-    fn new(site: &'s Site) -> Self {
-        let script = r#"#!/bin/bash
-set -eu
-exec >/dev/null 2>&1 </dev/null
-cd "$(dirname "$0")"
-# A run that was killed leaves what this one had begun: only then this one is alone.
-exec 9>lock
-servers() {
-    for comm in $(grep -slx qemu-nbd /proc/[0-9]*/comm); do
-        ! grep -qsaF "$PWD/nbd" "${comm%comm}cmdline" || echo "$comm" | cut -d/ -f3
-    done
-}
-until flock -w 0.05 9 && [ -z "$(servers)" ]; do kill -9 $(servers) || true; done
-[ "${1-}" != end ] || exit 0
-lie=$(cat lie || true)
-since=${ASOF_SINCE:-}
-stamp() { qemu-io -c "write -q -P $((RANDOM % 255 + 1)) $((RANDOM % 96 * 65536)) 64k" disk.qcow2; }
-stamp
-stamp
-qemu-img info disk.qcow2 | grep -q "name: $since\$" || since=
-[ -z "$since" ] || [ "$lie" != cleared ] || { qemu-img bitmap --clear disk.qcow2 "$since"; stamp; }
-[ -z "$since" ] || [ "$lie" != anew ] || { qemu-img bitmap --remove disk.qcow2 "$since"; qemu-img bitmap --add -g 64k disk.qcow2 "$since"; }
-case $lie in
-    none) ;;
-    disabled) qemu-img bitmap --add --disable -g 64k disk.qcow2 "$ASOF_CHECKPOINT" ;;
-    *) qemu-img bitmap --add -g 64k disk.qcow2 "$ASOF_CHECKPOINT" ;;
-esac
-qemu-img convert -O raw disk.qcow2 truth.raw
-sha256sum <truth.raw | cut -d' ' -f1 >"truth/$ASOF_CHECKPOINT"
-qemu-nbd --fork -t -r -e 4 -x vda -k "$PWD/nbd" ${since:+-B "$since"} disk.qcow2 9>&-
-"#;
-        let path = site.path("moment");
-        std::fs::write(&path, script).unwrap();
-        sh(
-            &site.path(""),
-            "chmod 755 moment; mkdir -p truth images
-             qemu-img create -q -f qcow2 disk.qcow2 6M; qemu-io -c 'write -q -P 1 0 1M' -c 'write -q -P 2 4M 1M' disk.qcow2",
-        );
-        let uri = format!("nbd+unix:///vda?socket={}", site.path("nbd").display());
-        Self { site, command: path.display().to_string(), uri }
-    }
-
-    fn add(&self, more: &[&str]) {
-        add(self.site, &[&["--nbd", &*self.uri, "--snapshot", &*self.command, "--bitmap", "own"], more].concat());
-    }
-
-    fn lie(&self, what: &str) {
-        std::fs::write(self.site.path("lie"), what).unwrap();
-    }
-
-    /// Checks that every generation is the disk as it was at its moment, and returns how many there are, and how many are increments.
-    fn check(&self) -> (usize, usize) {
-        let listed = self.site.ok(&[
-            "sql",
-            "--csv",
-            "SELECT replace(taken_at, ':', ''), checkpoint, parent IS NOT NULL FROM disks",
-        ]);
-        let mount = self.site.mount(&[]);
-        let (mut all, mut increments) = (0, 0);
-        for line in listed.lines().skip(1) {
-            let words: Vec<&str> = line.split(',').collect();
-            let truth = std::fs::read_to_string(self.site.path("truth").join(words[1])).unwrap();
-            let shown = sha256(&mount.join(format!("vda/@{}/disk.raw", words[0])));
-            assert_eq!(shown, truth.trim(), "{line}");
-            all += 1;
-            increments += usize::from(words[2] == "1");
-        }
-        self.site.umount();
-        (all, increments)
-    }
-}
-
-impl Drop for Moments<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("bash").args([&*self.command, "end"]).output();
-    }
-}
-
-#[test]
-fn a_bitmap_of_the_name_that_was_given_out_makes_increments_and_one_that_lies_is_found_out() {
-    let site = Site::new();
-    let moments = Moments::new(&site);
-    moments.add(&[]);
-    let because = |report: &Value| report["full_because"].as_str().unwrap_or_default().to_owned();
-    assert_eq!(take(&site, &[])["level"], "full");
-    let report = take(&site, &[]);
-    assert_eq!(report["level"], "incremental", "{report}");
-    assert_eq!(map_of(&report)["counted_by"], "own");
-    for (lie, why) in [("cleared", "does not have all that changed"), ("anew", "does not have all that changed")] {
-        moments.lie(lie);
-        let report = take(&site, &[]);
-        assert!(because(&report).contains(why), "{lie}: {report}");
-        moments.lie("");
-        assert_eq!(take(&site, &[])["level"], "incremental");
-    }
-    // A bitmap that is not there is no checkpoint, and neither is one that records nothing.
-    for (lie, why) in
-        [("none", "has no context \"qemu:dirty-bitmap:asof-"), ("disabled", "does not have all that changed")]
-    {
-        moments.lie(lie);
-        take(&site, &[]);
-        moments.lie("");
-        let report = take(&site, &[]);
-        assert!(because(&report).contains(why), "{lie}: {report}");
-    }
-    // A name that was not given out may be that of any bitmap.
-    take(&site, &["--checkpoint", "monday"]);
-    assert!(because(&take(&site, &[])).contains("has no name that asof gave out"));
-    let (all, increments) = moments.check();
-    assert_eq!((all, increments), (12, 6));
-}
-
-#[test]
-fn takes_that_are_killed_or_lied_to_and_catalogs_that_are_put_back_publish_nothing_that_the_disk_never_was() {
-    let (rounds, seed) = (dice::number("ASOF_ROUNDS", 14), dice::number("ASOF_SEED", 7));
-    let mut dice = Dice::new(seed);
-    let site = Site::new();
-    let moments = Moments::new(&site);
-    moments.add(&[]);
-    take(&site, &[]);
-    for round in 0..rounds {
-        let what = dice.roll(10);
-        moments.lie(["cleared", "anew", "none", "disabled", "", "", "", "", "", ""][what]);
-        match what {
-            4..=6 => {
-                let mut run = start(&site, &["take", "vda"]);
-                std::thread::sleep(std::time::Duration::from_millis(dice.roll(900) as u64));
-                let _ = run.kill();
-                let _ = run.wait();
-            }
-            7 => {
-                sh(&site.path(""), "rm -rf kept; sqlite3 catalog.db '.backup kept'");
-                continue;
-            }
-            8 if site.path("kept").exists() => {
-                sh(&site.path(""), "rm -f catalog.db-wal catalog.db-shm; cp kept catalog.db");
-                continue;
-            }
-            _ => {
-                let output = site.asof(&["take", "vda"]).output().unwrap();
-                assert!(output.status.code() != Some(2), "seed {seed}, round {round}: {}", said(&output));
-            }
-        }
-    }
-    moments.lie("");
-    take(&site, &[]);
-    let (all, increments) = moments.check();
-    println!("seed {seed}: {rounds} rounds, {all} generations, {increments} of them increments, none wrong");
-    assert!(all > 1);
 }
 
 /// Each waits for a second of its own: names in a folder are those of seconds. What a run that was killed had claimed is in nobody's way.

@@ -24,6 +24,15 @@ pub struct KnownDisk {
     pub image: ImageFile,
 }
 
+/// The disks of a generation, by their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DisksOf {
+    /// Those that it has an image of.
+    pub with_image: BTreeSet<String>,
+    /// Those that it says to be missing.
+    pub missing: BTreeSet<String>,
+}
+
 impl Writer {
     /// Returns the disks of the guest that the generation of `source` at `at` has an image of, in the order of their numbers; none where the
     /// source is one disk.
@@ -47,21 +56,23 @@ impl Writer {
         })
     }
 
-    /// Returns the published generations of the guest `source`, oldest first, each with the disks that it has an image of or says to be missing.
+    /// Returns the published generations of the guest `source`, oldest first, with the disks that each has.
     ///
     /// # Errors
     /// [`Error::Sqlite`].
-    pub fn known_disks(&self, source: SourceId) -> Result<BTreeMap<Time, BTreeSet<String>>, Error> {
+    pub fn disks_by_generation(&self, source: SourceId) -> Result<BTreeMap<Time, DisksOf>, Error> {
         self.sql("reading the disks of a guest", |c| {
             let mut statement = c.prepare_cached(
-                "SELECT g.taken_at, v.name FROM generation g JOIN disk_volume v ON v.generation = g.id \
+                "SELECT g.taken_at, v.name, 1 FROM generation g JOIN disk_volume v ON v.generation = g.id \
                  WHERE g.source = ?1 AND g.status = 'published' AND v.kind = 'disk' \
-                 UNION ALL SELECT f.at, CAST(f.path AS TEXT) FROM finding f WHERE f.source = ?1 AND f.kind = 'missing'",
+                 UNION ALL SELECT f.at, CAST(f.path AS TEXT), 0 FROM finding f WHERE f.source = ?1 AND f.kind = 'missing'",
             )?;
-            let mut disks = BTreeMap::<Time, BTreeSet<String>>::new();
+            let mut disks = BTreeMap::<Time, DisksOf>::new();
             let mut rows = statement.query([source.0])?;
             while let Some(row) = rows.next()? {
-                disks.entry(Time(row.get(0)?)).or_default().insert(row.get(1)?);
+                let of = disks.entry(Time(row.get(0)?)).or_default();
+                let set = if row.get(2)? { &mut of.with_image } else { &mut of.missing };
+                set.insert(row.get(1)?);
             }
             Ok(disks)
         })

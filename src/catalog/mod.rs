@@ -82,7 +82,7 @@ pub use error::{Error, Words, damaged};
 pub use files::{beside, remove};
 pub use generation::GenerationWriter;
 pub use generation_rows::Published;
-pub use guests::KnownDisk;
+pub use guests::{DisksOf, KnownDisk};
 pub use holder::{Busy, Held, Holder, Locked};
 pub use listing::DirEntry;
 pub use lists::GenerationRow;

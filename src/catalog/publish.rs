@@ -55,7 +55,7 @@ impl GenerationWriter<'_> {
         self.flush()?;
         match std::mem::replace(&mut self.mode, Mode::Append) {
             Mode::Append => {
-                self.drop_nameless()?;
+                self.drop_nameless(None)?;
                 proof::prove(self, walked)?;
                 self.commit_chunk()?;
                 self.sql("publishing a generation", |c| c.execute_batch("PRAGMA synchronous = FULL"))?;
@@ -68,7 +68,7 @@ impl GenerationWriter<'_> {
                 self.put_in(&draft)?;
                 self.record_unknown()?;
                 self.settle_behind()?;
-                self.drop_nameless()?;
+                self.drop_nameless(Some(&draft))?;
                 proof::prove(self, walked)?;
             }
         }
@@ -130,8 +130,9 @@ impl GenerationWriter<'_> {
         })
     }
 
-    /// Removes versions of nodes that no name leads to, which nobody can see, and takes the bytes of dead files off the sum.
-    fn drop_nameless(&mut self) -> Result<(), Error> {
+    /// Removes versions of nodes that no name leads to, which nobody can see, and takes the bytes of dead files off the sum. Those that were
+    /// kept aside were counted, and got no row.
+    fn drop_nameless(&mut self, draft: Option<&Draft>) -> Result<(), Error> {
         let only_put = self.ledger.half.only(Half::Version);
         // One of the base may have lost its last name after something was put.
         let nameless: BTreeSet<NodeId> =
@@ -142,9 +143,15 @@ impl GenerationWriter<'_> {
                 if tables::has_name_at(c, node, at)? {
                     return Ok(0);
                 }
-                let Some(row) = tables::version_at(c, node, at)? else { return Ok(0) };
-                let is_counted = row.born == at.0 || subject.living(c, node, previous)?.is_some();
+                let told = draft.map_or(Ok(None), |draft| draft.version(node))?;
+                let Some(row) = told.map_or_else(|| tables::version_at(c, node, at), |told| Ok(Some(told)))? else {
+                    return Ok(0);
+                };
                 let is_file = Kind::from_mode(parts::perm(c, row.perm)?.mode) == Some(Kind::File);
+                if told.is_some() {
+                    return Ok(if is_file { i128::from(row.size_bytes) } else { 0 });
+                }
+                let is_counted = row.born == at.0 || subject.living(c, node, previous)?.is_some();
                 if row.born == at.0 {
                     tables::delete_version(c, node, at.0)?;
                     tables::drop_content(c, node, row.place)?;

@@ -305,3 +305,30 @@ fn what_is_no_image_is_refused_by_name_with_what_makes_one_of_it() {
     site.ok(&["source", "set", "disk", "--format", "raw"]);
     site.run(&["index", "disk"], 1);
 }
+
+/// A record that is in use and has no name is read with the others, and is nobody's: also where the edits of its generation are kept aside.
+#[test]
+fn files_that_no_name_leads_to_are_not_counted_whatever_order_their_generation_comes_in() {
+    let (site, folder) = empty();
+    let script = r#"mkdir t; echo one >t/stays; echo two >t/goes; mkfs.ext4 -q -F -b 1024 -d t disk 4M; rm -r t
+        cp disk 2026-01-01.raw
+        # One that has lost its name, and is longer than it was; and one that never had one.
+        inode=$(debugfs -R 'stat goes' disk 2>/dev/null | sed -n 's/^Inode: \([0-9]*\).*/\1/p')
+        seq 500 >new; debugfs -w -R 'write new new' disk 2>/dev/null; debugfs -w -R 'unlink new' disk 2>/dev/null; rm new
+        debugfs -w -R "sif <$inode> size 5000" disk 2>/dev/null; debugfs -w -R 'unlink goes' disk 2>/dev/null
+        mv disk 2026-01-02.raw; cp 2026-01-01.raw 2026-01-03.raw"#;
+    sh(folder.path(), script);
+    let counted = |site: &Site| {
+        site.ok(&["check", "--deep"]);
+        site.ok(&["sql", "--csv", "SELECT entries, size_bytes FROM generations ORDER BY taken_at"])
+    };
+    assert_eq!(index(&site, &[]), 0);
+    let expected = counted(&site);
+    assert_eq!(expected.lines().nth(1), expected.lines().nth(3), "{expected}");
+    site.ok(&["index", "disk@2026-01-02", "--again"]);
+    assert_eq!(counted(&site), expected);
+    site.ok(&["forget", "disk@2026-01-02"]);
+    let image = fs::canonicalize(folder.path().join("2026-01-02.raw")).expect("it is there");
+    assert_eq!(index(&site, &[image.to_str().expect("it is UTF-8")]), 0);
+    assert_eq!(counted(&site), expected);
+}

@@ -9,7 +9,7 @@
 use super::disk::{Disk, canonical};
 use super::wish::Which;
 use super::{Error, Event, OneCopy};
-use crate::catalog::SourceRow;
+use crate::catalog::{DisksOf, SourceRow};
 use crate::jobs::report::When;
 use crate::jobs::take::block::moment::{DiskImage, NewMoment, index_moment};
 use crate::model::{EntryName, Fold, ObjectId, Time, chain, parse_instant};
@@ -67,10 +67,14 @@ impl Disk<'_, '_> {
     /// Indexes the generations again that say nothing of a disk that the one before them has, or misses: an image of that came late.
     fn index_lacking(&mut self, source: &SourceRow, is_any_new: bool) -> Result<(), Error> {
         let mut before = BTreeSet::new();
-        for (at, mut disks) in self.work.writer().known_disks(source.id)? {
-            let lacks = before.iter().any(|disk| !disks.contains(disk) && !self.settings.removed_disks.contains(disk));
-            if lacks {
-                match self.moment_again(at, "an older image is of a disk that it has not") {
+        let all = self.work.writer().disks_by_generation(source.id)?;
+        for (at, disks) in &all {
+            let removed = self.removed_by(*at, &all);
+            let mut here: BTreeSet<String> = disks.with_image.union(&disks.missing).cloned().collect();
+            let lacking: Vec<String> =
+                before.difference(&here).filter(|disk| !removed.contains(*disk)).cloned().collect();
+            if !lacking.is_empty() {
+                match self.moment_again(*at, "an older image is of a disk that it has not") {
                     Ok(moment) => drop(self.index_moment(source, &moment)?),
                     Err(error) if is_any_new => {
                         let text = format!(
@@ -84,11 +88,19 @@ impl Disk<'_, '_> {
                 if self.work.is_full {
                     return Ok(());
                 }
-                disks.extend(before.iter().filter(|disk| !self.settings.removed_disks.contains(*disk)).cloned());
+                here.extend(lacking);
             }
-            before = disks;
+            before = here;
         }
         Ok(())
+    }
+
+    /// Returns the disks that the guest has no more at this instant: those that the settings say, but for the ones that a later generation
+    /// has an image of.
+    fn removed_by(&self, at: Time, all: &BTreeMap<Time, DisksOf>) -> BTreeSet<String> {
+        let is_later =
+            |disk: &&String| all.iter().any(|(other, disks)| *other > at && disks.with_image.contains(*disk));
+        self.settings.removed_disks.iter().filter(|disk| !is_later(disk)).cloned().collect()
     }
 
     /// Returns the moments of which nobody said that they are to be forgotten.
@@ -265,6 +277,8 @@ impl Disk<'_, '_> {
 
     /// Indexes a moment and returns whether that was done.
     fn index_moment(&mut self, source: &SourceRow, moment: &Moment) -> Result<bool, Error> {
+        let all = self.work.writer().disks_by_generation(source.id)?;
+        let removed = self.removed_by(moment.at, &all);
         let (inputs, wish) = (self.work.inputs, &self.work.wish.disk);
         let numbers = self.settings.all_disks.as_deref().unwrap_or_default();
         let images = moment.images.iter().map(|(disk, image)| {
@@ -282,7 +296,7 @@ impl Disk<'_, '_> {
             again: moment.again.is_some(),
             came: &moment.came,
             is_fresh: false,
-            removed: &self.settings.removed_disks,
+            removed: &removed,
         };
         inputs.monitor.begin(&format!("{} {}", source.name, moment.at), None);
         let done = index_moment(self.work.writer(), &new, inputs.clock, inputs.monitor);

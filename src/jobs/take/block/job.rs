@@ -11,6 +11,7 @@ use crate::jobs::take::report::{Report, Taken, TakenDisk, Trouble};
 use crate::model::chain;
 use crate::source::block::{AskedGuest, DESCRIPTION, Settings};
 use crate::sys::random::random_id;
+use std::sync::OnceLock;
 
 /// Takes a generation of a disk.
 pub(in crate::jobs) fn take(run: &mut Run<'_>) -> Result<Report, Error> {
@@ -42,6 +43,7 @@ pub(in crate::jobs) fn take(run: &mut Run<'_>) -> Result<Report, Error> {
         domain,
         full: wish.full,
         still: &ending.still,
+        folder: OnceLock::new(),
         backup: &ending.backup,
         stop: &ending.stop,
         clock: inputs.clock,

@@ -9,6 +9,7 @@ pub mod disk;
 mod disprove;
 mod durable;
 mod ending;
+mod folder;
 pub mod guard;
 pub(in crate::jobs) mod job;
 mod letting_go;

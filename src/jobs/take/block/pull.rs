@@ -10,6 +10,7 @@
 
 use super::disprove::disprove;
 use super::durable::{publish, write_new_durably};
+use super::folder::Folder;
 use super::names::{is_of, names, part_of};
 use super::stop::Stop;
 use crate::model::{Hinted, Layer, Time};
@@ -56,6 +57,12 @@ pub enum Error {
     Taken {
         /// The file.
         path: PathBuf,
+    },
+    /// What is mounted there is another file system, or none.
+    #[error("{folder:?} is another folder than when this run began")]
+    Elsewhere {
+        /// The folder of images.
+        folder: PathBuf,
     },
     /// The bitmap is one of another disk, or the disk was made smaller.
     #[error(
@@ -129,6 +136,9 @@ impl Hinted for Error {
             Self::Taken { .. } => "let each source have a folder of its own; asof index takes images that are there",
             Self::Writable { .. } => {
                 "export it read-only, or a snapshot of it (--snapshot COMMAND); --consistency none takes it as it is, of no moment"
+            }
+            Self::Elsewhere { .. } => {
+                "is its file system mounted? nothing was taken, and nothing is written where it is not"
             }
             Self::Smaller { .. } | Self::Disproved { .. } => "asof take --full reads everything; nothing was taken",
             Self::NoDisk { .. } => "nothing was taken",
@@ -216,7 +226,13 @@ pub(super) struct Pull<'a> {
     /// Which of several disks.
     pub(super) disk: Option<&'a str>,
     /// Where to.
-    pub(super) folder: &'a Path,
+    pub(super) folder: &'a Folder,
+}
+
+impl Pull<'_> {
+    fn check_folder(&self) -> Result<(), Error> {
+        if self.folder.is_there() { Ok(()) } else { Err(Error::Elsewhere { folder: self.folder.path().to_owned() }) }
+    }
 }
 
 /// What was pulled.
@@ -253,7 +269,7 @@ pub(super) fn check_free(paths: &[&Path]) -> Result<(), Error> {
 /// # Errors
 /// [`Error`]; then nothing of it is left.
 pub(super) fn pull(wanted: &Pull<'_>, stop: &Stop, monitor: &dyn Monitor) -> Result<Pulled, Error> {
-    let (raw, map) = names(wanted.folder, wanted.at, wanted.disk);
+    let (raw, map) = names(wanted.folder.path(), wanted.at, wanted.disk);
     check_free(&[&raw, &map])?;
     let pulled = pull_into(wanted, (&raw, &map), stop, monitor);
     if pulled.is_err() {
@@ -301,6 +317,7 @@ fn pull_into(
 
     let part = part_of(raw, wanted.id);
     let failed = |source| Error::Write { path: part.clone(), source };
+    wanted.check_folder()?;
     let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&part).map_err(failed)?;
     file.set_len(size).map_err(failed)?;
     let fetched_bytes = fetch(&mut client, wanted, &data, &mut map, (&file, &part), stop)?;
@@ -308,6 +325,7 @@ fn pull_into(
     file.sync_all().map_err(failed)?;
     map.moment.digest = Some(digest::of_runs(&file, map.data().into_iter()).map_err(failed)?);
     drop(file);
+    wanted.check_folder()?;
     write_new_durably(map_path, &part_of(map_path, wanted.id), map.to_json().as_bytes())
         .map_err(|source| Error::not_published(map_path, source))?;
     if stop.is_told() {

@@ -62,6 +62,7 @@ impl DiskJob<'_> {
         note.marks.get_or_insert_default().extend(checkpoint.clone());
         self.while_held(|| self.write_note(writer, note))?;
 
+        self.check_folder()?;
         let begin = Begin {
             method: domain.method,
             since: basis.checkpoint.as_deref(),
@@ -216,6 +217,7 @@ impl DiskJob<'_> {
         let file = File::open(part).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         moment.digest = Some(digest::of_file(&file).map_err(failed)?);
+        self.check_folder()?;
         write_new_durably(&note, &names::part_of(&note, &self.id), PushNote::new(moment).to_json().as_bytes())
             .map_err(|source| pull::Error::not_published(&note, source))?;
         publish(part, image).map_err(|source| pull::Error::not_published(image, source).into())

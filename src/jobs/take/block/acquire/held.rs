@@ -175,7 +175,7 @@ impl DiskJob<'_> {
     ) -> Result<(Pulled, Option<String>), Error> {
         let pull = |since: Option<&Since>, moment: &Moment| {
             let uri = uri.clone();
-            let wanted = Pull { uri, since, moment, id: &self.id, at, disk, folder: self.settings.own_folder() };
+            let wanted = Pull { uri, since, moment, id: &self.id, at, disk, folder: self.folder() };
             self.monitor.begin(&format!("{} {at}", self.source.name), None);
             let pulled = pull::pull(&wanted, self.stop, self.monitor);
             self.monitor.end();
@@ -237,6 +237,7 @@ impl DiskJob<'_> {
         if let Some(newest) = instants.iter().rev().find(is_ahead) {
             return Ok(Err(Error::ClockBehind { newest: *newest, now }));
         }
+        self.check_folder()?;
         let folder = self.settings.own_folder();
         match Claim::of(folder, now, &self.id) {
             Ok(claim) => Ok(claim.map_err(|path| Error::Pull(pull::Error::Taken { path }))),

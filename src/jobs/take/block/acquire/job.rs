@@ -5,8 +5,9 @@ use crate::catalog::SourceRow;
 use crate::clock::Clock;
 use crate::index::Done;
 use crate::jobs::hooks::About;
+use crate::jobs::take::block::folder::Folder;
 use crate::jobs::take::block::libvirt::{Backup, Guest};
-use crate::jobs::take::block::pull::{Pulled, Since};
+use crate::jobs::take::block::pull::{self, Pulled, Since};
 use crate::jobs::take::block::still::{self, Still};
 use crate::jobs::take::block::stop::Stop;
 use crate::model::{Consistency, Level, Time};
@@ -17,6 +18,7 @@ use crate::store::uuid_text;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// What is asked of a run; what is none is as the settings say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,6 +131,8 @@ pub struct DiskJob<'a> {
     pub full: bool,
     /// How the guest is let go.
     pub still: &'a Still,
+    /// Where the images go, once that was looked at.
+    pub(in crate::jobs::take::block) folder: OnceLock<Folder>,
     /// What libvirt runs for this run.
     pub backup: &'a Backup,
     /// What tells the run to end.
@@ -154,6 +158,17 @@ impl DiskJob<'_> {
             taken_at: Some(at.to_string()),
             ..on(since, Moment::default())
         }
+    }
+
+    /// Returns the folder that the images go to, which was looked at.
+    pub(super) fn folder(&self) -> &Folder {
+        self.folder.get().expect("it is looked at first")
+    }
+
+    /// Checks that the folder is there still. What is not mounted is not written to.
+    pub(super) fn check_folder(&self) -> Result<(), pull::Error> {
+        let folder = self.folder();
+        if folder.is_there() { Ok(()) } else { Err(pull::Error::Elsewhere { folder: folder.path().to_owned() }) }
     }
 
     /// Returns the UUID of the source as text.

@@ -101,11 +101,13 @@ impl DiskJob<'_> {
                 held
             }
             Err(e) => {
+                // What lies in the folder that was there is for the next run to find.
+                let is_elsewhere = self.check_folder().is_err();
                 let is_undone = match &origin {
                     Origin::Guest { guest, .. } => self.undo(writer, guest, &note),
                     Origin::Export { .. } | Origin::Command(_) => is_certain,
                 };
-                if is_undone {
+                if is_undone && !is_elsewhere {
                     self.remove_notes(writer, "failed");
                 }
                 if let Some(e) = not_released {
@@ -115,6 +117,7 @@ impl DiskJob<'_> {
             }
         };
         let Acquired { at, ref images, consistency, ref location, ref pulled, .. } = held;
+        self.check_folder()?;
         let (done, parent, checkpoint) = self.index(writer, images, (at, consistency), location.as_ref(), true)?;
         self.remove_notes(writer, "done");
         self.note_store(writer, store)?;

@@ -57,6 +57,7 @@ impl DiskJob<'_> {
             Some(run) => writer.note_run(run, &text)?,
             None => note.run = Some(writer.begin_run(VERB, self.source.id, &text, self.clock.now())?),
         }
+        self.check_folder()?;
         let path = self.note_path();
         write_durably(&path, text.as_bytes()).map_err(|source| Error::Write { path, source })
     }

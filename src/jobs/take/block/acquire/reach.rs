@@ -6,6 +6,7 @@ use super::error::Error;
 use super::job::DiskJob;
 use crate::catalog::Writer;
 use crate::jobs::index::seen::{SeenStore, see_store};
+use crate::jobs::take::block::folder::Folder;
 use std::time::Duration;
 
 /// How long the folder may be silent before it counts as one that is not there.
@@ -20,7 +21,12 @@ impl DiskJob<'_> {
         let seen = see_store(writer, self.source, self.settings.own_folder(), ANSWER_WITHIN)?;
         match &seen.why_not {
             Some(why) => Err(Error::NotThere { folder: self.settings.own_folder().to_owned(), why: why.clone() }),
-            None => Ok(seen),
+            None => {
+                let path = self.settings.own_folder();
+                let folder = Folder::at(path).map_err(|source| Error::Write { path: path.to_owned(), source })?;
+                self.folder.get_or_init(|| folder);
+                Ok(seen)
+            }
         }
     }
 

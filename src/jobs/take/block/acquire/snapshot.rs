@@ -69,6 +69,7 @@ impl DiskJob<'_> {
     /// Runs the command and returns the file that it left.
     fn snapshot_image(&self, command: &str, about: &About, part: &Path, limit: Limit<'_>) -> Result<PathBuf, Error> {
         let folder = self.settings.own_folder();
+        self.check_folder()?;
         let said = folder.join(format!(".asof-said-{}.part", self.source.name));
         let failed = |source| Error::Write { path: said.clone(), source };
         let mut output = create_anew(&said).map_err(failed)?;
