@@ -113,7 +113,7 @@ impl Reader {
             let mut found = BTreeSet::new();
             for dir in dirs {
                 let mut statement = c.prepare_cached(CHILDREN)?;
-                let (mut rows, mut names) = (statement.query([dir.0])?, Vec::new());
+                let (mut rows, mut names) = (statement.query(rusqlite::params![dir.0, b"".as_slice()])?, Vec::new());
                 while let Some(row) = rows.next()? {
                     let span = scope.span(row.get(3)?, row.get(4)?);
                     let name = row.get_ref(0)?.as_blob()?;
