@@ -6,6 +6,8 @@
 
 #[path = "sql/columns.rs"]
 mod columns;
+#[path = "sql/functions.rs"]
+mod functions;
 #[path = "sql/restore.rs"]
 mod restore;
 #[path = "common/site.rs"]

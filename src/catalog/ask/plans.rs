@@ -2,7 +2,7 @@
 //!
 //! The plans are asked of a catalog as it is made, with and without the statistics of ANALYZE.
 
-use super::{below, content, ever, places, scope, sides, story};
+use super::{below, content, diff, ever, places, scope, sides, story};
 use crate::catalog::{connect, tables};
 
 #[test]
@@ -19,6 +19,7 @@ fn no_question_scans() {
         places::KEPT,
         sides::NAMES_AT_BOTH,
         below::NAMES_IN,
+        diff::COUNT,
         content::OF_DIGEST,
         below::BIRTHS,
         ever::CHILDREN,
