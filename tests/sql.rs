@@ -12,6 +12,8 @@ mod functions;
 mod restore;
 #[path = "common/site.rs"]
 mod site;
+#[path = "sql/tools.rs"]
+mod tools;
 
 use asof::model::escape_bytes;
 use serde_json::Value;
