@@ -69,7 +69,7 @@ mod writer;
 
 pub use crate::model::manifest::Written;
 pub use crate::model::{Counts, DiskRow, SeenCopy, SeenRoot, VolumeRow};
-pub use ask::{Began, Difference, End, Fields, Found, Scope, Stay, Together, Version, What, Within};
+pub use ask::{Began, Churn, Difference, End, Fields, Found, Growth, Scope, Stay, Together, Version, What, Within};
 pub use begin::NewGeneration;
 pub use check::{Checked, Checking, PAGES, TOLD_MAX, Violation};
 pub use connect::refuse_old_log;

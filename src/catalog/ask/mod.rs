@@ -5,6 +5,7 @@
 //! is asked of a [`Scope`], the published generations of one source, so what is being written, or taken away, shows nowhere. Answers
 //! are in the order of time, or of paths (bytewise), whatever the order in which generations were indexed. Never writes.
 
+mod amounts;
 mod below;
 mod content;
 mod diff;
@@ -17,6 +18,7 @@ mod scope;
 mod sides;
 mod story;
 
+pub use amounts::{Churn, Growth};
 pub use diff::{Difference, Together, What, Within};
 pub use ever::Found;
 pub use fields::Fields;

@@ -109,7 +109,7 @@ impl Over {
     }
 
     /// Returns the query that has the rows, and its parameters.
-    fn query(&self, reader: &Reader, asked: Asked) -> Result<(String, Vec<Value>)> {
+    fn query(&self, open: impl FnOnce() -> Result<Reader>, asked: Asked) -> Result<(String, Vec<Value>)> {
         let columns = self.columns.iter().enumerate();
         let columns = columns
             .map(|(number, (name, _))| if asked.uses(number) { format!("\"{name}\"") } else { "NULL".to_owned() });
@@ -119,8 +119,11 @@ impl Over {
             values.push(value);
             conditions.push(format!("{what} ?{}", values.len()));
         };
+        let path_asked = asked.terms.iter().find(|term| self.is(term, "path"));
+        // Most questions inside of others need none.
+        let reader = if self.dates.is_some() || path_asked.is_some() { Some(open()?) } else { None };
         let mut scopes = None;
-        if let (Some(dates), [source, date]) = (&self.dates, asked.arguments.as_slice()) {
+        if let (Some(reader), Some(dates), [source, date]) = (&reader, &self.dates, asked.arguments.as_slice()) {
             let scope = scope(reader, source)?;
             let at = dates.generation(&scope, date)?;
             add("source =", source.clone());
@@ -130,7 +133,7 @@ impl Over {
         for term in &asked.terms {
             add(&format!("\"{}\" {}", self.columns[term.column].0, term.comparison), term.value.clone());
         }
-        if let Some(term) = asked.terms.iter().find(|term| self.is(term, "path")) {
+        if let (Some(reader), Some(term)) = (&reader, path_asked) {
             let scopes = match (scopes, asked.terms.iter().find(|term| self.is(term, "source"))) {
                 (Some(scopes), _) => scopes,
                 (None, Some(Term { value: Value::Text(name), .. })) => scopes_of(reader, Some(name))?,
@@ -182,8 +185,7 @@ impl Source for Over {
     }
 
     fn answer(&self, handle: Handle<'_>, asked: Asked) -> Result<Answer> {
-        let reader = reader(&handle, &self.catalog)?;
-        self.query(&reader, asked).map(|(sql, values)| Answer::Query(sql, values))
+        self.query(|| reader(&handle, &self.catalog), asked).map(|(sql, values)| Answer::Query(sql, values))
     }
 }
 
@@ -212,6 +214,10 @@ mod tests {
             .expect("rows");
         let reader = Reader::open(&path).expect("a reader");
         (dir, connection, reader)
+    }
+
+    fn again(reader: &Reader) -> Result<Reader> {
+        Reader::open(reader.path()).map_err(passed_on)
     }
 
     fn term(over: &Over, name: &str, comparison: &'static str, value: Value) -> Term {
@@ -250,7 +256,7 @@ mod tests {
                 let terms =
                     terms.iter().map(|t| Term { column: t.column, comparison: t.comparison, value: t.value.clone() });
                 let asked = Asked { arguments: arguments.clone(), terms: terms.collect(), used: u64::MAX };
-                let (sql, values) = over.query(&reader, asked).expect("it can be asked");
+                let (sql, values) = over.query(|| again(&reader), asked).expect("it can be asked");
                 let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect(&sql);
                 let steps =
                     statement.query_map(rusqlite::params_from_iter(values), |row| row.get::<_, String>("detail"));
@@ -270,7 +276,7 @@ mod tests {
         let files = Over::view(&connection, Path::new("c"), "files").unwrap();
         for path in ["d/y/x", "x/d", "d/x/..", ".", "", "bad\\escape"] {
             let terms = vec![term(&files, "path", "=", Value::Text(path.into()))];
-            let (sql, _) = files.query(&reader, Asked { arguments: Vec::new(), terms, used: 1 }).unwrap();
+            let (sql, _) = files.query(|| again(&reader), Asked { arguments: Vec::new(), terms, used: 1 }).unwrap();
             assert!(sql.ends_with(" AND 0"), "{path:?}: {sql}");
         }
     }

@@ -3,6 +3,7 @@
 //! Promises: each answer is a typed row in the form that `--json` prints and `docs/json.md` describes. Nothing is looked at but the
 //! catalog, so what a row says of a file is what the generations say that are named in it.
 
+pub mod amounts;
 pub mod diff;
 pub mod du;
 pub mod find;
