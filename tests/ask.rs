@@ -390,6 +390,65 @@ fn what_find_does_not_know_is_refused_by_name() {
 }
 
 #[test]
+fn growth_and_churn_count_what_du_and_the_copies_say() {
+    let site = snapshots();
+    let growth = rows(&site, &["growth", "web"]);
+    assert_documented("asof growth", &serde_json::json!(growth));
+    assert_eq!(
+        told(&growth, &["taken_at", "entries", "size_bytes", "more_entries", "more_bytes", "restore_path"]),
+        [
+            "2026-11-18T00:00:00Z 6 15 null null @2026-11-18T000000Z/web",
+            "2026-11-19T00:00:00Z 7 23 1 8 @2026-11-19T000000Z/web",
+            "2026-11-20T00:00:00Z 8 18 1 -5 @2026-11-20T000000Z/web",
+            "2026-11-21T00:00:00Z 6 10 -2 -8 @2026-11-21T000000Z/web",
+            "2026-11-22T00:00:00Z 7 15 1 5 @2026-11-22T000000Z/web",
+        ]
+    );
+    let churn = rows(&site, &["churn", "web"]);
+    assert_documented("asof churn", &serde_json::json!(churn));
+    let columns = ["taken_at", "created", "deleted", "modified", "renamed", "new_bytes", "gone_bytes"];
+    assert_eq!(
+        told(&churn, &columns),
+        [
+            "2026-11-19T00:00:00Z 1 0 1 2 12 4",
+            "2026-11-20T00:00:00Z 3 3 0 1 2 7",
+            "2026-11-21T00:00:00Z 0 1 0 0 0 8",
+            "2026-11-22T00:00:00Z 1 0 0 0 5 0",
+        ]
+    );
+    for row in &churn {
+        let sum: i64 = ["created", "deleted", "modified", "renamed", "attributes"]
+            .iter()
+            .map(|kind| row[*kind].as_i64().unwrap())
+            .sum();
+        assert_eq!(row["changed"], sum);
+    }
+    assert_eq!(rows(&site, &["churn", "web", "--since", "2026-11-21"]).len(), 2);
+    assert_eq!(rows(&site, &["churn"]).len(), 4);
+    assert_eq!(site.run(&["churn", "-0", "web", "--since", "2026-11-22"], 0).stdout, b"@2026-11-22T000000Z/web\0");
+    // A directory, against du(1) of what the newest generation is, and of what it was before the last night.
+    let papers = || sh(&site.path("copies"), "du -sb 2026-11-22/papers | cut -f1").trim().to_owned();
+    let now = papers();
+    let growth = rows(&site, &["growth", "web:papers", "--since", "2026-11-21"]);
+    assert_eq!(told(&growth, &["size_bytes", "entries", "more_bytes"])[1], format!("{now} 1 5"));
+    sh(&site.path("copies"), "rm 2026-11-22/papers/z");
+    assert_eq!(growth[0]["size_bytes"].to_string(), papers());
+    // It has another name before.
+    assert_eq!(told(&rows(&site, &["growth", "web:docs"]), &["taken_at", "more_bytes"]), ["2026-11-18T00:00:00Z null"]);
+    for (args, what) in [
+        (&["growth", "web:never"][..], "no generation has \"web:never\""),
+        (&["growth", "nobody"], "there is no source \"nobody\""),
+        (&["growth", "web@2026-11-18"], "growth is that of all generations"),
+        (&["churn", "web:docs"], "hint: asof history web:docs lists what each generation changed there"),
+        (&["churn", "web", "--since", "1999-13-01"], "is not a date"),
+    ] {
+        let output = site.run(args, 2);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(what), "{args:?}: {text}");
+    }
+}
+
+#[test]
 fn when_tells_what_happened_to_a_path_and_who_had_a_content() {
     let site = snapshots();
     let when = |args: &[&str]| {

@@ -6,7 +6,7 @@
 #[path = "common/dice.rs"]
 mod dice;
 
-use asof::catalog::{Checked, Checking, Column, NewSource, Query, QueryLimits, Reader, TOLD_MAX, Writer};
+use asof::catalog::{Checked, Checking, Column, Dates, NewSource, Query, QueryLimits, Reader, TOLD_MAX, Writer};
 use asof::clock::Fixed;
 use asof::index::{NewCopy, index_copy};
 use asof::model::{
@@ -794,18 +794,15 @@ fn a_catalog_without_state_hashes_says_so() {
 /// Returns the rows of a query, a line each.
 fn sql(catalog: &Path, query: &str) -> Result<Vec<String>, asof::catalog::Error> {
     let mut lines = Vec::new();
-    Query::open(catalog, QueryLimits { time: Duration::from_secs(60), memory_bytes: 256 << 20 })?.run(
-        query,
-        &mut |_| {},
-        &mut |row| {
+    Query::open(catalog, QueryLimits { time: Duration::from_secs(60), memory_bytes: 256 << 20 }, &Dates::utc(Time(0)))?
+        .run(query, &mut |_| {}, &mut |row| {
             let cell = |column: &Column| match column {
                 Column::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
                 other => format!("{other:?}"),
             };
             lines.push(row.iter().map(cell).collect::<Vec<_>>().join(" "));
             ControlFlow::Continue(())
-        },
-    )?;
+        })?;
     Ok(lines)
 }
 

@@ -3,7 +3,8 @@
 //! The one test that measures time, `spool_directory`, is ignored here and run by `scripts/bench-spool`.
 
 use asof::catalog::{
-    Column, GenerationWriter, NewGeneration, NewSource, NodeRow, Place, Query, QueryLimits, Reader, Writer, Written,
+    Column, Dates, GenerationWriter, NewGeneration, NewSource, NodeRow, Place, Query, QueryLimits, Reader, Writer,
+    Written,
 };
 use asof::clock::{Fixed, System};
 use asof::index::{FileToKeep, Keep, KeepError, Kept, NewCopy, Taken, Told, index_copy, index_taken};
@@ -142,9 +143,12 @@ impl Keep for NoBytes {
 
 fn number(catalog: &Path, sql: &str) -> i64 {
     let mut found = 0;
-    let mut query =
-        Query::open(catalog, QueryLimits { time: std::time::Duration::from_secs(60), memory_bytes: 256 << 20 })
-            .unwrap();
+    let mut query = Query::open(
+        catalog,
+        QueryLimits { time: std::time::Duration::from_secs(60), memory_bytes: 256 << 20 },
+        &Dates::utc(Time(0)),
+    )
+    .unwrap();
     query
         .run(sql, &mut |_| {}, &mut |row| {
             let Column::Integer(number) = row[0] else { panic!("{sql} tells no number") };

@@ -10,7 +10,7 @@
 
 mod common;
 
-use asof::catalog::{Column, GenerationWriter, NewSource, Query, QueryLimits, Reader, SourceRow, Writer};
+use asof::catalog::{Column, Dates, GenerationWriter, NewSource, Query, QueryLimits, Reader, SourceRow, Writer};
 use asof::clock::Fixed;
 use asof::index::{FileToKeep, Keep, KeepError, Kept, NewCopy, Taken, Told, index_copy, index_taken};
 use asof::model::{
@@ -627,9 +627,12 @@ impl Bench {
 
     /// Returns the rows that `sql` gives.
     fn ask(&self, sql: &str) -> Vec<Vec<Column>> {
-        let mut query =
-            Query::open(&self.path(), QueryLimits { time: Duration::from_secs(600), memory_bytes: 256 << 20 })
-                .expect("it can be read");
+        let mut query = Query::open(
+            &self.path(),
+            QueryLimits { time: Duration::from_secs(600), memory_bytes: 256 << 20 },
+            &Dates::utc(Time(0)),
+        )
+        .expect("it can be read");
         let mut rows = Vec::new();
         let mut each = |row| {
             rows.push(row);

@@ -21,6 +21,7 @@ mod edit;
 mod error;
 mod files;
 mod forget;
+mod functions;
 mod generation;
 mod generation_rows;
 mod guests;
@@ -71,7 +72,8 @@ mod writer;
 pub use crate::model::manifest::Written;
 pub use crate::model::{Counts, DiskRow, SeenCopy, SeenRoot, VolumeRow};
 pub use ask::{
-    Began, Difference, Differing, End, Fields, Found, Named, Scope, Side, Stay, Together, Version, What, Within,
+    Began, Churn, Difference, Differing, End, Fields, Found, Growth, Named, Scope, Side, Stay, Together, Version, What,
+    Within,
 };
 pub use begin::NewGeneration;
 pub use check::{Checked, Checking, PAGES, TOLD_MAX, Violation};
@@ -80,6 +82,7 @@ pub use copies::{KnownCopy, KnownStore, Looked};
 pub use disks::{DiskRecord, PreviousVolume};
 pub use error::{Error, Words, damaged};
 pub use files::{beside, remove};
+pub use functions::Dates;
 pub use generation::GenerationWriter;
 pub use generation_rows::Published;
 pub use guests::{DisksOf, KnownDisk};

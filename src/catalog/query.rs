@@ -1,11 +1,11 @@
 //! SQL of the admin: anything that reads, nothing that writes, and not for ever.
 //!
 //! Promises: the database is opened read-only, `query_only` is on, and an authorizer refuses everything but
-//! reading (no ATTACH, no PRAGMA, no temporary tables, no extension). A query that outlives its limit is
+//! reading (no ATTACH, no PRAGMA, no tables, no extension); besides the views there are [`functions`]. A query that outlives its limit is
 //! stopped, where SQLite looks up: not inside a sort or a function. Who has to be sure of the time ends the process. Text, values and,
 //! once [`Query::limit_memory`] was called, memory are limited, too. Never changes a statement's text.
 
-use super::{Error, connect};
+use super::{Dates, Error, connect, functions};
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
@@ -60,9 +60,10 @@ impl Query {
     ///
     /// # Errors
     /// As [`super::Reader::open`].
-    pub fn open(path: &Path, limits: QueryLimits) -> Result<Self, Error> {
+    pub fn open(path: &Path, limits: QueryLimits, dates: &Dates) -> Result<Self, Error> {
         let mut connection = connect::open_read_only(path)?;
         let sqlite = |e| Error::sqlite("opening", path, e);
+        functions::register(&connection, path, dates, limits.memory_bytes).map_err(sqlite)?;
         connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;").map_err(sqlite)?;
         connection.authorizer(Some(authorize)).map_err(sqlite)?;
         let value_bytes = i32::try_from(limits.memory_bytes / VALUE_PART).unwrap_or(i32::MAX);

@@ -64,6 +64,23 @@ impl Reader {
         })
     }
 
+    /// Reads through a connection in which a question is being answered already, so that both are of one moment.
+    pub(super) fn over(connection: Connection, path: &Path) -> rusqlite::Result<Self> {
+        let has_kept = kept::has_any(&connection)?;
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            in_transaction: Cell::new(true),
+            data_version: Cell::new(-1),
+            has_kept: Cell::new(has_kept),
+            hot: RefCell::default(),
+            perms: RefCell::default(),
+            list_sql: String::new(),
+            list_hot_sql: String::new(),
+            queries: Cell::new(0),
+        })
+    }
+
     /// Returns the file that is read.
     pub fn path(&self) -> &Path {
         &self.path

@@ -6,9 +6,11 @@
 
 mod shared;
 
+use super::ask::churn::ChurnArgs;
 use super::ask::diff::DiffArgs;
 use super::ask::du::DuArgs;
 use super::ask::find::FindArgs;
+use super::ask::growth::GrowthArgs;
 use super::ask::history::HistoryArgs;
 use super::ask::when::WhenArgs;
 use super::catalog::CatalogVerb;
@@ -101,6 +103,10 @@ pub(super) enum Verb {
     Find(FindArgs),
     /// Show how much lies in each directory, as of a date
     Du(DuArgs),
+    /// Show how much is in each generation, and how much more than before
+    Growth(GrowthArgs),
+    /// Show how much each generation changed
+    Churn(ChurnArgs),
     /// Show when a path was deleted or changed, or when a content was there
     When(WhenArgs),
     /// Show what a date means for each source
@@ -140,7 +146,8 @@ impl Verb {
             Self::Init(_) | Self::Migrate | Self::Generations(_) | Self::Show(_) | Self::Ls(_) | Self::Resolve(_) => {
                 false
             }
-            Self::History(_) | Self::Diff(_) | Self::Find(_) | Self::Du(_) | Self::When(_) => false,
+            Self::History(_) | Self::Diff(_) | Self::Find(_) | Self::Du(_) => false,
+            Self::Growth(_) | Self::Churn(_) | Self::When(_) => false,
             Self::Sql(_) | Self::Check(_) | Self::Catalog(_) | Self::Mount(_) | Self::Umount(_) | Self::Gluster(_) => {
                 false
             }

@@ -133,6 +133,8 @@ fn run(verb: Verb, world: &World) -> Result<Outcome, Failure> {
         Verb::History(args) => ask::history::run(&args, world),
         Verb::Find(args) => ask::find::run(&args, world),
         Verb::When(args) => ask::when::run(&args, world),
+        Verb::Growth(args) => ask::growth::run(&args, world),
+        Verb::Churn(args) => ask::churn::run(&args, world),
         Verb::Du(args) => ask::du::run(&args, world),
         Verb::Diff(args) => ask::diff::run(&args, world),
         Verb::Resolve(args) => resolve::run(&args, world),

@@ -6,7 +6,8 @@
 use super::World;
 use super::output;
 use super::report::{Failure, Outcome};
-use crate::catalog::{Column, QUERY_BYTES_MAX, Query, QueryLimits};
+use crate::catalog::{Column, Dates, QUERY_BYTES_MAX, Query, QueryLimits};
+use crate::clock::Clock;
 use crate::model::{escape_bytes, printable};
 use clap::Args;
 use serde_json::{Map, Value};
@@ -72,7 +73,8 @@ pub(super) fn run(args: &SqlArgs, world: &World) -> Result<Outcome, Failure> {
     let limits = QueryLimits { time: Duration::from_secs(args.timeout), memory_bytes: args.memory << 20 };
     watch(limits.time)?;
     Query::limit_memory(limits)?;
-    let mut query = Query::open(&world.catalog, limits)?;
+    let dates = Dates { now: world.clock.now(), zone: world.zone.clone() };
+    let mut query = Query::open(&world.catalog, limits, &dates)?;
     let sink = std::cell::RefCell::new(Sink::new(args));
     let result = query.run(&sql, &mut |names| sink.borrow_mut().begin(names), &mut |row| {
         let mut sink = sink.borrow_mut();

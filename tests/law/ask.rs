@@ -24,6 +24,7 @@ pub(crate) fn assert_asked(reader: &Reader, source: &str, states: &[(Time, State
             }
         }
     }
+    assert_amounts(reader, &scope, states, what);
     let paths: BTreeSet<String> =
         states.iter().flat_map(|(_, state)| state.names.keys().map(|slot| state.path(slot))).collect();
     for path in paths {
@@ -239,4 +240,83 @@ fn assert_below(
     };
     reader.changes_below(scope, dir, Time(i64::MIN), each).expect("it can be asked");
     assert_eq!(found, expected, "{what}: the directory {dir}");
+}
+
+/// The regular files of a tree, each once, with their sizes.
+fn sizes(state: &State) -> BTreeMap<&Who, i64> {
+    let parts = state.names.values().map(|name| (&name.who, name.is.split('|').collect::<Vec<_>>()));
+    parts.filter(|(_, is)| is[0] == "file").map(|(who, is)| (who, is[1].parse().expect("a size"))).collect()
+}
+
+/// Fails if growth and churn of a source are not what its trees say.
+fn assert_amounts(reader: &Reader, scope: &Scope, states: &[(Time, State)], what: &str) {
+    let totals: Vec<(Time, i64, i64)> =
+        states.iter().map(|(at, state)| (*at, state.names.len() as i64, sizes(state).into_values().sum())).collect();
+    let growth = reader.growth(scope).expect("it can be asked");
+    let found: Vec<(Time, i64, i64)> = growth.iter().map(|one| (one.at, one.entries, one.size_bytes)).collect();
+    assert_eq!(found, totals, "{what}: growth");
+    let more = totals.windows(2).map(|pair| (Some(pair[1].1 - pair[0].1), Some(pair[1].2 - pair[0].2)));
+    let more: Vec<_> = [(None, None)].into_iter().chain(more).take(totals.len()).collect();
+    assert_eq!(growth.iter().map(|one| (one.more_entries, one.more_bytes)).collect::<Vec<_>>(), more, "{what}: growth");
+    let churn = reader.churn(scope, Time(i64::MIN)).expect("it can be asked");
+    let found: Vec<(Time, [i64; 8])> = churn
+        .iter()
+        .map(|one| {
+            let kinds = [one.changed, one.created, one.deleted, one.modified, one.renamed, one.attributes];
+            (one.at, [&kinds[..], &[one.new_bytes, one.gone_bytes]].concat().try_into().expect("eight"))
+        })
+        .collect();
+    let expected: Vec<(Time, [i64; 8])> =
+        states.windows(2).map(|pair| (pair[1].0, amounts(&pair[0].1, &pair[1].1))).collect();
+    assert_eq!(found, expected, "{what}: churn");
+}
+
+/// Returns how many nodes differ between two trees; are new, gone, have other content, other names, other attributes; bytes that are new and gone.
+fn amounts(old: &State, new: &State) -> [i64; 8] {
+    let by_node = |state: &'_ State| {
+        let mut nodes: BTreeMap<Who, (BTreeSet<Slot>, String)> = BTreeMap::new();
+        for (slot, name) in &state.names {
+            let node = nodes.entry(name.who.clone()).or_insert_with(|| (BTreeSet::new(), described(state, name)));
+            node.0.insert(slot.clone());
+        }
+        nodes
+    };
+    let (was, is) = (by_node(old), by_node(new));
+    let (old_sizes, new_sizes) = (sizes(old), sizes(new));
+    let size = |sizes: &BTreeMap<&Who, i64>, who: &Who| sizes.get(who).copied().unwrap_or(0);
+    let mut found = [0; 8];
+    let mut count = |kind: usize, who: &Who| {
+        found[0] += 1;
+        found[kind] += 1;
+        found[6] += if [1, 3].contains(&kind) { size(&new_sizes, who) } else { 0 };
+        found[7] += if [2, 3].contains(&kind) { size(&old_sizes, who) } else { 0 };
+    };
+    for who in was.keys().chain(is.keys().filter(|who| !was.contains_key(*who))) {
+        match (was.get(who), is.get(who)) {
+            (None, Some(_)) => count(1, who),
+            (Some(_), None) => count(2, who),
+            (Some(was), Some(is)) if was == is => {}
+            (Some(was), Some(is)) => {
+                let parts = |text: &str| text.split('|').map(str::to_owned).collect::<Vec<_>>();
+                let (one, other) = (parts(&was.1), parts(&is.1));
+                let is_content = [1, 2, 6, 7].into_iter().any(|column| one[column] != other[column]);
+                count(
+                    if is_content {
+                        3
+                    } else if was.0 != is.0 {
+                        4
+                    } else {
+                        5
+                    },
+                    who,
+                );
+            }
+            (None, None) => {}
+        }
+    }
+    if old.unreadable.contains(&old.top) != new.unreadable.contains(&new.top) {
+        found[0] += 1;
+        found[5] += 1;
+    }
+    found
 }

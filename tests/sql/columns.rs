@@ -81,13 +81,13 @@ const FAST: [(&str, &[&str]); 16] = [
 ];
 
 /// A column of the reference.
-struct Column {
-    view: String,
-    name: String,
+pub(super) struct Column {
+    pub(super) view: String,
+    pub(super) name: String,
     meaning: String,
 }
 
-fn type_of(view: &str, name: &str) -> &'static str {
+pub(super) fn type_of(view: &str, name: &str) -> &'static str {
     let last = name.rsplit('_').next().unwrap_or(name);
     match () {
         () if last == "raw" => "BLOB",
@@ -103,8 +103,27 @@ fn is_fast(column: &Column) -> bool {
     FAST.iter().any(|(view, columns)| *view == column.view && columns.contains(&column.name.as_str()))
 }
 
-/// Returns the columns of the reference, those of a view together.
-fn documented() -> Vec<Column> {
+/// Returns the columns of the reference, those of a view together, in the order in which the view has them.
+pub(super) fn documented() -> Vec<Column> {
+    let site = Site::new();
+    site.ok(&["init"]);
+    let c = open(&site);
+    let mut statement = c.prepare("SELECT name FROM pragma_table_info(?1)").expect("a question");
+    let mut columns: Vec<Column> = Vec::new();
+    let mut told = in_the_reference();
+    while let Some(view) = told.first().map(|column| column.view.clone()) {
+        let names = statement.query_map([&view], |row| row.get::<_, String>(0)).expect("columns");
+        for name in names.map(|name| name.expect("a name")) {
+            let is_it = |column: &Column| column.view == view && column.name == name;
+            let place = told.iter().position(is_it).unwrap_or_else(|| panic!("{view}.{name} is not in the reference"));
+            columns.push(told.remove(place));
+        }
+        assert!(told.first().is_none_or(|column| column.view != view), "{view} has not all columns of the reference");
+    }
+    columns
+}
+
+fn in_the_reference() -> Vec<Column> {
     let mut columns: Vec<Column> = Vec::new();
     for section in REFERENCE.split("\n### `").skip(1) {
         let (view, rest) = section.split_once('`').expect("the name of a view ends");

@@ -19,6 +19,8 @@ use rusqlite::Connection;
 use std::cell::Cell;
 use std::ops::AddAssign;
 
+pub(super) const COUNT: &str = "SELECT count(*) FROM change WHERE source = ?1 AND at > ?2 AND at <= ?3";
+
 /// What happened to a name; the words of the view `changes`, and `replaced`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
@@ -133,6 +135,20 @@ impl Reader {
         let (older, newer) = (times.0.min(times.1), times.0.max(times.1));
         let nodes = self.changed_nodes(scope.source.id, older, newer)?;
         self.diff_of(scope, times, within, &nodes)
+    }
+
+    /// Returns how many notes there are between two generations: no diff of them has more lines for nodes that are there in both.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn count_of_changes(&self, scope: &Scope, times: (Time, Time)) -> Result<u64, Error> {
+        let (older, newer) = (times.0.min(times.1), times.0.max(times.1));
+        self.run("counting changes", |c| {
+            let count = c
+                .prepare_cached(COUNT)?
+                .query_row([scope.source.id.0, older.0, newer.0], |row| row.get::<_, i64>(0))?;
+            Ok(count.unsigned_abs())
+        })
     }
 
     /// Returns what differs of these nodes, which must be all that differ.

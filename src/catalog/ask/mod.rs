@@ -5,6 +5,7 @@
 //! is asked of a [`Scope`], the published generations of one source, so what is being written, or taken away, shows nowhere. Answers
 //! are in the order of time, or of paths (bytewise), whatever the order in which generations were indexed. Never writes.
 
+mod amounts;
 mod below;
 mod content;
 mod diff;
@@ -18,6 +19,7 @@ mod scope;
 mod sides;
 mod story;
 
+pub use amounts::{Churn, Growth};
 pub use diff::{Difference, Together, What, Within};
 pub use differing::{Differing, Named};
 pub use ever::Found;

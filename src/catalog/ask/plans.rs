@@ -2,7 +2,7 @@
 //!
 //! The plans are asked of a catalog as it is made, with and without the statistics of ANALYZE.
 
-use super::{below, content, differing, ever, places, scope, sides, story};
+use super::{amounts, below, content, diff, differing, ever, places, scope, sides, story};
 use crate::catalog::{connect, tables};
 
 #[test]
@@ -19,6 +19,7 @@ fn no_question_scans() {
         places::KEPT,
         sides::NAMES_AT_BOTH,
         below::NAMES_IN,
+        diff::COUNT,
         content::OF_DIGEST,
         below::BIRTHS,
         ever::CHILDREN,
@@ -39,6 +40,29 @@ fn no_question_scans() {
                 steps.push(row.get("detail").expect("a plan"));
             }
             assert!(!steps.is_empty() && steps.iter().all(|step| step.starts_with("SEARCH ")), "{sql}: {steps:?}");
+        }
+        connection.execute_batch("ANALYZE").expect("it can be counted");
+    }
+}
+
+/// Views are taken apart, so there is more than seeks; what grows with the backups is sought in.
+#[test]
+fn the_views_that_are_read_are_sought_in() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("catalog.db");
+    connect::create(&path, None).expect("a catalog");
+    let connection = connect::open_any_writing(&path).expect("it can be opened").0;
+    for _ in 0..2 {
+        for sql in [amounts::GROWTH, amounts::CHURN] {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect(sql);
+            let mut rows = statement.raw_query();
+            let mut seeks = 0;
+            while let Some(row) = rows.next().expect(sql) {
+                let step: String = row.get("detail").expect("a plan");
+                assert!(!step.starts_with("SCAN ") || step == "SCAN churn" || step == "SCAN growth", "{sql}: {step}");
+                seeks += usize::from(step.starts_with("SEARCH g USING INDEX sqlite_autoindex_generation_1 (source=?"));
+            }
+            assert_eq!(seeks, 1, "{sql}");
         }
         connection.execute_batch("ANALYZE").expect("it can be counted");
     }

@@ -33,6 +33,19 @@ pub enum Began {
     Replaced,
 }
 
+impl Began {
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Oldest => "oldest",
+            Self::Appeared => "appeared",
+            Self::Back => "back",
+            Self::Changed => "changed",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
 /// How a version ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -42,6 +55,25 @@ pub enum End {
     Changes(Time),
     /// This generation is the first without it.
     Gone(Time),
+}
+
+impl End {
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Newest => "newest",
+            Self::Changes(_) => "changed",
+            Self::Gone(_) => "gone",
+        }
+    }
+
+    /// Returns the first generation after the version.
+    pub fn until(self) -> Option<Time> {
+        match self {
+            Self::Newest => None,
+            Self::Changes(at) | Self::Gone(at) => Some(at),
+        }
+    }
 }
 
 /// A version of a file.
@@ -108,6 +140,23 @@ impl Reader {
     pub fn stays(&self, scope: &Scope, path: &RelPath) -> Result<Vec<Stay>, Error> {
         let stays = self.run("following a path", |c| led(c, scope, path))?;
         Ok(stays.into_iter().map(|led| Stay::of(scope, led)).collect())
+    }
+
+    /// Returns the directories that `path` was in at any time, each once; empty if it has no name. A seek a level.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn dirs_of(&self, scope: &Scope, path: &RelPath) -> Result<Vec<NodeId>, Error> {
+        self.run("following a path", |c| {
+            let bytes = path.as_bytes();
+            let above = bytes.iter().rposition(|byte| *byte == b'/').map_or(&bytes[..0], |slash| &bytes[..slash]);
+            let led = led(c, scope, &path_of(above)?)?;
+            let mut dirs: Vec<NodeId> =
+                led.into_iter().filter(|led| led.kind == Kind::Directory).map(|led| led.node).collect();
+            dirs.sort_unstable();
+            dirs.dedup();
+            Ok(dirs)
+        })
     }
 
     /// Returns the versions of a node, the oldest first; `asked` is the path under which it was found.

@@ -4,7 +4,7 @@
 //! below it, generation by generation; of a name whatever it led to.
 
 use super::row::{Changed, Facts, InMount, text};
-use crate::catalog::{Began, End, Error, Reader, Scope, Stay, Version};
+use crate::catalog::{Error, Reader, Scope, Stay, Version};
 use crate::model::{Kind, RelPath, Time};
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -124,22 +124,11 @@ fn rows(reader: &Reader, scope: &Scope, versions: Vec<Version>) -> Result<Vec<Ve
 }
 
 fn row(reader: &Reader, scope: &Scope, version: &Version) -> Result<VersionRow, Error> {
-    let (ended, until) = match version.end {
-        End::Newest => ("newest", None),
-        End::Changes(at) => ("changed", Some(at)),
-        End::Gone(at) => ("gone", Some(at)),
-    };
-    let began = match version.began {
-        Began::Oldest => "oldest",
-        Began::Appeared => "appeared",
-        Began::Back => "back",
-        Began::Changed => "changed",
-        Began::Replaced => "replaced",
-    };
+    let until = version.end.until();
     Ok(VersionRow {
         source: scope.source.name.clone(),
         path: text(&version.path),
-        began,
+        began: version.began.word(),
         fields: version.fields.words(),
         other_content: version.has_other_content,
         old_path: version.renamed_from.as_ref().map(text),
@@ -147,7 +136,7 @@ fn row(reader: &Reader, scope: &Scope, version: &Version) -> Result<VersionRow, 
         since_unix: version.since.0,
         until: until.map(|at| at.to_string()),
         until_unix: until.map(|at| at.0),
-        ended,
+        ended: version.end.word(),
         kind: version.kind.word(),
         facts: Facts::of(reader, &version.row)?,
         unseen: version.unseen,

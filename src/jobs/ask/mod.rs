@@ -4,6 +4,7 @@
 //! catalog, so what a row says of a file is what the generations say that are named in it; but for a tree that lives ([`trees`]) and for
 //! lines of text ([`patch`]).
 
+pub mod amounts;
 pub mod diff;
 pub mod du;
 pub mod find;
