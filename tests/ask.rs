@@ -140,6 +140,8 @@ fn what_names_nothing_is_refused_by_name() {
         (&["diff", "web", "@2026-11-18", "@2026-11-19", "none"], "there is no \"web/none\" in either generation\n"),
         (&["diff", "web", "@1999-13-01"], "asof: \"1999-13-01\" is not a date"),
         (&["diff", "web", "a", "b"], "asof: more than one path is given\n"),
+        (&["history", "web/docs/a"], "hint: a path stands behind a colon: web:docs/a\n"),
+        (&["history", "/srv/docs/a"], "hint: an entry is SOURCE:PATH, its path the one in the source"),
     ] {
         let output = site.run(args, 2);
         let text = String::from_utf8(output.stderr).unwrap();

@@ -1146,8 +1146,8 @@ fn the_report_in_json_is_what_was_said() {
     let source = &report["sources"][0];
     assert_eq!((&source["source"], &source["result"]), (&"homes".into(), &"findings".into()));
     let whats: Vec<&str> = source["events"].as_array().unwrap().iter().map(|e| e["what"].as_str().unwrap()).collect();
-    assert_eq!(whats, ["left_aside", "indexed"]);
-    let indexed = &source["events"][1];
+    assert_eq!(whats, ["left_aside", "note", "indexed"]);
+    let indexed = &source["events"][2];
     assert_eq!(indexed["taken_at"], "2024-11-18T00:00:00Z");
     assert_eq!((&indexed["taken_at_unix"], &indexed["entries"]), (&1_731_888_000.into(), &1.into()));
     assert!(indexed["settled"] == false && indexed["path"].as_str().unwrap().ends_with("/copies/2024-11-18"));

@@ -212,7 +212,7 @@ fn init_on_a_nearly_full_disk_makes_a_whole_catalog_or_says_that_the_disk_is_ful
     let site = Site::new();
     sh(&site.path(""), "mkdir small");
     let (mut refusals, mut made) = (0, 0);
-    for size_kib in (8..640).step_by(16) {
+    for size_kib in (8..840).step_by(20) {
         sh(&site.path(""), &format!("mount -t tmpfs -o size={size_kib}k none small"));
         let output = on(&site, "small/folder/catalog.db", &["init"]);
         match output.status.code() {
@@ -506,3 +506,67 @@ state/catalog.db-wal 640 4711
 state/catalog.db.lock 600 0
 state/catalog.db.log 640 4711
 ";
+
+#[test]
+fn a_backup_is_the_catalog_of_one_moment_and_takes_the_place_of_the_one_before() {
+    let site = Site::with_source();
+    sh(&site.path("live"), "echo one > one");
+    site.copy("2026-11-18");
+    site.ok(&["index"]);
+    let to = site.path("out/copy.db");
+    let back_up = ["catalog", "backup", to.to_str().unwrap()];
+    let told = said(&site.run(&back_up, 0));
+    assert!(told.contains("copied the catalog"), "{told}");
+    assert_eq!(fs::metadata(&to).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(dump(&site, "out/copy.db"), dump(&site, "catalog.db"));
+    // The next night, while a mount reads and a run has the lock.
+    site.mount(&[]);
+    site.copy("2026-11-19");
+    site.ok(&["index"]);
+    assert_eq!(site.ok(&[&["-q"], &back_up[..]].concat()), "");
+    assert_eq!(sh(&site.path("out"), "ls"), "copy.db\n");
+    assert_eq!(dump(&site, "out/copy.db"), dump(&site, "catalog.db"));
+    site.umount();
+    let mut restored = site.asof(&["generations", "homes"]);
+    let listed = restored.env("ASOF_CATALOG", &to).output().unwrap();
+    assert_eq!(listed.stdout, site.run(&["generations", "homes"], 0).stdout);
+
+    // What cannot be made leaves the one before.
+    let before = fs::read(&to).unwrap();
+    let full = site.path("small");
+    sh(&site.path(""), "mkdir small; mount -t tmpfs -o size=200k none small");
+    sh(&site.path(""), "head -c 20000 /dev/zero > small/filler");
+    let told = said(&site.run(&["catalog", "backup", full.join("copy.db").to_str().unwrap()], 2));
+    assert!(told.contains("No space left") || told.contains("full"), "{told}");
+    assert_eq!(sh(&full, "ls"), "filler\n");
+    sh(&site.path(""), "umount small");
+    fs::write(site.path("out/mine"), "my letter").unwrap();
+    let told = said(&site.run(&["catalog", "backup", site.path("out/mine").to_str().unwrap()], 2));
+    assert!(told.contains("not a catalog") || told.contains("is no catalog"), "{told}");
+    assert_eq!(fs::read_to_string(site.path("out/mine")).unwrap(), "my letter");
+    let told = said(&site.run(&["catalog", "backup", site.path("catalog.db").to_str().unwrap()], 2));
+    assert!(told.contains("it is the catalog itself"), "{told}");
+    // A catalog that somebody is writing to is no copy that may go.
+    sh(&site.path(""), "printf 'log' > out/copy.db-wal");
+    let told = said(&site.run(&back_up, 2));
+    assert!(told.contains("copy.db-wal"), "{told}");
+    assert_eq!(fs::read(&to).unwrap(), before);
+}
+
+#[test]
+fn what_is_there_already_is_opened_to_the_group_too() {
+    let site = Site::with_source();
+    site.let_everybody_pass();
+    site.copy("2026-11-18");
+    site.mount(&[]);
+    sh(
+        &site.path(""),
+        "chgrp 65534 catalog.db; chmod 640 catalog.db; ls catalog.db-shm; [ $(stat -c %a catalog.db-shm) = 600 ]",
+    );
+    site.ok(&["index"]);
+    let program = env!("CARGO_BIN_EXE_asof");
+    let asked = as_nobody(&site.path(""), &format!("ASOF_CATALOG=$PWD/catalog.db {program} generations homes"));
+    let told = said(&asked);
+    site.umount();
+    assert!(told.contains("2026-11-18"), "{told}");
+}

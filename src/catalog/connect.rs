@@ -89,6 +89,13 @@ fn keep_log_for_group(connection: &Connection, path: &Path) -> Result<(), Error>
     if group::reader_of(&metadata).is_none() {
         return Ok(());
     }
+    // Those that are there since before it was opened to its group.
+    for file in ["-wal", "-shm"].map(|end| beside(path, end)) {
+        match File::open(&file).and_then(|file| group::let_read(&file, group::reader_of(&metadata))) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(OPENING.io(&file, e)),
+            _ => {}
+        }
+    }
     // The log that stays is an empty one.
     connection.execute_batch("PRAGMA journal_size_limit = 0").map_err(|e| OPENING.sqlite(path, e))?;
     connection.file_control(None::<&str>, FileControl::PersistWal(&mut 1)).map_err(|e| OPENING.sqlite(path, e))

@@ -261,6 +261,16 @@ impl Hinted for Error {
                     Holder::Ended(_) | Holder::Unknown => longer.to_owned(),
                 });
             }
+            Self::NoSuchSource { name, known } if name.contains('/') => {
+                return Some(match name.split_once('/') {
+                    Some((source, path)) if known.iter().any(|known| known == source) => {
+                        format!("a path stands behind a colon: {source}:{path}")
+                    }
+                    _ => {
+                        "an entry is SOURCE:PATH, its path the one in the source; --at DATE says as of when".to_owned()
+                    }
+                });
+            }
             Self::NoSuchSource { .. } => "asof source list shows them, asof source add makes one",
             Self::SourceExists { .. } => "asof source show prints its settings, asof source set changes them",
             Self::GenerationExists { .. } => "give it another second: asof index NAME PATH --at DATE",

@@ -8,19 +8,21 @@
 
 use super::connect::{check_writable, connect, open_any_format, open_any_writing, open_immutable};
 use super::error::Doing;
-use super::files::{beside, is_there, remove_with_side_files, sync_folder};
+use super::files::{SIDE_FILES, beside, is_there, remove_with_side_files, sync_folder};
 use super::{CatalogLock, Error, LockWait, numbers, older, schema, state};
 use crate::sys::{group, lock};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The format since which steps only add tables and columns that nothing old needs.
 const FORMAT_OF_ROWS: i64 = 5;
 
+const BACKING_UP: Doing = Doing { with: "backing up", inside: "making a copy" };
 const COPYING: Doing = Doing { with: "copying", inside: "making a copy before the format is changed" };
 
 /// A catalog that was brought up to date.
@@ -115,6 +117,67 @@ pub fn copy_catalog(from: &Path, to: &Path) -> Result<(), Error> {
     let removed = remove_with_side_files(&draft);
     copied?;
     removed.and_then(|()| sync_folder(to)).map_err(io)
+}
+
+/// Copies the catalog at `from` as it is at one moment to `to`, checks the copy, and has it take the place of an older one there.
+/// Returns its size in bytes. Others read and write meanwhile.
+///
+/// # Errors
+/// [`Error::NotACatalog`] if something else is at `to`; those of opening a catalog; [`Error::Io`]. Then what was there is as it was.
+pub fn back_up(from: &Path, to: &Path) -> Result<u64, Error> {
+    let io = |e| BACKING_UP.io(to, e);
+    let sqlite = |e| BACKING_UP.sqlite(to, e);
+    if is_there(to).map_err(io)? {
+        if is_same_file(from, to).map_err(io)? {
+            return Err(io(io::Error::other("it is the catalog itself")));
+        }
+        // Another's file is nothing that may be replaced.
+        open_any_format(to)?;
+    }
+    let (connection, format) = open_any_format(from)?;
+    let like = fs::metadata(from).map_err(io)?;
+    let draft = beside(to, ".new");
+    remove_with_side_files(&draft).map_err(io)?;
+    let copied = copy_to(&draft, &like, &connection, from, format).and_then(|()| {
+        let copy = open_immutable(&draft).map_err(sqlite)?;
+        let words: String = copy.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(sqlite)?;
+        if words != "ok" {
+            return Err(io(io::Error::other(format!("the copy is damaged, or the catalog is: {words}"))));
+        }
+        drop(copy);
+        clear_log(to).map_err(io)?;
+        fs::rename(&draft, to).map_err(io)
+    });
+    if copied.is_err() {
+        // The error that is told is the first one.
+        let _ = remove_with_side_files(&draft);
+    }
+    copied?;
+    sync_folder(to).map_err(io)?;
+    Ok(fs::metadata(to).map_err(io)?.len())
+}
+
+/// Takes away what SQLite left beside a copy that is replaced, and would take for that of the next one. A log with something in it is
+/// of somebody who writes to the copy.
+fn clear_log(copy: &Path) -> io::Result<()> {
+    for file in SIDE_FILES.map(|end| beside(copy, end)) {
+        match fs::metadata(&file) {
+            Ok(log) if log.len() > 0 && !file.as_os_str().as_bytes().ends_with(b"-shm") => {
+                return Err(io::Error::other(format!(
+                    "{file:?} is there: somebody writes to the copy, or was killed while he did"
+                )));
+            }
+            Ok(_) => fs::remove_file(&file)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+fn is_same_file(one: &Path, other: &Path) -> io::Result<bool> {
+    let (one, other) = (fs::metadata(one)?, fs::metadata(other)?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
 }
 
 fn copy_to(draft: &Path, like: &fs::Metadata, from: &Connection, path: &Path, format: i64) -> Result<(), Error> {

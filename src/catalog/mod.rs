@@ -90,7 +90,7 @@ pub use holder::{Busy, Held, Holder, Locked};
 pub use listing::DirEntry;
 pub use lists::GenerationRow;
 pub use lock::{CatalogLock, CatalogLockFile, LockWait, SourceLock};
-pub use migrate::{Migrated, copy_catalog, migrate};
+pub use migrate::{Migrated, back_up, copy_catalog, migrate};
 pub use objects::{CopyRow, ObjectRow};
 pub use pending::OpenRun;
 pub use query::{Column, QUERY_BYTES_MAX, Query, QueryLimits};

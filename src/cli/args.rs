@@ -117,7 +117,7 @@ pub(super) enum Verb {
     Sql(SqlArgs),
     /// Check the catalog for damage (read-only)
     Check(CheckArgs),
-    /// Change the catalog itself: an index of names
+    /// Back the catalog up, or make an index of its names
     #[command(subcommand)]
     Catalog(CatalogVerb),
     /// Mount all generations of all sources as one tree

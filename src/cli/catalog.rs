@@ -2,17 +2,34 @@
 //! Nothing that it does changes what a generation is, or what any verb answers; it may change how soon.
 
 use super::World;
-use super::output::number_of;
+use super::output::{human_bytes, number_of};
 use super::progress::Terminal;
 use super::report::{Failure, Outcome};
 use super::say::say;
+use crate::catalog;
 use crate::monitor::Monitor;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
+use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CatalogVerb {
+    /// Copy the catalog as it is now, check the copy, and put it in the place of an older one
+    Backup(BackupArgs),
     /// Make an index of all names of all generations, by which asof find -name answers at once
     IndexNames(IndexNamesArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BackupArgs {
+    /// Where the copy goes; on another disk than the catalog, best
+    #[arg(value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+}
+
+fn back_up(args: &BackupArgs, world: &World) -> Result<Outcome, Failure> {
+    let size = catalog::back_up(&world.catalog, &args.file)?;
+    say!("copied the catalog {:?} to {:?}: {}", world.catalog, args.file, human_bytes(size as i64));
+    Ok(Outcome::Done)
 }
 
 #[derive(Debug, Args)]
@@ -31,6 +48,7 @@ pub(super) struct IndexNamesArgs {
 
 pub(super) fn run(verb: &CatalogVerb, world: &World) -> Result<Outcome, Failure> {
     match verb {
+        CatalogVerb::Backup(args) => back_up(args, world),
         CatalogVerb::IndexNames(args) => index_names(args, world),
     }
 }

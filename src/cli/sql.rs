@@ -30,6 +30,8 @@ fn views() -> String {
     for section in REFERENCE.split("\n### `").skip(1) {
         let Some((name, rest)) = section.split_once("`: one row per ") else { continue };
         let what = rest.lines().next().unwrap_or_default();
+        // Tables behind the one of its columns are of other sections.
+        let rest = rest.split("\n## ").next().unwrap_or_default();
         let cells = rest.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | ")).map(|(cell, _)| cell);
         let columns: Vec<String> = cells.map(|cell| cell.replace('`', "")).collect();
         text.push_str(&format!("\n  {name}: one row per {what}\n      {}", columns.join(", ")));

@@ -325,6 +325,8 @@ fn connect(
                 let id = point::seen_at(dir).map_err(at)?;
                 return serve(session, id, shared, on_end, false, allows_other).map_err(at);
             }
+            // The directory is there: it was looked at.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(Error::NoHelper { dir: dir.to_owned() }),
             Err(e) if allows_other => tracing::debug!("not mounted for other users: {e}"),
             Err(e) => return Err(at(e)),
         }

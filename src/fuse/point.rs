@@ -114,6 +114,12 @@ pub enum Error {
         /// The directory.
         dir: PathBuf,
     },
+    /// Users mount through a program that is not there.
+    #[error("cannot mount at \"{}\": there is no fusermount3, through which users other than root mount", dir.display())]
+    NoHelper {
+        /// The mount point.
+        dir: PathBuf,
+    },
     /// The system refused.
     #[error("cannot unmount \"{}\"", dir.display())]
     Unmount {
@@ -138,13 +144,14 @@ impl Hinted for Error {
             Self::Busy { dir } => {
                 Some(format!("fuser -vm {0} shows who; asof umount --lazy {0} does not wait for them", dir.display()))
             }
+            Self::NoHelper { .. } => Some("apt-get install fuse3, as root".to_owned()),
             Self::Link { .. } => Some("name the directory itself".to_owned()),
             Self::OtherCatalog { dir, found, .. } => {
                 Some(format!("asof --catalog {} umount {} ends that mount", found.display(), dir.display()))
             }
             // Small containers lack it, and fusermount3 unmounts nothing then.
             Self::Unmount { source, .. } if source.to_string().contains("/etc/mtab") => {
-                Some("ln -s /proc/self/mounts /etc/mtab".to_owned())
+                Some("ln -s /proc/self/mounts /etc/mtab, as root".to_owned())
             }
             Self::NotADirectory { .. }
             | Self::NotEmpty { .. }
@@ -246,13 +253,24 @@ fn unmount_by_helper(id: &MountId, when_busy: WhenBusy) -> io::Result<()> {
         WhenBusy::Refuse => {}
         WhenBusy::Detach => drop(command.arg("-z")),
     }
-    let output = command.arg("--").arg(dir).stdin(Stdio::null()).output()?;
+    let output = command.arg("--").arg(&dir).stdin(Stdio::null()).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     match (output.status.success(), said.contains("busy")) {
         (true, _) => Ok(()),
         (false, true) => Err(io::ErrorKind::ResourceBusy.into()),
+        // Where there is no such table, umount(8) does without.
+        (false, false) if said.contains("/etc/mtab") && unmount_by_umount(&dir, when_busy) => Ok(()),
         (false, false) => Err(io::Error::other(said.trim().to_owned())),
     }
+}
+
+fn unmount_by_umount(dir: &Path, when_busy: WhenBusy) -> bool {
+    let mut command = Command::new("umount");
+    if when_busy == WhenBusy::Detach {
+        command.arg("--lazy");
+    }
+    let ended = command.arg("--").arg(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    ended.is_ok_and(|status| status.success())
 }
 
 /// A directory that may become a mount point.
@@ -397,7 +415,10 @@ mod tests {
             ("cannot unmount \"/backups\"".into(), None)
         );
         let lacks = || io::Error::other("fusermount3: failed to open /etc/mtab: No such file or directory");
-        assert_eq!(text(Error::Unmount { dir: dir(), source: lacks() }).1, hint("ln -s /proc/self/mounts /etc/mtab"));
+        assert_eq!(
+            text(Error::Unmount { dir: dir(), source: lacks() }).1,
+            hint("ln -s /proc/self/mounts /etc/mtab, as root")
+        );
         assert_eq!(
             text(Error::Busy { dir: dir() }),
             (

@@ -60,6 +60,8 @@ fn what_happened_to_a_living_tree_since_a_generation_is_one_line_each() {
     assert_eq!(paths(&["docs/a"]), ["modified docs/a"]);
     assert_eq!(paths(&["new"]), ["created new"]);
     assert_eq!(paths(&["docs/old/b"]), ["deleted docs/old/b"]);
+    let said = String::from_utf8(site.run(&["diff", "homes", "docs/old", "--live", "live/docs"], 0).stderr).unwrap();
+    assert!(said.contains("--live names what stands for the top of the source"), "{said}");
     // Only what a mount has is printed for it.
     let raw = site.ok(&["diff", "homes", "--live", "live", "-0", "docs"]);
     assert_eq!(raw.matches('\0').count(), 3);

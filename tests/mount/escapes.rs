@@ -109,6 +109,7 @@ const CALLS: &[&[&str]] = &[
     &["check", "--json"],
     &["catalog", "H"],
     &["catalog", "index-names", "H"],
+    &["catalog", "backup", "/no/H"],
     &["forget", "homes@H"],
     &["forget", "H"],
     &["take", "H"],

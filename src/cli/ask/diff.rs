@@ -120,6 +120,12 @@ fn across(args: &DiffArgs, reader: &Reader, scope: &Scope, wish: &Wish, world: &
         Other::Generation(scope, at) => say!("to {}: {}", scope.source.name, local(at)),
         Other::Living(dir, _) => say!("to {:?}, as it is now", dir),
     }
+    if let Other::Living(dir, _) = other
+        && !wish.path.is_root()
+        && dir.join(std::ffi::OsStr::from_bytes(wish.path.as_bytes())).symlink_metadata().is_err()
+    {
+        eprintln!("asof: there is no \"{}\" in {dir:?}: --live names what stands for the top of the source", wish.path);
+    }
     let compared =
         compare(reader, (scope, at), other, &wish.path).map_err(|e| Failure::from(e).about("comparing two trees"))?;
     let tree = tree(args, world)?;
@@ -179,6 +185,11 @@ fn other(reader: &Reader, target: &OsString, world: &World) -> Result<(Scope, Ti
     Ok((scope, at))
 }
 
+/// Tells whether a word is `SOURCE@DATE` of this source.
+fn is_date_of(word: &[u8], source: &str) -> bool {
+    word.strip_prefix(source.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'@'))
+}
+
 fn wish(args: &DiffArgs) -> Result<Wish, Failure> {
     let (name, mut dates) = match Target::parse(&args.target)? {
         Target::Source(name) => (name, Vec::new()),
@@ -194,6 +205,11 @@ fn wish(args: &DiffArgs) -> Result<Wish, Failure> {
                 Ok(date) => dates.push(date.to_owned()),
                 Err(_) => return Err(Failure::new(format!("{word:?} is not a date"))),
             },
+            // The source once more.
+            bytes if path.is_none() && is_date_of(bytes, &name) => {
+                let date = std::str::from_utf8(&bytes[name.len() + 1..]);
+                dates.push(date.map_err(|_| Failure::new(format!("{word:?} is not a date")))?.to_owned());
+            }
             bytes if path.is_none() => {
                 let parsed = RelPath::parse(bytes);
                 path = Some(parsed.map_err(|e| Failure::because(format!("{word:?} is not a path of an entry"), &e))?);

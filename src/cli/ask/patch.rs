@@ -1,6 +1,6 @@
 //! `asof diff --patch`: below the line of each file whose content is another one, the lines of text that differ.
 //!
-//! Promises: what stands after `---` and `+++` are the paths below a mount point, and the lines are the bytes themselves, so `patch -p3` takes
+//! Promises: what stands after `---` and `+++` are the paths below a mount point, and the lines are the bytes themselves, so `patch -p2` takes
 //! them; on a terminal nothing passes that it would obey. Where the bytes of one file cannot be had, that is said, and the others follow.
 
 use super::history::cells_of_change;

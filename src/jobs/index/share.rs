@@ -305,6 +305,7 @@ impl Share<'_, '_> {
         if !matches!(self.work.wish.which, Which::All) {
             return;
         }
+        let mut lacks_dates = false;
         for LeftAside { path, why } in &discovered.left_aside {
             let is_known = self.places.at(path).is_some_and(|place| self.copy_at(place).is_some());
             let is_trouble = match why {
@@ -315,8 +316,16 @@ impl Share<'_, '_> {
                 NoCopy::Alias { .. } | NoCopy::Housekeeping => is_known,
             };
             if is_trouble {
+                lacks_dates |= matches!(why, NoCopy::NoDate(_));
                 self.work.emit(Event::LeftAside { path: path.clone(), why: why.to_string() });
             }
+        }
+        if lacks_dates {
+            let text = format!(
+                "hint: asof source set {} --name-pattern \"backup-%Y%m%d\" says how names tell dates, --instant-from mtime asks for times",
+                self.work.source.name
+            );
+            self.work.emit(Event::Note { text });
         }
         for Second { found, first } in seconds {
             let why = format!(
