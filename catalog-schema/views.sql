@@ -210,7 +210,8 @@ SELECT x.source AS source, strftime('%Y-%m-%dT%H:%M:%SZ', x.at, 'unixepoch') AS 
        x.node AS node
   FROM (-- Names that are there now.
         SELECT s.name AS source, s.root AS root, g.taken_at AS at,
-               CASE WHEN c.op & 1 THEN 'created'
+               CASE WHEN c.node IS NULL THEN NULL
+                    WHEN c.op & 1 THEN 'created'
                     WHEN c.op & 16 AND (SELECT count(*) FROM dirent q INDEXED BY dirent_node
                                          WHERE q.node = d.node AND q.born = g.taken_at AND (q.parent, q.name) < (d.parent, d.name))
                                        < (SELECT count(*) FROM dirent q INDEXED BY dirent_node WHERE q.node = d.node AND q.died = g.taken_at)

@@ -338,6 +338,14 @@ impl Reader {
         })
     }
 
+    /// Tells whether `node`, which is no root, has a name as of `at`. One seek.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn lives(&self, node: NodeId, at: Time) -> Result<bool, Error> {
+        self.run("looking whether a node lives", |connection| connection.prepare_cached(NAMES)?.exists([node.0, at.0]))
+    }
+
     /// Returns when the last name of `node` ends, or [`FOREVER`]; the root has none. One range of an index.
     ///
     /// It may be the instant of a generation that is not published yet.

@@ -125,6 +125,10 @@ impl Tree {
             return Ok(first);
         }
         for at in self.same_version(place, &row)? {
+            // A version is the last one also where the file has no name any more: what is there then is something else.
+            if !self.readers.with(|reader| reader.lives(place.node, at))? {
+                continue;
+            }
             // What lies there now at the place that it had is another matter.
             if self.readers.with(|reader| reader.is_unknown(place.node, at))? {
                 continue;
@@ -390,7 +394,7 @@ impl Tree {
         Ok(path)
     }
 
-    /// Returns the other generations in which the version holds, nearest first.
+    /// Returns the other generations in which the version holds if the file lives there, nearest first.
     fn same_version(&self, place: &Place, row: &NodeRow) -> Result<Vec<Time>, Error> {
         let until = self.readers.with(|reader| reader.version_until(place.node, row.born))?;
         let snapshot = self.snapshot();

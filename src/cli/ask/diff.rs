@@ -141,7 +141,7 @@ fn across(args: &DiffArgs, reader: &Reader, scope: &Scope, wish: &Wish, world: &
         return Ok(unread);
     }
     let count = output::number_of(compared.unlisted, "directory", "directories");
-    eprintln!("asof: {count} could not be listed: what is in them was not compared");
+    eprintln!("asof: {count} could not be looked into or at: what is there was not compared");
     Ok(Outcome::WithFindings)
 }
 

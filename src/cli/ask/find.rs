@@ -106,7 +106,7 @@ pub(in crate::cli) fn run(args: &FindArgs, world: &World) -> Result<Outcome, Fai
 /// Says how a search ended.
 pub(super) fn end(all: &Searched, name: &str, path: &RelPath) -> Result<Outcome, Failure> {
     if !all.is_there && !path.is_root() {
-        return Err(Failure::new(format!("there is no \"{name}/{path}\" as of that date"))
+        return Err(Failure::new(format!("there is no \"{name}:{path}\" in what was searched"))
             .hint(format!("asof history {name}:{path} shows when there was")));
     }
     if all.in_doubt == 0 {

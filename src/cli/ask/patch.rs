@@ -8,8 +8,9 @@ use crate::cli::output;
 use crate::cli::report::Failure;
 use crate::jobs::ask::Changed;
 use crate::jobs::ask::patch::{Patch, SIZE_MAX, Where, patch};
-use crate::model::{RelPath, Time, escape_bytes, printable};
+use crate::model::printable;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
 
 /// Prints the lines of `rows`; `sides` tells where the files of one are that are to be compared. Returns how many could not be read.
 pub(super) fn print<'a>(
@@ -26,7 +27,9 @@ pub(super) fn print<'a>(
         match patch(old, new) {
             Ok(Patch::Lines(lines)) if lines.is_empty() => {}
             Ok(Patch::Lines(lines)) => {
-                writeln!(out, "--- {}\n+++ {}", label(old), label(new))?;
+                for (sign, file) in [("---", old), ("+++", new)] {
+                    writeln!(out, "{sign} {}", printable(&label(file)))?;
+                }
                 write(&mut out, &lines, is_terminal)?;
             }
             Ok(Patch::Binary) => writeln!(out, "it is no text")?,
@@ -42,16 +45,35 @@ pub(super) fn print<'a>(
     Ok(unread)
 }
 
-/// Returns where a file is, as `diff -u` names it.
+/// Returns where a file is, as `diff -u` names it: behind a name with blanks stands a tab, and one that is no plain text is quoted as in C.
 fn label(file: Where<'_>) -> String {
-    match file {
-        Where::Generation(_, source, at, path) => label_of(source, at, path),
-        Where::Living(top, path) => format!("{}/{path}", top.display()),
+    let path = match file {
+        Where::Generation(_, source, at, path) => {
+            [format!("@{}/{source}/", at.view_name()).as_bytes(), path.as_bytes()].concat()
+        }
+        Where::Living(top, path) => [top.as_os_str().as_bytes(), b"/", path.as_bytes()].concat(),
+    };
+    match std::str::from_utf8(&path) {
+        Ok(text) if !text.contains(|c: char| c.is_control() || c == '"' || c == '\\') => {
+            if text.contains(' ') {
+                format!("{text}\t")
+            } else {
+                text.to_owned()
+            }
+        }
+        _ => {
+            let mut quoted = String::from("\"");
+            for byte in path {
+                match byte {
+                    b'"' | b'\\' => quoted.extend(['\\', char::from(byte)]),
+                    b' '..=b'~' => quoted.push(char::from(byte)),
+                    byte => quoted.push_str(&format!("\\{byte:03o}")),
+                }
+            }
+            quoted.push('"');
+            quoted
+        }
     }
-}
-
-fn label_of(source: &str, at: Time, path: &RelPath) -> String {
-    format!("@{}/{source}/{}", at.view_name(), escape_bytes(path.as_bytes()))
 }
 
 fn write(out: &mut impl Write, lines: &[u8], is_terminal: bool) -> io::Result<()> {

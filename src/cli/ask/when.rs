@@ -6,9 +6,11 @@ use super::rows::{FormArgs, Rows};
 use crate::catalog::{Reader, Scope};
 use crate::cli::World;
 use crate::cli::complete;
+use crate::cli::output;
 use crate::cli::report::{Failure, Outcome};
 use crate::cli::say::local;
 use crate::cli::target::Target;
+use crate::jobs::ask::find::newest_in_doubt;
 use crate::jobs::ask::when::{WhenRow, changed, deleted, with_digest};
 use crate::model::{RelPath, Time};
 use clap::Args;
@@ -73,7 +75,18 @@ pub(in crate::cli) fn run(args: &WhenArgs, world: &World) -> Result<Outcome, Fai
         rows.row(|| cells(row), row, row.restore_path.as_bytes())?;
     }
     rows.finish()?;
-    Ok(Outcome::Done)
+    let mut in_doubt = 0;
+    for scope in &scopes {
+        in_doubt += newest_in_doubt(&reader, scope)?;
+    }
+    if in_doubt == 0 {
+        return Ok(Outcome::Done);
+    }
+    let count = output::number_of(in_doubt, "directory", "directories");
+    eprintln!(
+        "asof: {count} could not be listed in the newest generation: whether something there is gone or changed is not known"
+    );
+    Ok(Outcome::WithFindings)
 }
 
 /// Returns what happened in a source; none: it never had the path, or the content.

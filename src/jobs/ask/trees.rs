@@ -13,6 +13,7 @@ use crate::model::{Attrs, EntryName, FileKey, Hinted, Kind, Listing, NodeId, Rel
 use crate::source;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::rc::Rc;
@@ -32,6 +33,14 @@ pub enum Error {
         /// Where.
         path: RelPath,
     },
+    /// Nobody can tell whether it is there.
+    #[error("{dir:?} cannot be listed: whether \"{path}\" is there is not known")]
+    Unlisted {
+        /// The directory, in the tree that lives.
+        dir: std::path::PathBuf,
+        /// What is asked for.
+        path: RelPath,
+    },
     /// What is asked for is nowhere.
     #[error("there is no \"{path}\" in either tree")]
     Nowhere {
@@ -46,7 +55,7 @@ impl Hinted for Error {
             Self::Catalog(e) => e.hint(),
             Self::Source(e) => e.hint(),
             Self::OtherKind { .. } => Some("compare the directory that it is in".to_owned()),
-            Self::Nowhere { .. } => None,
+            Self::Nowhere { .. } | Self::Unlisted { .. } => None,
         }
     }
 }
@@ -129,6 +138,8 @@ struct Seen {
     digest: Option<[u8; 32]>,
     /// Who it is, if it may have other names.
     key: Option<FileKey>,
+    /// Nothing is known of it but what it is.
+    is_unread: bool,
 }
 
 /// A directory, as one of the trees lists it.
@@ -218,7 +229,8 @@ impl<'a> Side<'a> {
         };
         let key = (kind != Kind::Directory && row.nlink > 1).then(|| FileKey::of_node(node));
         let xattrs = self.xattrs_of(perm.xattr)?;
-        Ok(Seen { kind, facts: Facts::with(row, &perm), mtime: row.mtime, xattrs, target, device, digest, key })
+        let (facts, mtime) = (Facts::with(row, &perm), row.mtime);
+        Ok(Seen { kind, facts, mtime, xattrs, target, device, digest, key, is_unread: false })
     }
 
     fn xattrs_of(&self, id: i64) -> Result<Option<Rc<XattrSet>>, Error> {
@@ -285,6 +297,7 @@ impl Living<'_> {
             device: attrs.rdev,
             digest: None,
             key: (kind != Kind::Directory && attrs.nlink > 1).then_some(key),
+            is_unread: unreadable,
         }
     }
 
@@ -313,22 +326,30 @@ impl Right for Living<'_> {
             })?;
             return Ok(top);
         };
-        let mut found = None;
+        let (mut found, mut is_complete) = (None, true);
         // What lies above may be a link, a file, or nothing at all: then nothing is there.
         let mut higher = RelPath::root();
         for name in above.names() {
             higher = higher.append(&RelPath::parse(name).unwrap_or_default());
-            if !self.place(&higher).symlink_metadata().is_ok_and(|about| about.is_dir()) {
-                return Ok(None);
+            let place = self.place(&higher);
+            match place.symlink_metadata() {
+                Ok(about) if about.is_dir() => {}
+                Ok(_) => return Ok(None),
+                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+                Err(source) => return Err(source::Error::Copy { path: place, source }.into()),
             }
         }
         let place = self.place(&above);
         source::nfs::scan_tree(&place, &mut |listing| {
             let mut entries = listing.entries.into_iter();
             found = entries.find(|e| e.name.as_bytes() == name).map(|e| Self::seen(e.key, e.attrs, e.unreadable));
+            is_complete = listing.complete;
             ControlFlow::Break(())
         })?;
-        Ok(found)
+        match found {
+            None if !is_complete => Err(Error::Unlisted { dir: place, path: path.clone() }),
+            found => Ok(found),
+        }
     }
 
     fn scan(&self, path: &RelPath, each: &mut dyn FnMut(Heard) -> ControlFlow<()>) -> Result<(), Error> {
@@ -454,6 +475,8 @@ impl<'a> Comparing<'a> {
             (None, None) => {}
             (Some((node, was)), Some(is)) if was.kind == is.kind => {
                 let is_directory = was.kind == Kind::Directory;
+                // A directory of which nothing is known has a listing of its own that says so.
+                self.unlisted += u64::from(is.is_unread && !is_directory);
                 let line = self.line_of(&path, was, is);
                 if is_directory {
                     self.open.push_back(Here::Both { node, held: line.map(Box::new) });
@@ -512,6 +535,9 @@ impl<'a> Comparing<'a> {
 
     /// Returns the line about what both trees have, if it differs.
     fn line_of(&self, path: &RelPath, was: Seen, is: Seen) -> Option<Changed> {
+        if is.is_unread {
+            return None;
+        }
         let is_directory = was.kind == Kind::Directory;
         let same_stamp = was.facts.size_bytes == is.facts.size_bytes && was.mtime == is.mtime;
         let other_bytes = was.digest.zip(is.digest).is_some_and(|(was, is)| was != is);

@@ -21,7 +21,7 @@ pub mod xfs;
 pub use describe::DESCRIPTION;
 pub use location::{BadLocation, Location};
 pub use settings::{AskedGuest, Domain, Method, OWN_BITMAP, Settings};
-pub use which::{disk_of_name, disks_of_names};
+pub use which::{disk_of_name, disks_of_names, guest_of_name, has_word};
 
 use crate::model::{Attrs, EntryName, FileMap};
 use crate::sys::read;

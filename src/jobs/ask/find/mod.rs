@@ -74,17 +74,27 @@ pub fn find(
     // Who breaks knows why.
     let _: ControlFlow<()> = match when {
         When::At(at) => search.as_of(at)?,
-        When::Ever => search.ever()?,
+        When::Ever => {
+            search.searched.in_doubt = newest_in_doubt(reader, scope)?;
+            search.ever()?
+        }
         When::DeletedSince(since) => {
             search.searched.is_there = true;
+            search.searched.in_doubt = newest_in_doubt(reader, scope)?;
             search.of(reader.gone_since(scope, since)?)?
         }
         When::ChangedSince(since) => {
             search.searched.is_there = true;
+            search.searched.in_doubt = newest_in_doubt(reader, scope)?;
             search.of(reader.changed_since(scope, since)?)?
         }
     };
     Ok(search.searched)
+}
+
+/// Returns how many directories the newest generation could not list.
+pub fn newest_in_doubt(reader: &Reader, scope: &Scope) -> Result<u64, Error> {
+    scope.instants().next_back().map_or(Ok(0), |newest| reader.doubts_at(scope, (newest, newest)))
 }
 
 /// A version that is looked at.
@@ -257,6 +267,7 @@ impl Search<'_> {
         for stay in stays.iter().rev() {
             for (at, row) in self.reader.versions_in(self.scope, stay)?.into_iter().rev() {
                 let (node, kind) = (stay.node, stay.kind);
+                let at = self.reader.last_seen(self.scope.source.id, node, at)?;
                 let (found, flow) = self.test(&Seen { path, node, kind, row, depth, at, gone_in })?;
                 if found {
                     return Ok(flow);
