@@ -60,6 +60,13 @@ fn unreadable(site: &Site, path: &str) -> String {
     asof::model::chain(&tree.open(file).expect_err("it has no bytes"))
 }
 
+/// Returns why no copy gives the bytes of a file of a view.
+fn unread(site: &Site, path: &str) -> String {
+    let tree = disk::tree(&site.path("catalog.db"));
+    let file = ino_of(&tree, path).unwrap_or_else(|| panic!("{path} is not there"));
+    asof::model::chain(&tree.ask(file, |file| file.read_at(&mut [0; 16], 0)).expect_err("it has no bytes"))
+}
+
 /// Returns the names in a directory of a view.
 fn names(site: &Site, path: &str) -> Vec<String> {
     let tree = disk::tree(&site.path("catalog.db"));
@@ -517,4 +524,134 @@ fn a_disk_that_only_an_older_image_has_is_missing_in_the_later_generations() {
     fresh.run(&["index", "vm1"], 1);
     assert_eq!(query(&fresh, missing), query(&site, missing));
     site.ok(&["check", "--deep"]);
+}
+
+/// Makes a raw disk with an ext4 file system of what a folder has.
+fn ext4(site: &Site, folder: &str, image: &str) {
+    sh(
+        &site.path(""),
+        &format!("rm -f {image}; truncate -s 4M {image}; mkfs.ext4 -q -F -O ^has_journal -d {folder} {image}"),
+    );
+}
+
+#[test]
+fn a_file_whose_image_is_lost_is_read_from_no_disk_that_has_it_no_more() {
+    for kind in ["", "vda"] {
+        let site = site();
+        let (one, folder) = (site.path("images").join(kind), if kind.is_empty() { "fs" } else { "vda/fs" });
+        fs::create_dir_all(&one).unwrap();
+        sh(&site.path("live"), "(yes contract || true) | head -c 20000 > contract; echo stays > stays");
+        ext4(&site, "live", "disk.raw");
+        sh(&site.path(""), &format!("cp disk.raw images/{kind}/2026-01-01.raw"));
+        // Another file has its blocks.
+        sh(&site.path("live"), "rm contract; (yes SALARIES || true) | head -c 20000 > salaries; chmod 600 salaries");
+        ext4(&site, "live", "disk.raw");
+        sh(
+            &site.path(""),
+            &format!("cp disk.raw images/{kind}/2026-01-02.raw; cp disk.raw images/{kind}/2026-01-03.raw"),
+        );
+        add(&site, "vm1", "images", if kind.is_empty() { &[] } else { &["--all-disks"] });
+        index(&site, 0);
+        let contract = format!("vm1/@2026-01-01T000000Z/{folder}/contract");
+        let bytes = hash(&site, &contract);
+        assert_eq!(bytes, disk::hash_of_bytes("contract\n".repeat(3000)[..20000].as_bytes()), "{kind}");
+        sh(&site.path(""), &format!("mv images/{kind}/2026-01-01.raw aside.raw"));
+        for run in 0..2 {
+            assert!(unread(&site, &contract).contains("2026-01-01"), "{kind} {run}");
+            site.asof(&["-q", "index"]).output().unwrap();
+        }
+        sh(&site.path(""), &format!("mv aside.raw images/{kind}/2026-01-01.raw"));
+        index(&site, 0);
+        assert_eq!(hash(&site, &contract), bytes, "{kind}");
+        // What lives in another generation as it was is read there.
+        sh(&site.path(""), &format!("rm images/{kind}/2026-01-02.raw"));
+        let tree = disk::tree(&site.path("catalog.db"));
+        let salaries = ino_of(&tree, &format!("vm1/@2026-01-02T000000Z/{folder}/salaries")).unwrap();
+        let mut bytes = [0; 9];
+        assert_eq!(tree.ask(salaries, |file| file.read_at(&mut bytes, 0)).unwrap(), 9, "{kind}");
+        assert_eq!(&bytes, b"SALARIES\n", "{kind}");
+    }
+}
+
+#[test]
+fn what_is_on_top_of_an_image_that_is_indexed_again_is_indexed_again_too() {
+    for (below, disks) in [("01.raw", &["v"][..]), ("02.qcow2", &["v"]), ("02.qcow2", &["v-vda", "v-vdb"])] {
+        let site = site();
+        sh(
+            &site.path(""),
+            "mkdir d1 d2; echo old > d1/f; echo keep > d1/k; echo keep > d2/k; echo new-and-longer > d2/f; echo x > d2/extra",
+        );
+        ext4(&site, "d1", "x.raw");
+        ext4(&site, "d2", "y.raw");
+        for disk in disks {
+            sh(
+                &site.path("images"),
+                &format!(
+                    "cp ../x.raw {disk}-2026-01-01.raw; qemu-img create -q -f qcow2 -b {disk}-2026-01-01.raw -F raw {disk}-2026-01-02.qcow2
+                     qemu-img create -q -f qcow2 -b {disk}-2026-01-02.qcow2 -F qcow2 {disk}-2026-01-03.qcow2"
+                ),
+            );
+        }
+        add(&site, "vm1", "images", &[]);
+        index(&site, 0);
+        let changed = format!("{}-2026-01-{below}", disks[disks.len() - 1]);
+        let script = if below == "01.raw" {
+            format!("cp ../y.raw {changed}; touch -d '2026-02-01' {changed}")
+        } else {
+            format!("qemu-io -c 'write -s ../y.raw 0 4M' {changed} > ../out/io; touch -d '2026-02-01' {changed}")
+        };
+        sh(&site.path("images"), &script);
+        let folder = if disks.len() == 1 { "fs" } else { "vdb/fs" };
+        let file = |day: &str, name: &str| format!("vm1/@2026-01-{day}T000000Z/{folder}/{name}");
+        site.run(&["-q", "index"], 1);
+        let told = said(&site.run(&["index", &format!("vm1@2026-01-{}", &below[..2]), "--again"], 0));
+        assert!(told.contains("2026-01-03"), "{below} {disks:?}: {told}");
+        for day in [&below[..2], "03"] {
+            for (name, bytes) in [("f", "new-and-longer\n"), ("k", "keep\n"), ("extra", "x\n")] {
+                assert_eq!(
+                    hash(&site, &file(day, name)),
+                    disk::hash_of_bytes(bytes.as_bytes()),
+                    "{below} {disks:?} {day} {name}"
+                );
+            }
+        }
+        assert_eq!(site.ok(&["-q", "index"]), "");
+        site.ok(&["check", "--deep"]);
+        // As a program left it that did not know of this: read by nobody until the next run.
+        let older =
+            "UPDATE generation SET sequence = sequence - 100 WHERE taken_at = (SELECT max(taken_at) FROM generation)";
+        sh(&site.path(""), &format!("sqlite3 catalog.db '{older}'"));
+        let told = said(&site.run(&["index"], 0));
+        assert!(told.contains("indexed 2026-01-03") && told.contains("again"), "{told}");
+        assert_eq!(hash(&site, &file("03", "f")), disk::hash_of_bytes(b"new-and-longer\n"));
+    }
+}
+
+#[test]
+fn images_of_several_guests_in_one_folder_are_never_generations_of_one_disk() {
+    let site = site();
+    for (guest, day) in [("web01", "16"), ("mail", "22"), ("web01", "23")] {
+        sh(&site.path("live"), &format!("rm -f *; echo {guest} > hostname"));
+        ext4(&site, "live", &format!("images/{guest}-202611{day}.img"));
+    }
+    add(&site, "vm1", "images", &[]);
+    let told = said(&site.run(&["index"], 2));
+    assert!(told.contains("are of 2 disks: \"mail\" (") && told.contains("--disk mail"), "{told}");
+    assert_eq!(query(&site, "SELECT count(*) FROM generations"), "0");
+    site.ok(&["source", "set", "vm1", "--disk", "web01"]);
+    let told = said(&site.run(&["index"], 0));
+    assert!(told.contains("passed over the images of disk \"mail\": 1"), "{told}");
+    assert_eq!(query(&site, "SELECT count(*) FROM generations"), "2");
+    assert_eq!(hash(&site, "vm1/@2026-11-23T000000Z/fs/hostname"), disk::hash_of_bytes(b"web01\n"));
+    // One that comes later is not taken for the next generation either.
+    add(&site, "vm2", "images", &["--disk", "mail"]);
+    site.ok(&["index", "vm2"]);
+    site.ok(&["source", "set", "vm2", "--disk", ""]);
+    fs::create_dir(site.path("one")).unwrap();
+    sh(&site.path(""), "cp images/web01-20261116.img one/");
+    add(&site, "vm3", "one", &[]);
+    site.ok(&["index", "vm3"]);
+    sh(&site.path(""), "cp images/mail-20261122.img one/");
+    let told = said(&site.run(&["index", "vm3"], 2));
+    assert!(told.contains("mail-20261122.img\" is of disk \"mail\"") && told.contains("\"web01\""), "{told}");
 }

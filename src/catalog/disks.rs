@@ -14,7 +14,7 @@ use crate::model::{
     SourceId, StoreId, Time, VolumeRow,
 };
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -115,6 +115,31 @@ impl Writer {
     /// [`Error::Sqlite`].
     pub fn files_of(&self, object: ObjectId) -> Result<Vec<ImageFile>, Error> {
         self.sql("reading the files of a disk", |c| image_files(c, object))
+    }
+
+    /// Returns the published generations of `source` whose disk is on top of one that was indexed again since, or on top of such a one,
+    /// the oldest first: what they say of the disk is not so any more, and they cannot be read.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn outdated_disks(&self, source: SourceId) -> Result<Vec<Time>, Error> {
+        self.sql("looking for disks on top of others that were indexed again", |c| {
+            let mut statement = c.prepare_cached(
+                "SELECT g.taken_at, o.id, o.parent, coalesce(q.sequence > g.sequence, 0) FROM generation g JOIN object o ON o.generation = g.id \
+                 LEFT JOIN object p ON p.id = o.parent LEFT JOIN generation q ON q.id = p.generation \
+                 WHERE g.source = ?1 AND g.status = 'published' AND o.kind = 'layer' ORDER BY g.taken_at",
+            )?;
+            let (mut rows, mut outdated, mut objects) = (statement.query([source.0])?, Vec::new(), HashSet::new());
+            while let Some(row) = rows.next()? {
+                let (at, object, parent): (i64, i64, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                // A parent is older, so it was looked at before.
+                if row.get(3)? || parent.is_some_and(|parent| objects.contains(&parent)) {
+                    objects.insert(object);
+                    outdated.push(Time(at));
+                }
+            }
+            Ok(outdated)
+        })
     }
 
     /// Returns the object that has the bytes which this one has not.
@@ -524,16 +549,18 @@ type Stacked = (Layer, Option<(ObjectId, Time)>);
 
 fn layer(c: &Connection, object: ObjectId) -> rusqlite::Result<Option<Stacked>> {
     let mut statement = c.prepare_cached(
-        "SELECT o.size, p.id, p.at, l.extents FROM object o JOIN disk_layer l ON l.object = o.id \
-         LEFT JOIN object p ON p.id = o.parent WHERE o.id = ?1",
+        "SELECT o.size, p.id, p.at, l.extents, coalesce(q.sequence > g.sequence, 0) FROM object o JOIN disk_layer l ON l.object = o.id \
+         LEFT JOIN object p ON p.id = o.parent LEFT JOIN generation g ON g.id = o.generation LEFT JOIN generation q ON q.id = p.generation \
+         WHERE o.id = ?1",
     )?;
     let found = statement
         .query_row([object.0], |r| {
             let parent = r.get::<_, Option<i64>>(1)?.map(ObjectId).zip(r.get::<_, Option<i64>>(2)?.map(Time));
-            Ok((r.get::<_, Option<i64>>(0)?, parent, r.get::<_, Vec<u8>>(3)?))
+            Ok((r.get::<_, Option<i64>>(0)?, parent, r.get::<_, Vec<u8>>(3)?, r.get::<_, bool>(4)?))
         })
         .optional()?;
-    let Some((size_bytes, parent, extents)) = found else { return Ok(None) };
+    // What is below it was told again since: what it was told to hold is of the disk as that was before.
+    let Some((size_bytes, parent, extents, false)) = found else { return Ok(None) };
     let files = image_files(c, object)?;
     let size_bytes = size_bytes.map_or(GUEST_BYTES, |size| size as u64);
     let mut layer = Layer { size_bytes, files, extents: Vec::new() };

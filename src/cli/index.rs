@@ -161,7 +161,11 @@ fn lines(source: &str, event: &Event) -> Vec<String> {
                     "{generations} {} of \"{source}\" {are} based on {path:?} and cannot be read as a whole: {why}",
                     dates.join(", ")
                 ),
-                "hint: put it back as it was; the bytes that only it had are nowhere else".to_owned(),
+                match path.symlink_metadata() {
+                    Ok(_) => "hint: put it back as it was; or asof index NAME@DATE --again of its generation: what is based on it is indexed again, too",
+                    Err(_) => "hint: put it back as it was; the bytes that only it had are nowhere else",
+                }
+                .to_owned(),
             ]
         }
         Event::LeftAside { path, why } => vec![format!("skipped {path:?}: {why}")],

@@ -338,7 +338,9 @@ impl Tree {
             None => {
                 let layers = self.readers.with(|reader| reader.disk_layers(place.source, at))?;
                 if layers.is_empty() {
-                    tried.add(format!("a generation that the disk of {at} is based on is missing"));
+                    tried.add(format!(
+                        "a generation that the disk of {at} is based on is missing, or was indexed again after it"
+                    ));
                     return Ok(None);
                 }
                 // Its images may have moved, or have been indexed again.

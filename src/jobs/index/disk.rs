@@ -17,10 +17,13 @@ use crate::jobs::take::block::still::Still;
 use crate::model::{Consistency, Fold, ImageFile, Time, chain, nameable_instant, parse_instant};
 use crate::source::block::{Location, Settings, discover, image};
 use crate::store::{is_image_there, is_manifest_name};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+
+/// Why a generation is indexed again.
+pub(super) const ASKED: &str = "it was asked for";
 
 /// An image that is to be indexed.
 struct Wanted {
@@ -32,6 +35,8 @@ struct Wanted {
     on_top_of: Option<Time>,
     /// What it was indexed as, if it is indexed again.
     again: Option<DiskRecord>,
+    /// Why it is.
+    why: &'static str,
 }
 
 pub(in crate::jobs) fn run(work: &mut Work<'_>) -> Result<(), Error> {
@@ -53,22 +58,61 @@ pub(in crate::jobs) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     let forgotten = known.into_iter().zip(&seen.copies).filter(|(copy, seen)| copy.forgotten && seen.root.is_some());
     let forgotten = forgotten.map(|(copy, _)| (copy.path.clone(), copy)).collect();
     let mut disk = Disk { folders: settings.folders(), settings, forgotten, work };
-    if disk.settings.all_disks.is_some() {
-        return disk.run_moments();
+    if matches!(disk.work.wish.which, Which::All) {
+        disk.index_outdated()?;
     }
-    let wanted = match disk.work.wish.which.clone() {
-        Which::Named(paths, at) => disk.named(&paths, at)?,
-        Which::Generation(at) => vec![disk.again(at)?],
-        Which::All => disk.discover()?,
-    };
-    for one in wanted {
-        let is_done = disk.index(&one)?;
-        // What follows is on top of it, one on the other.
-        if disk.work.is_full || (!is_done && disk.work.wish.disk.base.is_some()) {
-            break;
+    disk.run()?;
+    disk.index_outdated()
+}
+
+impl Disk<'_, '_> {
+    fn run(&mut self) -> Result<(), Error> {
+        let disk = self;
+        if disk.settings.all_disks.is_some() {
+            return disk.run_moments();
+        }
+        let wanted = match disk.work.wish.which.clone() {
+            Which::Named(paths, at) => disk.named(&paths, at)?,
+            Which::Generation(at) => vec![disk.again(at)?],
+            Which::All => disk.discover()?,
+        };
+        for one in wanted {
+            let is_done = disk.index(&one)?;
+            // What follows is on top of it, one on the other.
+            if disk.work.is_full || (!is_done && disk.work.wish.disk.base.is_some()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Indexes the generations again whose disk is on top of one that was: they hold what the files of that one hold now.
+    fn index_outdated(&mut self) -> Result<(), Error> {
+        const WHY: &str = "what it is based on was indexed again";
+        let mut tried = BTreeSet::new();
+        loop {
+            let source = self.work.source.id;
+            let outdated = self.work.writer().outdated_disks(source)?;
+            let Some(at) = outdated.into_iter().find(|at| !tried.contains(at)) else { return Ok(()) };
+            tried.insert(at);
+            let done = match self.settings.all_disks.is_some() {
+                true => match self.moment_again(at, WHY) {
+                    Ok(moment) => {
+                        let source = self.work.source.clone();
+                        self.index_moment(&source, &moment).map(drop)
+                    }
+                    Err(e) => Err(e),
+                },
+                false => self.again(at).and_then(|one| self.index(&Wanted { why: WHY, ..one }).map(drop)),
+            };
+            if let Err(error) = done {
+                self.work.emit(Event::Failed { copy: None, error });
+            }
+            if self.work.is_full {
+                return Ok(());
+            }
         }
     }
-    Ok(())
 }
 
 /// Lets a guest go that a run held which was killed.
@@ -233,7 +277,7 @@ impl Disk<'_, '_> {
         let image = self.open(&path)?;
         let is_newest = writer.generation_of_image(source, &path)? == Some(at);
         let snapshot = image.snapshots.iter().position(|snapshot| snapshot.taken_at == at.0 && !is_newest);
-        Ok(Wanted { image: Rc::new(image), snapshot, at, on_top_of: record.parent, again: Some(record) })
+        Ok(Wanted { image: Rc::new(image), snapshot, at, on_top_of: record.parent, again: Some(record), why: ASKED })
     }
 
     /// Puts each image on top of the one before it, and the first one on top of `base`.
@@ -272,10 +316,17 @@ impl Disk<'_, '_> {
             };
             if !instants.contains(&taken_at) {
                 let image = Rc::clone(&image);
-                wanted.push(Wanted { image, snapshot: Some(number), at: taken_at, on_top_of: None, again: None });
+                wanted.push(Wanted {
+                    image,
+                    snapshot: Some(number),
+                    at: taken_at,
+                    on_top_of: None,
+                    again: None,
+                    why: ASKED,
+                });
             }
         }
-        wanted.push(Wanted { image, snapshot: None, at, on_top_of: None, again: None });
+        wanted.push(Wanted { image, snapshot: None, at, on_top_of: None, again: None, why: ASKED });
         Ok(())
     }
 
@@ -344,7 +395,7 @@ impl Disk<'_, '_> {
 
     fn emit_indexed(&mut self, one: &Wanted, copy: OneCopy, done: &Done, parent: Option<Time>) {
         let indexed = super::Indexed {
-            again: one.again.as_ref().map(|_| "it was asked for".to_owned()),
+            again: one.again.as_ref().map(|_| one.why.to_owned()),
             snapshot: one.snapshot.map(|number| one.image.snapshots[number].name.clone()),
             parent: parent.map(When),
             ..self.work.indexed(copy, done, None)

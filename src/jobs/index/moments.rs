@@ -6,7 +6,7 @@
 //! Promises: a moment has one image of a disk at most. Images that come when their moment is a generation already are put into it, as if they
 //! had been there. An image of which nothing tells the disk is skipped, by name.
 
-use super::disk::{Disk, canonical};
+use super::disk::{ASKED, Disk, canonical};
 use super::wish::Which;
 use super::{Error, Event, OneCopy};
 use crate::catalog::{DisksOf, SourceRow};
@@ -17,9 +17,6 @@ use crate::source::block::{discover, disk_of_name, image};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Why a generation is indexed again.
-const ASKED: &str = "it was asked for";
-
 /// An image that is to be indexed.
 struct Found {
     disk: String,
@@ -28,7 +25,7 @@ struct Found {
 }
 
 /// The images of one moment, by disk.
-struct Moment {
+pub(super) struct Moment {
     at: Time,
     images: BTreeMap<String, image::Image>,
     /// Why it is indexed again, if it is.
@@ -238,7 +235,7 @@ impl Disk<'_, '_> {
     }
 
     /// Returns the images of a generation that is to be indexed again, for this reason.
-    fn moment_again(&mut self, at: Time, why: &'static str) -> Result<Moment, Error> {
+    pub(super) fn moment_again(&mut self, at: Time, why: &'static str) -> Result<Moment, Error> {
         let (source, name) = (self.work.source.id, self.work.source.name.clone());
         let disks = self.work.writer().guest_disks(source, at)?;
         if disks.is_empty() {
@@ -276,7 +273,7 @@ impl Disk<'_, '_> {
     }
 
     /// Indexes a moment and returns whether that was done.
-    fn index_moment(&mut self, source: &SourceRow, moment: &Moment) -> Result<bool, Error> {
+    pub(super) fn index_moment(&mut self, source: &SourceRow, moment: &Moment) -> Result<bool, Error> {
         let all = self.work.writer().disks_by_generation(source.id)?;
         let removed = self.removed_by(moment.at, &all);
         let (inputs, wish) = (self.work.inputs, &self.work.wish.disk);

@@ -308,6 +308,12 @@ impl<'w> Work<'w> {
         self.writer().write_looked(&looked, now)?;
         self.emit_unreachable(&known, &seen, |number| sights[number] == Sight::Unknown);
         back.into_iter().for_each(|copy| self.emit(Event::Back(copy)));
+        // What is indexed as it is now, and what is on top of it.
+        let asked = |copy: &OneCopy| matches!(self.wish.which, Which::Generation(at) if at == copy.when.0);
+        let (again, changed): (Vec<_>, Vec<_>) =
+            changed.into_iter().partition(|(copy, why)| asked(copy) && *why != NOT_THERE);
+        let cut_off = cut_off.into_iter().filter(|(_, fault)| !again.iter().any(|(copy, _)| copy.path == fault.path));
+        let cut_off: Vec<_> = cut_off.collect();
         for (copy, why) in changed {
             self.emit(Event::Changed { copy, why: why.to_owned(), can_be_again: why != NOT_THERE });
         }

@@ -114,7 +114,9 @@ pub enum Error {
         image: PathBuf,
     },
     /// What a generation rests on is not in the catalog.
-    #[error("the disk as of {at} is not whole: a generation that it is based on is missing")]
+    #[error(
+        "the disk as of {at} is not whole: a generation that it is based on is missing, or was indexed again after it"
+    )]
     NotWhole {
         /// The generation.
         at: Time,
