@@ -40,6 +40,18 @@ CREATE OR REPLACE VIEW findings AS
 SELECT "source", "taken_at", CAST("taken_at_unix" AS BIGINT) AS "taken_at_unix", CAST("number" AS BIGINT) AS "number", "kind", "path", from_hex("path_raw") AS "path_raw", "detail"
   FROM sqlite_query('backups', 'SELECT "source", "taken_at", "taken_at_unix", "number", "kind", "path", hex("path_raw") AS "path_raw", "detail" FROM findings');
 
+CREATE OR REPLACE VIEW bricks AS
+SELECT "source", "taken_at", CAST("taken_at_unix" AS BIGINT) AS "taken_at_unix", "brick", CAST("number" AS BIGINT) AS "number", CAST("replica_set" AS BIGINT) AS "replica_set", CAST("arbiter" AS BIGINT) AS "arbiter", CAST("running" AS BIGINT) AS "running", CAST("answered" AS BIGINT) AS "answered", "clock_ahead_s", CAST("skewed" AS BIGINT) AS "skewed", CAST("to_heal" AS BIGINT) AS "to_heal", "changelogs_until", CAST("changelogs_until_unix" AS BIGINT) AS "changelogs_until_unix"
+  FROM sqlite_query('backups', 'SELECT "source", "taken_at", "taken_at_unix", "brick", "number", "replica_set", "arbiter", "running", "answered", "clock_ahead_s", "skewed", "to_heal", "changelogs_until", "changelogs_until_unix" FROM bricks');
+
+CREATE OR REPLACE VIEW skewed_clocks AS
+SELECT "source", "taken_at", CAST("taken_at_unix" AS BIGINT) AS "taken_at_unix", "brick", "clock_ahead_s"
+  FROM sqlite_query('backups', 'SELECT "source", "taken_at", "taken_at_unix", "brick", "clock_ahead_s" FROM skewed_clocks');
+
+CREATE OR REPLACE VIEW unresolved AS
+SELECT "source", "taken_at", CAST("taken_at_unix" AS BIGINT) AS "taken_at_unix", "gfid", CAST("node" AS BIGINT) AS "node"
+  FROM sqlite_query('backups', 'SELECT "source", "taken_at", "taken_at_unix", "gfid", "node" FROM unresolved');
+
 CREATE OR REPLACE VIEW disks AS
 SELECT "source", "taken_at", CAST("taken_at_unix" AS BIGINT) AS "taken_at_unix", CAST("size_bytes" AS BIGINT) AS "size_bytes", CAST("stored_bytes" AS BIGINT) AS "stored_bytes", "format", "acquire", "parent", "checkpoint", "consistency", "location"
   FROM sqlite_query('backups', 'SELECT "source", "taken_at", "taken_at_unix", "size_bytes", "stored_bytes", "format", "acquire", "parent", "checkpoint", "consistency", "location" FROM disks');

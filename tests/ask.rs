@@ -380,7 +380,7 @@ fn what_find_does_not_know_is_refused_by_name() {
         ("homes -user nobody-here", "is neither known on this machine nor a number"),
         ("homes -printf %i", "-printf knows no %i"),
         ("homes -newermt never", "\"never\" is not a date"),
-        ("homes:b -name a", "there is no \"homes/b\""),
+        ("homes:b -name a", "there is no \"homes:b\""),
         ("homes -name a --json", "stands behind the target or a test"),
     ] {
         let args: Vec<&str> = [&["find"][..], &words.split(' ').collect::<Vec<_>>()].concat();

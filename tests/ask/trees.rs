@@ -220,3 +220,70 @@ fn the_lines_of_a_file_that_was_renamed_are_those_of_its_old_name() {
     assert!(said.contains("comparing \"web:papers/a\""), "{said}");
     assert!(said.contains("docs/a"), "{said}");
 }
+
+#[test]
+fn what_could_not_be_looked_at_is_not_called_deleted() {
+    let site = living();
+    let live = site.path("live");
+    // Another file system over a directory: what is below it is not the tree's.
+    sh(&live, "mount -t tmpfs none docs");
+    let said = |args: &[&str], code: i32| super::site::said(&site.run(&[&["diff", "homes"], args].concat(), code));
+    for path in ["docs/a", "docs/old", "docs/old/b"] {
+        let told = said(&[path, "--live", "live"], 2);
+        assert!(told.contains("live/docs"), "{path}: {told}");
+    }
+    let told = said(&["--live", "live"], 1);
+    assert!(told.contains("1 directory could not be looked into or at") && !told.contains("deleted"), "{told}");
+    sh(&live, "umount docs");
+    // One that can be listed, and whose entries cannot be asked about.
+    site.let_everybody_pass();
+    sh(&site.path(""), "chmod 644 catalog.db; chmod 444 live/docs; chown 65534 catalog.db .; rm -f catalog.db-wal catalog.db-shm");
+    let program = env!("CARGO_BIN_EXE_asof");
+    for path in ["docs/a", "docs/old/b"] {
+        let asked = format!("ASOF_CATALOG=$PWD/catalog.db {program} diff homes {path} --live live");
+        let output = super::site::as_nobody(&site.path(""), &asked);
+        assert_eq!(output.status.code(), Some(2), "{}", super::site::said(&output));
+    }
+    sh(&site.path(""), "chmod 755 live/docs; chown 0 catalog.db .; rm -f catalog.db-wal catalog.db-shm");
+    // A link is no directory of the tree.
+    sh(&live, "mv docs aside; ln -s aside docs");
+    assert_eq!(told_of_live(&site, "docs/a"), ["deleted docs/a"]);
+}
+
+fn told_of_live(site: &Site, path: &str) -> Vec<String> {
+    told(&rows(site, &["diff", "homes", path, "--live", "live"]), &["what", "path"])
+}
+
+#[test]
+fn patch_finds_files_by_the_names_that_are_printed_whatever_is_in_them() {
+    let site = Site::with_source();
+    let names = [
+        "plain",
+        "budget",
+        "budget 2026",
+        "back\\slash",
+        "quo\"te",
+        "\u{fc}ml\u{e4}ut",
+        "tab\there",
+        "new\nline",
+        "--- a",
+        "@@ -1 +1 @@",
+    ];
+    for name in names {
+        std::fs::write(site.path("live").join(name), "1\n2\n3\n").unwrap();
+    }
+    sh(&site.path("live"), "printf '1\\n' > $'latin\\xff1'; ln plain hard");
+    site.copy("2026-11-18");
+    for (number, name) in names.iter().enumerate().filter(|(number, _)| number % 2 == 0 || *number > 7) {
+        std::fs::write(site.path("live").join(name), format!("1\nnew{number}\n3\n")).unwrap();
+    }
+    sh(&site.path("live"), "printf '2\\n' > $'latin\\xff1'");
+    site.copy("2026-11-19");
+    site.ok(&["index"]);
+    let printed = site.run(&["diff", "homes", "--patch"], 0).stdout;
+    std::fs::write(site.path("patch"), printed).unwrap();
+    sh(
+        &site.path(""),
+        "cp -a copies/2026-11-18 patched; patch -d patched -p2 < patch; diff -r patched copies/2026-11-19",
+    );
+}

@@ -28,7 +28,9 @@ pub(super) fn print<'a>(
             Ok(Patch::Lines(lines)) if lines.is_empty() => {}
             Ok(Patch::Lines(lines)) => {
                 for (sign, file) in [("---", old), ("+++", new)] {
-                    writeln!(out, "{sign} {}", printable(&label(file)))?;
+                    let name = label(file);
+                    let end = if name.contains(' ') { "\t" } else { "" };
+                    writeln!(out, "{sign} {}{end}", printable(&name))?;
                 }
                 write(&mut out, &lines, is_terminal)?;
             }
@@ -54,13 +56,7 @@ fn label(file: Where<'_>) -> String {
         Where::Living(top, path) => [top.as_os_str().as_bytes(), b"/", path.as_bytes()].concat(),
     };
     match std::str::from_utf8(&path) {
-        Ok(text) if !text.contains(|c: char| c.is_control() || c == '"' || c == '\\') => {
-            if text.contains(' ') {
-                format!("{text}\t")
-            } else {
-                text.to_owned()
-            }
-        }
+        Ok(text) if !text.contains(|c: char| c.is_control() || c == '"' || c == '\\') => text.to_owned(),
         _ => {
             let mut quoted = String::from("\"");
             for byte in path {

@@ -13,8 +13,8 @@ use crate::model::{Attrs, EntryName, FileKey, Hinted, Kind, Listing, NodeId, Rel
 use crate::source;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::io::ErrorKind;
 use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -277,15 +277,11 @@ impl Right for Side<'_> {
     }
 }
 
-/// A tree that lives.
+/// A tree that lives. Whatever is asked of it is below the directory that was named, by no link, and on its file system: its users may change
+/// it meanwhile.
 struct Living<'a>(&'a Path);
 
 impl Living<'_> {
-    fn place(&self, path: &RelPath) -> std::path::PathBuf {
-        use std::os::unix::ffi::OsStrExt;
-        if path.is_root() { self.0.to_owned() } else { self.0.join(std::ffi::OsStr::from_bytes(path.as_bytes())) }
-    }
-
     fn seen(key: FileKey, attrs: Attrs, unreadable: bool) -> Seen {
         let kind = attrs.kind();
         Seen {
@@ -297,7 +293,8 @@ impl Living<'_> {
             device: attrs.rdev,
             digest: None,
             key: (kind != Kind::Directory && attrs.nlink > 1).then_some(key),
-            is_unread: unreadable,
+            // Of what another file system is mounted on, and was not asked, nothing is known.
+            is_unread: unreadable || (attrs.mode & 0o7777 == 0 && attrs.mtime == Timestamp::default()),
         }
     }
 
@@ -327,33 +324,23 @@ impl Right for Living<'_> {
             return Ok(top);
         };
         let (mut found, mut is_complete) = (None, true);
-        // What lies above may be a link, a file, or nothing at all: then nothing is there.
-        let mut higher = RelPath::root();
-        for name in above.names() {
-            higher = higher.append(&RelPath::parse(name).unwrap_or_default());
-            let place = self.place(&higher);
-            match place.symlink_metadata() {
-                Ok(about) if about.is_dir() => {}
-                Ok(_) => return Ok(None),
-                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-                Err(source) => return Err(source::Error::Copy { path: place, source }.into()),
-            }
-        }
-        let place = self.place(&above);
-        source::nfs::scan_tree(&place, &mut |listing| {
+        source::nfs::scan_below(self.0, &above, &mut |listing| {
             let mut entries = listing.entries.into_iter();
             found = entries.find(|e| e.name.as_bytes() == name).map(|e| Self::seen(e.key, e.attrs, e.unreadable));
             is_complete = listing.complete;
             ControlFlow::Break(())
         })?;
         match found {
-            None if !is_complete => Err(Error::Unlisted { dir: place, path: path.clone() }),
+            None if !is_complete => {
+                let dir = self.0.join(std::ffi::OsStr::from_bytes(above.as_bytes()));
+                Err(Error::Unlisted { dir, path: path.clone() })
+            }
             found => Ok(found),
         }
     }
 
     fn scan(&self, path: &RelPath, each: &mut dyn FnMut(Heard) -> ControlFlow<()>) -> Result<(), Error> {
-        source::nfs::scan_tree(&self.place(path), &mut |listing| {
+        source::nfs::scan_below(self.0, path, &mut |listing| {
             let mut heard = Self::heard(listing);
             heard.path = path.append(&heard.path);
             each(heard)
@@ -401,7 +388,8 @@ impl<'a> Comparing<'a> {
 
     /// Takes the listing of the directory whose turn it is.
     fn listing(&mut self, heard: Heard) -> Result<(), Error> {
-        let here = self.open.pop_front().expect("a directory is listed after it was named");
+        // What was named as a directory may have become one only since.
+        let here = self.open.pop_front().unwrap_or(Here::Unknown);
         let is_living = matches!(self.other, Other::Living(..));
         self.unlisted += u64::from(is_living && !heard.is_complete);
         let (node, mut held) = match here {

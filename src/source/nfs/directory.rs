@@ -56,6 +56,14 @@ impl Copy {
         Ok(TopDirectory { seen, mtime: self.root_stat.mtime })
     }
 
+    /// Opens the directory at `path` for listing.
+    ///
+    /// # Errors
+    /// As [`sys::open_beneath`].
+    pub(super) fn open_directory(&self, path: &RelPath) -> io::Result<OwnedFd> {
+        sys::open_beneath(self.root.as_fd(), path.as_bytes())
+    }
+
     /// Opens the regular file at `path` for reading.
     ///
     /// # Errors

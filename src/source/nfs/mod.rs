@@ -23,7 +23,7 @@ pub use discover::Nfs;
 pub use settings::{IdentityRule, InstantFrom, SETTLE_S, Settings};
 
 use super::{Discovered, Error, Found, NoCopy, OpenCopy, ScanStats, Source};
-use crate::model::{Listing, Time, Timestamp, Walked};
+use crate::model::{Listing, RelPath, Time, Timestamp, Walked};
 use read::OpenTree;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -33,7 +33,27 @@ use std::path::Path;
 /// # Errors
 /// [`Error::Copy`] if it cannot be opened as a directory.
 pub fn scan_tree(path: &Path, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<ScanStats, Error> {
-    OpenTree::open(path)?.scan(&mut |walked| match walked {
+    scan(&OpenTree::open(path)?, each)
+}
+
+/// Tells so of the directory `below` in the tree at `top`, which no link and no mount leads to; none if no directory is there.
+///
+/// # Errors
+/// [`Error::Copy`] if it, or the top, cannot be opened.
+pub fn scan_below(
+    top: &Path,
+    below: &RelPath,
+    each: &mut dyn FnMut(Listing) -> ControlFlow<()>,
+) -> Result<Option<ScanStats>, Error> {
+    let top = OpenTree::open(top)?;
+    if below.is_root() {
+        return scan(&top, each).map(Some);
+    }
+    top.below(below)?.map(|tree| scan(&tree, each)).transpose()
+}
+
+fn scan(tree: &OpenTree, each: &mut dyn FnMut(Listing) -> ControlFlow<()>) -> Result<ScanStats, Error> {
+    tree.scan(&mut |walked| match walked {
         Walked::Listing(listing) => each(*listing),
         Walked::Waiting => ControlFlow::Continue(()),
     })

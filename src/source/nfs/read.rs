@@ -12,9 +12,12 @@ use super::out::Read;
 use crate::model::{Kind, RelPath, Timestamp, Walked};
 use crate::source::{Error, FileStamp, NoDigest, OpenCopy, ScanStats, TopDirectory};
 use crate::sys::mount;
+use crate::sys::read;
 use crate::sys::walk as sys;
 use std::collections::VecDeque;
+use std::io;
 use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -51,6 +54,24 @@ impl OpenTree {
         let top = copy.top().map_err(fail)?;
         Ok(Self { path: path.to_owned(), copy, top })
     }
+
+    /// Opens a directory of it that no link and no mount leads to; none if no directory is there.
+    pub(super) fn below(&self, below: &RelPath) -> Result<Option<Self>, Error> {
+        let path = self.path.join(std::ffi::OsStr::from_bytes(below.as_bytes()));
+        let fail = |source| Error::Copy { path: path.clone(), source };
+        let dir = match self.copy.open_directory(below) {
+            Ok(dir) => dir,
+            Err(e) if is_no_directory(&e) => return Ok(None),
+            Err(e) => return Err(fail(e)),
+        };
+        let copy = Copy::new(dir, next_stamp()).map_err(fail)?;
+        let top = copy.top().map_err(fail)?;
+        Ok(Some(Self { copy, top, path }))
+    }
+}
+
+fn is_no_directory(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) || read::is_link(error)
 }
 
 impl OpenCopy for OpenTree {
