@@ -68,12 +68,13 @@ asof -q init
 "#;
 
 /// What is on the machine for each page, and what must hold at its end.
-const PAGES: [(&str, &[&str], &str); 10] = [
+const PAGES: [(&str, &[&str], &str); 11] = [
     ("README.md", &[HOMES, OTHER_DISK], CRON_AND_FSTAB),
     ("docs/shares.md", &[HOMES, "asof -q init"], ""),
     ("docs/disks.md", &[IMAGES, "mkdir -p /srv/disks"], ""),
     ("docs/gluster.md", &[LISTS], ""),
     ("docs/ask.md", &[HOMES, INDEXED], ""),
+    ("docs/cookbook.md", &[], ""),
     ("docs/mount.md", &[HOMES, INDEXED, "asof -q umount /backups"], CRON_AND_FSTAB),
     ("docs/operations.md", &[HOMES, OTHER_DISK, INDEXED], CRON_AND_FSTAB),
     ("docs/troubleshooting.md", &[], ""),
@@ -113,6 +114,10 @@ fn steps(page: &str, text: &str) -> Vec<Step> {
         let (kind, body) = block.split_once('\n').expect("a block has lines");
         let mut words = kind.split(' ');
         match (words.next(), words.next()) {
+            // Run by tests/sql.rs, which compares what two programs say.
+            (Some("sql"), _) if page == "docs/cookbook.md" => {
+                assert!(std::fs::read_to_string(root().join("tests/sql.rs")).expect("the test").contains(page));
+            }
             (Some("console"), None) => steps.extend(session(body).into_iter().map(Step::Command)),
             (Some("console"), Some(needs)) => {
                 let (_, test) =

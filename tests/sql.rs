@@ -10,6 +10,8 @@ mod columns;
 mod functions;
 #[path = "sql/restore.rs"]
 mod restore;
+#[path = "sql/session.rs"]
+mod session;
 #[path = "common/site.rs"]
 mod site;
 #[path = "sql/tools.rs"]

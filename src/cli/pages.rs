@@ -22,7 +22,7 @@ const ENVIRONMENT: [(&str, &str); 4] = [
     ("TZ", "the time zone of dates without one, and of the times that are printed; else /etc/localtime"),
     (
         "XDG_STATE_HOME, HOME",
-        "where the catalog of a user other than root is: $XDG_STATE_HOME/asof, else ~/.local/state/asof",
+        "where the catalog of a user other than root is, and what was asked in asof sql (sql_history): $XDG_STATE_HOME/asof, else ~/.local/state/asof",
     ),
     ("XDG_RUNTIME_DIR", "where the mounts of a user other than root can be reached"),
 ];

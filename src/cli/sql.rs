@@ -1,7 +1,11 @@
-//! `asof sql`: questions to the catalog, read-only and limited in time and memory.
+//! `asof sql`: questions to the catalog, as an argument or, at a terminal, in a session ([`session`]): read-only and limited in time and memory.
 //!
 //! Promises: SQLite looks at the time every now and then, and ends the query; inside of a sort or a function it does not, so a thread
 //! ends the process a second after the limit, whatever it does. The views are described in `catalog-schema/README.md`.
+
+mod line;
+mod past;
+mod session;
 
 use super::World;
 use super::output;
@@ -11,9 +15,10 @@ use crate::clock::Clock;
 use crate::model::{escape_bytes, printable};
 use clap::Args;
 use serde_json::{Map, Value};
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 /// Rows of a table that are measured before its columns are aligned; the rest follows in further tables.
@@ -43,8 +48,8 @@ fn views() -> String {
 #[derive(Debug, Args)]
 #[command(after_help = views())]
 pub(super) struct SqlArgs {
-    /// The query; - reads it from standard input
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    /// The query; - reads it from standard input; without one, a session begins on a terminal
+    #[arg(conflicts_with = "file")]
     query: Option<String>,
     /// Read the query from a file
     #[arg(short, long, value_name = "FILE")]
@@ -71,14 +76,27 @@ const MEMORY_MAX: u64 = 32_768;
 const GRACE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &SqlArgs, world: &World) -> Result<Outcome, Failure> {
-    let sql = text(args)?;
     let limits = QueryLimits { time: Duration::from_secs(args.timeout), memory_bytes: args.memory << 20 };
-    watch(limits.time)?;
+    if args.query.is_none() && args.file.is_none() {
+        if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+            return Err(Failure::new("there is no query, and no terminal to ask for one")
+                .hint("asof sql QUERY; asof sql - reads it from standard input"));
+        }
+        Query::limit_memory(limits)?;
+        return session::run(world, limits, &|sql| ask(args, world, limits, sql));
+    }
+    let sql = text(args)?;
     Query::limit_memory(limits)?;
+    ask(args, world, limits, &sql)
+}
+
+/// Runs statements and prints their rows.
+fn ask(args: &SqlArgs, world: &World, limits: QueryLimits, sql: &str) -> Result<Outcome, Failure> {
+    let _watch = watch(limits.time)?;
     let dates = Dates { now: world.clock.now(), zone: world.zone.clone() };
     let mut query = Query::open(&world.catalog, limits, &dates)?;
     let sink = std::cell::RefCell::new(Sink::new(args));
-    let result = query.run(&sql, &mut |names| sink.borrow_mut().begin(names), &mut |row| {
+    let result = query.run(sql, &mut |names| sink.borrow_mut().begin(names), &mut |row| {
         let mut sink = sink.borrow_mut();
         match sink.row(row) {
             Ok(()) => ControlFlow::Continue(()),
@@ -97,15 +115,18 @@ pub(super) fn run(args: &SqlArgs, world: &World) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-/// Ends the process when the time is over and nobody else has.
-fn watch(limit: Duration) -> Result<(), Failure> {
+/// Ends the process when the time is over and what is returned is still there.
+fn watch(limit: Duration) -> Result<Sender<()>, Failure> {
+    let (watched, ended) = channel();
     let end = move || {
-        std::thread::sleep(limit + GRACE);
+        if ended.recv_timeout(limit + GRACE) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
         eprintln!("asof: the query was stopped after {} s, its time limit", limit.as_secs());
         std::process::exit(2);
     };
     let started = std::thread::Builder::new().name("time limit".to_owned()).spawn(end);
-    started.map(drop).map_err(|e| Failure::because("watching the time limit", &e))
+    started.map(|_| watched).map_err(|e| Failure::because("watching the time limit", &e))
 }
 
 fn text(args: &SqlArgs) -> Result<String, Failure> {

@@ -12,5 +12,6 @@ pub mod mount;
 pub mod process;
 pub mod random;
 pub mod read;
+pub mod terminal;
 pub mod walk;
 pub mod write;
