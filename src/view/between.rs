@@ -240,7 +240,7 @@ impl Tree {
         }
         let scope = self.scope(snapshot, dir.source)?;
         let times = (instant_of(snapshot, dir, Side::Before)?, instant_of(snapshot, dir, Side::After)?);
-        let differing = Arc::new(self.readers.with(|reader| reader.differing(&scope, times))?);
+        let differing = Arc::new(self.readers.with(|reader| reader.differing(&scope, times, self.few_differing))?);
         *made = Some(Arc::clone(&differing));
         drop(made);
         snapshot.past.make_room();
