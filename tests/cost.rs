@@ -1,6 +1,6 @@
 //! What a trip costs, in catalog queries and calls to a store: counted and asserted, never timed.
 //!
-//! The one test that measures time, `spool_directory`, is ignored here and run by `scripts/bench-spool`.
+//! The tests that measure time are ignored here, and run by `scripts/bench-spool` and `scripts/bench-differing`.
 
 use asof::catalog::{
     Column, Dates, GenerationWriter, NewGeneration, NewSource, NodeRow, Place, Query, QueryLimits, Reader, Writer,
@@ -233,6 +233,139 @@ fn a_renamed_directory_of_100000_files_is_one_name_closed_and_one_opened() {
     assert_eq!(number(&catalog, &format!("SELECT count(*) FROM inode WHERE born = {}", later.0)), 0);
     let files = format!("SELECT count(*) FROM files WHERE taken_at_unix = {} AND path LIKE 'new/%'", later.0);
     assert_eq!(number(&catalog, &files), FILES as i64);
+    assert_shown_without_a_look_at_files(&catalog, (AT, later));
+}
+
+/// Of 100,000 files in a directory that was renamed none is looked at, to say that it was and what there ever was.
+fn assert_shown_without_a_look_at_files(catalog: &Path, (before, after): (Time, Time)) {
+    let tree = Tree::over(catalog, 64, Arc::new(Fixed(after)), jiff::tz::TimeZone::UTC).unwrap();
+    let names = |dir: Ino| {
+        let mut names = Vec::new();
+        tree.list(dir, 0, &mut |name, _, _, _| {
+            names.push(String::from_utf8(name.to_vec()).unwrap());
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        names.split_off(2)
+    };
+    let between = format!("@{}..@{}", before.view_name(), after.view_name());
+    // The source; of the top its attributes and rights.
+    assert_eq!(queries(&tree, || _ = ino(&tree, &["gv0", &between])), 2);
+    let (new, old) = (ino(&tree, &["gv0", &between]), ino(&tree, &["gv0", &between, ".before"]));
+    // The comparison; attributes of what is listed, the directory's own among them.
+    assert_eq!(queries(&tree, || assert_eq!(names(new), [".before", "new"])), 5);
+    assert_eq!(queries(&tree, || assert_eq!(names(old), ["old"])), 2);
+    let history = ino(&tree, &["gv0", "@history"]);
+    // What there ever was in one question, and who was let into each.
+    assert_eq!(queries(&tree, || assert_eq!(names(history), ["new", "old"])), 3);
+    assert_eq!(queries(&tree, || assert_eq!(names(history), ["new", "old"])), 0);
+    let beyond = |dir| tree.list(dir, 1 << 40, &mut |_, _, _, _| panic!("nothing is there")).unwrap();
+    assert_eq!(queries(&tree, || [new, old, history].into_iter().for_each(beyond)), 0, "an offset may be any");
+    // A million look-ups of what never was leave nothing: the second pass asks as the first one.
+    let nonsense = || (0..1000).for_each(|n| _ = tree.lookup(history, format!("no{n}").as_bytes()).unwrap());
+    assert_eq!((queries(&tree, nonsense), queries(&tree, nonsense)), (1000, 1000));
+}
+
+/// A source of `NAMES` files: ten of them change, then all. Prints one JSON line for each question.
+#[test]
+#[ignore = "a benchmark: scripts/bench-differing"]
+fn differing_names() {
+    let names: u64 = std::env::var("NAMES").map_or(1_000_000, |n| n.parse().unwrap());
+    const EACH: u64 = 1000;
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = dir.path().join("catalog.db");
+    Writer::create(&catalog).unwrap();
+    let mut writer = Writer::open(&catalog).unwrap();
+    let new = NewSource { name: "homes", kind: SourceKind::Nfs, settings: "{}", rule: Rule::COPIES, added_at: AT };
+    writer.add_source(&new).unwrap();
+    let source = Reader::open(&catalog).unwrap().source("homes").unwrap();
+    let store = writer.store_at(Path::new("/nowhere")).unwrap();
+    let attrs = |mode, size_bytes| Attrs {
+        mode,
+        uid: 0,
+        gid: 0,
+        size_bytes,
+        allocated_bytes: None,
+        mtime: Timestamp::default(),
+        ctime: Timestamp::default(),
+        nlink: 1,
+        rdev: 0,
+        xattrs: XattrSet::default(),
+        target: Vec::new(),
+    };
+    let name = |i: u64| EntryName::new(format!("{i:07}").as_bytes()).unwrap();
+    let mut files = Vec::new();
+    for generation in 0..3 {
+        let at = Time(AT.0 + generation * 86_400);
+        let copy = (store, b"".as_slice());
+        let new = NewGeneration { source: &source, at, level: Level::Full, copy, now: at, again: false };
+        let mut w = writer.begin(&new).unwrap();
+        let root = w.root();
+        if generation == 0 {
+            let row = w.encode(&attrs(0o040_755, 0), false, None).unwrap();
+            w.put(root, None, row, Written::Unknown).unwrap();
+            for i in 0..names {
+                if i % EACH == 0 {
+                    let node = w.new_node().unwrap();
+                    w.link(root, &name(i), node, Kind::Directory).unwrap();
+                    w.put(node, None, row, Written::Unknown).unwrap();
+                    files.push((node, Vec::new()));
+                }
+                let node = w.new_node().unwrap();
+                let row = w.encode(&attrs(0o100_644, 1), false, None).unwrap();
+                let (dir, nodes) = files.last_mut().unwrap();
+                w.link(*dir, &name(i), node, Kind::File).unwrap();
+                w.put(node, None, row, Written::Unknown).unwrap();
+                nodes.push(node);
+            }
+        } else {
+            let count = if generation == 1 { 10 } else { usize::MAX };
+            let all = files.iter().flat_map(|(_, nodes)| nodes);
+            for node in all.step_by(if generation == 1 { names as usize / 10 } else { 1 }).take(count) {
+                let base = w.living(*node).unwrap();
+                let row = w.encode(&attrs(0o100_644, 1 + generation as u64), false, None).unwrap();
+                w.put(*node, base.as_ref(), row, Written::Unknown).unwrap();
+            }
+        }
+        w.publish(None, 0).unwrap();
+    }
+    drop(writer);
+    let at = |generation: i64| Time(AT.0 + generation * 86_400);
+    let between = |a: i64, b: i64| format!("@{}..@{}", at(a).view_name(), at(b).view_name());
+    for (what, path) in
+        [("10 changes", between(0, 1)), ("all changed", between(1, 2)), ("history", "@history".to_owned())]
+    {
+        let tree = Tree::over(&catalog, 64, Arc::new(Fixed(at(3))), jiff::tz::TimeZone::UTC).unwrap();
+        let before = resident_kib();
+        let started = Instant::now();
+        let mut count = 0;
+        let top = ino(&tree, &["homes", &path]);
+        let mut first = String::new();
+        tree.list(top, 2, &mut |name, _, _, _| {
+            count += 1;
+            first = String::from_utf8(name.to_vec()).unwrap();
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        let top_ms = started.elapsed().as_secs_f64() * 1000.0;
+        let started = Instant::now();
+        let mut below = 0;
+        tree.list(ino(&tree, &["homes", &path, &first]), 2, &mut |_, _, _, _| {
+            below += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        let below_ms = started.elapsed().as_secs_f64() * 1000.0;
+        let kib = resident_kib() - before;
+        println!(
+            "{{\"bench\":\"differing\",\"what\":\"{what} of {names}\",\"first_ms\":{top_ms:.3},\"names\":{count},\"below_ms\":{below_ms:.3},\"below\":{below},\"memory_kib\":{kib}}}"
+        );
+    }
+}
+
+fn resident_kib() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+    status.split(' ').nth(1).unwrap().parse::<i64>().unwrap() * 4
 }
 
 /// A spool: 1,000 names live, 667 are replaced in each of the generations. Prints one JSON line for each of

@@ -9,7 +9,7 @@
 //! **After every run** each source of which a generation came, went or changed is what was told: paths, attributes, digests, and what is
 //! kept as unknown, by a naive model; generations of the others have the ids, numbers and state hashes that they had. **After every fifth
 //! run** what changed is what indexing what is left of it alone gives, in the order of time: all rows of six public views but ids, and what
-//! `history` and `diff` say is what its trees say ([`ask`]); in the end all sources are, beside a new catalog. **After every tenth run** the
+//! `history` and `diff` say, and a mount shows of them, is what its trees say ([`ask`], [`shown`]); in the end all sources are, beside a new catalog. **After every tenth run** the
 //! catalog is sound (`check --deep`, which counts every state hash anew), and of every fifth history it is made again from its manifests, and
 //! an older one that was made so goes on: by all tables and views both say what it says.
 //!
@@ -25,6 +25,8 @@ mod catalogs;
 mod dice;
 #[path = "law/rotation.rs"]
 mod rotation;
+#[path = "law/shown.rs"]
+mod shown;
 #[path = "law/small.rs"]
 mod small;
 #[path = "law/tree.rs"]

@@ -202,7 +202,7 @@ impl Tree {
         let made = MadeDir::Between(dir);
         let ino = made.number(snapshot.registry.catalog);
         let stat = self.between_stat((ino, &dir))?;
-        if self.made.put(ino, &made) { Ok(Looked::Found(stat, Ttl::None)) } else { Err(Error::Nothing(ino.0)) }
+        if self.made.put(ino, &made, false) { Ok(Looked::Found(stat, Ttl::None)) } else { Err(Error::Nothing(ino.0)) }
     }
 
     /// Tells whether a name of a directory that both generations have leads to another node, or nowhere, in the other one.
@@ -240,7 +240,7 @@ impl Tree {
         }
         let scope = self.scope(snapshot, dir.source)?;
         let times = (instant_of(snapshot, dir, Side::Before)?, instant_of(snapshot, dir, Side::After)?);
-        let differing = Arc::new(self.readers.with(|reader| reader.differing(&scope, times))?);
+        let differing = Arc::new(self.readers.with(|reader| reader.differing(&scope, times, self.few_differing))?);
         *made = Some(Arc::clone(&differing));
         drop(made);
         snapshot.past.make_room();

@@ -138,7 +138,7 @@ impl Tree {
         let made = MadeDir::History(dir.clone());
         let ino = made.number(snapshot.registry.catalog);
         match self.past_of(snapshot, ino, &dir) {
-            Ok(known) if self.made.put(ino, &made) => {
+            Ok(known) if self.made.put(ino, &made, !known.was_directory()) => {
                 Ok(Looked::Found(stat_of(snapshot, ino, known.regime), Ttl::None))
             }
             Ok(_) => Err(Error::Nothing(ino.0)),

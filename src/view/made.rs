@@ -3,8 +3,9 @@
 //! Promises: their inode numbers are digests of what they show, so they mean the same in every mount and after a restart, and none ever
 //! means something else (60 bits: of a hundred million directories that are in use at once, two share one with a chance of 1 in 200; the
 //! second one is then an error). What a number means is known of the directories that were looked up lately, up to [`KEPT_BYTES`] of them:
-//! a kernel is told to ask for their names each time, so that whoever comes by path finds them; who stands in one while thousands of
-//! others were looked up has to come in again. Look-ups of what is not there leave nothing.
+//! a kernel is told to ask for their names each time, so that whoever comes by path finds them; who stands in one while tens of thousands of
+//! others were looked up has to come in again. Those that have nothing but versions of a file in them, of which there are most, make room for
+//! each other alone. Look-ups of what is not there leave nothing.
 
 use super::ino::Ino;
 use super::lock::lock;
@@ -14,8 +15,8 @@ use crate::model::{GenerationId, NodeId, RelPath, SourceId};
 use lru::LruCache;
 use std::sync::Mutex;
 
-/// Memory for what numbers mean: tens of thousands of directories.
-const KEPT_BYTES: usize = 16 << 20;
+/// Memory for what numbers mean, of each of two kinds: tens of thousands of directories.
+const KEPT_BYTES: usize = 8 << 20;
 /// What one takes besides its path.
 const EACH_BYTES: usize = 160;
 
@@ -91,12 +92,21 @@ impl MadeDir {
 /// What numbers mean.
 pub(super) struct Made {
     kept_bytes: usize,
+    /// Of directories that lead on.
     kept: Mutex<Kept>,
+    /// Of those that have versions alone.
+    leaves: Mutex<Kept>,
 }
 
 struct Kept {
     dirs: LruCache<Ino, MadeDir>,
     size_bytes: usize,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { dirs: LruCache::unbounded(), size_bytes: 0 }
+    }
 }
 
 impl Default for Made {
@@ -107,17 +117,18 @@ impl Default for Made {
 
 impl Made {
     fn keeping(kept_bytes: usize) -> Self {
-        Self { kept_bytes, kept: Mutex::new(Kept { dirs: LruCache::unbounded(), size_bytes: 0 }) }
+        Self { kept_bytes, kept: Mutex::default(), leaves: Mutex::default() }
     }
 
     /// Returns what a number means, if that was put in lately.
     pub(super) fn get(&self, ino: Ino) -> Option<MadeDir> {
-        lock(&self.kept).dirs.get(&ino).cloned()
+        let known = |kept: &Mutex<Kept>| lock(kept).dirs.get(&ino).cloned();
+        known(&self.kept).or_else(|| known(&self.leaves))
     }
 
-    /// Keeps what a number means; tells whether it means nothing else.
-    pub(super) fn put(&self, ino: Ino, dir: &MadeDir) -> bool {
-        let mut kept = lock(&self.kept);
+    /// Keeps what a number means; tells whether it means nothing else. `is_leaf`: it has nothing but versions in it.
+    pub(super) fn put(&self, ino: Ino, dir: &MadeDir, is_leaf: bool) -> bool {
+        let mut kept = lock(if is_leaf { &self.leaves } else { &self.kept });
         if let Some(known) = kept.dirs.get(&ino) {
             return known == dir;
         }
@@ -132,8 +143,11 @@ impl Made {
 
     /// Returns the numbers of directories of histories, whose names change with what is published.
     pub(super) fn histories(&self) -> Vec<Ino> {
-        let kept = lock(&self.kept);
-        kept.dirs.iter().filter(|(_, dir)| matches!(dir, MadeDir::History(_))).map(|(ino, _)| *ino).collect()
+        let histories = |kept: &Mutex<Kept>| -> Vec<Ino> {
+            let kept = lock(kept);
+            kept.dirs.iter().filter(|(_, dir)| matches!(dir, MadeDir::History(_))).map(|(ino, _)| *ino).collect()
+        };
+        [histories(&self.kept), histories(&self.leaves)].concat()
     }
 }
 
@@ -178,7 +192,7 @@ mod tests {
         let made = Made::keeping(1 << 20);
         let dirs: Vec<MadeDir> = (0..1_000_000).map(|n| history(1, &format!("dir/{n}"))).collect();
         for dir in &dirs {
-            assert!(made.put(dir.number(CATALOG), dir));
+            assert!(made.put(dir.number(CATALOG), dir, false));
         }
         let (count, size) = {
             let kept = lock(&made.kept);
@@ -188,7 +202,13 @@ mod tests {
         let last = &dirs[dirs.len() - 1];
         assert_eq!(made.get(last.number(CATALOG)).as_ref(), Some(last));
         assert_eq!(made.get(dirs[0].number(CATALOG)), None);
-        assert!(made.put(last.number(CATALOG), last), "it is there already");
-        assert!(!made.put(last.number(CATALOG), &dirs[0]), "the number is another one's");
+        assert!(made.put(last.number(CATALOG), last, false), "it is there already");
+        assert!(!made.put(last.number(CATALOG), &dirs[0], false), "the number is another one's");
+        // A million files take no directory away.
+        for dir in &dirs {
+            made.put(dir.number(CATALOG), dir, true);
+        }
+        assert_eq!(made.get(last.number(CATALOG)).as_ref(), Some(last));
+        assert_eq!(lock(&made.kept).dirs.len(), count);
     }
 }

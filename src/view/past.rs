@@ -20,6 +20,8 @@ pub(super) const WINDOW: usize = 512;
 const WINDOWS_KEPT: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
 /// Paths whose history is kept.
 const KNOWN_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+/// Names that differ and are kept one by one; of more there is a bit a node.
+pub(super) const FEW_DIFFERING: usize = 65_536;
 /// Comparisons that are kept, and the memory that they may take together.
 const COMPARED_MAX: NonZeroUsize = NonZeroUsize::new(16).expect("not zero");
 const COMPARED_BYTES: usize = 32 << 20;

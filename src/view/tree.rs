@@ -10,6 +10,7 @@ use super::error::Error;
 use super::ino::{Decoded, Ino};
 use super::list_ahead::ListAhead;
 use super::made::{Made, MadeDir};
+use super::past::FEW_DIFFERING;
 use super::place::{Place, Spot};
 use super::readers::Readers;
 use super::replaced::CatalogFiles;
@@ -42,6 +43,7 @@ pub struct Tree {
     pub(super) retired: RwLock<HashMap<ViewId, Retired>>,
     pub(super) dates: Dates,
     pub(super) made: Made,
+    pub(super) few_differing: usize,
     pub(super) listings: Arc<Listings>,
     pub(super) list_ahead: ListAhead,
     /// Readers of its own: what it asks is no trip's cost.
@@ -87,6 +89,7 @@ impl Tree {
             retired: RwLock::default(),
             dates: Dates::default(),
             made: Made::default(),
+            few_differing: FEW_DIFFERING,
             listings: Arc::default(),
             list_ahead: ListAhead::default(),
             ahead_readers: Arc::new(Readers::new(path.to_owned())),
@@ -97,6 +100,11 @@ impl Tree {
             clock,
             zone,
         })
+    }
+
+    /// Returns the tree with another limit from which on names that differ between two generations are not kept one by one.
+    pub fn keeping_few_differing(self, few: usize) -> Self {
+        Self { few_differing: few, ..self }
     }
 
     /// Lets a thread read the next directories of a walk ahead, until the tree is dropped.

@@ -124,7 +124,7 @@ fn only<'m>(
 }
 
 /// Says how two versions differ: type, size, mtime, mode, links, attributes, target, digest.
-fn differs(was: &str, is: &str, has_moved: bool) -> Option<&'static str> {
+pub(crate) fn differs(was: &str, is: &str, has_moved: bool) -> Option<&'static str> {
     let (was, is): (Vec<&str>, Vec<&str>) = (was.split('|').collect(), is.split('|').collect());
     let differ: Vec<usize> = (0..was.len()).filter(|column| was[*column] != is[*column]).collect();
     let is_content = |column: &usize| [1, 2, 6, 7].contains(column);
@@ -180,6 +180,20 @@ fn versions(states: &[(Time, State)], each: &[Option<(String, String)>]) -> Vec<
     told
 }
 
+/// Returns the generations in which the versions of whatever a path led to appear.
+pub(crate) fn told_by_name(states: &[(Time, State)], path: &str) -> Vec<Time> {
+    versions(states, &by_name(states, path)).into_iter().map(|told| told.0).collect()
+}
+
+/// Returns what a path led to in each generation.
+fn by_name(states: &[(Time, State)], path: &str) -> Vec<Option<(String, String)>> {
+    let at_path = |state: &State| {
+        let name = state.names.iter().find(|(slot, _)| state.path(slot) == path);
+        name.map(|(_, name)| (path.to_owned(), described(state, name)))
+    };
+    states.iter().map(|(_, state)| at_path(state)).collect()
+}
+
 /// Returns all that makes a version another one.
 fn described(state: &State, name: &Name) -> String {
     format!("{}|{}", name.is, state.unreadable.contains(&name.who))
@@ -190,10 +204,8 @@ fn assert_story(reader: &Reader, scope: &Scope, states: &[(Time, State)], path: 
     let asked = RelPath::parse(path.as_bytes()).expect("a plain path");
     let at_path =
         |state: &State| state.names.iter().find(|(slot, _)| state.path(slot) == path).map(|(_, name)| name.clone());
-    let by_name: Vec<Option<(String, String)>> =
-        states.iter().map(|(_, state)| at_path(state).map(|name| (path.to_owned(), described(state, &name)))).collect();
     let found = reader.story_of_name(scope, &asked).expect("it can be asked");
-    assert_eq!(told(&found), versions(states, &by_name), "{what}: the name {path}");
+    assert_eq!(told(&found), versions(states, &by_name(states, path)), "{what}: the name {path}");
     let stays = reader.stays(scope, &asked).expect("it can be asked");
     let stay = stays.last().expect("it led somewhere");
     let who = states.iter().rev().find_map(|(_, state)| at_path(state)).expect("it is in one of them").who;

@@ -608,7 +608,9 @@ impl Looking {
             state = State::of(plain, copy, share.kind.rule, &state);
             (instant(copy), state.clone())
         });
-        crate::ask::assert_asked(&self.reader, share.kind.name, &states.collect::<Vec<_>>(), what);
+        let states: Vec<_> = states.collect();
+        crate::ask::assert_asked(&self.reader, share.kind.name, &states, what);
+        crate::shown::assert_shown(&self.reader, share.kind.name, &states, what);
     }
 
     /// Fails if a share is not what indexing what is left of it alone gives.

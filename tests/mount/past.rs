@@ -1,6 +1,6 @@
 //! What a mount shows of several generations: the history of each path, and what differs between two dates.
 
-use crate::site::{Site, as_nobody, await_view, difference, said, sh, shell};
+use crate::site::{Site, as_nobody, await_view, difference, said, sh, shell, wait_until};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -331,5 +331,69 @@ fn a_history_follows_what_is_published_and_forgotten_for_who_stands_in_it_too() 
     assert_eq!(insider.tells("ls letters/ada"), "@2026-11-20T000000Z @2026-11-21T000000Z");
     drop((insider, between));
     let _ = await_view(&homes, "2026-11-21T000000Z");
+    site.umount();
+}
+
+/// Of one who is inside a mount of before the first ACL, which cannot let that decide.
+#[test]
+fn whoever_is_inside_when_the_first_acl_comes_meets_no_history_that_it_decides_on() {
+    let site = Site::with_source();
+    site.let_everybody_pass();
+    sh(&site.path("live"), "mkdir open; printf told > open/file; chmod -R a+rX .");
+    site.copy("2026-11-19");
+    site.ok(&["index", "homes"]);
+    let mount = site.mount(&[]);
+    let mut insider = crate::lifecycle::Insider::new(&mount);
+    assert_eq!(insider.tells("cat homes/@history/open/file/@latest"), "told");
+    sh(
+        &site.path("live"),
+        "mkdir new; printf hidden > new/file; chmod 755 new; setfacl -m u:65534:- new; setfacl -m u:65534:- open",
+    );
+    site.copy("2026-11-20");
+    site.ok(&["index", "homes"]);
+    wait_until("it is mounted anew", || site.log().contains("mounted anew"));
+    let mut as_nobody_inside = |command: &str| {
+        insider.tells(&format!("setpriv --reuid 65534 --regid 65534 --clear-groups bash -c '{command}'"))
+    };
+    for path in ["@history/new", "@2026-11-19..@2026-11-20/new"] {
+        let told = as_nobody_inside(&format!("ls homes/{path}; cat homes/{path}/file homes/{path}/file/@latest"));
+        assert!(told.contains("Stale file handle") && !told.contains("hidden"), "{path}: {told}");
+        // In the new one it decides.
+        let output = as_nobody(&mount, &format!("ls homes/{path}"));
+        assert!(!output.status.success() && said(&output).contains(REFUSED), "{path}: {}", said(&output));
+    }
+    let told = as_nobody_inside("ls homes/@history/open");
+    assert!(told.contains(REFUSED) || told.contains("Stale file handle"), "{told}");
+    assert_eq!(sh(&mount, "cat homes/@history/new/file/@latest homes/@history/open/file/@latest"), "hiddentold");
+    drop(insider);
+    site.umount();
+}
+
+/// A user who looks up what never was, and asks for all pairs of dates, while another one works.
+#[test]
+fn a_user_who_asks_for_everything_takes_no_memory_that_lasts_and_nobodys_place() {
+    let site = site();
+    let process = site.mount_process(&[]);
+    let homes = site.path("mnt/homes");
+    let mut insider = crate::lifecycle::Insider::new(&homes.join("@history/alice"));
+    let ask = |count: usize| {
+        let script = format!(
+            "import os\nfor n in range({count}):\n  for name in ('@history/no%d', '@history/alice/no%d/@latest', '@before-delete:alice%%2f%d', '@-%ds..@latest/no', '@2026-11-18..@-%ds/.before/alice'):\n    try: os.stat(name % n)\n    except OSError: pass"
+        );
+        let output = as_nobody(&homes, &format!("python3 -c \"{script}\""));
+        assert!(output.status.success(), "{}", said(&output));
+    };
+    let resident_kib = || -> i64 {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory is told");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    };
+    ask(500);
+    let before = resident_kib();
+    ask(4_000);
+    let grown = resident_kib() - before;
+    assert!(grown < 4_096, "20,000 questions took {grown} KiB");
+    assert_eq!(insider.tells("ls report.txt"), "@2026-11-18T000000Z @2026-11-19T000000Z");
+    drop(insider);
     site.umount();
 }

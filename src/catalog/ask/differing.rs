@@ -1,8 +1,8 @@
 //! Which names differ between two generations, for whoever walks both trees side by side: by directory, and without a line for each.
 //!
 //! Promises: looks only at the nodes that the notes of the generations in between name, as [`super::diff`] does, and by the same rules.
-//! Memory is bounded whatever differs: up to [`FEW_MAX`] names are told by directory; of more there is a bit a node, in blocks of 65,536,
-//! and whoever asks goes through the names of a directory. What lies in a directory that only one of the generations has is not told: all
+//! Memory is bounded whatever differs: so many names as the caller wants are told by directory; of more there is a bit a node, in blocks of
+//! 65,536, and whoever asks goes through the names of a directory. What lies in a directory that only one of the generations has is not told: all
 //! of it differs.
 
 use super::fields::{Fields, fields};
@@ -17,8 +17,6 @@ use rusqlite::Connection;
 use std::cell::Cell;
 
 pub(super) const NOTED: &str = "SELECT node FROM change WHERE source = ?1 AND at > ?2 AND at <= ?3";
-/// Names that are kept one by one, at about 100 bytes each.
-const FEW_MAX: usize = 65_536;
 const BLOCK_BITS: u32 = 16;
 
 /// A name that differs, or a directory below which one does.
@@ -128,8 +126,8 @@ impl Differing {
     }
 
     /// Adds a name to what is told one by one.
-    fn tell(&mut self, side: Side, named: Named) {
-        self.is_many |= self.before.names.len() + self.after.names.len() >= FEW_MAX;
+    fn tell(&mut self, side: Side, few_max: usize, named: Named) {
+        self.is_many |= self.before.names.len() + self.after.names.len() >= few_max;
         if self.is_many {
             self.before.names = Vec::new();
             self.after.names = Vec::new();
@@ -139,12 +137,18 @@ impl Differing {
     }
 
     /// Adds a name that differs, and the directories above it.
-    fn add(&mut self, sides: &Sides<'_>, side: Side, node: NodeId, name: &Name) -> rusqlite::Result<()> {
-        self.tell(side, Named { dir: name.dir, name: name.name.as_slice().into(), node, kind: name.kind });
+    fn add(
+        &mut self,
+        sides: &Sides<'_>,
+        (side, few_max): (Side, usize),
+        node: NodeId,
+        name: &Name,
+    ) -> rusqlite::Result<()> {
+        self.tell(side, few_max, Named { dir: name.dir, name: name.name.as_slice().into(), node, kind: name.kind });
         let mut here = name.dir;
         while self.half_mut(side).above.insert(here) && here != sides.root {
             let (dir, name) = sides.above(here, side)?;
-            self.tell(side, Named { dir, name: name.into(), node: here, kind: Kind::Directory });
+            self.tell(side, few_max, Named { dir, name: name.into(), node: here, kind: Kind::Directory });
             here = dir;
         }
         Ok(())
@@ -167,15 +171,16 @@ impl Differing {
 }
 
 impl Reader {
-    /// Returns which names differ between the generations at two instants, both published; either may be the older one.
+    /// Returns which names differ between the generations at two instants, both published; either may be the older one. Up to `few_max`
+    /// are told by directory, at about 100 bytes each.
     ///
     /// **Cost:** the notes between them, and four seeks a node that they name. Memory: see [`Differing::size_bytes`], and half as much again.
     ///
     /// # Errors
     /// [`Error::Contradiction`] if a name has no version or no path; [`Error::Sqlite`] if SQLite fails.
-    pub fn differing(&self, scope: &Scope, times: (Time, Time)) -> Result<Differing, Error> {
+    pub fn differing(&self, scope: &Scope, times: (Time, Time), few_max: usize) -> Result<Differing, Error> {
         let broken = Cell::new(None);
-        let told = self.run("comparing two generations", |c| differing(c, scope, times, &broken));
+        let told = self.run("comparing two generations", |c| differing(c, scope, (times, few_max), &broken));
         match broken.get() {
             Some((node, at)) => Err(self.contradiction("no version or no path", node, at)),
             None => told,
@@ -186,7 +191,7 @@ impl Reader {
 fn differing(
     c: &Connection,
     scope: &Scope,
-    times: (Time, Time),
+    (times, few_max): ((Time, Time), usize),
     broken: &Cell<Option<(NodeId, Time)>>,
 ) -> rusqlite::Result<Differing> {
     let mut sides = Sides::new(c, scope, times, broken);
@@ -218,7 +223,7 @@ fn differing(
                 if !is_elsewhere {
                     found.half_mut(side).moved.insert(node);
                 }
-                found.add(&sides, side, node, name)?;
+                found.add(&sides, (side, few_max), node, name)?;
             }
         }
     }
