@@ -437,6 +437,38 @@ fn increments_without_links_rest_on_each_other_in_the_order_in_which_they_are_na
     assert_eq!(count(&site, "SELECT count(*) FROM generations"), 3);
 }
 
+/// An increment that names nothing counts from the image before it, also where the generation of that was forgotten.
+#[test]
+fn an_increment_on_a_generation_that_was_forgotten_is_put_on_no_other() {
+    let site = site();
+    let images = site.path("images");
+    add_source(&site, "vda", &images);
+    let increment = |day: u32, byte: u8| {
+        let at = usize::from(byte) << 16;
+        let mut bytes = vec![0; 1 << 20];
+        bytes[at..at + (64 << 10)].fill(byte);
+        fs::write(images.join(format!("2026-01-0{day}.raw")), &bytes).unwrap();
+        let map = serde_json::json!({"size": 1 << 20, "bitmap": "b", "dirty": [[at, 64 << 10]], "zero": []});
+        fs::write(images.join(format!("2026-01-0{day}.json")), map.to_string()).unwrap();
+    };
+    fs::write(images.join("2026-01-01.raw"), vec![9; 1 << 20]).unwrap();
+    (2..4).for_each(|day| increment(day, day as u8));
+    site.run(&["index", "vda"], 1);
+    site.ok(&["forget", "vda@2026-01-03"]);
+    increment(4, 4);
+    let text = said(&site.run(&["index", "vda"], 2));
+    assert!(
+        text.contains("is an increment, and the generation of 2026-01-03T00:00:00Z right before it was forgotten"),
+        "{text}"
+    );
+    site.run(&["index", "vda", &images.join("2026-01-03.raw").display().to_string()], 1);
+    site.run(&["index", "vda"], 1);
+    let tree = disk::tree(&site.path("catalog.db"));
+    let mut expected = vec![9; 1 << 20];
+    (2..5).for_each(|byte: u8| expected[usize::from(byte) << 16..][..64 << 10].fill(byte));
+    assert_eq!(disk::hash_at(&tree, "vda/@2026-01-04/disk.raw"), disk::hash_of_bytes(&expected));
+}
+
 #[test]
 fn partitions_that_are_not_read_are_named_and_the_others_are_browsed() {
     let site = site();
@@ -477,6 +509,22 @@ fn a_file_system_with_a_damaged_superblock_cannot_be_listed_and_its_disk_is_serv
     sh(&mount, &format!("cmp @{}/disk/disk.raw {}/2026-11-01.raw", at(0), images.display()));
     site.umount();
     assert_eq!(count(&site, "SELECT count(*) FROM findings"), 1);
+}
+
+/// A device has no time of its last change: that it is there is all that is known of it.
+#[test]
+fn a_device_that_was_indexed_is_there_for_as_long_as_it_is() {
+    let site = site();
+    let images = site.path("images");
+    add_source(&site, "vda", &images);
+    sh(&images, "mkfs.ext4 -q -b 1024 disk 4M");
+    let device = sh(&images, "losetup -f --show disk").trim().to_owned();
+    let indexed = site.asof(&["index", "vda", &device, "--at", "2026-01-01"]).output().unwrap();
+    let again = site.asof(&["index", "vda"]).output().unwrap();
+    sh(&images, &format!("losetup -d {device}"));
+    assert_eq!(indexed.status.code(), Some(0), "{}", said(&indexed));
+    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+    assert_eq!(count(&site, "SELECT count(*) FROM generations WHERE status = 'available'"), 1);
 }
 
 #[test]

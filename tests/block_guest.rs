@@ -7,12 +7,15 @@ mod common;
 
 #[path = "common/disk.rs"]
 mod disk;
+#[path = "common/silent.rs"]
+mod silent;
 #[path = "common/site.rs"]
 mod site;
 
 use common::{Picture, ino_of, picture_of_view};
 use serde_json::Value;
-use site::{Site, assert_documented, said, sh};
+use silent::Silent;
+use site::{Site, assert_documented, said, sh, shell};
 use std::fs;
 use std::path::Path;
 
@@ -654,4 +657,27 @@ fn images_of_several_guests_in_one_folder_are_never_generations_of_one_disk() {
     sh(&site.path(""), "cp images/mail-20261122.img one/");
     let told = said(&site.run(&["index", "vm3"], 2));
     assert!(told.contains("mail-20261122.img\" is of disk \"mail\"") && told.contains("\"web01\""), "{told}");
+}
+
+/// Whoever may write to a folder of images may mount a file system of his own in it, which never answers.
+#[test]
+fn what_another_user_mounted_among_images_is_not_asked_for_anything() {
+    let site = site();
+    let script = "cd images; mkdir vda vdb eve; truncate -s 1M vda/2026-01-01.raw vdb/2026-01-01.raw vdb/2026-01-02.raw
+        truncate -s 1M vda/2026-01-02.raw; echo {} >vda/2026-01-02.json; touch eve/2026-01-01.raw";
+    sh(&site.path(""), script);
+    add(&site, "vm1", "images", &[]);
+    let over = ["eve", "vda/2026-01-02.json", "vdb/2026-01-02.raw"];
+    let mounts = over.map(|path| Silent::mount(&site.path("images").join(path), 1001, ",allow_other"));
+    let run = format!("timeout -s KILL 100 {} --catalog catalog.db index vm1", env!("CARGO_BIN_EXE_asof"));
+    let output = shell(&site.path(""), &run);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(text.matches("user 1001 mounted a file system of his own there").count(), 4, "{text}");
+    assert_eq!(generations(&site, "vm1"), "2026-01-01,available");
+    assert_eq!(names(&site, "vm1/@2026-01-01"), ["vda", "vdb"]);
+    drop(mounts);
+    sh(&site.path(""), "rm -r images/eve images/vda/2026-01-02.json");
+    site.ok(&["index", "vm1"]);
+    assert_eq!(generations(&site, "vm1"), "2026-01-01,available\n2026-01-02,available");
 }

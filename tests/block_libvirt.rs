@@ -666,3 +666,55 @@ fn a_disk_that_a_guest_gets_is_full_beside_increments_and_one_that_it_has_no_mor
     assert_eq!(guest.site.ok(&["sql", "--csv", sql]).lines().skip(1).collect::<Vec<_>>(), ["vdb"]);
     guest.nothing_is_left();
 }
+
+/// What was written to both disks before each moment is on both in every generation; `ASOF_ROUNDS` takes are killed, each a little later than the
+/// one before.
+#[test]
+fn a_take_of_all_disks_that_is_killed_is_a_generation_of_all_of_them_or_of_none() {
+    let rounds: u32 = std::env::var("ASOF_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(4);
+    let guest = Guest::new();
+    guest.sh("chmod 777 images");
+    add_all(&guest, &[]);
+    let place = [60 << 20, 4 << 20];
+    let stamp = |number: u32| {
+        for (disk, at) in place.iter().enumerate() {
+            guest.qemu_io(disk, &format!("write -q -P {} {at} 4k", number % 250));
+        }
+    };
+    stamp(1);
+    let began = std::time::Instant::now();
+    take_all(&guest, &[]);
+    let whole = began.elapsed();
+    for round in 0..rounds {
+        stamp(round + 2);
+        let method = ["pull", "push"][round as usize % 2];
+        let mut run = guest.site.asof(&["take", "vm1", "--quiet", "--method", method]);
+        let mut run = run.stderr(Stdio::null()).spawn().expect("the program starts");
+        std::thread::sleep(whole * 2 * (round + 1) / rounds);
+        let _ = run.kill();
+        run.wait().expect("it ends");
+    }
+    stamp(rounds + 2);
+    take_all(&guest, &[]);
+    guest.nothing_is_left();
+    let listed = guest.site.ok(&["sql", "--csv", "SELECT replace(taken_at, ':', '') FROM generations"]);
+    let mnt = guest.site.mount(&[]);
+    let mut numbers = Vec::new();
+    for at in listed.lines().skip(1) {
+        let stamped = ["vda", "vdb"].map(|disk| {
+            let mut bytes = vec![0; 4096];
+            let path = mnt.join(format!("vm1/@{at}/{disk}/disk.raw"));
+            let file = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{path:?}: {e}"));
+            file.read_exact_at(&mut bytes, place[usize::from(disk == "vdb")]).unwrap();
+            assert!(bytes.iter().all(|byte| *byte == bytes[0]));
+            bytes[0]
+        });
+        assert_eq!(stamped[0], stamped[1], "{at}");
+        numbers.push(stamped[0]);
+    }
+    println!("{rounds} takes were killed after up to {whole:?}: generations of moments {numbers:?}");
+    let sql = "SELECT count(*) FROM findings WHERE kind = 'missing'";
+    assert_eq!(guest.site.ok(&["sql", "--csv", sql]).lines().nth(1), Some("0"));
+    guest.site.ok(&["check", "--deep"]);
+    guest.site.umount();
+}

@@ -142,6 +142,20 @@ impl Writer {
         })
     }
 
+    /// Returns the newest generation of `source` between two instants that was forgotten, as far as something of it is still known.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`].
+    pub fn forgotten_between(&self, source: SourceId, after: Time, before: Time) -> Result<Option<Time>, Error> {
+        self.sql("looking for a forgotten generation", |c| {
+            c.prepare_cached(
+                "SELECT max(o.at) FROM object o WHERE o.source = ?1 AND o.at > ?2 AND o.at < ?3 \
+                 AND NOT EXISTS (SELECT 1 FROM generation g WHERE g.id = o.generation)",
+            )?
+            .query_row([source.0, after.0, before.0], |r| Ok(r.get::<_, Option<i64>>(0)?.map(Time)))
+        })
+    }
+
     /// Returns the object that has the bytes which this one has not.
     ///
     /// # Errors

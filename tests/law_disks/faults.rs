@@ -1,6 +1,7 @@
 //! Faults that were found in disks, each a case of its kind.
 
 use crate::common::{assert_same, picture_of_copy};
+use crate::guest::take_dirty;
 use crate::seen::{What, assert_equal};
 use crate::site::{Site, said, sh, shell};
 use crate::{day, disk, index, seen, shown, site_over};
@@ -331,4 +332,27 @@ fn files_that_no_name_leads_to_are_not_counted_whatever_order_their_generation_c
     let image = fs::canonicalize(folder.path().join("2026-01-02.raw")).expect("it is there");
     assert_eq!(index(&site, &[image.to_str().expect("it is UTF-8")]), 0);
     assert_eq!(counted(&site), expected);
+}
+
+/// What an inode was keeps who it is, whatever took its place in a generation that is put in later: an increment on the one in which it lives has to
+/// find it.
+#[test]
+fn an_inode_that_is_of_another_type_in_an_older_generation_is_found_when_its_type_changes_in_the_next() {
+    let (site, folder) = empty();
+    let place = fs::canonicalize(folder.path()).expect("it is there");
+    let script = r#"mkdir -p t/d; echo one >t/d/f; mkfs.ext4 -q -F -b 1024 -d t disk 4M; rm -r t; mkdir late
+        inode=$(debugfs -R 'stat d' disk 2>/dev/null | sed -n 's/^Inode: \([0-9]*\).*/\1/p')
+        alter() { debugfs -w -R "sif <$inode> mode 0100644" $1 2>/dev/null; }
+        cp disk 2026-01-01.raw; cp disk late/2026-01-02.raw; alter late/2026-01-02.raw; cp disk 2026-01-03.raw; cp disk now; alter now"#;
+    sh(&place, script);
+    assert_eq!(index(&site, &[]), 0);
+    sh(&place, "mv late/2026-01-02.raw .; rmdir late");
+    index(&site, &[]);
+    take_dirty(&place.join("now"), &place.join("2026-01-03.raw"), place.join(day(3)).to_str().expect("it is UTF-8"));
+    index(&site, &[]);
+    let (alone, other) = empty();
+    sh(other.path(), &format!("cp {}/now {}.raw", place.display(), day(3)));
+    index(&alone, &[]);
+    assert_equal(&shown(&site, 3), &shown(&alone, 3), "");
+    site.ok(&["check", "--deep"]);
 }

@@ -125,8 +125,13 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
         Ok(Top::Directory(top.expect("it was read, or is as it was").node))
     }
 
-    fn key(&self, inode: &Inode) -> FileKey {
-        FileKey { device: 0, inode: inode.number, born_ns: self.birth | i64::from(inode.generation) }
+    /// Returns the keys that the node of an inode of this type may have. The second one is for an inode that is of another type under the same
+    /// number and the same count of its reuse: what it was keeps its key, for a generation in which it lives may come next.
+    fn keys(&self, inode: &Inode, kind: Kind) -> [FileKey; 2] {
+        let of_kind = (kind.mode_bits() >> 12).wrapping_mul(0x9e37_79b1);
+        let key =
+            |generation: u32| FileKey { device: 0, inode: inode.number, born_ns: self.birth | i64::from(generation) };
+        [key(inode.generation), key(inode.generation ^ of_kind)]
     }
 
     /// Writes what an inode is now.
@@ -155,16 +160,20 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
     }
 
     fn node_of(&mut self, inode: &Inode, kind: Kind) -> Result<(NodeId, Option<NodeRow>), Error> {
-        let key = self.key(inode);
-        if !self.index.writer.is_only()
-            && let Some(node) = self.index.writer.identified(key)?
-            && self.index.writer.known_kind(node)? == Some(kind)
-        {
-            // Of one that came back it is not known what was written to it meanwhile.
-            return Ok((node, self.index.writer.living(node)?));
+        let [own, of_kind] = self.keys(inode, kind);
+        let mut free = own;
+        if !self.index.writer.is_only() {
+            for key in [own, of_kind] {
+                let Some(node) = self.index.writer.identified(key)? else { break };
+                if self.index.writer.known_kind(node)? == Some(kind) {
+                    // Of one that came back it is not known what was written to it meanwhile.
+                    return Ok((node, self.index.writer.living(node)?));
+                }
+                free = of_kind;
+            }
         }
         let node = self.index.writer.new_node()?;
-        self.index.writer.identify(key, node)?;
+        self.index.writer.identify(free, node)?;
         Ok((node, None))
     }
 
@@ -242,10 +251,9 @@ impl<'b, 'a, 'w> Browse<'b, 'a, 'w> {
     /// Returns the type of what has a number now, if it is the node that had it.
     fn as_now(&self, number: u64, node: NodeId) -> Result<Option<Kind>, Error> {
         let Ok(inode) = self.fs.inode(number) else { return Ok(None) };
-        let kind = self.index.writer.known_kind(node)?;
-        let is_same =
-            self.index.writer.key_of(node)? == Some(self.key(&inode)) && Kind::from_mode(inode.attrs.mode) == kind;
-        Ok(kind.filter(|_| is_same))
+        let kind = self.index.writer.known_kind(node)?.filter(|kind| Kind::from_mode(inode.attrs.mode) == Some(*kind));
+        let key = self.index.writer.key_of(node)?;
+        Ok(kind.filter(|kind| key.is_some_and(|key| self.keys(&inode, *kind).contains(&key))))
     }
 
     /// Returns the inode number of a node, if it is of this file system.

@@ -12,7 +12,7 @@ use super::seen::Seen;
 use super::work::{Fault, Fixed, NOT_THERE};
 use crate::catalog::{KnownCopy, Writer};
 use crate::jobs::look::Root;
-use crate::model::{ImageFile, ObjectId};
+use crate::model::{ImageFile, Kind, ObjectId};
 use crate::store::is_image_there;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -26,7 +26,9 @@ pub(super) struct Images;
 impl Fixed for Images {
     fn fault(&self, copy: &KnownCopy, root: &Root, seen: &Seen, writer: &Writer) -> Result<Option<Fault>, Error> {
         let files = writer.files_of(copy.object)?;
-        let is_other = |file: &ImageFile| (file.size_bytes, file.mtime) != (root.size_bytes, root.mtime);
+        // A device has neither size nor time of change for who only looks at it.
+        let is_device = root.kind == Some(Kind::BlockDevice);
+        let is_other = |file: &ImageFile| !is_device && (file.size_bytes, file.mtime) != (root.size_bytes, root.mtime);
         if files.iter().any(|file| file.path == copy.path && is_other(file)) {
             return Ok(Some(Fault { path: copy.path.clone(), why: WRITTEN }));
         }

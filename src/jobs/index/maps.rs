@@ -3,6 +3,7 @@
 //! Promises: reads manifests that lie beside a file, and nothing else.
 
 use crate::model::manifest::{Edit, Reader};
+use crate::source::block::image::is_file;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ const WITH_MAP: &str = "pull";
 /// Returns the manifest beside a raw file that says that there was a map, which tells what of the file is of the disk; none if there is none,
 /// or if the map is there.
 pub(super) fn lost_map(image: &Path) -> Option<PathBuf> {
-    if image.with_extension("json").exists() {
+    if is_file(&image.with_extension("json")) {
         return None;
     }
     let (folder, name) = (image.parent()?, image.file_name()?.to_str()?);
@@ -20,7 +21,12 @@ pub(super) fn lost_map(image: &Path) -> Option<PathBuf> {
         let rest = path.file_name().and_then(|found| found.to_str()?.strip_prefix(name)?.strip_prefix('.'));
         rest.is_some_and(|rest| rest.ends_with(".manifest"))
     };
-    fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).filter(is_its_own).find(|path| says_so(path))
+    fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(is_its_own)
+        .find(|path| is_file(path) && says_so(path))
 }
 
 fn says_so(manifest: &Path) -> bool {

@@ -43,7 +43,11 @@ impl Disk<'_, '_> {
             Which::Named(paths, at) => self.named_moments(&paths, at)?,
             Which::Generation(at) => vec![self.moment_again(at, ASKED)?],
             Which::All => {
-                let images = self.new_images(&discover::folders_of_disks(&self.settings.folders())?)?;
+                let folders = discover::folders_of_disks(&self.settings.folders())?;
+                for (path, why) in folders.strangers {
+                    self.work.emit(Event::LeftAside { path, why });
+                }
+                let images = self.new_images(&folders.folders)?;
                 let found = self.found(images, None)?;
                 let moments = self.not_forgotten(group(found))?;
                 self.completed(moments)?

@@ -4,6 +4,7 @@
 //! out. Nothing is opened: what a file is, its first bytes tell.
 
 use crate::source::Error;
+use crate::sys::mount;
 use std::path::{Path, PathBuf};
 
 /// What a look into the folders gave, in the order of the paths.
@@ -44,24 +45,36 @@ pub fn files(folders: &[PathBuf], is_other: impl Fn(&[u8]) -> bool) -> Result<Fi
     Ok(found)
 }
 
+/// Folders in which images of all disks of a guest may be.
+#[derive(Debug, Default)]
+pub struct Folders {
+    /// They, in the order of their paths.
+    pub folders: Vec<PathBuf>,
+    /// Those that another user mounted a file system of his own on, which are not looked into, and what is said of that.
+    pub strangers: Vec<(PathBuf, String)>,
+}
+
 /// Returns the folders in which images of all disks of a guest may be: these, and those directly inside them.
 ///
 /// # Errors
 /// [`Error::Images`].
-pub fn folders_of_disks(folders: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
-    let mut found = folders.to_vec();
+pub fn folders_of_disks(folders: &[PathBuf]) -> Result<Folders, Error> {
+    let mut found = Folders { folders: folders.to_vec(), strangers: Vec::new() };
     for folder in folders {
         let fail = |source| Error::Images { path: folder.clone(), source };
         for entry in std::fs::read_dir(folder).map_err(fail)? {
             let entry = entry.map_err(fail)?;
             let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
             if !is_hidden && entry.file_type().map_err(fail)?.is_dir() {
-                found.push(entry.path());
+                match mount::expect_no_stranger_in_folder(&entry.path()) {
+                    Ok(()) => found.folders.push(entry.path()),
+                    Err(e) => found.strangers.push((entry.path(), e.to_string())),
+                }
             }
         }
     }
-    found.sort();
-    found.dedup();
+    found.folders.sort();
+    found.folders.dedup();
     Ok(found)
 }
 

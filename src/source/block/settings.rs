@@ -199,7 +199,7 @@ impl Settings {
     /// [`image::Error`].
     pub fn open(&self, path: &Path, folders: &[PathBuf]) -> Result<image::Image, image::Error> {
         match self.format {
-            Some(_) if path.with_extension("json").is_file() => image::open(path, folders),
+            Some(_) if image::is_file(&path.with_extension("json")) => image::open(path, folders),
             Some(kind) => image::open_as(path, Some(kind), folders),
             None => image::open(path, folders),
         }

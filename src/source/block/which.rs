@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// Those of listing a folder.
 pub fn disks_of_names(folders: &[PathBuf]) -> Result<BTreeSet<String>, Error> {
     let mut disks = BTreeSet::new();
-    for folder in discover::folders_of_disks(folders)? {
+    for folder in discover::folders_of_disks(folders)?.folders {
         let below = if folders.contains(&folder) { None } else { folder.file_name().and_then(OsStr::to_str) };
         for file in discover::files(std::slice::from_ref(&folder), |_| false)?.files {
             let is_image = discover::is_named_raw(&file) || discover::is_named_image(&file) || is_stream(&file);

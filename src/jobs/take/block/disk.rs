@@ -44,6 +44,14 @@ pub enum Error {
         /// Its instant.
         at: Time,
     },
+    /// An increment since the generation before it, which was forgotten.
+    #[error("image {image:?} is an increment, and the generation of {forgotten} right before it was forgotten")]
+    Forgotten {
+        /// The image.
+        image: PathBuf,
+        /// The generation.
+        forgotten: Time,
+    },
     /// An increment since a moment that no generation is of.
     #[error("image {image:?} is an increment since checkpoint {checkpoint:?}, and no generation before {at} has it")]
     NoCheckpoint {
@@ -142,6 +150,9 @@ impl Hinted for Error {
             }
             Self::Empty { .. } => "was it copied to its end?",
             Self::NothingBefore { .. } => "index the full image first; --base IMAGE names what increments are based on",
+            Self::Forgotten { .. } => {
+                "asof index NAME IMAGE takes that one back; --base IMAGE says that it is based on another"
+            }
             Self::NoCheckpoint { .. } => {
                 "index the image of that checkpoint first; --base IMAGE says that it is based on another"
             }
@@ -374,7 +385,11 @@ fn given_parent(writer: &Writer, new: &NewImage<'_>) -> Result<Time, Error> {
     let Some(checkpoint) = &image.moment.parent else {
         for instant in earlier {
             if image_of(writer, new, instant)?.is_some() {
-                return Ok(instant);
+                // Nothing says that it counts from this one, but that it is the one before.
+                return match writer.forgotten_between(new.source.id, instant, at)? {
+                    Some(forgotten) => Err(Error::Forgotten { image: image.path.clone(), forgotten }),
+                    None => Ok(instant),
+                };
             }
         }
         return Err(Error::NothingBefore { image: image.path.clone(), at });

@@ -2,12 +2,13 @@
 //!
 //! Promises: a file that is opened lies in one of the folders of the source after all directories of its path were
 //! resolved, is no symbolic link, and is a regular file or a block device. Names in images are what somebody wrote there:
-//! of a file outside nothing is read, and nothing is ever opened for writing. A file that a QEMU may be writing to at this
+//! of a file outside nothing is read, and nothing is ever opened for writing. What another user mounted in a folder is not asked for anything. A file that a QEMU may be writing to at this
 //! moment is not opened either: what is read of it is of no moment, and its tables may not be in it yet.
 
 use crate::model::{ImageFile, Timestamp};
 use crate::source::block::FileDevice;
 use crate::sys::lock::is_byte_locked;
+use crate::sys::mount;
 use crate::sys::read::{Mounts, is_link, open_beneath, open_place};
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
@@ -62,6 +63,9 @@ pub(super) struct Opened {
 /// Directories on the way are resolved as the kernel does, since a disk under `/var/lib/libvirt/images` is named so also
 /// where that is a link; the walk from the folder on then follows no link any more, so what changes meanwhile is refused.
 pub(super) fn open(path: &Path, folders: &[PathBuf]) -> Result<Opened, Why> {
+    for folder in folders {
+        expect_no_stranger(path, folder).map_err(why)?;
+    }
     let path = resolve(path)?;
     let inside = folders.iter().find_map(|folder| Some((folder, path.strip_prefix(folder).ok()?)));
     let (folder, rest) = inside.ok_or(Why::Outside)?;
@@ -75,6 +79,27 @@ pub(super) fn open(path: &Path, folders: &[PathBuf]) -> Result<Opened, Why> {
         return Err(Why::InUse);
     }
     describe(file, path.clone()).map_err(why)?.ok_or(Why::NotAFile)
+}
+
+/// Fails if a user mounted a file system of his own on the way from `folder` to `path`, which may never answer. Each step is looked at
+/// before the next one leads through it.
+fn expect_no_stranger(path: &Path, folder: &Path) -> io::Result<()> {
+    let Ok(rest) = path.strip_prefix(folder) else { return Ok(()) };
+    let mut at = folder.to_owned();
+    for name in rest {
+        at.push(name);
+        match mount::expect_no_stranger_in_folder(&at) {
+            // What is not there is found out by who opens it.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            looked => looked?,
+        }
+    }
+    Ok(())
+}
+
+/// Tells whether there is a file at `path`, whose folder was looked at; nothing is one that another user mounted.
+pub fn is_file(path: &Path) -> bool {
+    mount::expect_no_stranger_in_folder(path).is_ok() && path.is_file()
 }
 
 fn resolve(path: &Path) -> Result<PathBuf, Why> {

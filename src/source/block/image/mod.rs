@@ -25,7 +25,7 @@ mod tests;
 
 use self::gate::Opened;
 pub use error::{CHAIN_MAX, Error};
-pub use gate::Why;
+pub use gate::{Why, is_file};
 pub use model::{Bitmap, Image, Kind, Moment, Parent, Snapshot};
 pub use moment::PushNote;
 pub use pieces::cover_beyond;
