@@ -4,6 +4,7 @@
 use super::error::Error;
 use super::question::name_of;
 use super::round::{Answer, Asked};
+use super::thin_arbiter::Refused;
 use crate::model::{Finding, FindingKind, RelPath, Time, chain};
 use crate::source::gluster::exec::Ended;
 use crate::source::gluster::merge::BrickPlace;
@@ -26,11 +27,13 @@ pub(super) struct Settled {
 }
 
 /// Returns the bricks to be asked. One whose process does not run does not know what changed since, and nobody has told it: it is asked
-/// only where too few others of its set run.
-pub(super) fn asked_of(volume: &Volume) -> impl Iterator<Item = &Brick> {
+/// only where too few others of its set run that are believed.
+pub(super) fn asked_of<'v>(volume: &'v Volume, refused: Option<&Refused>) -> impl Iterator<Item = &'v Brick> + use<'v> {
     let runs = |brick: &Brick| brick.online != Some(false);
+    let refused = refused.map(|refused| refused.brick);
     let is_enough = move |set: u32| {
-        let running = volume.bricks_of(set).filter(|brick| runs(brick) && !brick.arbiter).count();
+        let counts = |brick: &&Brick| runs(brick) && !brick.arbiter && refused != Some(brick.number);
+        let running = volume.bricks_of(set).filter(counts).count();
         running >= bricks_needed(volume) as usize
     };
     volume.bricks.iter().filter(move |brick| runs(brick) || !is_enough(brick.set))
@@ -43,11 +46,12 @@ pub(super) fn settle(
     asked: Vec<Asked<'_>>,
     unhealed: &BTreeSet<u32>,
     walked: Option<&String>,
+    refused: Option<&Refused>,
     mut findings: Vec<Finding>,
 ) -> Result<Settled, Error> {
     let (is_first, has_gap) = (state.walked_at == 0, findings.iter().any(|f| f.kind == FindingKind::Gap));
     let mut find = |kind, detail| findings.push(Finding { kind, path: RelPath::root(), detail });
-    let covered = covered_sets(volume, &asked);
+    let covered = covered_sets(volume, &asked, refused);
     let is_covered = |set: u32| covered.contains(&set);
     // Bricks that left the volume are forgotten.
     let is_here = |name: &str| volume.bricks.iter().any(|brick| name_of(brick) == name);
@@ -56,8 +60,11 @@ pub(super) fn settle(
     let mut next = State { cursors, bricks: seen_of(volume, &asked), ..State::default() };
     for brick in volume.bricks.iter().filter(|brick| brick.online == Some(false)) {
         let is_asked = asked.iter().any(|(other, _)| other.number == brick.number);
-        let what =
-            if is_asked { "no other of its set is, so its disk was asked" } else { "others of its set were asked" };
+        let what = match (is_asked, refused) {
+            (true, Some(_)) => "no other of its set is believed, so its disk was asked",
+            (true, None) => "no other of its set is, so its disk was asked",
+            (false, _) => "others of its set were asked",
+        };
         find(FindingKind::Absent, format!("brick {} is not running; {what}", name_of(brick)));
     }
     let (mut answers, mut uncovered): (Vec<Answer>, BTreeMap<u32, Vec<String>>) = (Vec::new(), BTreeMap::new());
@@ -80,7 +87,9 @@ pub(super) fn settle(
                     find(FindingKind::Unhealed, detail);
                 }
                 if !is_covered(brick.set) {
-                    uncovered.entry(brick.set).or_default();
+                    let why = refused.filter(|refused| refused.brick == brick.number);
+                    let why = why.map(|refused| format!("brick {name}: {}", refused.why));
+                    uncovered.entry(brick.set).or_default().extend(why);
                     continue;
                 }
                 match ended.end.cursor {
@@ -142,10 +151,11 @@ fn seen_of(volume: &Volume, asked: &[Asked<'_>]) -> BTreeMap<String, BrickSeen> 
     volume.bricks.iter().map(|brick| (name_of(brick), seen(brick))).collect()
 }
 
-/// Returns the sets of which enough bricks answered that hold bytes.
-fn covered_sets(volume: &Volume, asked: &[Asked<'_>]) -> BTreeSet<u32> {
+/// Returns the sets of which enough bricks answered that hold bytes and are believed.
+fn covered_sets(volume: &Volume, asked: &[Asked<'_>], refused: Option<&Refused>) -> BTreeSet<u32> {
     let mut answered: BTreeMap<u32, u32> = BTreeMap::new();
-    for (brick, _) in asked.iter().filter(|(brick, result)| result.is_ok() && !brick.arbiter) {
+    let counts = |brick: &Brick| !brick.arbiter && refused.is_none_or(|refused| refused.brick != brick.number);
+    for (brick, _) in asked.iter().filter(|(brick, result)| result.is_ok() && counts(brick)) {
         *answered.entry(brick.set).or_default() += 1;
     }
     answered.retain(|_, bricks| *bricks >= bricks_needed(volume));
