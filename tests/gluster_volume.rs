@@ -475,6 +475,49 @@ fn a_set_that_is_away_leaves_what_it_holds_as_it_was() {
     live.assert_all_equal_but(&|number, line| number == 2 && line.starts_with(".d..t...... "));
 }
 
+/// With both copies up a thin arbiter is not asked. Where one is left it tells whether that one missed something: then it is not believed, and the other's
+/// disk is asked, though its process does not run.
+#[test]
+fn of_two_copies_the_one_that_a_thin_arbiter_knows_to_be_behind_is_not_believed() {
+    let mut live = Live::start("thin");
+    live.gluster("volume set vol cluster.self-heal-daemon off");
+    sh(&live.mnt(), "mkdir d; echo one > f; echo x > d/x; echo same > same");
+    live.take(&[], 0);
+    live.kill_brick(2);
+    sh(&live.mnt(), "echo two > f; rm d/x; echo new > d/new; mv same moved");
+    live.take(&[], 1);
+    assert_eq!(live.kinds(), ["absent", "unhealed"]);
+    // The one that missed it comes back, and the other goes before it is healed. Clients get EIO for everything.
+    live.start_bricks();
+    live.kill_brick(1);
+    let truth = live.saved.last().expect("it was saved").1.clone();
+    for options in [&["take", "vol", "--json"][..], &["take", "vol", "--rescan", "--json"]] {
+        let output = live.site.run(options, 1);
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        live.saved.push((told["taken_at"].as_str().unwrap().to_owned(), truth.clone()));
+        let told =
+            live.site.ok(&["sql", "SELECT detail FROM findings WHERE kind = 'absent' ORDER BY taken_at DESC LIMIT 1"]);
+        assert!(
+            told.ends_with("vol-b1 is not running; no other of its set is believed, so its disk was asked\n"),
+            "{told}"
+        );
+        let brick = "SELECT number, running, answered, to_heal > 0 FROM bricks ORDER BY taken_at DESC, number LIMIT 2";
+        assert_eq!(live.site.ok(&["sql", "--csv", brick]).lines().skip(1).collect::<Vec<_>>(), ["1,0,1,1", "2,1,1,0"]);
+    }
+    // Without that disk nobody can tell anything.
+    live.hide_brick(1, true);
+    for options in [&["take", "vol"][..], &["take", "vol", "--rescan"]] {
+        let told = said(&live.site.run(options, 2));
+        assert!(told.contains("/vol-b2: it runs alone, and a client, which asks the thin arbiter 127."), "{told}");
+        assert!(told.contains(", is not served: "), "{told}");
+    }
+    live.hide_brick(1, false);
+    live.start_bricks();
+    sh(&live.mnt(), "echo three > f; rmdir d 2>/dev/null || rm -r d");
+    live.take_while_healing(&[]);
+    live.assert_all_equal();
+}
+
 /// What changelogs do not tell is looked for: each hurt is a gap that is said, with its reason, and no change is lost.
 #[test]
 fn changelogs_that_were_off_or_are_hurt_are_a_gap_and_lose_no_change() {

@@ -208,7 +208,7 @@ impl Live {
             bricks.filter(|node| node.contains("<status>1</status>")).count() == count
         });
         // The mount has to find them too.
-        sh(&self.mnt(), "for n in 1 2 3 4 5 6 7 8 9; do ls >/dev/null; sleep 0.2; done");
+        sh(&self.mnt(), "for n in 1 2 3 4 5 6 7 8 9; do ls >/dev/null 2>&1 || true; sleep 0.2; done");
     }
 
     /// Waits until no brick knows of a copy that is behind, or until healing gets no further: a link that GlusterFS 10.3

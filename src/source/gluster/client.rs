@@ -78,6 +78,14 @@ impl Client {
         Err(Error::Mount { what, said })
     }
 
+    /// Reads the names in the top directory, for whether the volume serves them. May wait for the servers.
+    ///
+    /// # Errors
+    /// What `readdir(3)` says.
+    pub fn list_top(&self) -> io::Result<()> {
+        std::fs::read_dir(&self.dir)?.try_for_each(|entry| entry.map(drop))
+    }
+
     /// Opens the regular file `gfid` for reading. May wait for the servers.
     ///
     /// # Errors

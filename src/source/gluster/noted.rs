@@ -110,6 +110,7 @@ mod tests {
             bricks: (0..3).map(brick).collect(),
             options: BTreeMap::new(),
             status_unknown: None,
+            thin_arbiter: None,
         }
     }
 

@@ -13,6 +13,7 @@ mod parts;
 mod question;
 mod round;
 mod settle;
+mod thin_arbiter;
 
 use super::merge::{Contradiction, Merged, merge_walk};
 use super::part::{Gap, Line, Recorded, Want};
@@ -66,13 +67,14 @@ pub fn collect<'a>(
     let empty = State::default();
     let state = before.unwrap_or(&empty);
     let mut why = walk;
+    let refused = thin_arbiter::refused(volume, asking.folder);
     if why.is_none() {
-        let without = asked_of(volume).find(|brick| !state.cursors.contains_key(&name_of(brick)));
+        let without = asked_of(volume, refused.as_ref()).find(|brick| !state.cursors.contains_key(&name_of(brick)));
         why = without.map(|brick| format!("nothing is known of the changelogs of brick {}", name_of(brick)));
     }
-    let mut round = Round { volume, answers: Answers::Agents(asking), clock, monitor, number: 0 };
+    let mut round = Round { volume, answers: Answers::Agents(asking), clock, monitor, number: 0, refused };
     if why.is_none() {
-        let wants: Vec<(&Brick, Want)> = asked_of(volume)
+        let wants: Vec<(&Brick, Want)> = asked_of(volume, round.refused.as_ref())
             .map(|brick| {
                 let cursor = state.cursors[&name_of(brick)].clone();
                 (brick, Want::Since { cursor, also: state.retake.iter().copied().collect() })
@@ -86,7 +88,7 @@ pub fn collect<'a>(
             .collect();
         if gaps.is_empty() {
             let unhealed = round.unhealed(&asked)?;
-            let settled = settle(volume, state, asked, &unhealed, None, findings)?;
+            let settled = settle(volume, state, asked, &unhealed, None, round.refused.as_ref(), findings)?;
             let merged = round.changes(&settled.answers, settled.uncovered)?;
             let mut collected = Collected::new(settled, None, Some(merged), round);
             let merged = collected.merged.iter().flat_map(|merged| &merged.changes.nodes);
@@ -112,7 +114,8 @@ pub fn collect_parts<'a>(
     clock: &'a dyn Clock,
     monitor: &'a dyn Monitor,
 ) -> Result<Collected<'a>, Error> {
-    let round = Round { volume: parts.volume(), answers: Answers::Parts(parts), clock, monitor, number: 0 };
+    let round =
+        Round { volume: parts.volume(), answers: Answers::Parts(parts), clock, monitor, number: 0, refused: None };
     walk_all(round, &State::default(), Some("the parts are of one".to_owned()), Vec::new())
 }
 
@@ -124,10 +127,11 @@ fn walk_all<'a>(
     findings: Vec<Finding>,
 ) -> Result<Collected<'a>, Error> {
     let volume = round.volume;
-    let wants: Vec<(&Brick, Want)> = asked_of(volume).map(|brick| (brick, Want::Walk)).collect();
+    let wants: Vec<(&Brick, Want)> =
+        asked_of(volume, round.refused.as_ref()).map(|brick| (brick, Want::Walk)).collect();
     let asked = round.ask(&wants)?;
     let unhealed = round.unhealed(&asked)?;
-    let settled = settle(volume, state, asked, &unhealed, why.as_ref(), findings)?;
+    let settled = settle(volume, state, asked, &unhealed, why.as_ref(), round.refused.as_ref(), findings)?;
     Ok(Collected::new(settled, why, None, round))
 }
 
@@ -153,7 +157,8 @@ pub fn collect_window(
     clock: &dyn Clock,
     monitor: &dyn Monitor,
 ) -> Result<Windowed, Error> {
-    window(Round { volume, answers: Answers::Agents(asking), clock, monitor, number: 0 }, span)
+    let refused = thin_arbiter::refused(volume, asking.folder);
+    window(Round { volume, answers: Answers::Agents(asking), clock, monitor, number: 0, refused }, span)
 }
 
 /// Takes what parts say that somebody brought: all are of the span.
@@ -166,12 +171,16 @@ pub fn window_of_parts(
     clock: &dyn Clock,
     monitor: &dyn Monitor,
 ) -> Result<Windowed, Error> {
-    window(Round { volume: parts.volume(), answers: Answers::Parts(parts), clock, monitor, number: 0 }, span)
+    window(
+        Round { volume: parts.volume(), answers: Answers::Parts(parts), clock, monitor, number: 0, refused: None },
+        span,
+    )
 }
 
 fn window(mut round: Round<'_>, (from, until): (u64, u64)) -> Result<Windowed, Error> {
     let volume = round.volume;
-    let wants: Vec<(&Brick, Want)> = asked_of(volume).map(|brick| (brick, Want::Window { from, until })).collect();
+    let wants: Vec<(&Brick, Want)> =
+        asked_of(volume, round.refused.as_ref()).map(|brick| (brick, Want::Window { from, until })).collect();
     let asked = round.ask(&wants)?;
     let mut findings = Vec::new();
     for (brick, ended) in &asked {
@@ -181,7 +190,7 @@ fn window(mut round: Round<'_>, (from, until): (u64, u64)) -> Result<Windowed, E
         }
     }
     let unhealed = round.unhealed(&asked)?;
-    let settled = settle(volume, &State::default(), asked, &unhealed, None, findings)?;
+    let settled = settle(volume, &State::default(), asked, &unhealed, None, round.refused.as_ref(), findings)?;
     let mut changes = round.changes(&settled.answers, settled.uncovered)?.changes;
     let mut recorded: BTreeMap<Gfid, Recorded> = BTreeMap::new();
     for answer in &settled.answers {

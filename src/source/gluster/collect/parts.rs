@@ -105,6 +105,7 @@ impl Parts {
             bricks: bricks.collect(),
             options: BTreeMap::new(),
             status_unknown: None,
+            thin_arbiter: None,
         };
         Ok(Self { volume, whole: whole.clone(), answers: BTreeMap::new(), looks: Vec::new() })
     }

@@ -5,6 +5,7 @@
 use super::error::{Error, ROUNDS_MAX};
 use super::parts::Parts;
 use super::question::{name_of, request};
+use super::thin_arbiter::Refused;
 use crate::clock::Clock;
 use crate::model::chain;
 use crate::monitor::Monitor;
@@ -57,6 +58,8 @@ pub(super) struct Round<'a> {
     pub(super) monitor: &'a dyn Monitor,
     /// How often it was asked.
     pub(super) number: u32,
+    /// A copy that runs alone and is not believed.
+    pub(super) refused: Option<Refused>,
 }
 
 /// The answer of one brick.

@@ -4,6 +4,7 @@
 use super::error::Error;
 use super::question::name_of;
 use super::round::{Answer, Asked};
+use super::thin_arbiter::Refused;
 use crate::model::{Finding, FindingKind, RelPath, Time, chain};
 use crate::source::gluster::exec::Ended;
 use crate::source::gluster::merge::BrickPlace;
@@ -26,14 +27,36 @@ pub(super) struct Settled {
 }
 
 /// Returns the bricks to be asked. One whose process does not run does not know what changed since, and nobody has told it: it is asked
-/// only where too few others of its set run.
-pub(super) fn asked_of(volume: &Volume) -> impl Iterator<Item = &Brick> {
+/// only where too few others of its set run that are believed.
+pub(super) fn asked_of<'v>(volume: &'v Volume, refused: Option<&Refused>) -> impl Iterator<Item = &'v Brick> + use<'v> {
     let runs = |brick: &Brick| brick.online != Some(false);
-    let is_enough = move |set: u32| {
-        let running = volume.bricks_of(set).filter(|brick| runs(brick) && !brick.arbiter).count();
-        running >= bricks_needed(volume) as usize
-    };
+    let refused = refused.map(|refused| refused.brick);
+    let is_enough = move |set: u32| is_quorum(volume, set, &|brick| runs(brick) && refused != Some(brick.number));
     volume.bricks.iter().filter(move |brick| runs(brick) || !is_enough(brick.set))
+}
+
+/// Tells whether the bricks of a set of which `has` is true are enough to believe what they say of each other: as many as clients need to write
+/// (`cluster.quorum-type`, by default more than half of three or more). Any as many have one among them that saw the last change, and blames who
+/// missed it; a copy that is left alone may have missed it, and clients are not served by it.
+fn is_quorum(volume: &Volume, set: u32, has: &dyn Fn(&Brick) -> bool) -> bool {
+    let all = volume.bricks_of(set).count();
+    let there: Vec<&Brick> = volume.bricks_of(set).filter(|brick| has(brick)).collect();
+    if there.iter().filter(|brick| !brick.arbiter).count() < bricks_needed(volume) as usize {
+        return false;
+    }
+    let option = |name: &str| volume.options.get(name).map(String::as_str);
+    match (volume.kind, option("cluster.quorum-type")) {
+        (VolumeKind::Distribute | VolumeKind::Disperse { .. }, _) | (_, Some("none")) => true,
+        (_, Some("fixed")) => {
+            let count = option("cluster.quorum-count").and_then(|count| count.parse().ok()).unwrap_or(1);
+            there.len() >= count
+        }
+        (_, None) if all < 3 => true,
+        // Half of them are enough with the first among these (`afr_has_quorum`).
+        _ => {
+            2 * there.len() > all || 2 * there.len() == all && there.iter().any(|brick| brick.number % all as u32 == 0)
+        }
+    }
 }
 
 /// Applies the rule of completeness to the answers, and works out where the next scan goes on.
@@ -43,11 +66,12 @@ pub(super) fn settle(
     asked: Vec<Asked<'_>>,
     unhealed: &BTreeSet<u32>,
     walked: Option<&String>,
+    refused: Option<&Refused>,
     mut findings: Vec<Finding>,
 ) -> Result<Settled, Error> {
     let (is_first, has_gap) = (state.walked_at == 0, findings.iter().any(|f| f.kind == FindingKind::Gap));
     let mut find = |kind, detail| findings.push(Finding { kind, path: RelPath::root(), detail });
-    let covered = covered_sets(volume, &asked);
+    let covered = covered_sets(volume, &asked, refused);
     let is_covered = |set: u32| covered.contains(&set);
     // Bricks that left the volume are forgotten.
     let is_here = |name: &str| volume.bricks.iter().any(|brick| name_of(brick) == name);
@@ -56,8 +80,11 @@ pub(super) fn settle(
     let mut next = State { cursors, bricks: seen_of(volume, &asked), ..State::default() };
     for brick in volume.bricks.iter().filter(|brick| brick.online == Some(false)) {
         let is_asked = asked.iter().any(|(other, _)| other.number == brick.number);
-        let what =
-            if is_asked { "no other of its set is, so its disk was asked" } else { "others of its set were asked" };
+        let what = match (is_asked, refused) {
+            (true, Some(_)) => "no other of its set is believed, so its disk was asked",
+            (true, None) => "too few others of its set are, so its disk was asked",
+            (false, _) => "others of its set were asked",
+        };
         find(FindingKind::Absent, format!("brick {} is not running; {what}", name_of(brick)));
     }
     let (mut answers, mut uncovered): (Vec<Answer>, BTreeMap<u32, Vec<String>>) = (Vec::new(), BTreeMap::new());
@@ -80,7 +107,9 @@ pub(super) fn settle(
                     find(FindingKind::Unhealed, detail);
                 }
                 if !is_covered(brick.set) {
-                    uncovered.entry(brick.set).or_default();
+                    let why = refused.filter(|refused| refused.brick == brick.number);
+                    let why = why.map(|refused| format!("brick {name}: {}", refused.why));
+                    uncovered.entry(brick.set).or_default().extend(why);
                     continue;
                 }
                 match ended.end.cursor {
@@ -109,7 +138,7 @@ pub(super) fn settle(
         return Err(Error::Silent(uncovered.into_values().flatten().collect::<Vec<_>>().join("; ")));
     }
     for (set, said) in &uncovered {
-        let said = if said.is_empty() { "too few of its bricks have data".to_owned() } else { said.join("; ") };
+        let said = if said.is_empty() { "too few of its bricks answered".to_owned() } else { said.join("; ") };
         if let Some(why) = walked {
             return Err(Error::Uncovered { set: set + 1, why: why.clone(), said });
         }
@@ -142,14 +171,14 @@ fn seen_of(volume: &Volume, asked: &[Asked<'_>]) -> BTreeMap<String, BrickSeen> 
     volume.bricks.iter().map(|brick| (name_of(brick), seen(brick))).collect()
 }
 
-/// Returns the sets of which enough bricks answered that hold bytes.
-fn covered_sets(volume: &Volume, asked: &[Asked<'_>]) -> BTreeSet<u32> {
-    let mut answered: BTreeMap<u32, u32> = BTreeMap::new();
-    for (brick, _) in asked.iter().filter(|(brick, result)| result.is_ok() && !brick.arbiter) {
-        *answered.entry(brick.set).or_default() += 1;
-    }
-    answered.retain(|_, bricks| *bricks >= bricks_needed(volume));
-    answered.into_keys().collect()
+/// Returns the sets of which enough bricks answered that are believed.
+fn covered_sets(volume: &Volume, asked: &[Asked<'_>], refused: Option<&Refused>) -> BTreeSet<u32> {
+    let answered: BTreeSet<u32> =
+        asked.iter().filter(|(_, result)| result.is_ok()).map(|(brick, _)| brick.number).collect();
+    let counts =
+        |brick: &Brick| answered.contains(&brick.number) && refused.is_none_or(|refused| refused.brick != brick.number);
+    let sets: BTreeSet<u32> = volume.bricks.iter().map(|brick| brick.set).collect();
+    sets.into_iter().filter(|set| is_quorum(volume, *set, &counts)).collect()
 }
 
 /// Returns by how much the clock of a brick differs from ours, if that is more than the way to it explains.
@@ -175,5 +204,78 @@ pub(super) fn span(gap: &Gap) -> String {
         (Some(from), None) => format!("{} (from {})", gap.why, stamp(from)),
         (None, Some(until)) => format!("{} (until {})", gap.why, stamp(until)),
         (None, None) => gap.why.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::gluster::Gfid;
+
+    /// Returns a volume of one set, of which `arbiters` at the end have no bytes.
+    fn volume(kind: VolumeKind, arbiters: u32, options: &[(&str, &str)]) -> Volume {
+        let size = kind.bricks_per_set();
+        let brick = |number| Brick {
+            number,
+            host: "h".to_owned(),
+            path: format!("/b{number}").into(),
+            arbiter: number >= size - arbiters,
+            set: 0,
+            online: Some(true),
+            host_uuid: None,
+        };
+        Volume {
+            name: "v".to_owned(),
+            id: Gfid([1; 16]),
+            started: true,
+            kind,
+            bricks: (0..size).map(brick).collect(),
+            options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            status_unknown: None,
+            thin_arbiter: None,
+        }
+    }
+
+    /// Returns which of some groups of bricks are a quorum.
+    fn quorums<'g>(volume: &Volume, groups: &[&'g [u32]]) -> Vec<&'g [u32]> {
+        groups.iter().filter(|group| is_quorum(volume, 0, &|brick| group.contains(&brick.number))).copied().collect()
+    }
+
+    #[test]
+    fn as_many_copies_have_to_tell_as_clients_need() {
+        let (replicate, type_is) = (|copies| VolumeKind::Replicate { copies }, "cluster.quorum-type");
+        let three: [&[u32]; 5] = [&[0], &[2], &[0, 1], &[1, 2], &[0, 1, 2]];
+        assert_eq!(quorums(&volume(replicate(3), 0, &[]), &three), three[2..]);
+        assert_eq!(quorums(&volume(replicate(3), 0, &[(type_is, "none")]), &three), three);
+        let fixed = [(type_is, "fixed"), ("cluster.quorum-count", "3")];
+        assert_eq!(quorums(&volume(replicate(3), 0, &fixed), &three), three[4..]);
+        let two: [&[u32]; 3] = [&[1], &[0], &[0, 1]];
+        assert_eq!(quorums(&volume(replicate(2), 0, &[]), &two), two);
+        assert_eq!(quorums(&volume(replicate(2), 0, &[(type_is, "auto")]), &two), two[1..]);
+        let four: [&[u32]; 4] = [&[0], &[1, 2], &[0, 3], &[1, 2, 3]];
+        assert_eq!(quorums(&volume(replicate(4), 0, &[]), &four), four[2..]);
+    }
+
+    #[test]
+    fn an_arbiter_counts_and_has_no_bytes() {
+        let arbiter = VolumeKind::Arbiter { copies: 2, arbiters: 1 };
+        let groups: [&[u32]; 5] = [&[2], &[0], &[1], &[1, 2], &[0, 1]];
+        assert_eq!(quorums(&volume(arbiter, 1, &[]), &groups), groups[3..]);
+        let fragments = VolumeKind::Disperse { fragments: 3, redundancy: 1 };
+        let groups: [&[u32]; 3] = [&[0], &[2], &[0, 2]];
+        assert_eq!(quorums(&volume(fragments, 0, &[]), &groups), groups[2..]);
+    }
+
+    #[test]
+    fn the_disks_of_bricks_that_do_not_run_are_asked_where_too_few_run() {
+        let mut volume = volume(VolumeKind::Replicate { copies: 3 }, 0, &[]);
+        let asked = |volume: &Volume| asked_of(volume, None).map(|brick| brick.number).collect::<Vec<_>>();
+        volume.bricks[0].online = Some(false);
+        assert_eq!(asked(&volume), [1, 2]);
+        volume.bricks[2].online = Some(false);
+        assert_eq!(asked(&volume), [0, 1, 2]);
+        // What nobody knows of may run.
+        volume.bricks[2].online = None;
+        assert_eq!(asked(&volume), [1, 2]);
     }
 }

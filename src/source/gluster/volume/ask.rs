@@ -4,7 +4,7 @@
 //! come in time is not waited for.
 
 use super::error::Error;
-use super::shape::Volume;
+use super::shape::{Volume, VolumeKind};
 use super::xml::{odd, parse};
 use crate::model::escape_bytes;
 use crate::source::gluster::exec::is_host;
@@ -25,7 +25,7 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Asks `tool` (`gluster`) about the volume `name`; on the machine `host` if one is given, else of the daemon here.
 ///
-/// Cost: two calls of the tool at the same time, about 0.1 s when all nodes answer; at most 60 s. A status that cannot be
+/// Cost: two calls of the tool at the same time, about 0.1 s when all nodes answer; at most 60 s; a third where one of two copies does not run. A status that cannot be
 /// had (a node is down, somebody holds the lock of the volume) is no error: see [`Volume::status_unknown`].
 ///
 /// # Errors
@@ -67,6 +67,12 @@ fn addresses_of(host: &str) -> BTreeSet<IpAddr> {
     (host, 0).to_socket_addrs().map(|all| all.map(|address| address.ip()).collect()).unwrap_or_default()
 }
 
+/// Tells whether it matters if a volume has a thin arbiter: only one that is a single set of two copies can, of which one runs.
+fn may_need_thin_arbiter(volume: &Volume) -> bool {
+    let running = volume.bricks.iter().filter(|brick| brick.online == Some(true)).count();
+    volume.kind == VolumeKind::Replicate { copies: 2 } && volume.bricks.len() == 2 && running == 1
+}
+
 /// The command, and what it is asked about.
 pub(super) struct Tool<'a> {
     pub(super) tool: &'a Path,
@@ -102,11 +108,18 @@ impl Tool<'_> {
         if !volume.started {
             return Err(Error::NotStarted(name.to_owned()));
         }
-        match status {
-            Ok(status) => Volume::from_xml(&info, Some(&status), name),
+        let volume = match status {
+            Ok(status) => Volume::from_xml(&info, Some(&status), name)?,
             // The other call worked; what this one lacks is another node.
-            Err(e) => Ok(Volume { status_unknown: Some(e.to_string()), ..volume }),
+            Err(e) => Volume { status_unknown: Some(e.to_string()), ..volume },
+        };
+        if !may_need_thin_arbiter(&volume) {
+            return Ok(volume);
         }
+        // XML does not name it (10.3).
+        let told = self.run(&["volume", "info", name], &[])?;
+        let line = told.lines().find_map(|line| line.trim().strip_prefix("Thin-arbiter-path:"));
+        Ok(Volume { thin_arbiter: line.map(|place| place.trim().to_owned()), ..volume })
     }
 
     /// The volumes that there are; none if that cannot be told.
@@ -127,13 +140,17 @@ impl Tool<'_> {
 
     /// Runs `TOOL --mode=script [--remote-host=HOST] WORDS --xml` and returns what it wrote.
     fn ask(&self, words: &[&str]) -> Result<String, Error> {
+        self.run(words, &["--xml"])
+    }
+
+    fn run(&self, words: &[&str], how: &[&str]) -> Result<String, Error> {
         let name = self.name.to_owned();
         let mut command = Command::new(self.tool);
         command.arg("--mode=script");
         if let Some(host) = self.host {
             command.arg(format!("--remote-host={host}"));
         }
-        command.args(words).arg("--xml");
+        command.args(words).args(how);
         let line = || format!("{} {}", self.tool.display(), words.join(" "));
         let tool = || self.tool.to_owned();
         let finished = match run_child(command, Vec::new(), Output::Memory(ANSWER_BYTES_MAX), self.deadline) {

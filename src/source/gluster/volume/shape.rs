@@ -23,6 +23,8 @@ pub struct Volume {
     pub options: BTreeMap<String, String>,
     /// Why it is not known which bricks are up; none if it is known.
     pub status_unknown: Option<String>,
+    /// The thin arbiter of its only set, `host:path`. Asked for only where one of two copies does not run: while both do, they know.
+    pub thin_arbiter: Option<String>,
 }
 
 /// How the bricks of one set share what they hold. With more than one set, names are distributed over the sets.

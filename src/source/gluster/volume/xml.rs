@@ -38,7 +38,9 @@ impl Volume {
             .filter(|node| node.has_tag_name("option"))
             .map(|option| (text(option, "name").to_owned(), text(option, "value").to_owned()))
             .collect();
-        let mut volume = Self { name: name.to_owned(), id, started, kind, bricks, options, status_unknown: None };
+        let name_of = name.to_owned();
+        let (status_unknown, thin_arbiter) = (None, None);
+        let mut volume = Self { name: name_of, id, started, kind, bricks, options, status_unknown, thin_arbiter };
         match status {
             Some(status) => volume.take_status(status),
             None => volume.status_unknown = Some("nobody was asked".to_owned()),
