@@ -55,7 +55,21 @@ impl World {
     }
 
     pub(super) fn reader(&self) -> Result<Reader, Failure> {
-        Ok(Reader::open(&self.catalog)?)
+        Reader::open(&self.catalog).map_err(|e| {
+            let is_missing = matches!(e, crate::catalog::Error::Missing { .. });
+            match is_missing && self.is_beside_roots() {
+                true => Failure::from(e).hint(
+                    "that of root, in /var/lib/asof, is for root alone: his backups are in a mount (mount -t fuse.asof); asof init makes one of your own",
+                ),
+                false => e.into(),
+            }
+        })
+    }
+
+    /// Tells whether it is the catalog of a user that was meant by default, where root has one, too.
+    fn is_beside_roots(&self) -> bool {
+        let is_default = default_catalog().is_ok_and(|default| default == self.catalog);
+        is_default && crate::sys::process::effective_ids().0 != 0 && std::path::Path::new("/var/lib/asof").is_dir()
     }
 
     /// Opens the catalog for writing, for what others read as `asof VERB`.
