@@ -210,8 +210,7 @@ SELECT x.source AS source, strftime('%Y-%m-%dT%H:%M:%SZ', x.at, 'unixepoch') AS 
        x.node AS node
   FROM (-- Names that are there now.
         SELECT s.name AS source, s.root AS root, g.taken_at AS at,
-               CASE WHEN c.node IS NULL THEN NULL
-                    WHEN c.op & 1 THEN 'created'
+               CASE WHEN c.op & 1 THEN 'created'
                     WHEN c.op & 16 AND (SELECT count(*) FROM dirent q INDEXED BY dirent_node
                                          WHERE q.node = d.node AND q.born = g.taken_at AND (q.parent, q.name) < (d.parent, d.name))
                                        < (SELECT count(*) FROM dirent q INDEXED BY dirent_node WHERE q.node = d.node AND q.died = g.taken_at)
@@ -388,7 +387,8 @@ SELECT y.source AS source, strftime('%Y-%m-%dT%H:%M:%SZ', y.at, 'unixepoch') AS 
                          THEN (SELECT i.size FROM inode i WHERE i.node = y.node AND i.born < y.at ORDER BY i.born DESC LIMIT 1) END), 0) AS gone_bytes
   FROM (SELECT s.name AS source, g.taken_at AS at, c.node AS node,
                (SELECT k.kind FROM dirent k INDEXED BY dirent_node WHERE k.node = c.node LIMIT 1) AS kind,
-               CASE WHEN c.op & 1 THEN 'created'
+               CASE WHEN c.node IS NULL THEN NULL
+                    WHEN c.op & 1 THEN 'created'
                     WHEN c.op & 16 AND NOT EXISTS (SELECT 1 FROM dirent d INDEXED BY dirent_node
                                                     WHERE d.node = c.node AND d.born <= g.taken_at AND d.died > g.taken_at) THEN 'deleted'
                     WHEN c.op & 2 THEN 'modified' WHEN c.op & 24 THEN 'renamed' ELSE 'attributes' END AS what
