@@ -608,7 +608,8 @@ fn a_brick_of_another_volume_is_refused() {
     set(&live, "00112233445566778899aabbccddeeff");
     let told = said(&live.site.run(&["take", "vol"], 2));
     assert!(
-        told.contains("no brick answered") && told.contains("the id 00112233-4455-6677-8899-aabbccddeeff"),
+        told.contains("no brick that is believed answered")
+            && told.contains("the id 00112233-4455-6677-8899-aabbccddeeff"),
         "{told}"
     );
     assert_eq!(live.column("taken_at").len(), 1, "{told}");

@@ -59,6 +59,11 @@ pub trait Keep {
         false
     }
 
+    /// Tells whether [`Keep::file`] may wait for a disk or copies bytes: then the catalog is let go before each, and so are rows committed for each.
+    fn may_wait(&self) -> bool {
+        true
+    }
+
     /// Notes a further name of a file that came to [`Keep::file`] in this run.
     ///
     /// # Errors

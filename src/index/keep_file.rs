@@ -1,6 +1,6 @@
 //! Has the bytes of one file taken, or leaves them where an earlier generation has them.
 //!
-//! Promises: whoever takes bytes is asked once for each file, with the catalog let go; what he answers is what is recorded.
+//! Promises: whoever takes bytes is asked once for each file, with the catalog let go if he may wait; what he answers is what is recorded.
 
 use super::Error;
 use super::keep::{FileToKeep, Keep, Kept};
@@ -50,7 +50,9 @@ pub(super) fn keep_file(
         None => None,
     };
     // A copy may take long: whoever waits for the catalog comes in.
-    writer.let_go()?;
+    if keep.may_wait() {
+        writer.let_go()?;
+    }
     let file = FileToKeep { path, key, origin, attrs, held: held.map(|(_, at)| at), held_at };
     let kept = keep.file(file).map_err(Error::Keep)?;
     Ok(match (kept, held) {

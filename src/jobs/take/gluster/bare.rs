@@ -19,6 +19,10 @@ impl Keep for Bare {
         Ok(if file.held.is_some() { Kept::Held } else { Kept::Copied { moved: None } })
     }
 
+    fn may_wait(&self) -> bool {
+        false
+    }
+
     fn link(&mut self, _path: &RelPath, _key: FileKey) -> Result<(), KeepError> {
         Ok(())
     }

@@ -33,7 +33,7 @@ pub enum Error {
         said: String,
     },
     /// Nobody answered: there is nothing to tell.
-    #[error("no brick answered: {0}")]
+    #[error("no brick that is believed answered: {0}")]
     Silent(String),
     /// An answer cannot be read again.
     #[error(transparent)]
