@@ -237,7 +237,10 @@ fn what_could_not_be_looked_at_is_not_called_deleted() {
     sh(&live, "umount docs");
     // One that can be listed, and whose entries cannot be asked about.
     site.let_everybody_pass();
-    sh(&site.path(""), "chmod 644 catalog.db; chmod 444 live/docs; chown 65534 catalog.db .; rm -f catalog.db-wal catalog.db-shm");
+    sh(
+        &site.path(""),
+        "chmod 644 catalog.db; chmod 444 live/docs; chown 65534 catalog.db .; rm -f catalog.db-wal catalog.db-shm",
+    );
     let program = env!("CARGO_BIN_EXE_asof");
     for path in ["docs/a", "docs/old/b"] {
         let asked = format!("ASOF_CATALOG=$PWD/catalog.db {program} diff homes {path} --live live");
