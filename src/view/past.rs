@@ -90,6 +90,22 @@ impl Default for Past {
 }
 
 impl Past {
+    /// Forgets all: the snapshot is not that of now any more, and may be kept for its views.
+    pub(super) fn clear(&self) {
+        lock(&self.scopes).clear();
+        lock(&self.known).clear();
+        lock(&self.windows).clear();
+        lock(&self.compared).clear();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.scopes).is_empty()
+            && lock(&self.known).is_empty()
+            && lock(&self.windows).is_empty()
+            && lock(&self.compared).is_empty()
+    }
+
     pub(super) fn scope(&self, source: SourceId) -> Option<Arc<Scope>> {
         lock(&self.scopes).get(&source).cloned()
     }

@@ -73,6 +73,7 @@ impl Tree {
         let mut refreshed = self.stale(&old, &new);
         refreshed.inodes.extend(self.forget_stand_ins());
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = new;
+        old.past.clear();
         Ok(Some(refreshed))
     }
 

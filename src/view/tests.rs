@@ -880,3 +880,21 @@ fn a_catalog_that_is_another_file_is_not_gone_on_with() {
     assert_eq!(error.to_string(), expected);
     assert_eq!(error.hint().as_deref(), Some("mount again: what is at its path now may number other things alike"));
 }
+
+/// Snapshots may be kept for an hour after each of many publications.
+#[test]
+fn what_was_asked_of_histories_goes_with_the_next_publication_and_not_with_the_snapshot() {
+    let world = World::new().with_source("homes");
+    world.generation("homes", WEDNESDAY, &[("f", "aaaa")]);
+    let tree = world.tree();
+    let file = ino(&tree, "homes/@history/f/@latest");
+    let between = ino(&tree, "homes/@latest..@latest");
+    tree.list(between, 0, &mut |_, _, _, _| ControlFlow::Continue(())).unwrap();
+    let old = tree.snapshot();
+    assert!(!old.past.is_empty());
+    world.generation("homes", FRIDAY, &[("f", "bbbbbb")]);
+    tree.refresh().unwrap().unwrap();
+    assert!(old.past.is_empty());
+    assert_ne!(ino(&tree, "homes/@history/f/@latest"), file);
+    assert_eq!(ino(&tree, "homes/@latest/f").0 & 0xf_ffff_ffff, file.0 & 0xf_ffff_ffff, "one file, in two generations");
+}
