@@ -123,7 +123,7 @@ impl Law {
             &saved,
             &format!(
                 "getfattr -R -h -m '^{moved}$' . 2>/dev/null | sed -n 's/^# file: //p' |
-                 while IFS= read -r file; do setfattr -h -x {moved} \"$file\"; done"
+                 while IFS= read -r file; do setfattr -h -x {moved} \"$file\" 2>/dev/null || true; done"
             ),
         );
         saved
