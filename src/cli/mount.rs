@@ -97,7 +97,7 @@ pub(super) fn run(args: &MountArgs, world: &World) -> Result<Outcome, Failure> {
     };
     let (started, log) = match start(&place) {
         // What was backed up can be read all the same.
-        Err(e) if e.is_without_room_for_log() && args.log_file.is_none() => {
+        Err(e) if e.is_of_log() && args.log_file.is_none() => {
             eprintln!("no log is kept: {}", chain(&e));
             eprintln!("hint: --log-file FILE has it written elsewhere");
             (start(&Place::File(NO_LOG.into()))?, "no log".to_owned())

@@ -55,11 +55,9 @@ pub enum Error {
 
 impl Error {
     /// Tells whether the log cannot be written where it was to be, and nothing else is wrong: the disk is read-only or full, or somebody
-    /// else's.
-    pub fn is_without_room_for_log(&self) -> bool {
-        use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-        let Self::Log { source, .. } = self else { return false };
-        matches!(source.kind(), ReadOnlyFilesystem | PermissionDenied | StorageFull | QuotaExceeded)
+    /// else's, or something else has its name.
+    pub fn is_of_log(&self) -> bool {
+        matches!(self, Self::Log { .. })
     }
 }
 

@@ -110,13 +110,16 @@ pub fn path_of(place: &Place) -> &Path {
 /// Opens the file of a log for writing at its end.
 pub(super) fn open(place: &Place) -> Result<File, Error> {
     let path = path_of(place);
+    let catalog = path.as_os_str().as_bytes().strip_suffix(BESIDE.as_bytes()).map(OsStr::from_bytes);
+    let catalog = catalog.and_then(|catalog| std::fs::metadata(catalog).ok());
     let opened = match place {
         Place::Stderr | Place::File(_) => File::options().append(true).create(true).mode(0o600).open(path),
-        Place::Beside(_) => lock::open_to_append(path),
+        Place::Beside(_) => {
+            lock::open_to_append(path, catalog.as_ref().map_or_else(|| process::effective_ids().0, MetadataExt::uid))
+        }
     };
     if let (Ok(file), Place::Beside(_)) = (&opened, place) {
-        let catalog = path.as_os_str().as_bytes().strip_suffix(BESIDE.as_bytes()).map(OsStr::from_bytes);
-        let readers = catalog.and_then(|catalog| group::reader_of(&std::fs::metadata(catalog).ok()?));
+        let readers = catalog.and_then(|catalog| group::reader_of(&catalog));
         // A log that the group cannot read is as good for us.
         let _ = group::let_read(file, readers);
     }

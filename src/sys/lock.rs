@@ -42,19 +42,39 @@ pub fn open_private_file(path: &Path, owner: u32) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens the regular file `path` for writing at its end, through no symbolic link; makes it with mode 0600 where it is not there.
+/// Opens the regular file `path`, which is kept beside a catalog of the user `owner`, for writing at its end, through no symbolic link; makes
+/// it with mode 0600 where it is not there. What everybody may do with one that is there, and others may write to it, is taken from them.
 ///
 /// # Errors
-/// As `open(2)`; `ELOOP` for a symbolic link; if it is no regular file.
-pub fn open_to_append(path: &Path) -> io::Result<File> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = File::options().append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::other(format!("{path:?} is {}", kind_of(metadata.file_type()))))
+/// As `open(2)`; if it is no regular file, has another name, too, or belongs to somebody else than `owner`, root and us.
+pub fn open_to_append(path: &Path, owner: u32) -> io::Result<File> {
+    let refused = |why: String| Err(io::Error::other(format!("it {why}; move it away if it is not yours")));
+    // Before it is opened: what waits for nobody here may not be opened for writing either (ENXIO, EISDIR, ELOOP).
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.is_file() => return refused(format!("is {}", kind_of(there.file_type()))),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
     }
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let mut options = File::options();
+    options.append(true).mode(0o600).custom_flags(flags);
+    // Not with O_CREAT where there is one: in a folder like /tmp the kernel refuses that of others without a reason.
+    let file = match options.open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => options.create_new(true).open(path)?,
+        opened => opened?,
+    };
+    let metadata = file.metadata()?;
+    let (has, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    match metadata.file_type() {
+        kind if !kind.is_file() => return refused(format!("is {}", kind_of(kind))),
+        _ if ![0, owner, effective_ids().0].contains(&has) => return refused(format!("belongs to user {has}")),
+        _ if metadata.nlink() > 1 => return refused("has another name".to_owned()),
+        _ => {}
+    }
+    if mode & !0o640 != 0 {
+        file.set_permissions(Permissions::from_mode(mode & 0o640))?;
+    }
+    Ok(file)
 }
 
 /// Makes the directory `path` of the user `owner` with mode 0700, whatever the umask, where it is not there.
@@ -80,6 +100,29 @@ pub fn make_private_folder(path: &Path, owner: u32) -> io::Result<()> {
         fs::set_permissions(path, Permissions::from_mode(0o700))?;
     }
     Ok(())
+}
+
+/// Refuses the directory `path`, which is kept beside a catalog of the user `owner`, where somebody else made it or everybody may write to
+/// it, and where it is something else, a symbolic link among them. One that is not there is as good.
+///
+/// # Errors
+/// With the reason; as `lstat(2)`.
+pub fn expect_folder_of(path: &Path, owner: u32) -> io::Result<()> {
+    let refused = |why: String| Err(io::Error::other(format!("it {why}; move it away if it is not yours")));
+    let metadata = match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    let has = metadata.uid();
+    match metadata.file_type() {
+        kind if kind.is_file() => refused("is no directory".to_owned()),
+        kind if !kind.is_dir() => refused(format!("is {}", kind_of(kind))),
+        _ if ![0, owner, effective_ids().0].contains(&has) => {
+            refused(format!("belongs to user {has}, who could put there what he likes"))
+        }
+        _ if metadata.mode() & 0o002 != 0 => refused("can be written to by everybody".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 /// Tells whether root made `path` a moment ago in place of `owner`. Refuses what neither he nor we made, and what root has that was there
@@ -262,6 +305,65 @@ mod tests {
         for name in ["new file", "new folder"] {
             assert_eq!(fs::metadata(at(name)).unwrap().uid(), 1000, "{name}");
         }
+    }
+
+    #[test]
+    fn a_folder_beside_a_catalog_is_its_owners_or_roots_and_no_link() {
+        assert_eq!(us(), 0, "this test needs root");
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (name, owner, mode) in
+            [("roots", 0, 0o700), ("his", 1000, 0o750), ("theirs", 1001, 0o700), ("all", 0, 0o1777)]
+        {
+            fs::create_dir(at(name)).unwrap();
+            lchown(at(name), Some(owner), None).unwrap();
+            fs::set_permissions(at(name), Permissions::from_mode(mode)).unwrap();
+        }
+        std::os::unix::fs::symlink(at("roots"), at("link")).unwrap();
+        fs::write(at("file"), "").unwrap();
+        for name in ["roots", "his", "none"] {
+            expect_folder_of(&at(name), 1000).unwrap();
+        }
+        for (name, why) in [
+            ("theirs", "belongs to user 1001, who could put there what he likes"),
+            ("all", "can be written to by everybody"),
+            ("link", "is a symbolic link"),
+            ("file", "is no directory"),
+        ] {
+            let told = expect_folder_of(&at(name), 1000).unwrap_err().to_string();
+            assert_eq!(told, format!("it {why}; move it away if it is not yours"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_log_is_ours_alone_and_nothing_else_is_written_to() {
+        assert_eq!(us(), 0, "this test needs root");
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (name, owner, mode) in [("ours", 0, 0o666), ("group", 0, 0o640), ("theirs", 1001, 0o666), ("one", 0, 0o600)]
+        {
+            fs::write(at(name), "").unwrap();
+            fs::set_permissions(at(name), Permissions::from_mode(mode)).unwrap();
+            lchown(at(name), Some(owner), None).unwrap();
+        }
+        fs::hard_link(at("one"), at("two")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        std::os::unix::fs::symlink(at("ours"), at("link")).unwrap();
+        assert!(Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
+        for (name, mode) in [("ours", 0o640), ("group", 0o640), ("new", 0o600)] {
+            assert_eq!(open_to_append(&at(name), 1000).unwrap().metadata().unwrap().mode() & 0o7777, mode, "{name}");
+        }
+        for (name, why) in [
+            ("theirs", "belongs to user 1001"),
+            ("one", "has another name"),
+            ("folder", "is a directory"),
+            ("link", "is a symbolic link"),
+            ("fifo", "is a fifo"),
+        ] {
+            let told = open_to_append(&at(name), 1000).unwrap_err().to_string();
+            assert_eq!(told, format!("it {why}; move it away if it is not yours"), "{name}");
+        }
+        open_to_append(&at("theirs"), 1001).unwrap();
     }
 
     #[test]

@@ -316,10 +316,33 @@ fn a_log_that_was_moved_away_is_left_at_sighup_and_a_link_is_not_followed() {
     assert!((50..70).contains(&lines), "{lines} lines:\n{}", site.log());
     assert!(site.log().contains("more lines as the one before are left out for a minute"), "{}", site.log());
     site.umount();
-    sh(&site.path(""), "rm catalog.db.log; printf kept > else; ln -s else catalog.db.log");
-    let told = told_by_mount(&site, "mnt");
-    assert!(told.contains("cannot open the log") && told.contains("--log-file"), "{told}");
-    assert_eq!(read(&site.path("else")), "kept");
+    // What somebody else put there is not written to, and keeps nothing from being mounted.
+    for (plant, why) in [
+        ("printf kept > else; ln -s else catalog.db.log", "is a symbolic link"),
+        ("printf kept > catalog.db.log; chmod 666 catalog.db.log; chown 65534 catalog.db.log", "belongs to user 65534"),
+        ("printf kept > else; ln else catalog.db.log", "has another name"),
+        ("mkfifo catalog.db.log", "is a fifo"),
+        ("mkdir catalog.db.log", "is a directory"),
+    ] {
+        sh(&site.path(""), &format!("rm -rf catalog.db.log else; {plant}"));
+        let told = said(&site.run(&["mount", "mnt"], 0));
+        let expected = format!(
+            "no log is kept: cannot open the log {:?}: it {why}; move it away if it is not yours\nhint: --log-file FILE has it written elsewhere\n",
+            site.path("catalog.db.log")
+        );
+        assert!(told.contains(&expected) && told.contains(", no log)\n"), "{told}");
+        fails();
+        site.umount();
+        assert_eq!(
+            sh(&site.path(""), "find else catalog.db.log -type f -exec cat {} + 2> /dev/null || true")
+                .replace("kept", ""),
+            ""
+        );
+    }
+    sh(&site.path(""), "rm -r catalog.db.log; touch catalog.db.log; chmod 666 catalog.db.log");
+    site.ok(&["mount", "mnt"]);
+    assert_eq!(sh(&site.path(""), "stat -c %a catalog.db.log"), "640\n");
+    site.umount();
 }
 
 #[test]
