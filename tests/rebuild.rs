@@ -9,7 +9,7 @@ mod site;
 
 use asof::catalog::Reader;
 use catalogs::{asked, differences};
-use site::{Site, said, sh};
+use site::{Site, as_nobody, said, sh};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
@@ -525,6 +525,97 @@ fn what_a_user_left_in_a_copy_is_no_manifest() {
     assert!(told.contains("a second source \"db01\" is called \"db01-2\""), "{told}");
     assert!(told.contains(&format!("asof take db01-2 will run {:?}", path("theirs.cmd"))), "{told}");
     assert!(told.contains(&format!("asof take db01 will run {:?}", path("ours.cmd"))), "{told}");
+}
+
+/// What lies beside a catalog says which commands are run once that is lost.
+#[test]
+fn a_folder_of_manifests_that_somebody_else_made_is_used_by_no_verb() {
+    let site = Site::new();
+    site.let_everybody_pass();
+    sh(&site.path(""), "mkdir open copies/2026-11-18; chmod 1777 open; echo one > copies/2026-11-18/f");
+    let run = |args: &[&str], code| said(&site.run(&[&["--catalog", "open/c.db"], args].concat(), code));
+    let plants = [
+        ("mkdir -m 700 c.db-manifests", "it belongs to user 65534, who could put there what he likes"),
+        ("mkdir real; ln -s real c.db-manifests", "it is a symbolic link"),
+        ("mkfifo c.db-manifests", "it is a fifo"),
+    ];
+    let is_refused = |plant: &str, why: &str, verbs: &[&[&str]]| {
+        let planted = as_nobody(&site.path("open"), plant);
+        assert!(planted.status.success(), "{}", said(&planted));
+        for verb in verbs {
+            let told = run(verb, 2);
+            assert!(told.contains("open/c.db-manifests\"") && told.contains(why), "{verb:?}: {told}");
+        }
+        sh(&site.path("open"), "rm -r c.db-manifests");
+    };
+    for (plant, why) in plants {
+        is_refused(plant, why, &[&["init"], &["rebuild"]]);
+    }
+    assert_eq!(sh(&site.path("open"), "ls -A"), "real\n");
+    run(&["init"], 0);
+    run(&["source", "add", "nfs", "homes", "--copies", &site.path("copies").display().to_string()], 0);
+    run(&["index", "homes"], 0);
+    sh(&site.path("open"), "mv c.db-manifests ours; rm -r real");
+    for (plant, why) in plants {
+        is_refused(
+            plant,
+            why,
+            &[&["index"], &["forget", "homes@2026-11-18"], &["rebuild"], &["source", "remove", "homes"]],
+        );
+    }
+    // One that root has, and that everybody may write to.
+    sh(&site.path("open"), "mkdir -m 1777 c.db-manifests");
+    let told = run(&["index"], 2);
+    assert!(told.contains("it can be written to by everybody"), "{told}");
+    sh(&site.path("open"), "rmdir c.db-manifests; mv ours c.db-manifests; rm c.db");
+    assert!(run(&["rebuild"], 0).contains("1 source, 1 generation"));
+    run(&["ls", "homes@2026-11-18"], 0);
+}
+
+/// Whoever writes manifests brings his tree in, and runs nothing as root.
+#[test]
+fn what_another_user_wrote_comes_in_without_its_commands_and_stays_so() {
+    let site = Site::new();
+    site.let_everybody_pass();
+    sh(
+        &site.path(""),
+        r#"mkdir -m 755 his his/images his/second; truncate -s 1M his/images/2026-11-18.raw; cp "$ASOF" his/asof
+        printf '#!/bin/sh\nid > %s/ran\n' "$PWD" > his/run; chmod 755 his/run; chown -R 65534:65534 his"#
+            .replace("$ASOF", env!("CARGO_BIN_EXE_asof"))
+            .as_str(),
+    );
+    let his = as_nobody(
+        &site.path("his"),
+        "export ASOF_CATALOG=$PWD/c.db HOME=$PWD; ./asof init
+         ./asof source add block db01 --images $PWD/images --format raw --pre $PWD/run --snapshot $PWD/run --manifests $PWD/second
+         ./asof index db01",
+    );
+    assert!(his.status.success(), "{}", said(&his));
+    let settings = |catalog: &str| asked(&site.path(catalog), "SELECT settings, policy FROM source");
+    let (told, path) = (rebuild(&site, &["his/second"], 1), |name: &str| site.path(name));
+    let kept = format!(
+        "not taken over to \"db01\", since user 65534 wrote its newest manifest or could have: --pre {0:?}, --snapshot {0:?}, --manifests {1:?}\n\
+         hint: asof source set db01 --pre VALUE sets what is yours of it\n",
+        path("his/run"),
+        path("his/second")
+    );
+    assert!(told.contains(&kept) && !told.contains("will run"), "{told}");
+    let is_disarmed = || {
+        let settings = settings("new.db").concat();
+        settings.contains("his/images") && !settings.contains("his/run") && !settings.contains("his/second")
+    };
+    assert!(is_disarmed(), "{:?}", settings("new.db"));
+    site.run(&["--catalog", "new.db", "ls", "db01@2026-11-18"], 0);
+    site.run(&["--catalog", "new.db", "take", "db01"], 2);
+    // The copy beside the new catalog is no manifest of root's either.
+    sh(&site.path(""), "mv his away; rm new.db");
+    let told = said(&site.run(&["--catalog", "new.db", "rebuild"], 1));
+    assert!(told.contains("1 source, 1 generation") && told.contains("--snapshot"), "{told}");
+    assert!(is_disarmed(), "{:?}", settings("new.db"));
+    assert!(!site.path("ran").exists());
+    // He himself gets them.
+    let his = as_nobody(&site.path("away"), "export HOME=$PWD; ./asof --catalog d.db rebuild second");
+    assert!(said(&his).contains("asof take db01 will run"), "{}", said(&his));
 }
 
 #[test]

@@ -9,7 +9,9 @@
 //! and a mapping SIGBUS, the end of every mount. A cold `find` on 34,600 names would take 0.68 of native for 0.80, on a million 0.80 for 0.82.
 
 use super::error::{Doing, Error, OPENING};
-use super::files::{SIDE_FILES, beside, folder_of, is_there, remove_if_there, remove_with_side_files, sync_folder};
+use super::files::{
+    MANIFESTS, SIDE_FILES, beside, folder_of, is_there, remove_if_there, remove_with_side_files, sync_folder,
+};
 use super::lock::CatalogLock;
 use super::schema;
 use crate::sys::filesystem::{self, Writable};
@@ -39,6 +41,8 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, Error> {
 /// Refuses a catalog that cannot be written, before anything is made beside it; returns its format.
 pub(super) fn check_writable(path: &Path) -> Result<i64, Error> {
     check_file(path)?;
+    let owner = fs::metadata(path).map_err(|e| OPENING.io(path, e))?.uid();
+    check_manifests(path, owner).map_err(|e| OPENING.io(path, e))?;
     match folder_is(path)? {
         Writable::NotHere | Writable::Nowhere => return Err(Error::ReadOnly { path: path.to_owned() }),
         Writable::Yes | Writable::NotByUs => {}
@@ -106,6 +110,7 @@ pub(super) fn create(path: &Path, gid: Option<u32>) -> Result<(), Error> {
     let io = |e| CREATING.io(path, e);
     refuse_taken(path)?;
     refuse_old_log(path)?;
+    check_manifests(path, process::effective_ids().0).map_err(io)?;
     if let Some(filesystem) = filesystem::network_filesystem(folder_of(path)).map_err(io)? {
         return Err(Error::NetworkFilesystem { path: path.to_owned(), filesystem });
     }
@@ -295,6 +300,13 @@ fn check_side_files(path: &Path, owner: u32) -> Result<(), Error> {
         );
     }
     Ok(())
+}
+
+/// Refuses a folder of manifests beside the catalog that somebody else made: what he puts there says which commands are run once the catalog
+/// has to be made again.
+fn check_manifests(path: &Path, owner: u32) -> io::Result<()> {
+    let folder = beside(path, MANIFESTS);
+    lock::expect_folder_of(&folder, owner).map_err(|e| io::Error::other(format!("cannot use {folder:?}: {e}")))
 }
 
 fn not_a_catalog(path: &Path, found: &str) -> Error {

@@ -3,7 +3,7 @@
 //! Promises: an error names the catalog and what was being done with it; a full disk and a read-only file system go by their names,
 //! whether SQLite met them or the system did. Knows no table and opens nothing.
 
-use super::files::beside;
+use super::files::{MANIFESTS, beside};
 use super::holder::{Busy, Held, Holder};
 use crate::model::{Hinted, NodeId, Time};
 use crate::sys::mount::absent_above;
@@ -226,12 +226,12 @@ pub enum Error {
 impl Hinted for Error {
     fn hint(&self) -> Option<String> {
         let text = match self {
-            Self::Missing { path } if beside(path, "-manifests").is_dir() => {
+            Self::Missing { path } if beside(path, MANIFESTS).is_dir() => {
                 "asof rebuild makes a lost catalog again from its manifests; --catalog FILE or ASOF_CATALOG names another"
             }
             Self::Missing { path } => return Some(format!("{}{MAKE_IT}", away(path))),
             Self::Exists { .. } => "asof source add goes on with it; nothing was changed",
-            Self::NotACatalog { path, .. } if beside(path, "-manifests").is_dir() => return Some(damaged(path)),
+            Self::NotACatalog { path, .. } if beside(path, MANIFESTS).is_dir() => return Some(damaged(path)),
             Self::NotACatalog { .. } => "nothing was changed; --catalog FILE or ASOF_CATALOG names another",
             Self::TooNew { .. } => "use the asof that wrote it, or a newer one; nothing was changed",
             Self::TooOld { path, .. } => {

@@ -7,6 +7,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// What the name of the folder of manifests beside a catalog ends with.
+pub(super) const MANIFESTS: &str = "-manifests";
+
 /// What SQLite has beside a database.
 pub(super) const SIDE_FILES: [&str; 3] = ["-wal", "-shm", "-journal"];
 

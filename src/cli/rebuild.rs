@@ -10,7 +10,7 @@ use super::report::{Failure, Outcome};
 use super::say::{local, say};
 use crate::catalog::Busy;
 use crate::clock::Clock;
-use crate::jobs::rebuild::{Bad, Error, Rebuilt, Report, Wish, rebuild};
+use crate::jobs::rebuild::{Bad, Error, NotTaken, Rebuilt, Report, Wish, rebuild};
 use crate::model::chain;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -107,6 +107,15 @@ fn print_source(source: &Rebuilt) {
     }
     for command in &source.commands {
         eprintln!("asof take {name} will run {command:?}, as its manifests say: is that yours?");
+    }
+    if let Some(NotTaken { user, options }) = &source.not_taken {
+        let options: Vec<String> = options.iter().map(|(option, value)| format!("{option} {value:?}")).collect();
+        eprintln!(
+            "not taken over to \"{name}\", since user {user} wrote its newest manifest or could have: {}",
+            options.join(", ")
+        );
+        let option = options[0].split(' ').next().unwrap_or_default();
+        eprintln!("hint: asof source set {name} {option} VALUE sets what is yours of it");
     }
     match source.older {
         0 => {}

@@ -12,11 +12,12 @@ use crate::source;
 use crate::store::{
     ManifestDraft, ManifestFolder, SEQUENCE_MAX, SecondPlace, Trusted, beside_catalog, copy_all_to_second,
     copy_to_second, has_tombstone, is_tombstone, manifests_with, name_tombstone, newest_of, note_newest, noted_newest,
-    numbered, prepare_tombstone, prepared_tombstones, read_tombstone, remove_manifest, tombstones_in, uuid_text,
+    numbered, open_manifest, prepare_tombstone, prepared_tombstones, read_tombstone, remove_manifest, tombstones_in,
+    uuid_text,
 };
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -85,7 +86,7 @@ pub fn is_on_one_file_system(one: &Path, other: &Path) -> bool {
 
 /// Returns what the manifest at `path` says first, if there is one.
 fn header_of(path: &Path) -> Option<Header> {
-    Some(Reader::new(File::open(path).ok()?).ok()?.header().clone())
+    Some(Reader::new(open_manifest(path).ok()?).ok()?.header().clone())
 }
 
 /// Returns where the copy of a generation lies.

@@ -20,11 +20,13 @@ mod one;
 mod report;
 mod target;
 
-pub use report::{Bad, Error, LeftOut, Missing, Rebuilt, Removed, Report, Undecided, Unlike, Why, Wish};
+pub use report::{Bad, Error, LeftOut, Missing, NotTaken, Rebuilt, Removed, Report, Undecided, Unlike, Why, Wish};
 
 use crate::catalog::{SourceRow, Writer, beside, refuse_old_log};
 use crate::monitor::Monitor;
-use crate::store::{beside_catalog, copy_manifest, note_newest, noted_newest, removed_marker, uuid_text};
+use crate::store::{
+    beside_catalog, copy_manifest, expect_beside_catalog, note_newest, noted_newest, removed_marker, uuid_text,
+};
 use find::{Found, ToTell, Who, find, group, newest};
 use one::One;
 use report::io_error;
@@ -42,6 +44,8 @@ use target::Target;
 /// # Errors
 /// [`Error`]; then there is no new file. One that was there may have got whole generations.
 pub fn rebuild(wish: &Wish<'_>, monitor: &dyn Monitor) -> Result<Report, Error> {
+    expect_beside_catalog(wish.catalog)?;
+    expect_beside_catalog(wish.into)?;
     let was_there = wish.into.try_exists().map_err(io_error("looking for", wish.into))?;
     if !was_there {
         refuse_old_log(wish.into)?;

@@ -17,6 +17,13 @@ pub type FolderOf = fn(settings: &str, name: &str) -> Result<Option<PathBuf>, Er
 /// Returns the commands that the settings (JSON) of a source have run by whoever takes it.
 pub type CommandsOf = fn(settings: &str) -> Result<Vec<String>, Error>;
 
+/// Returns the settings (JSON) without what has commands run or guests asked by whoever takes the source, and what that was, each as the
+/// option that sets it and its value.
+pub type WithoutCommands = fn(settings: &str) -> Result<(String, Vec<SetBy>), Error>;
+
+/// An option of `asof source set`, and what it would set.
+pub type SetBy = (&'static str, String);
+
 /// A kind of source.
 pub struct Description {
     /// Its name.
@@ -35,6 +42,8 @@ pub struct Description {
     pub own_folder: FolderOf,
     /// The commands that `asof take` runs.
     pub commands: CommandsOf,
+    /// The settings without them.
+    pub without_commands: WithoutCommands,
     /// Whether the bytes of its generations stay until this program deletes them; else whoever made them does.
     pub keeps_bytes: bool,
     /// Whether files in it are extents of a disk, which a manifest of format 1 does not tell.
@@ -44,6 +53,11 @@ pub struct Description {
 /// For kinds that run none.
 pub(super) fn no_commands(_settings: &str) -> Result<Vec<String>, Error> {
     Ok(Vec::new())
+}
+
+/// For kinds that run none.
+pub(super) fn all_without_commands(settings: &str) -> Result<(String, Vec<SetBy>), Error> {
+    Ok((settings.to_owned(), Vec::new()))
 }
 
 /// For kinds that have no such folder.

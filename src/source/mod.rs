@@ -29,6 +29,6 @@ pub(crate) mod told;
 pub use copies::{
     Discovered, FileStamp, Found, LeftAside, NoCopy, NoDigest, OpenCopy, ScanStats, Source, TopDirectory,
 };
-pub use describe::{CommandsOf, Description, FolderOf, OpenCopies};
+pub use describe::{CommandsOf, Description, FolderOf, OpenCopies, SetBy, WithoutCommands};
 pub use error::Error;
 pub use kinds::{description, kind_of, open, own_folder};

@@ -10,12 +10,13 @@
 
 use super::Error;
 use crate::model::manifest::{Edit, EditSink, End, Header, Writer};
-use crate::sys::{group, mount, process};
+use crate::sys::read::{Links, open_regular};
+use crate::sys::{group, lock, mount, process};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// What the names of manifests end with.
@@ -83,6 +84,26 @@ pub fn beside_catalog(catalog: &Path) -> PathBuf {
     let mut name = catalog.as_os_str().to_owned();
     name.push(BESIDE_CATALOG);
     name.into()
+}
+
+/// Refuses the folder beside a catalog, which may be lost, if somebody else made it: he could say there which commands are run.
+///
+/// # Errors
+/// [`Error::Unreadable`] with the reason.
+pub fn expect_beside_catalog(catalog: &Path) -> Result<(), Error> {
+    let owner = fs::metadata(catalog).map_or_else(|_| process::effective_ids().0, |metadata| metadata.uid());
+    let path = beside_catalog(catalog);
+    lock::expect_folder_of(&path, owner).map_err(|source| Error::Unreadable { path, source })
+}
+
+/// Opens a manifest, or what lies beside one, for reading: a regular file, through no link, and not where a user mounted something.
+///
+/// # Errors
+/// As `open(2)`; with the reason.
+pub fn open_manifest(path: &Path) -> io::Result<File> {
+    let absolute = std::path::absolute(path)?;
+    mount::expect_no_stranger_in_folder(&absolute)?;
+    open_regular(&absolute, Links::Refused)
 }
 
 /// Returns a UUID as it is written: 8-4-4-4-12 digits.
@@ -200,7 +221,9 @@ pub fn find_manifests(folder: &Path, depth: usize) -> Result<FoundManifests, Err
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 stat => stat.map_err(unreadable)?,
             };
-            let is_ours = trusted.made(&stat);
+            // What was copied to the folder of a source keeps its owner, so that it never passes for a manifest that root wrote.
+            let is_ours = trusted.made(&stat)
+                || (kind.is_file() && stat.mode() & WRITABLE_BY_ALL == 0 && is_closed_folder_of_source(&folder));
             match (kind.is_dir(), kind.is_file()) {
                 (true, _) if depth > 0 && is_ours => folders.push((path, depth - 1)),
                 // Who cannot say that something is missing or undecided says nothing.
@@ -219,6 +242,15 @@ pub fn find_manifests(folder: &Path, depth: usize) -> Result<FoundManifests, Err
     found.prepared.sort();
     found.foreign.sort();
     Ok(found)
+}
+
+/// Tells whether `folder` is one of a source that asof made, into which nobody else can put anything.
+fn is_closed_folder_of_source(folder: &Path) -> bool {
+    let name = folder.file_name().unwrap_or(OsStr::new("")).as_bytes();
+    let is_uuid = name.len() == 36 && name.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
+    let is_closed =
+        |stat: fs::Metadata| [0, process::effective_ids().0].contains(&stat.uid()) && stat.mode() & 0o022 == 0;
+    is_uuid && fs::symlink_metadata(folder).is_ok_and(is_closed)
 }
 
 /// Returns the manifests in `folder` that have the name of the one with this sequence: of any source whose copies lie there; none if
@@ -284,7 +316,8 @@ impl Trusted {
 
     /// Tells whether one of them made the file `path`, and not everybody can write to it.
     pub fn made_file(&self, path: &Path) -> bool {
-        fs::symlink_metadata(path).is_ok_and(|stat| self.made(&stat))
+        let stat = mount::expect_no_stranger_in_folder(path).and_then(|()| fs::symlink_metadata(path));
+        stat.is_ok_and(|stat| self.made(&stat))
     }
 
     fn made(&self, stat: &fs::Metadata) -> bool {
@@ -314,7 +347,8 @@ pub fn removed_marker(folder: &Path) -> Option<PathBuf> {
 
 /// Tells whether a tombstone lies beside a manifest.
 pub fn has_tombstone(path: &Path) -> bool {
-    tombstone_of(path).exists()
+    let tombstone = tombstone_of(path);
+    mount::expect_no_stranger_in_folder(&tombstone).is_ok() && tombstone.exists()
 }
 
 /// Returns the name of the tombstone of a manifest.
@@ -352,7 +386,10 @@ impl SecondPlace<'_> {
 pub fn copy_to_second(path: &Path, second: &SecondPlace<'_>) -> Result<(), Error> {
     second.check()?;
     let target = second.folder().join(path.file_name().unwrap_or(OsStr::new("")));
-    let bytes = |path: &Path| fs::read(path);
+    let bytes = |path: &Path| {
+        let mut bytes = Vec::new();
+        open_manifest(path)?.read_to_end(&mut bytes).map(|_| bytes)
+    };
     if target.exists() && bytes(&target).map_err(cannot_write(&target))? != bytes(path).map_err(cannot_write(path))? {
         move_aside(&target).map_err(cannot_write(&target))?;
     }
@@ -374,6 +411,10 @@ pub fn copy_all_to_second(folder: &Path, second: &SecondPlace<'_>) -> Result<(),
         if !is_one || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
             continue;
         }
+        // What a user mounted over one is not asked.
+        if mount::expect_no_stranger_in_folder(&entry.path()).is_err() {
+            continue;
+        }
         let length = entry.metadata().map_err(cannot_write(folder))?.len();
         match fs::metadata(to.join(&name)) {
             Ok(there) if there.len() == length => {}
@@ -393,8 +434,14 @@ pub fn copy_manifest(path: &Path, folder: &Path) -> Result<bool, Error> {
         return Ok(false);
     }
     make_folder(folder).map_err(cannot_write(folder))?;
-    File::open(path).and_then(|mut file| write_durably(&target, &mut file)).map_err(cannot_write(&target))?;
+    open_manifest(path).and_then(|file| copy_durably(&target, file)).map_err(cannot_write(&target))?;
     Ok(true)
+}
+
+/// Copies a file, with its owner where that is another user than root and us: it says no more than he may.
+fn copy_durably(to: &Path, mut from: File) -> io::Result<()> {
+    let (owner, us) = (from.metadata()?.uid(), process::effective_ids().0);
+    write_durably_for(to, &mut from, Some(owner).filter(|owner| ![0, us].contains(owner)))
 }
 
 /// Removes a manifest or tombstone that this run wrote, or a killed one; a manifest that cannot be removed is told from others when
@@ -405,9 +452,21 @@ pub fn remove_manifest(path: &Path) {
 
 /// Writes a file that is whole and on the disk when it has its name.
 pub(super) fn write_durably(to: &Path, bytes: &mut dyn Read) -> io::Result<()> {
+    write_durably_for(to, bytes, None)
+}
+
+fn write_durably_for(to: &Path, bytes: &mut dyn Read, owner: Option<u32>) -> io::Result<()> {
     let draft = draft_of(to);
     let mut out = create_anew(&draft)?;
-    let copied = io::copy(bytes, &mut out).and_then(|_| out.sync_all());
+    let give = |out: &File| match owner {
+        // Where files have no owners of their own, or the server gives them others, nothing passes for root's either.
+        Some(owner) => match fchown(out, Some(owner), None) {
+            Err(e) if [0, process::effective_ids().0].contains(&out.metadata()?.uid()) => Err(e),
+            _ => Ok(()),
+        },
+        None => Ok(()),
+    };
+    let copied = io::copy(bytes, &mut out).and_then(|_| give(&out)).and_then(|()| out.sync_all());
     match copied.and_then(|()| name_durably(&draft, to)) {
         Ok(()) => Ok(()),
         Err(e) => {
@@ -419,12 +478,26 @@ pub(super) fn write_durably(to: &Path, bytes: &mut dyn Read) -> io::Result<()> {
 
 /// Makes a folder that only its owner can enter, and the group that may read manifests beside a catalog, if there is none.
 pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    let mut names = folder.ancestors().take(2);
+    let beside = names.find(|name| name.as_os_str().as_bytes().ends_with(BESIDE_CATALOG.as_bytes()));
+    let expect_ours = || beside.map_or(Ok(()), expect_of_catalog);
     if folder.as_os_str().is_empty() || folder.is_dir() {
-        return Ok(());
+        return expect_ours();
     }
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    expect_ours()?;
     match folder.parent().and_then(readers_in) {
         Some(gid) => group::let_in(folder, gid),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a folder of manifests beside a catalog that was made by somebody else since the catalog was opened.
+fn expect_of_catalog(folder: &Path) -> io::Result<()> {
+    let catalog = folder.as_os_str().as_bytes().strip_suffix(BESIDE_CATALOG.as_bytes()).map(OsStr::from_bytes);
+    match catalog.and_then(|catalog| fs::metadata(catalog).ok()) {
+        Some(catalog) => lock::expect_folder_of(folder, catalog.uid())
+            .map_err(|e| io::Error::other(format!("cannot use {folder:?}: {e}"))),
         None => Ok(()),
     }
 }

@@ -30,9 +30,9 @@ pub use disk_file::Runs;
 pub use error::Error;
 pub use manifest::{
     FoundManifests, ManifestDraft, ManifestFolder, SecondPlace, Trusted, beside_catalog, copy_all_to_second,
-    copy_manifest, copy_to_second, find_manifests, has_tombstone, is_manifest_name, is_tombstone,
-    let_group_read_manifests, manifests_with, mark_removed, numbered, remove_manifest, removed_marker, tombstones_in,
-    uuid_text,
+    copy_manifest, copy_to_second, expect_beside_catalog, find_manifests, has_tombstone, is_manifest_name,
+    is_tombstone, let_group_read_manifests, manifests_with, mark_removed, numbered, open_manifest, remove_manifest,
+    removed_marker, tombstones_in, uuid_text,
 };
 pub use newest::{SEQUENCE_MAX, newest_at, newest_of, note_newest, noted_newest};
 pub use open::Store;

@@ -4,14 +4,17 @@
 //! older one, or none. It has its name when it is whole. Beside copies it is hidden, so that nobody takes it for one.
 
 use super::Error;
-use super::manifest::{NEWEST, cannot_write, create_anew, draft_of, uuid_text};
+use super::manifest::{NEWEST, cannot_write, create_anew, draft_of, open_manifest, uuid_text};
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What sequences stay below. No run can have given out more: numbers that go on after one below it do not come to an end.
 pub const SEQUENCE_MAX: u64 = 1 << 62;
+
+/// More than a number and a line end have.
+const NOTE_BYTES_MAX: u64 = 64;
 
 /// Notes in `folder`, where manifests of `source` lie, that `sequence` is the one that was written last.
 ///
@@ -49,7 +52,8 @@ pub fn newest_at(path: &Path) -> Option<([u8; 16], u64)> {
 
 fn read_newest(path: &Path) -> Option<u64> {
     // Without its end it was cut off. No catalog ever comes to such numbers.
-    let text = fs::read_to_string(path).ok()?;
+    let mut text = String::new();
+    open_manifest(path).ok()?.take(NOTE_BYTES_MAX).read_to_string(&mut text).ok()?;
     text.strip_suffix('\n')?.parse().ok().filter(|sequence| *sequence < SEQUENCE_MAX)
 }
 

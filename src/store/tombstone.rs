@@ -4,10 +4,12 @@
 //! is hidden, and nobody but the run that cleans up obeys it.
 
 use super::Error;
-use super::manifest::{PREPARED, TOMBSTONE, cannot_write, make_folder, name_durably, tombstone_of, write_durably};
+use super::manifest::{
+    PREPARED, TOMBSTONE, cannot_write, make_folder, name_durably, open_manifest, tombstone_of, write_durably,
+};
 use crate::model::manifest::Tombstone;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -59,7 +61,7 @@ fn prepared_of(tomb: &Path) -> PathBuf {
 /// [`crate::model::manifest::Error`].
 pub fn read_tombstone(path: &Path) -> Result<Tombstone, crate::model::manifest::Error> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(TOMBSTONE_BYTES_MAX).read_to_end(&mut bytes));
+    let read = open_manifest(path).and_then(|file| file.take(TOMBSTONE_BYTES_MAX).read_to_end(&mut bytes));
     read.map_err(crate::model::manifest::Error::Io)?;
     Tombstone::decode(&bytes)
 }

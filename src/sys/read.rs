@@ -123,6 +123,33 @@ fn open_by_component(from: RawFd, path: &[u8], flags: i32) -> io::Result<OwnedFd
     step.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
 }
 
+/// Whether a link is followed that a path ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// It is.
+    Followed,
+    /// `ELOOP` if there is one.
+    Refused,
+}
+
+/// Opens the regular file `path` for reading, and nothing else: does not wait for the other end of a named pipe.
+///
+/// # Errors
+/// As `open(2)`; with what it is if it is no regular file.
+pub fn open_regular(path: &Path, links: Links) -> io::Result<File> {
+    let flags = match links {
+        Links::Followed => FILE_FLAGS & !libc::O_NOFOLLOW,
+        Links::Refused => FILE_FLAGS,
+    };
+    let c_path = c_string(path.as_os_str().as_bytes())?;
+    // SAFETY: `c_path` is a zero-terminated string that outlives the call.
+    let file = File::from(descriptor(unsafe { libc::open(c_path.as_ptr(), flags) })?);
+    match file.metadata()?.file_type() {
+        kind if kind.is_file() => Ok(file),
+        kind => Err(io::Error::other(format!("it is {}", super::lock::kind_of(kind)))),
+    }
+}
+
 /// Reads at `offset` what the page cache holds, without waiting. Returns the number of bytes, which may be short.
 ///
 /// # Errors
@@ -318,6 +345,21 @@ mod tests {
         drop(descriptor(fd).unwrap());
         assert_eq!(path.len(), 9045);
         assert!(open_beneath(place.as_fd(), (path + "deep").as_bytes(), Mounts::Refused).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("file"), b"").unwrap();
+        std::os::unix::fs::symlink("file", at("link")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        let told = |name: &str, links| open_regular(&at(name), links).map(drop).map_err(|e| e.to_string());
+        assert_eq!(told("file", Links::Refused), Ok(()));
+        assert_eq!(told("link", Links::Followed), Ok(()));
+        assert!(is_link(&open_regular(&at("link"), Links::Refused).unwrap_err()));
+        assert_eq!(told("pipe", Links::Followed), Err("it is a fifo".to_owned()));
+        assert_eq!(told("", Links::Followed), Err("it is a directory".to_owned()));
     }
 
     #[test]

@@ -4,7 +4,8 @@
 
 use crate::model::manifest::{Edit, Reader};
 use crate::source::block::image::is_file;
-use std::fs::{self, File};
+use crate::store::open_manifest;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What a manifest calls an image that has a map.
@@ -30,7 +31,7 @@ pub(super) fn lost_map(image: &Path) -> Option<PathBuf> {
 }
 
 fn says_so(manifest: &Path) -> bool {
-    let Some(mut reader) = File::open(manifest).ok().and_then(|file| Reader::new(file).ok()) else { return false };
+    let Some(mut reader) = open_manifest(manifest).ok().and_then(|file| Reader::new(file).ok()) else { return false };
     let mut has_map = false;
     let _ = reader.skip_to_end(|edit| {
         if let Edit::Hold { row, .. } = edit {

@@ -15,9 +15,9 @@ use crate::catalog::{NewGeneration, Published};
 use crate::index::Done;
 use crate::model::manifest::{self, Edit, End, Header, Reader, SourceFacts};
 use crate::model::{NodeId, Time};
+use crate::store::open_manifest;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -102,7 +102,7 @@ fn read(work: &Work<'_>, source: &SourceFacts, at: Time, sequence: u64) -> Resul
 }
 
 fn read_whole(path: &Path) -> Result<Whole, manifest::Error> {
-    let mut reader = Reader::new(File::open(path).map_err(manifest::Error::Io)?)?;
+    let mut reader = Reader::new(open_manifest(path).map_err(manifest::Error::Io)?)?;
     let mut puts = HashSet::new();
     let end = reader.skip_to_end(|edit| {
         if let Edit::Put(put) | Edit::Amend(put) = edit {
@@ -129,7 +129,7 @@ fn apply(work: &mut Work<'_>, chain: &Chain, header: &Header, started: Instant) 
     let holder = |sequence: u64| {
         let look = || {
             let path = places(catalog, &header.source, sequence).ok()?.into_iter().next()?;
-            let reader = Reader::new(File::open(path).ok()?).ok()?;
+            let reader = Reader::new(open_manifest(&path).ok()?).ok()?;
             Some(Holder::MadeFor(reader.header().taken_at))
         };
         let known = objects.get(&sequence).copied();
@@ -148,7 +148,7 @@ fn apply(work: &mut Work<'_>, chain: &Chain, header: &Header, started: Instant) 
             applying.clear()?;
         }
         for (number, whole) in chain.wholes.iter().enumerate().rev() {
-            let mut reader = Reader::new(File::open(&whole.path).map_err(manifest::Error::Io)?)?;
+            let mut reader = Reader::new(open_manifest(&whole.path).map_err(manifest::Error::Io)?)?;
             let put_later = chain.wholes[..number].iter().flat_map(|later| later.puts.iter().copied()).collect();
             let part = if number == 0 { Part::All } else { Part::Tree { put_later: &put_later } };
             applying.all(&mut reader, part)?;

@@ -9,11 +9,14 @@ use crate::model::manifest::{self, Edit, End, Header, Reader, Tombstone};
 use crate::model::{NodeId, Policy, Time, chain};
 use crate::monitor::Monitor;
 use crate::source;
-use crate::store::{FoundManifests, beside_catalog, find_manifests, newest_at, read_tombstone, uuid_text};
+use crate::store::{
+    FoundManifests, beside_catalog, find_manifests, newest_at, open_manifest, read_tombstone, uuid_text,
+};
+use crate::sys::process::effective_ids;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A manifest that was read to its end.
@@ -25,6 +28,8 @@ pub(super) struct Whole {
     pub(super) blocks: BTreeSet<i64>,
     /// The highest node that it names.
     pub(super) highest: NodeId,
+    /// Who wrote it, if that is neither root nor whoever runs this, or who else could have: what it says of commands is not obeyed.
+    pub(super) stranger: Option<u32>,
 }
 
 /// Who a manifest is: its source, and its place among those of it.
@@ -217,7 +222,11 @@ fn add(whole: Whole, found: &mut Found) {
 
 /// Reads a manifest to its end; on an error its header is returned too, if that could be read.
 fn read_whole(path: &Path) -> Result<Whole, (Option<Box<Header>>, manifest::Error)> {
-    let file = File::open(path).map_err(|e| (None, manifest::Error::Io(e)))?;
+    let io = |e| (None, manifest::Error::Io(e));
+    let file = open_manifest(path).map_err(io)?;
+    let stat = file.metadata().map_err(io)?;
+    let is_ours = [0, effective_ids().0].contains(&stat.uid()) && stat.mode() & 0o022 == 0;
+    let stranger = Some(stat.uid()).filter(|_| !is_ours);
     let mut reader = Reader::new(file).map_err(|e| (None, e))?;
     let mut highest = reader.header().source.root;
     let mut blocks = BTreeSet::from([RestoredSource::block_of(highest)]);
@@ -234,15 +243,20 @@ fn read_whole(path: &Path) -> Result<Whole, (Option<Box<Header>>, manifest::Erro
     });
     let header = reader.header().clone();
     match end {
-        Ok(end) => Ok(Whole { path: path.to_owned(), header, end, blocks, highest }),
+        Ok(end) => Ok(Whole { path: path.to_owned(), header, end, blocks, highest, stranger }),
         Err(e) => Err((Some(Box::new(header)), e)),
     }
 }
 
 /// Returns the header of the manifest of a source that was written last.
 pub(super) fn newest<'f>(source: &ToTell, found: &'f Found) -> &'f Header {
+    &newest_whole(source, found).header
+}
+
+/// Returns that manifest.
+pub(super) fn newest_whole<'f>(source: &ToTell, found: &'f Found) -> &'f Whole {
     let who = source.manifests.last().or(source.numberless.last()).expect("a source has manifests");
-    &found.whole[who].header
+    &found.whole[who]
 }
 
 /// A source with all that is to be told of it.

@@ -2,20 +2,20 @@
 //!
 //! Promises: each generation is published whole or not at all; what the catalog had before stays, but for what a newer tombstone says.
 
-use super::find::{Found, Made, ToTell, Who, Whole, newest, uuid_of_name};
-use super::report::{Error, LeftOut, Missing, Rebuilt, Undecided, Unlike, Why};
+use super::find::{Found, Made, ToTell, Who, Whole, newest_whole, uuid_of_name};
+use super::report::{Error, LeftOut, Missing, NotTaken, Rebuilt, Undecided, Unlike, Why};
 use super::target::Target;
 use crate::catalog::{Known, KnownGeneration, NewGeneration, Published, RestoredSource, SourceLock, SourceRow};
 use crate::clock::Fixed;
 use crate::jobs::apply::{Applying, Holder, Part, Trouble, copy_of};
 use crate::jobs::manifests::Manifests;
 use crate::jobs::report::When;
-use crate::model::manifest::{self, Base, Reader, Tombstone};
-use crate::model::{ObjectId, Time};
+use crate::model::manifest::{self, Base, Reader, SourceFacts, Tombstone};
+use crate::model::{ObjectId, Policy, Time};
 use crate::monitor::Monitor;
 use crate::source;
+use crate::store::open_manifest;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
 use std::path::PathBuf;
 
 /// Tells whether a row of a catalog is the source that manifests tell of, with the node numbers that it had or with others. Those of format
@@ -30,6 +30,23 @@ pub(super) fn is_same(row: &SourceRow, source: &ToTell) -> bool {
 fn renumbered(uuid: &[u8; 16]) -> [u8; 16] {
     let hash = blake3::hash(&[b"asof source with other node numbers ".as_slice(), uuid].concat());
     hash.as_bytes()[..16].try_into().expect("32 bytes are more than 16")
+}
+
+/// Takes out of what `user` says of a source whatever would be run or written as ours.
+fn disarm(facts: &mut SourceFacts, user: u32) -> NotTaken {
+    let mut options = Vec::new();
+    // Settings that cannot be read run nothing.
+    if let Ok((settings, taken)) = (source::description(facts.kind).without_commands)(&facts.settings) {
+        facts.settings = settings;
+        options = taken.into_iter().map(|(option, value)| (option.to_owned(), value)).collect();
+    }
+    let mut policy = Policy::parse(&facts.policy);
+    if let Some(folder) = policy.manifests() {
+        policy.set_manifests(None);
+        facts.policy = policy.to_json();
+        options.push(("--manifests".to_owned(), folder.to_string_lossy().into_owned()));
+    }
+    NotTaken { user, options }
 }
 
 /// What happened to a source, in order.
@@ -72,10 +89,14 @@ impl<'o, 't> One<'o, 't> {
         }
         let blocks: Vec<i64> = blocks.into_iter().collect();
         let there = target.sources()?.into_iter().find(|row| is_same(row, source));
-        let mut commands = Vec::new();
+        let (mut commands, mut not_taken) = (Vec::new(), None);
         if there.is_none() {
-            let (facts, uuids) = (&newest(source, found).source, (&source.uuid, &renumbered(&source.uuid)));
-            target.writer().restore_source(name, uuids, facts, &blocks)?;
+            let (newest, uuids) = (newest_whole(source, found), (&source.uuid, &renumbered(&source.uuid)));
+            let mut facts = newest.header.source.clone();
+            if let Some(user) = newest.stranger {
+                not_taken = Some(disarm(&mut facts, user)).filter(|not_taken| !not_taken.options.is_empty());
+            }
+            target.writer().restore_source(name, uuids, &facts, &blocks)?;
             // Settings that cannot be read run nothing.
             commands = (source::description(facts.kind).commands)(&facts.settings).unwrap_or_default();
         }
@@ -91,7 +112,7 @@ impl<'o, 't> One<'o, 't> {
         let made = |known: &KnownGeneration| Made { sequence: known.sequence, indexed_at: known.indexed_at };
         let live = known.generations.iter().map(|known| (known.at, made(known))).collect();
         let objects = known.generations.iter().map(|known| (known.sequence, known.object)).collect();
-        let rebuilt = Rebuilt { renumbered: is_renumbered, commands, ..Rebuilt::default() };
+        let rebuilt = Rebuilt { renumbered: is_renumbered, commands, not_taken, ..Rebuilt::default() };
         let told = BTreeSet::new();
         Ok(Self { target, source, found, row, _lock: lock, restored, known, live, objects, told, rebuilt })
     }
@@ -358,7 +379,7 @@ impl<'o, 't> One<'o, 't> {
     fn apply(&mut self, whole: &Whole, again: bool) -> Result<Published, Trouble> {
         let (header, end) = (&whole.header, &whole.end);
         let restored = self.restored.as_ref().expect("else it is left out");
-        let file = File::open(&whole.path).map_err(manifest::Error::Io)?;
+        let file = open_manifest(&whole.path).map_err(manifest::Error::Io)?;
         let mut reader = Reader::new(file)?;
         let (store, below) = copy_of(&whole.path, header)?;
         let writer = self.target.writer.as_mut().expect("it is open");

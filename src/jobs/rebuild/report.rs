@@ -105,7 +105,7 @@ impl Report {
     pub fn is_lacking(&self) -> bool {
         let is_lacking = |source: &Rebuilt| {
             let is_empty = source.left_out.is_empty() && source.missing.is_empty() && source.unlike.is_empty();
-            !is_empty || !source.undecided.is_empty() || source.older > 0
+            !is_empty || !source.undecided.is_empty() || source.older > 0 || source.not_taken.is_some()
         };
         !self.bad.is_empty() || !self.not_copied.is_empty() || self.sources.iter().any(is_lacking)
     }
@@ -123,6 +123,8 @@ pub struct Rebuilt {
     pub renumbered: bool,
     /// The commands that `asof take` runs, where this run brought the source into the catalog with its settings.
     pub commands: Vec<String>,
+    /// What was not taken over of its settings, if anything: another user wrote them.
+    pub not_taken: Option<NotTaken>,
     /// Its generations that this run brought into the catalog, oldest first.
     pub generations: Vec<When>,
     /// Generations that are not there because they were forgotten, as their tombstones say; in the order in which they were.
@@ -138,6 +140,15 @@ pub struct Rebuilt {
     pub older: u64,
     /// Generations that hold something else than their manifests counted.
     pub unlike: Vec<Unlike>,
+}
+
+/// Settings that would have commands run as ours, and that somebody else wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotTaken {
+    /// Who wrote them, or could have.
+    pub user: u32,
+    /// The options of `asof source set`, and what they would set.
+    pub options: Vec<(String, String)>,
 }
 
 /// A manifest that is named by others and was not found.

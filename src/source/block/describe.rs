@@ -15,6 +15,11 @@ pub const DESCRIPTION: Description = Description {
     trees: describe::no_folder,
     own_folder: |settings, _| Ok(Some(Settings::from_json(settings)?.own_folder().to_owned())),
     commands: |settings| Ok(Settings::from_json(settings)?.commands()),
+    without_commands: |settings| {
+        let mut settings = Settings::from_json(settings)?;
+        let taken = settings.take_commands();
+        Ok((settings.to_json()?, taken))
+    },
     keeps_bytes: false,
     has_extents: true,
 };

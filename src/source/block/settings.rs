@@ -3,7 +3,7 @@
 
 use super::{image, nbd};
 use crate::model::{DISKS_MAX, Time};
-use crate::source::{Error, instant};
+use crate::source::{Error, SetBy, instant};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -286,6 +286,24 @@ impl Settings {
     /// Returns the commands that are run when it is taken.
     pub fn commands(&self) -> Vec<String> {
         [&self.pre, &self.snapshot, &self.post, &self.cleanup].into_iter().flatten().cloned().collect()
+    }
+
+    /// Takes away the commands, and the guest: libvirt is asked for it by an address that may name a program.
+    pub fn take_commands(&mut self) -> Vec<SetBy> {
+        let commands = [
+            ("--pre", self.pre.take()),
+            ("--snapshot", self.snapshot.take()),
+            ("--post", self.post.take()),
+            ("--cleanup", self.cleanup.take()),
+        ];
+        let mut taken: Vec<SetBy> = commands.into_iter().filter_map(|(option, what)| Some((option, what?))).collect();
+        if let Some(domain) = self.domain.take() {
+            taken.push(("--domain", domain.name));
+            taken.extend(domain.connect.map(|uri| ("--connect", uri)));
+            // Which images are those of the source stays as it was.
+            self.disk = self.disk.take().or(domain.disk);
+        }
+        taken
     }
 
     /// Returns the folder that generations are pulled into.

@@ -16,6 +16,11 @@ pub const DESCRIPTION: Description = Description {
     trees: own_folder,
     own_folder,
     commands: |settings| Ok(Settings::from_json(settings)?.commands()),
+    without_commands: |settings| {
+        let mut settings = Settings::from_json(settings)?;
+        let taken = settings.take_commands();
+        Ok((settings.to_json()?, taken))
+    },
     keeps_bytes: true,
     has_extents: false,
 };

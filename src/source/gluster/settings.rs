@@ -2,7 +2,7 @@
 //! Checked at the door; what is not UTF-8 cannot be kept here and is refused by the command line.
 
 use super::volume::is_this_machine;
-use crate::source::Error;
+use crate::source::{Error, SetBy};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -68,6 +68,20 @@ impl Settings {
         let gluster = Some(&self.gluster).filter(|path| **path != gluster()).map(program);
         let programs = [exec, self.program.as_ref().map(program), gluster];
         programs.into_iter().chain([self.pre.clone(), self.post.clone()]).flatten().collect()
+    }
+
+    /// Takes away the commands and programs.
+    pub fn take_commands(&mut self) -> Vec<SetBy> {
+        let program = |path: PathBuf| path.to_string_lossy().into_owned();
+        let own = std::mem::replace(&mut self.gluster, gluster());
+        let taken = [
+            ("--exec", Some(std::mem::take(&mut self.exec)).filter(|exec| !exec.is_empty())),
+            ("--program", self.program.take().map(program)),
+            ("--gluster", Some(own).filter(|path| *path != gluster()).map(program)),
+            ("--pre", self.pre.take()),
+            ("--post", self.post.take()),
+        ];
+        taken.into_iter().filter_map(|(option, what)| Some((option, what?))).collect()
     }
 
     /// Returns the settings of a source that has lists of another tool, and nobody to ask.

@@ -15,6 +15,7 @@ pub const DESCRIPTION: Description = Description {
     trees: |settings, _| Ok(Some(Settings::from_json(settings)?.copies)),
     own_folder: describe::no_folder,
     commands: describe::no_commands,
+    without_commands: describe::all_without_commands,
     keeps_bytes: false,
     has_extents: false,
 };
