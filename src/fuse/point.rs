@@ -5,7 +5,7 @@
 //! dead one answers at once. What was looked at is what is mounted on, or unmounted, whatever others make of the path meanwhile.
 
 use crate::model::Hinted;
-use crate::sys::mount::{self as sys, MountId, Mounted, Target, WhenBusy};
+use crate::sys::mount::{self as sys, MountId, Mounted, NoWay, Target, WhenBusy};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -339,24 +339,17 @@ pub fn plain_path(dir: &Path) -> Result<PathBuf, Error> {
     let unreadable = |source| Error::Unreadable { dir: dir.to_owned(), source };
     let dir = std::path::absolute(dir).map_err(unreadable)?;
     let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else { return Ok(dir) };
-    let user = crate::sys::process::effective_ids().0;
-    for above in parent.ancestors() {
-        let owner = std::fs::symlink_metadata(above).ok().filter(|found| found.is_symlink()).map(|link| link.uid());
-        if let Some(owner) = owner.filter(|owner| *owner != 0 && *owner != user) {
-            return Err(link(above.to_owned(), Some(owner)));
-        }
-    }
-    let plain = match std::fs::canonicalize(parent) {
+    let plain = match sys::plain_folder(parent) {
         Ok(parent) => parent.join(name),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(dir),
-        Err(e) => return Err(unreadable(e)),
+        Err(NoWay::Io(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(dir),
+        Err(NoWay::Io(e)) => return Err(unreadable(e)),
+        Err(NoWay::Link { link, to, owner }) => return Err(Error::Link { link, to, owner: Some(owner) }),
     };
-    if ours(&plain).is_empty() && plain.is_symlink() { Err(link(plain, None)) } else { Ok(plain) }
-}
-
-fn link(link: PathBuf, owner: Option<u32>) -> Error {
-    let to = std::fs::read_link(&link).unwrap_or_default();
-    Error::Link { link, to, owner }
+    if ours(&plain).is_empty() && plain.is_symlink() {
+        let to = std::fs::read_link(&plain).unwrap_or_default();
+        return Err(Error::Link { link: plain, to, owner: None });
+    }
+    Ok(plain)
 }
 
 #[cfg(test)]

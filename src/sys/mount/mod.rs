@@ -10,10 +10,12 @@
 mod fstab;
 mod id;
 mod strangers;
+mod way;
 
 pub use fstab::absent_above;
 pub use id::{MountId, is_covered, is_not_mounted, not_mounted};
 pub use strangers::{expect_no_stranger, expect_no_stranger_in_folder};
+pub use way::{NoWay, plain_folder};
 
 use super::read;
 use std::ffi::{CString, OsString};
