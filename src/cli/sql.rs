@@ -181,7 +181,11 @@ impl Sink {
         let header = match self.form {
             _ if names.is_empty() => None,
             Form::Tabs => Some(output::cells(names)),
-            Form::Csv => Some(csv_line(names)),
+            Form::Csv => {
+                let is_terminal = output::is_terminal();
+                let name = |name: &String| if is_terminal { printable(name).into_owned() } else { name.clone() };
+                Some(csv_line(&names.iter().map(name).collect::<Vec<_>>()))
+            }
             Form::Table | Form::Json => None,
         };
         if let Some(Err(e)) = header {

@@ -189,6 +189,20 @@ fn a_foreign_catalog_prints_nothing_that_a_terminal_obeys() {
         let args: Vec<&OsStr> = call.iter().map(OsStr::new).collect();
         assert_is_clean(&args, &output);
     }
+    // On a terminal, names of columns as well as what is in them.
+    for form in ["", "--csv"] {
+        let call = format!("{} sql {form} \"$QUERY\"", env!("CARGO_BIN_EXE_asof"));
+        let output = std::process::Command::new("script")
+            .args(["-qec", &call, "/dev/null"])
+            .stdin(Stdio::null())
+            .env("QUERY", "SELECT char(27) || '[31m' AS \"\u{1b}]0;owned\u{7}\u{202e}red\"")
+            .env("ASOF_CATALOG", site.path("catalog.db"))
+            .output()
+            .expect("script is installed");
+        let told = said(&output);
+        assert!(told.contains("\\x1b]0;owned\\x07") && told.contains("\\x1b[31m"), "{form}: {told}");
+        assert!(!told.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{form}: {told:?}");
+    }
     let mount = site.mount(&[]);
     for file in ["sources", "sources.json", "absent", "gaps", "gaps.json"] {
         let output = std::process::Command::new("cat").arg(mount.join(".asof").join(file)).output().expect("cat");

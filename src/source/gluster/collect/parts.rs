@@ -12,7 +12,7 @@ use crate::model::escape_bytes;
 use crate::source::gluster::Gfid;
 use crate::source::gluster::exec::{self, Ended};
 use crate::source::gluster::part::{Header, Line, Request, Text, Want, Whole, WholeBrick};
-use crate::source::gluster::part_reader::{PartReader, load_ends};
+use crate::source::gluster::part_reader::{self, PartReader, load_ends};
 use crate::source::gluster::volume::{Brick, Volume};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -56,7 +56,7 @@ impl Parts {
     pub fn load(paths: &[PathBuf]) -> Result<Self, Error> {
         let mut parts: Option<Self> = None;
         for path in paths {
-            let (header, end) = load_ends(path)?;
+            let (header, end) = load_ends(path).map_err(part_reader::Error::without_quote)?;
             let stray = |why: String| Error::Stray { path: path.clone(), why };
             let Some(whole) = header.whole.clone() else {
                 return Err(stray(

@@ -5,6 +5,7 @@ use super::error::Error;
 use super::line::{READ_BYTES, parse_line, read_line};
 use super::reader::PartReader;
 use crate::source::gluster::part::{End, Header, Line};
+use crate::sys::read::{Links, open_regular};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -17,16 +18,18 @@ use std::path::Path;
 /// # Errors
 /// As [`PartReader::open`]; [`Error::Cut`] if the last line is no end mark or has no line feed; [`Error::Count`].
 pub fn load_ends(path: &Path) -> Result<(Header, End), Error> {
-    let mut file = File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
-    let tail = find_last_line(&mut file).map_err(|source| Error::Read { path: path.to_owned(), line: 1, source })?;
-    let unreadable = |source| Error::Read { path: path.to_owned(), line: tail.lines.max(1), source };
-    file.rewind().map_err(unreadable)?;
+    let mut file =
+        open_regular(path, Links::Followed).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+    // Before all of it is read, which may be anything.
     let header = PartReader::new(BufReader::new(&file), path)?.header;
+    let unreadable = |line: u64| move |source| Error::Read { path: path.to_owned(), line, source };
+    file.rewind().map_err(unreadable(1))?;
+    let tail = find_last_line(&mut file).map_err(unreadable(1))?;
     let cut = || Error::Cut { path: path.to_owned(), lines: tail.lines };
     if !tail.is_complete || tail.lines < 2 {
         return Err(cut());
     }
-    file.seek(SeekFrom::Start(tail.start)).map_err(unreadable)?;
+    file.seek(SeekFrom::Start(tail.start)).map_err(unreadable(tail.lines))?;
     let mut buffer = Vec::new();
     read_line(&mut BufReader::new(&file), &mut buffer, path, tail.lines)?;
     match parse_line(&buffer, path, tail.lines)? {

@@ -9,6 +9,10 @@ use std::path::PathBuf;
 /// can be long, by the slices it lists (about 30 bytes each).
 pub const LINE_BYTES_MAX: usize = 64 << 20;
 
+fn first_line(found: Option<&str>) -> String {
+    found.map_or_else(String::new, |found| format!(": its first line is \"{found}\""))
+}
+
 /// Why a part cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -33,12 +37,12 @@ pub enum Error {
         source: io::Error,
     },
     /// Its first line is no header.
-    #[error("{path:?} is not a part: its first line is \"{found}\"")]
+    #[error("{path:?} is not a part{}", first_line(.found.as_deref()))]
     NotAPart {
         /// The file.
         path: PathBuf,
-        /// How its first line begins.
-        found: String,
+        /// How its first line begins; none where that is not to be told.
+        found: Option<String>,
     },
     /// Another version wrote it.
     #[error(
@@ -104,4 +108,14 @@ pub enum Error {
         /// What the end mark tells.
         expected: u64,
     },
+}
+
+impl Error {
+    /// Leaves out what a file that is no part begins with: one that somebody brought may be a link to what is not for whoever reads the error.
+    pub fn without_quote(self) -> Self {
+        match self {
+            Self::NotAPart { path, .. } => Self::NotAPart { path, found: None },
+            other => other,
+        }
+    }
 }

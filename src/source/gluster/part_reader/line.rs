@@ -44,7 +44,7 @@ struct AnyFormat {
 }
 
 pub(super) fn parse_header(bytes: &[u8], path: &Path) -> Result<Header, Error> {
-    let not_a_part = || Error::NotAPart { path: path.to_owned(), found: excerpt(bytes) };
+    let not_a_part = || Error::NotAPart { path: path.to_owned(), found: Some(excerpt(bytes)) };
     let AnyHeader { part: AnyFormat { format, asof } } = serde_json::from_slice(bytes).map_err(|_| not_a_part())?;
     if format != FORMAT {
         return Err(Error::Format { path: path.to_owned(), format, asof });

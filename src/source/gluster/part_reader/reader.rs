@@ -4,6 +4,7 @@
 use super::error::Error;
 use super::line::{READ_BYTES, excerpt, parse_header, parse_line, read_line};
 use crate::source::gluster::part::{End, Header, Line};
+use crate::sys::read::{Links, open_regular};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -29,7 +30,8 @@ impl PartReader<BufReader<File>> {
     /// # Errors
     /// [`Error::Open`], and those of [`PartReader::new`].
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        let file =
+            open_regular(path, Links::Followed).map_err(|source| Error::Open { path: path.to_owned(), source })?;
         Self::new(BufReader::with_capacity(READ_BYTES, file), path)
     }
 }

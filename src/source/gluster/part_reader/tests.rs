@@ -123,6 +123,24 @@ fn a_line_without_an_end_takes_bounded_memory() {
     assert_eq!(error.to_string(), "line 1 of the part \"p\" is longer than 67108864 bytes");
 }
 
+/// A part that somebody brought.
+#[test]
+fn what_is_no_part_is_not_waited_for_nor_quoted() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(at("secret"), "root:$6$salt\n").unwrap();
+    std::os::unix::fs::symlink("secret", at("link")).unwrap();
+    std::fs::create_dir(at("folder")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
+    let told = |name: &str| crate::model::chain(&load_ends(&at(name)).unwrap_err().without_quote());
+    assert_eq!(told("link"), format!("{:?} is not a part", at("link")));
+    assert_eq!(told("fifo"), format!("cannot open the part {:?}: it is a fifo", at("fifo")));
+    assert_eq!(told("folder"), format!("cannot open the part {:?}: it is a directory", at("folder")));
+    // Terabytes of nothing are not read for their last line.
+    std::fs::File::create(at("zeros")).unwrap().set_len(1 << 42).unwrap();
+    assert_eq!(told("zeros"), format!("line 1 of the part {:?} is longer than {LINE_BYTES_MAX} bytes", at("zeros")));
+}
+
 #[test]
 fn a_part_that_is_not_there_is_named() {
     let error = PartReader::open(Path::new("/nowhere/p")).unwrap_err();
