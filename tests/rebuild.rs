@@ -4,11 +4,14 @@
 
 #[path = "common/catalogs.rs"]
 mod catalogs;
+#[path = "common/silent.rs"]
+mod silent;
 #[path = "common/site.rs"]
 mod site;
 
 use asof::catalog::Reader;
 use catalogs::{asked, differences};
+use silent::Silent;
 use site::{Site, said, sh};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -578,6 +581,30 @@ fn a_second_place_whose_disk_is_not_mounted_is_told_and_nothing_is_written_below
     let none = site.path("none").display().to_string();
     let told = said(&site.run(&["source", "set", "homes", "--manifests", &none], 2));
     assert!(told.contains(&format!("\nhint: mkdir {none:?}, once its disk is mounted\n")), "{told}");
+}
+
+#[test]
+fn what_is_silent_is_named_and_holds_up_no_other_source() {
+    let site = backed_up();
+    sh(&site.path(""), "mkdir images; truncate -s 1M images/vm1-2026-11-01.raw");
+    let images = site.path("images").display().to_string();
+    site.run(&["source", "add", "block", "a-disk", "--images", &images], 0);
+    site.ok(&["index"]);
+    // Where manifests lie a second time, and where those of a disk lie, with its images.
+    for (silent, told) in [
+        ("second", "the second place {} may lack manifests that are in"),
+        ("images", "cannot look at the 1 copy of \"a-disk\" in {}: it does not answer within 10 s\n"),
+    ] {
+        let path = site.path(silent);
+        let hangs = Silent::mount(&path, 0, "");
+        one_file(&site, if silent == "second" { 2 } else { 3 }, "b");
+        let output = said(&site.run(&["--quiet", "index"], 1));
+        assert!(output.contains(&told.replace("{}", &format!("{path:?}"))), "{output}");
+        drop(hangs);
+    }
+    assert_eq!(names_by_day(&site, "catalog.db"), ["01 a", "02 b", "03 b"]);
+    assert_eq!(said(&site.run(&["--quiet", "index"], 0)), "\n");
+    sh(&site.path(""), "diff -r catalog.db-manifests second");
 }
 
 #[test]

@@ -15,8 +15,7 @@ use crate::catalog::SourceRow;
 use crate::clock::Clock;
 use crate::jobs::MovedCopy;
 use crate::jobs::index::{
-    self, ANSWER_WITHIN, DiskWish, Event, Gone, Indexed, Inputs, Report, SourceReport, Which, Wish, index_all,
-    index_source,
+    self, DiskWish, Event, Gone, Indexed, Inputs, Report, SourceReport, Which, Wish, index_all, index_source,
 };
 use crate::model::{Consistency, Fold, SourceKind, chain, parse_instant};
 use crate::source::{self, block::Location};
@@ -43,7 +42,7 @@ pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {
         open: &open,
         zone: &world.zone,
         clock: &world.clock,
-        answer_within: ANSWER_WITHIN,
+        patience: &world.patience,
         monitor: &monitor,
     };
     let mut each = |source: &str, event: &Event| print(source, event);

@@ -345,18 +345,18 @@ impl SecondPlace<'_> {
 }
 
 /// Copies a manifest or tombstone to a second place. Another file of its name there is one that a catalog wrote which knows nothing of this
-/// one, as when one was put back from a backup: it is moved aside.
+/// one, as when one was put back from a backup: it is moved aside. `goes_on` is called for each part.
 ///
 /// # Errors
 /// [`Error::CannotWrite`] with what could not be copied.
-pub fn copy_to_second(path: &Path, second: &SecondPlace<'_>) -> Result<(), Error> {
+pub fn copy_to_second(path: &Path, second: &SecondPlace<'_>, goes_on: &dyn Fn()) -> Result<(), Error> {
     second.check()?;
     let target = second.folder().join(path.file_name().unwrap_or(OsStr::new("")));
     let bytes = |path: &Path| fs::read(path);
     if target.exists() && bytes(&target).map_err(cannot_write(&target))? != bytes(path).map_err(cannot_write(path))? {
         move_aside(&target).map_err(cannot_write(&target))?;
     }
-    copy_manifest(path, &second.folder()).map(drop)
+    copy_into(path, &second.folder(), goes_on).map(drop)
 }
 
 /// Copies the manifests and tombstones in `folder` that a second place lacks: so one that was not there for a while has all of them after the
@@ -364,7 +364,7 @@ pub fn copy_to_second(path: &Path, second: &SecondPlace<'_>) -> Result<(), Error
 ///
 /// # Errors
 /// [`Error::CannotWrite`] with what could not be copied.
-pub fn copy_all_to_second(folder: &Path, second: &SecondPlace<'_>) -> Result<(), Error> {
+pub fn copy_all_to_second(folder: &Path, second: &SecondPlace<'_>, goes_on: &dyn Fn()) -> Result<(), Error> {
     second.check()?;
     let to = second.folder();
     for entry in fs::read_dir(folder).map_err(cannot_write(folder))? {
@@ -377,8 +377,9 @@ pub fn copy_all_to_second(folder: &Path, second: &SecondPlace<'_>) -> Result<(),
         let length = entry.metadata().map_err(cannot_write(folder))?.len();
         match fs::metadata(to.join(&name)) {
             Ok(there) if there.len() == length => {}
-            _ => copy_to_second(&entry.path(), second)?,
+            _ => copy_to_second(&entry.path(), second, goes_on)?,
         }
+        goes_on();
     }
     Ok(())
 }
@@ -388,13 +389,31 @@ pub fn copy_all_to_second(folder: &Path, second: &SecondPlace<'_>) -> Result<(),
 /// # Errors
 /// [`Error::CannotWrite`].
 pub fn copy_manifest(path: &Path, folder: &Path) -> Result<bool, Error> {
+    copy_into(path, folder, &|| {})
+}
+
+fn copy_into(path: &Path, folder: &Path, goes_on: &dyn Fn()) -> Result<bool, Error> {
     let target = folder.join(path.file_name().unwrap_or(OsStr::new("")));
     if target.exists() {
         return Ok(false);
     }
     make_folder(folder).map_err(cannot_write(folder))?;
-    File::open(path).and_then(|mut file| write_durably(&target, &mut file)).map_err(cannot_write(&target))?;
+    let copy = |file| write_durably(&target, &mut Told { file, goes_on });
+    File::open(path).and_then(copy).map_err(cannot_write(&target))?;
     Ok(true)
+}
+
+/// A file that is read, and what is called for each part of it.
+struct Told<'g> {
+    file: File,
+    goes_on: &'g dyn Fn(),
+}
+
+impl Read for Told<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        (self.goes_on)();
+        self.file.read(into)
+    }
 }
 
 /// Removes a manifest or tombstone that this run wrote, or a killed one; a manifest that cannot be removed is told from others when

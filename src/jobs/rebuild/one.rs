@@ -126,7 +126,7 @@ impl<'o, 't> One<'o, 't> {
     fn keep_manifests(&mut self) {
         if self.rebuilt.renumbered {
             let wish = self.target.wish;
-            let manifests = Manifests::new(wish.into, Box::new(Fixed(wish.now)), |_| {}).apart();
+            let manifests = Manifests::new(wish.into, Box::new(Fixed(wish.now)), wish.patience.clone(), |_| {}).apart();
             self.target.writer().keep_manifests(Box::new(manifests));
         }
     }

@@ -2,6 +2,7 @@
 //! Values only, in the form in which `--json` prints them.
 
 use crate::catalog::{self, Busy, LockWait};
+use crate::jobs::patience::Patience;
 use crate::jobs::report::{When, path_text};
 use crate::model::manifest::Base;
 use crate::model::{Counts, Time};
@@ -13,6 +14,8 @@ use std::{fmt, io};
 /// What is asked of a run.
 #[derive(Clone, Copy)]
 pub struct Wish<'a> {
+    /// How long folders may be silent.
+    pub patience: &'a Patience,
     /// The catalog that is lost; manifests lie beside it.
     pub catalog: &'a Path,
     /// The file to make, or the catalog that gets what it lacks.
