@@ -32,9 +32,9 @@ pub(super) use work::Work;
 pub use work::{Inputs, Locked};
 
 use super::kinds::jobs_of;
-use crate::catalog::{self, Reader};
+use crate::catalog::{self, Looked, Reader};
+use crate::model::Reach;
 use crate::source::own_folder;
-use recognise::Sight;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
@@ -109,10 +109,19 @@ fn leave_silent(work: &mut Work<'_>, folder: &Path, source: io::Error) -> Result
         return fail(source);
     }
     work.open()?;
-    let (known, seen) = work.see(&[folder])?;
-    let (looked, now) = (work.looked_at_stores(&seen)?, work.now());
-    work.writer().write_looked(&looked, now)?;
-    work.emit_unreachable(&known, &seen, |number| seen.copies[number].sight == Sight::Unknown);
-    // Nothing is known of it, so there is nothing else to say.
-    if known.iter().all(|copy| copy.forgotten || copy.store_path != folder) { fail(source) } else { Ok(()) }
+    let row = work.source;
+    let mut known = work.writer().known_copies(row)?;
+    known.retain(|copy| copy.store_path == folder && !copy.forgotten);
+    let stores = work.writer().known_stores(row.id, &[folder])?;
+    let silent = stores.into_iter().filter(|store| store.path == folder);
+    let stores = silent.map(|store| (store.id, Reach::Unreachable, None)).collect();
+    let now = work.now();
+    work.writer().write_looked(&Looked { stores, copies: Vec::new() }, now)?;
+    if known.is_empty() {
+        // Nothing is known of it, so there is nothing else to say.
+        return fail(source);
+    }
+    let (store, why, copies) = (folder.to_owned(), source.to_string(), known.len() as u64);
+    work.emit(Event::Unreachable { store, why, copies, hint: None });
+    Ok(())
 }

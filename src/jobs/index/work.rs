@@ -245,9 +245,13 @@ impl<'w> Work<'w> {
             // What was gone before is no news, and a folder that it alone was in may be gone as well.
             let is_there = |copy: &KnownCopy| !copy.forgotten && copy.state != CopyState::Gone;
             let in_it = |number: &usize| known[*number].store_path == store.path && is_there(&known[*number]);
-            let copies = (0..known.len()).filter(in_it).filter(|number| is_unknown(*number)).count() as u64;
-            if copies > 0 {
-                self.emit(Event::Unreachable { store: store.path.clone(), why: why.clone(), copies });
+            let unknown: Vec<usize> = (0..known.len()).filter(in_it).filter(|number| is_unknown(*number)).collect();
+            if let Some(oldest) = unknown.first().map(|number| known[*number].at) {
+                // Where the source still has its copies by its settings, its disk is only not mounted.
+                let is_its_folder = self.source.settings.contains(&format!("{:?}", store.path));
+                let has_another = !is_its_folder && seen.stores.iter().any(|other| other.why_not.is_none());
+                let (hint, copies) = (has_another.then_some(oldest), unknown.len() as u64);
+                self.emit(Event::Unreachable { store: store.path.clone(), why: why.clone(), copies, hint });
             }
         }
     }
