@@ -11,6 +11,7 @@ mod site;
 use asof::catalog::{LockWait, Reader, SourceLock, SourceRow, Writer};
 use asof::clock::Fixed;
 use asof::jobs::index::{Event, Inputs, Outcome, Wish, index_source};
+use asof::jobs::patience::Patience;
 use asof::model::Time;
 use asof::monitor::Void;
 use silent::Silent;
@@ -1173,7 +1174,7 @@ fn a_store_that_does_not_answer_is_not_waited_for_longer_than_it_may_be_silent()
         open: &open,
         zone: &jiff::tz::TimeZone::UTC,
         clock: &Fixed(Time(1_800_000_000)),
-        answer_within: Duration::from_millis(100),
+        patience: &Patience::new(Duration::from_millis(100)),
         monitor: &Void,
     };
     let report = index_source(&inputs, &Wish::default(), "homes", &mut |_, _| {}).unwrap();

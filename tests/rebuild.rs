@@ -4,11 +4,14 @@
 
 #[path = "common/catalogs.rs"]
 mod catalogs;
+#[path = "common/silent.rs"]
+mod silent;
 #[path = "common/site.rs"]
 mod site;
 
 use asof::catalog::Reader;
 use catalogs::{asked, differences};
+use silent::Silent;
 use site::{Site, as_nobody, said, sh};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -444,7 +447,10 @@ fn a_catalog_that_was_put_back_gives_no_number_out_again_and_says_what_it_does_n
     }
     // What the other catalog wrote of that night gives way to what was written last, and its next night is what it was.
     let told = rebuild(&site, &[], 1);
-    assert!(told.contains("2.manifest\": manifest 5, which came later, does not know it"), "{told}");
+    assert!(
+        told.contains("2.manifest\": manifest 5, which came later, has the generation of that time: it was used"),
+        "{told}"
+    );
     assert_eq!(names_by_day(&site, "new.db"), ["01 a", "02 new-b", "03 c,old-b"]);
     site.ok(&["--catalog", "new.db", "check", "--deep"]);
     // Indexed before that, nothing of it is lost.
@@ -453,6 +459,21 @@ fn a_catalog_that_was_put_back_gives_no_number_out_again_and_says_what_it_does_n
     let told = said(&site.run(&["rebuild"], 0));
     assert!(told.contains("1 source, 2 generations"), "{told}");
     assert_eq!(names_by_day(&site, "catalog.db"), ["01 a", "02 old-b", "03 c,old-b"]);
+}
+
+#[test]
+fn no_two_generations_have_one_number_after_a_catalog_was_put_back() {
+    let site = backed_up();
+    sh(&site.path(""), "mkdir copies-homes/2026-10-31; echo z > copies-homes/2026-10-31/z");
+    site.ok(&["index", "homes", "copies-homes/2026-10-31"]);
+    put_back(&site);
+    // The second generation of each of the two catalogs, and neither is in the way of the other.
+    site.run(&["index", "homes", &one_file(&site, 2, "b")], 1);
+    rebuild(&site, &[], 0);
+    assert_eq!(names_by_day(&site, "new.db"), ["01 a", "02 b", "31 z"]);
+    let numbers = "SELECT group_concat(number) FROM (SELECT number FROM generations ORDER BY taken_at)";
+    assert_eq!(asked(&site.path("new.db"), numbers), ["2,1,3"]);
+    site.ok(&["--catalog", "new.db", "check", "--deep"]);
 }
 
 #[test]
@@ -669,6 +690,30 @@ fn a_second_place_whose_disk_is_not_mounted_is_told_and_nothing_is_written_below
     let none = site.path("none").display().to_string();
     let told = said(&site.run(&["source", "set", "homes", "--manifests", &none], 2));
     assert!(told.contains(&format!("\nhint: mkdir {none:?}, once its disk is mounted\n")), "{told}");
+}
+
+#[test]
+fn what_is_silent_is_named_and_holds_up_no_other_source() {
+    let site = backed_up();
+    sh(&site.path(""), "mkdir images; truncate -s 1M images/vm1-2026-11-01.raw");
+    let images = site.path("images").display().to_string();
+    site.run(&["source", "add", "block", "a-disk", "--images", &images], 0);
+    site.ok(&["index"]);
+    // Where manifests lie a second time, and where those of a disk lie, with its images.
+    for (silent, told) in [
+        ("second", "the second place {} may lack manifests that are in"),
+        ("images", "cannot look at the 1 copy of \"a-disk\" in {}: it does not answer within 10 s\n"),
+    ] {
+        let path = site.path(silent);
+        let hangs = Silent::mount(&path, 0, "");
+        one_file(&site, if silent == "second" { 2 } else { 3 }, "b");
+        let output = said(&site.run(&["--quiet", "index"], 1));
+        assert!(output.contains(&told.replace("{}", &format!("{path:?}"))), "{output}");
+        drop(hangs);
+    }
+    assert_eq!(names_by_day(&site, "catalog.db"), ["01 a,disk.raw", "02 b", "03 b"]);
+    assert_eq!(said(&site.run(&["--quiet", "index"], 0)), "\n");
+    sh(&site.path(""), "for kept in second/*; do diff -r catalog.db-manifests/${kept#*/} $kept; done");
 }
 
 #[test]

@@ -15,10 +15,9 @@ use crate::catalog::SourceRow;
 use crate::clock::Clock;
 use crate::jobs::MovedCopy;
 use crate::jobs::index::{
-    self, ANSWER_WITHIN, DiskWish, Event, Gone, Indexed, Inputs, Report, SourceReport, Which, Wish, index_all,
-    index_source,
+    self, DiskWish, Event, Gone, Indexed, Inputs, Report, SourceReport, Which, Wish, index_all, index_source,
 };
-use crate::model::{Consistency, Fold, SourceKind, chain, parse_instant};
+use crate::model::{Consistency, Fold, SourceKind, Time, chain, parse_instant};
 use crate::source::{self, block::Location};
 use args::IndexArgs;
 use std::ffi::OsStr;
@@ -43,7 +42,7 @@ pub(super) fn run(args: &IndexArgs, world: &World) -> Result<Outcome, Failure> {
         open: &open,
         zone: &world.zone,
         clock: &world.clock,
-        answer_within: ANSWER_WITHIN,
+        patience: &world.patience,
         monitor: &monitor,
     };
     let mut each = |source: &str, event: &Event| print(source, event);
@@ -169,9 +168,16 @@ fn lines(source: &str, event: &Event) -> Vec<String> {
             ]
         }
         Event::LeftAside { path, why } => vec![format!("skipped {path:?}: {why}")],
-        Event::Unreachable { store, why, copies } => {
+        Event::Unreachable { store, why, copies, hint } => {
             let copies = counted(*copies, "copy", "copies");
-            vec![format!("cannot look at the {copies} of \"{source}\" in {store:?}: {why}")]
+            let text = format!("cannot look at the {copies} of \"{source}\" in {store:?}: {why}");
+            let gone = |at: Time| {
+                let at = at.view_name();
+                format!(
+                    "hint: if {store:?} is gone for good, asof forget {source}@{at} removes the generation of the oldest copy there"
+                )
+            };
+            std::iter::once(text).chain(hint.map(gone)).collect()
         }
         Event::Note { text } | Event::Warning { text } => vec![text.clone()],
     }

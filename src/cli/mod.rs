@@ -69,11 +69,9 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     };
     let is_writing = cli.verb.is_writing();
     let outcome = run(cli.verb, &world);
-    if is_writing {
-        mount::show_what_is_new(&world);
-    }
+    let all_show_it = !is_writing || mount::show_what_is_new(&world);
     report::end(outcome.map(|outcome| match outcome {
-        Outcome::Done if world.is_lacking() => Outcome::WithFindings,
+        Outcome::Done if world.is_lacking() || !all_show_it => Outcome::WithFindings,
         outcome => outcome,
     }))
 }

@@ -162,16 +162,20 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|e| Failure::because(format!("finding {path:?}"), &e))
 }
 
-/// Waits until the mounts of the catalog show what was written, and names those that do not.
-pub(super) fn show_what_is_new(world: &World) {
+/// Waits until the mounts of the catalog show what was written, and names those that do not; returns whether all do.
+pub(super) fn show_what_is_new(world: &World) -> bool {
+    let mut all_show_it = true;
     // A catalog that is not there has no mounts, and without a folder of sockets nothing can be asked.
     for up in daemon::show(&world.catalog).unwrap_or_default() {
         eprintln!("a mount of the catalog (process {}) does not answer: it shows this when it does again", up.pid);
+        all_show_it = false;
     }
     for dir in fuse::left_behind(&world.catalog, LOOK_WITHIN) {
         eprintln!("the mount of the catalog at {dir:?} has no daemon any more: reading there is an error");
         eprintln!("hint: asof mount {} mounts it again", dir.display());
+        all_show_it = false;
     }
+    all_show_it
 }
 
 #[derive(Debug, Args)]

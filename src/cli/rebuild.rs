@@ -40,7 +40,8 @@ pub(super) fn run(args: &RebuildArgs, world: &World) -> Result<Outcome, Failure>
     }
     let wait = world.lock_wait("rebuild");
     let busy = |busy: &Busy| say!("waiting: {busy}");
-    let wish = Wish { catalog: &world.catalog, into, folders: &folders, wait: &wait, busy, now: world.clock.now() };
+    let (catalog, patience, now) = (&world.catalog, &world.patience, world.clock.now());
+    let wish = Wish { patience, catalog, into, folders: &folders, wait: &wait, busy, now };
     let report = rebuild(&wish, &Terminal::new()).map_err(|e| failure(e).about("cannot make the catalog again"))?;
     print(into, &report);
     if args.json {

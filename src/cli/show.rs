@@ -11,7 +11,7 @@ use super::say::{local, local_stamp};
 use super::target::{Target, generation_at, node_at};
 use crate::catalog::{CopyRow, Perm, Place, Reader, SourceRow};
 use crate::jobs::is_there;
-use crate::model::{FOREVER, NodeId, RelPath, Time, Visibility, escape_bytes, mode_text};
+use crate::model::{FOREVER, NodeId, Policy, RelPath, Time, Visibility, escape_bytes, mode_text};
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use serde_json::{Map, Value, json};
@@ -101,6 +101,9 @@ pub(super) fn source(name: &str, as_json: bool, world: &World) -> Result<Outcome
     let settings = serde_json::from_str(&source.settings).unwrap_or_else(|_| Value::from(source.settings.clone()));
     facts.both("settings", source.settings.clone(), settings);
     facts.text("visible to", Visibility::of_policy(&source.policy).to_string());
+    if let Some(second) = Policy::parse(&source.policy).manifests() {
+        facts.text("second manifests", second.display().to_string());
+    }
     facts.time("added at", Some(source.added_at));
     facts.count("generations", generations.len() as i64);
     facts.time("oldest", generations.first().map(|g| g.taken_at));

@@ -7,7 +7,9 @@ use super::report::Failure;
 use super::say::{self, detail, local, say};
 use crate::catalog::{Checking, LockWait, Migrated, Reader, SourceLock, SourceRow, Writer, migrate};
 use crate::clock::{self, Clock};
+use crate::jobs::index::ANSWER_WITHIN;
 use crate::jobs::manifests::Manifests;
+use crate::jobs::patience::Patience;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +26,8 @@ pub(super) struct World {
     pub(super) clock: clock::System,
     /// How long locks are waited for.
     pub(super) wait: Duration,
+    /// How long places of manifests are waited for.
+    pub(super) patience: Patience,
     /// Whether a second place for manifests lacks some.
     lacking: Arc<AtomicBool>,
 }
@@ -46,7 +50,8 @@ impl World {
         let zone = local_zone();
         say::set_zone(&zone);
         detail!("the catalog is {catalog:?}");
-        Ok(Self { catalog, is_named, zone, clock: clock::System, wait, lacking: Arc::default() })
+        let patience = Patience::new(ANSWER_WITHIN);
+        Ok(Self { catalog, is_named, zone, clock: clock::System, wait, patience, lacking: Arc::default() })
     }
 
     /// Tells whether a second place for manifests lacks some.
@@ -85,7 +90,8 @@ impl World {
             eprintln!("asof: {text}");
             lacking.store(true, Ordering::Relaxed);
         };
-        writer.keep_manifests(Box::new(Manifests::new(&self.catalog, Box::new(clock::System), warn)));
+        let patience = self.patience.clone();
+        writer.keep_manifests(Box::new(Manifests::new(&self.catalog, Box::new(clock::System), patience, warn)));
         Ok(writer)
     }
 

@@ -1,9 +1,11 @@
 //! Where the manifests of a catalog are kept: beside copies that are asof's own, else beside the catalog; and in a second place
 //! where the source has one.
 //!
-//! Promises: a manifest is at its first place before its generation is published. A second place that is not there does not stop a
-//! run: it is said, and the next run copies what it lacks.
+//! Promises: a manifest is at its first place before its generation is published. A second place that is not there, or that is silent, does not
+//! stop a run: it is said, and the next run copies what it lacks. Nothing but the folder beside the catalog is looked at without
+//! [`Patience`].
 
+use super::patience::Patience;
 use crate::catalog::SourceRow;
 use crate::clock::Clock;
 use crate::model::manifest::{Edit, EditSink, End, Header, Reader, Recorder, Recording, SourceFacts, Tombstone};
@@ -32,6 +34,7 @@ type Warn = Arc<dyn Fn(&str) + Send + Sync>;
 pub struct Manifests {
     catalog: PathBuf,
     clock: Box<dyn Clock + Send>,
+    patience: Patience,
     warn: Warn,
     /// Whether it was told that a second place lacks some.
     was_told: Arc<AtomicBool>,
@@ -41,8 +44,14 @@ pub struct Manifests {
 
 impl Manifests {
     /// Returns what keeps those of `catalog`; `warn` is told of second places that lack something.
-    pub fn new(catalog: &Path, clock: Box<dyn Clock + Send>, warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self { catalog: catalog.to_owned(), clock, warn: Arc::new(warn), was_told: Arc::default(), always_apart: false }
+    pub fn new(
+        catalog: &Path,
+        clock: Box<dyn Clock + Send>,
+        patience: Patience,
+        warn: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Self {
+        let (catalog, warn, was_told) = (catalog.to_owned(), Arc::new(warn), Arc::default());
+        Self { catalog, clock, patience, warn, was_told, always_apart: false }
     }
 
     /// Has all of them kept beside the catalog alone.
@@ -59,11 +68,26 @@ impl Manifests {
             && copy.parent() == own.as_deref()
             && copy.file_stem() == Some(OsStr::new(&header.taken_at.view_name()));
         Ok(match (own, copy.file_name()) {
-            (Some(folder), Some(name)) if is_own && folder.is_dir() => {
+            (Some(folder), Some(name)) if is_own && self.is_folder(&folder)? => {
                 ManifestFolder::BesideCopy { folder: &folder, name }.path_of(header)
             }
             _ => ManifestFolder::BesideCatalog(&self.catalog).path_of(header),
         })
+    }
+
+    fn is_folder(&self, folder: &Path) -> io::Result<bool> {
+        let path = folder.to_owned();
+        let asked = self.patience.ask(folder, move |_| path.is_dir());
+        asked.map_err(|e| io::Error::new(e.kind(), format!("looking at {folder:?}: {e}")))
+    }
+
+    /// Does something with one of the folders of manifests: at once beside the catalog, with patience elsewhere.
+    fn at<T: Send + 'static>(&self, folder: &Folder, act: impl FnOnce(&Path) -> T + Send + 'static) -> io::Result<T> {
+        let path = folder.path.clone();
+        match &folder.place {
+            None => Ok(act(&path)),
+            Some(place) => self.patience.ask(place, move |_| act(&path)),
+        }
     }
 
     fn second(&self, source: &SourceFacts) -> Option<Second> {
@@ -72,9 +96,12 @@ impl Manifests {
         }
         let policy = Policy::parse(&source.policy);
         let folder = policy.manifests()?;
-        let is_away = policy.manifests_apart() && is_on_one_file_system(&folder, &self.catalog);
-        let (warn, was_told) = (Arc::clone(&self.warn), Arc::clone(&self.was_told));
-        Some(Second { folder, name: source.name.clone(), uuid: source.uuid?, is_away, warn, was_told })
+        let (place, catalog) = (folder.clone(), self.catalog.clone());
+        // One that is silent is said where it is written to.
+        let is_away = policy.manifests_apart()
+            && self.patience.ask(&folder, move |_| is_on_one_file_system(&place, &catalog)).unwrap_or(false);
+        let (patience, warn, was_told) = (self.patience.clone(), Arc::clone(&self.warn), Arc::clone(&self.was_told));
+        Some(Second { folder, name: source.name.clone(), uuid: source.uuid?, is_away, patience, warn, was_told })
     }
 }
 
@@ -135,46 +162,40 @@ impl Recorder for Manifests {
     }
 
     fn tidy(&mut self, source: &SourceFacts, last: u64, published: &BTreeSet<u64>) -> io::Result<u64> {
+        let Some(uuid) = source.uuid else { return Ok(last) };
         let (first, second) = folders(&self.catalog, source);
+        let published = Arc::new(published.clone());
+        // What is in a folder that cannot be listed now, or is silent, is for the run after this one.
+        let done = |done: io::Result<io::Result<()>>| done.unwrap_or(Ok(()));
         // Before a manifest without a tombstone goes.
         for folder in &first {
-            for prepared in prepared_tombstones(folder) {
-                let Ok(tombstone) = read_tombstone(&prepared) else { continue };
-                let is_ours = Some(tombstone.source) == source.uuid;
-                if is_ours && tombstone.sequence <= last && !published.contains(&tombstone.sequence) {
-                    name_tombstone(&prepared).map_err(io::Error::other)?;
-                } else if is_ours {
-                    remove_manifest(&prepared);
-                }
-            }
+            let published = Arc::clone(&published);
+            done(self.at(folder, move |folder| name_prepared(folder, &uuid, last, &published)))?;
         }
         if last > 0 && !published.contains(&last) {
-            for path in places(&self.catalog, source, last).map_err(io::Error::other)? {
-                if !has_tombstone(&path) {
-                    remove_manifest(&path);
-                }
+            for folder in first.iter().chain(&second) {
+                done(self.at(folder, move |folder| remove_unpublished(folder, &uuid, last)))?;
             }
         }
         for folder in &first {
-            // What is in a folder that cannot be listed now is for the run after this one.
-            let tombstones = tombstones_in(folder, |sequence| published.contains(&sequence)).unwrap_or_default();
-            for path in tombstones {
-                if read_tombstone(&path).is_ok_and(|tombstone| Some(tombstone.source) == source.uuid) {
-                    fs::remove_file(&path)?;
-                }
-            }
+            let published = Arc::clone(&published);
+            done(self.at(folder, move |folder| remove_tombstones(folder, &uuid, &published)))?;
         }
         // There are those that somebody's copy of this catalog wrote, too.
         for folder in second.iter().filter(|_| !self.always_apart) {
-            let tombstones = tombstones_in(folder, |sequence| published.contains(&sequence)).unwrap_or_default();
-            let of_source = |path: &PathBuf| read_tombstone(path).is_ok_and(|tomb| Some(tomb.source) == source.uuid);
-            tombstones.iter().filter(|path| of_source(path)).for_each(|path| remove_manifest(path));
+            let published = Arc::clone(&published);
+            let _ = self.at(folder, move |folder| remove_tombstones(folder, &uuid, &published));
         }
         if self.always_apart {
             // Numbers are those of the manifests that are applied.
             return Ok(last);
         }
-        let (taken, unknown) = taken_after(first.iter().chain(&second), source, last);
+        let mut highest = (last, None);
+        for folder in first.iter().chain(&second) {
+            let taken = self.at(folder, move |folder| taken_after(folder, &uuid, last)).unwrap_or_default();
+            highest = if taken.0 > highest.0 { taken } else { highest };
+        }
+        let (taken, unknown) = highest;
         if let Some(path) = unknown {
             let name = &source.name;
             (self.warn)(&format!(
@@ -188,64 +209,98 @@ impl Recorder for Manifests {
     fn catch_up(&mut self, source: &SourceFacts) {
         let (first, _) = folders(&self.catalog, source);
         let Some(second) = self.second(source) else { return };
-        for folder in first.iter().filter(|folder| folder.is_dir()) {
-            second.copy_all(folder);
-            second.note_newest_of(folder);
+        for folder in first.iter().filter(|folder| self.at(folder, Path::is_dir).unwrap_or(false)) {
+            second.copy_all(&folder.path);
+            second.note_newest_of(&folder.path);
         }
     }
 }
 
-/// Returns the highest sequence above `last` that a manifest or a tombstone of `source` has, or that was noted as that of the newest one, and
-/// where that is said; `last` if none has. One that cannot be read counts by its name. What is in a folder that cannot be listed now is not seen.
-fn taken_after<'f>(
-    folders: impl Iterator<Item = &'f PathBuf>,
-    source: &SourceFacts,
-    last: u64,
-) -> (u64, Option<PathBuf>) {
-    let is_next = |sequence: u64| (last + 1..SEQUENCE_MAX).contains(&sequence);
-    let mut highest = (last, None);
-    let folders: Vec<&PathBuf> = folders.collect();
-    for folder in &folders {
-        let trusted = Trusted::of(folder);
-        for (sequence, path) in numbered(folder, is_next).unwrap_or_default() {
-            // A name alone is enough below, and beside copies everybody may give one.
-            if !trusted.made_file(&path) {
-                continue;
-            }
-            let of = match is_tombstone(&path) {
-                true => read_tombstone(&path).ok().map(|tombstone| Some(tombstone.source)),
-                false => header_of(&path).map(|header| header.source.uuid),
-            };
-            if sequence > highest.0 && of.is_none_or(|uuid| uuid == source.uuid) {
-                highest = (sequence, Some(path));
-            }
+/// Gives tombstones in `folder` their names whose generations are forgotten, and removes the others.
+fn name_prepared(folder: &Path, uuid: &[u8; 16], last: u64, published: &BTreeSet<u64>) -> io::Result<()> {
+    for prepared in prepared_tombstones(folder) {
+        let Ok(tombstone) = read_tombstone(&prepared) else { continue };
+        let is_ours = tombstone.source == *uuid;
+        if is_ours && tombstone.sequence <= last && !published.contains(&tombstone.sequence) {
+            name_tombstone(&prepared).map_err(io::Error::other)?;
+        } else if is_ours {
+            remove_manifest(&prepared);
         }
     }
-    let Some(uuid) = &source.uuid else { return highest };
-    for folder in folders {
-        let noted = noted_newest(folder, uuid).filter(|sequence| is_next(*sequence) && *sequence > highest.0);
-        highest = noted.map_or(highest, |sequence| (sequence, Some(newest_of(folder, uuid))));
+    Ok(())
+}
+
+/// Removes the manifest with the sequence `last`, which was not published.
+fn remove_unpublished(folder: &Path, uuid: &[u8; 16], last: u64) -> io::Result<()> {
+    let of_it = places_in(folder, uuid, last).map_err(io::Error::other)?;
+    of_it.iter().filter(|path| !has_tombstone(path)).for_each(|path| remove_manifest(path));
+    Ok(())
+}
+
+/// Removes the tombstones of generations that are there.
+fn remove_tombstones(folder: &Path, uuid: &[u8; 16], published: &BTreeSet<u64>) -> io::Result<()> {
+    for path in tombstones_in(folder, |sequence| published.contains(&sequence)).unwrap_or_default() {
+        if read_tombstone(&path).is_ok_and(|tombstone| tombstone.source == *uuid) {
+            fs::remove_file(&path)?;
+        }
     }
-    highest
+    Ok(())
+}
+
+/// Returns the highest sequence above `last` that a manifest or a tombstone of the source in `folder` has, or that was noted there as that of
+/// the newest one, and where that is said; 0 if none has. One that cannot be read counts by its name. A folder that cannot be listed now
+/// has none.
+fn taken_after(folder: &Path, uuid: &[u8; 16], last: u64) -> (u64, Option<PathBuf>) {
+    let is_next = |sequence: u64| (last + 1..SEQUENCE_MAX).contains(&sequence);
+    let mut highest = (0, None);
+    let trusted = Trusted::of(folder);
+    for (sequence, path) in numbered(folder, is_next).unwrap_or_default() {
+        // A name alone is enough below, and beside copies everybody may give one.
+        if !trusted.made_file(&path) {
+            continue;
+        }
+        let of = match is_tombstone(&path) {
+            true => read_tombstone(&path).ok().map(|tombstone| Some(tombstone.source)),
+            false => header_of(&path).map(|header| header.source.uuid),
+        };
+        if sequence > highest.0 && of.is_none_or(|of| of == Some(*uuid)) {
+            highest = (sequence, Some(path));
+        }
+    }
+    let noted = noted_newest(folder, uuid).filter(|sequence| is_next(*sequence) && *sequence > highest.0);
+    noted.map_or(highest, |sequence| (sequence, Some(newest_of(folder, uuid))))
 }
 
 /// Returns where the manifest of `source` with this sequence is, wherever the source has any: beside its copies, beside the catalog, in
-/// its second place. Files that cannot be read are none.
+/// its second place. Files that cannot be read are none, and places that are silent have none.
 ///
 /// # Errors
 /// [`crate::store::Error`] if a folder cannot be listed.
-pub(super) fn places(catalog: &Path, source: &SourceFacts, sequence: u64) -> Result<Vec<PathBuf>, crate::store::Error> {
+pub(super) fn places(
+    catalog: &Path,
+    source: &SourceFacts,
+    sequence: u64,
+    patience: &Patience,
+) -> Result<Vec<PathBuf>, crate::store::Error> {
     let Some(uuid) = source.uuid else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     let (first, second) = folders(catalog, source);
-    for folder in first.into_iter().chain(second) {
-        for path in manifests_with(&folder, sequence)? {
-            let is_it = |header: Header| header.source.uuid == Some(uuid) && header.sequence == sequence;
-            if header_of(&path).is_some_and(is_it) {
-                found.push(path);
-            }
-        }
+    for Folder { path, place } in first.into_iter().chain(second) {
+        found.extend(match place {
+            None => places_in(&path, &uuid, sequence)?,
+            Some(place) => match patience.ask(&place, move |_| places_in(&path, &uuid, sequence)) {
+                Ok(found) => found?,
+                Err(_) => Vec::new(),
+            },
+        });
     }
+    Ok(found)
+}
+
+fn places_in(folder: &Path, uuid: &[u8; 16], sequence: u64) -> Result<Vec<PathBuf>, crate::store::Error> {
+    let is_it = |header: Header| header.source.uuid == Some(*uuid) && header.sequence == sequence;
+    let mut found = manifests_with(folder, sequence)?;
+    found.retain(|path| header_of(path).is_some_and(is_it));
     Ok(found)
 }
 
@@ -253,27 +308,36 @@ pub(super) fn places(catalog: &Path, source: &SourceFacts, sequence: u64) -> Res
 /// is not there, this one alone says so.
 ///
 /// # Errors
-/// [`crate::store::Error`]; the source is removed all the same.
-pub fn mark_removed(catalog: &Path, source: &SourceRow, now: Time) -> Result<(), crate::store::Error> {
+/// [`crate::store::Error`], and that of a second place which is silent; the source is removed all the same.
+pub fn mark_removed(catalog: &Path, source: &SourceRow, now: Time, patience: &Patience) -> io::Result<()> {
     let Some(uuid) = source.uuid else { return Ok(()) };
     let text =
         format!("source {:?} was removed at {now}; without this file asof rebuild makes it again\n", source.name);
-    let second = Policy::parse(&source.policy).manifests().map(|folder| folder.join(uuid_text(&uuid)));
-    for folder in second.into_iter().filter(|folder| folder.is_dir()) {
-        crate::store::mark_removed(&folder, &text)?;
-    }
-    crate::store::mark_removed(&beside_catalog(catalog).join(uuid_text(&uuid)), &text)
+    crate::store::mark_removed(&beside_catalog(catalog).join(uuid_text(&uuid)), &text).map_err(io::Error::other)?;
+    let Some(place) = Policy::parse(&source.policy).manifests() else { return Ok(()) };
+    let folder = place.join(uuid_text(&uuid));
+    let mark = move |_: &dyn Fn()| if folder.is_dir() { crate::store::mark_removed(&folder, &text) } else { Ok(()) };
+    let marked = patience.write(&place, mark);
+    marked.map_err(|e| io::Error::new(e.kind(), format!("{place:?}: {e}")))?.map_err(io::Error::other)
+}
+
+/// A folder in which manifests of a source may lie.
+struct Folder {
+    path: PathBuf,
+    /// What may be silent; none: it lies beside the catalog.
+    place: Option<PathBuf>,
 }
 
 /// Returns the folders in which manifests of `source` may lie, beside its copies and beside the catalog, and its second place; none if it
 /// has no UUID.
-fn folders(catalog: &Path, source: &SourceFacts) -> (Vec<PathBuf>, Option<PathBuf>) {
+fn folders(catalog: &Path, source: &SourceFacts) -> (Vec<Folder>, Option<Folder>) {
     let Some(uuid) = source.uuid else { return (Vec::new(), None) };
     // Settings that cannot be read name no folder.
     let own = source::own_folder(source.kind, &source.settings, &source.name).ok().flatten();
-    let of_source = |folder: PathBuf| folder.join(uuid_text(&uuid));
-    let first = own.into_iter().chain([of_source(beside_catalog(catalog))]).collect();
-    (first, Policy::parse(&source.policy).manifests().map(of_source))
+    let own = own.map(|folder| Folder { path: folder.clone(), place: Some(folder) });
+    let beside = Folder { path: beside_catalog(catalog).join(uuid_text(&uuid)), place: None };
+    let second = |place: PathBuf| Folder { path: place.join(uuid_text(&uuid)), place: Some(place) };
+    (own.into_iter().chain([beside]).collect(), Policy::parse(&source.policy).manifests().map(second))
 }
 
 /// A manifest that is being written.
@@ -318,7 +382,7 @@ impl Recording for Kept {
         let Some(path) = self.path.take() else { return };
         remove_manifest(&path);
         if let (Some(second), Some(name)) = (&self.second, path.file_name()) {
-            remove_manifest(&second.place().folder().join(name));
+            second.remove(name);
         }
     }
 }
@@ -331,6 +395,7 @@ struct Second {
     uuid: [u8; 16],
     /// Whether its file system is not mounted: a directory of the catalog's is there. Nothing is written to that.
     is_away: bool,
+    patience: Patience,
     warn: Warn,
     was_told: Arc<AtomicBool>,
 }
@@ -339,24 +404,48 @@ impl Second {
     /// Copies this manifest or tombstone; what it lacked before it got at the beginning of the run.
     fn copy(&self, path: &Path) {
         if !self.tells_away() {
-            self.tell(copy_to_second(path, &self.place()), path.parent().unwrap_or(Path::new(".")));
+            let manifest = path.to_owned();
+            let copied = self.write(move |second, goes_on| copy_to_second(&manifest, second, goes_on));
+            self.tell(copied, path.parent().unwrap_or(Path::new(".")));
         }
     }
 
     /// Copies what it lacks of the manifests and tombstones in `folder`.
     fn copy_all(&self, folder: &Path) {
         if !self.tells_away() {
-            self.tell(copy_all_to_second(folder, &self.place()), folder);
+            let from = folder.to_owned();
+            self.tell(self.write(move |second, goes_on| copy_all_to_second(&from, second, goes_on)), folder);
         }
     }
 
     /// Notes which manifest is the newest one, if `folder` knows a newer one than is noted.
     fn note_newest_of(&self, folder: &Path) {
-        let own = self.place().folder();
-        let Some(newest) = noted_newest(folder, &self.uuid).filter(|_| !self.is_away && own.is_dir()) else { return };
-        if noted_newest(&own, &self.uuid).is_none_or(|noted| noted < newest) {
-            self.tell(note_newest(&own, &self.uuid, newest), folder);
-        }
+        let uuid = self.uuid;
+        let Some(newest) = noted_newest(folder, &uuid).filter(|_| !self.is_away) else { return };
+        let noted = self.write(move |second, _| {
+            let own = second.folder();
+            let is_older = own.is_dir() && noted_newest(&own, &uuid).is_none_or(|noted| noted < newest);
+            if is_older { note_newest(&own, &uuid, newest) } else { Ok(()) }
+        });
+        self.tell(noted, folder);
+    }
+
+    /// Removes the manifest of this name; where it is silent, as where the run was killed, the next run does.
+    fn remove(&self, name: &OsStr) {
+        let name = name.to_owned();
+        let _ = self.write(move |second, _| {
+            remove_manifest(&second.folder().join(name));
+            Ok(())
+        });
+    }
+
+    /// Writes there.
+    fn write(
+        &self,
+        act: impl FnOnce(&SecondPlace<'_>, &dyn Fn()) -> Result<(), crate::store::Error> + Send + 'static,
+    ) -> io::Result<Result<(), crate::store::Error>> {
+        let (folder, uuid) = (self.folder.clone(), self.uuid);
+        self.patience.write(&self.folder, move |goes_on| act(&SecondPlace { top: &folder, source: &uuid }, goes_on))
     }
 
     /// Says, once in a run, that its file system is not mounted, if so.
@@ -372,19 +461,18 @@ impl Second {
         self.is_away
     }
 
-    fn place(&self) -> SecondPlace<'_> {
-        SecondPlace { top: &self.folder, source: &self.uuid }
-    }
-
     /// Says what went wrong, once in a run.
-    fn tell(&self, copied: Result<(), crate::store::Error>, folder: &Path) {
-        let Err(e) = copied else { return };
+    fn tell(&self, copied: io::Result<Result<(), crate::store::Error>>, folder: &Path) {
+        let second = &self.folder;
+        let what = match copied {
+            Ok(Ok(())) => return,
+            Ok(Err(e)) => {
+                format!("the second place {second:?} lacks manifests that are in {folder:?}: {}", chain(&e))
+            }
+            Err(e) => format!("the second place {second:?} may lack manifests that are in {folder:?}: {e}"),
+        };
         if !self.was_told.swap(true, Ordering::Relaxed) {
-            let second = &self.folder;
-            (self.warn)(&format!(
-                "the second place {second:?} lacks manifests that are in {folder:?}: {}; the next run copies them",
-                chain(&e)
-            ));
+            (self.warn)(&format!("{what}; the next run copies them"));
         }
     }
 }
@@ -439,7 +527,8 @@ mod tests {
         fs::create_dir(&second).unwrap();
         let first = beside_catalog(&catalog);
         let header = header(&second);
-        let mut manifests = Manifests::new(&catalog, Box::new(Fixed(Time(9))), |warning| panic!("{warning}"));
+        let patience = Patience::new(std::time::Duration::from_secs(10));
+        let mut manifests = Manifests::new(&catalog, Box::new(Fixed(Time(9))), patience, |warning| panic!("{warning}"));
         let (with, without) = (BTreeSet::from([2, 3, 4]), BTreeSet::from([2, 4]));
 
         // A run that was killed before its commit.

@@ -13,6 +13,7 @@ pub mod index;
 mod kinds;
 mod look;
 pub mod manifests;
+pub mod patience;
 pub mod rebuild;
 mod report;
 pub mod take;

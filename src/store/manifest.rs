@@ -379,11 +379,11 @@ impl SecondPlace<'_> {
 }
 
 /// Copies a manifest or tombstone to a second place. Another file of its name there is one that a catalog wrote which knows nothing of this
-/// one, as when one was put back from a backup: it is moved aside.
+/// one, as when one was put back from a backup: it is moved aside. `goes_on` is called for each part.
 ///
 /// # Errors
 /// [`Error::CannotWrite`] with what could not be copied.
-pub fn copy_to_second(path: &Path, second: &SecondPlace<'_>) -> Result<(), Error> {
+pub fn copy_to_second(path: &Path, second: &SecondPlace<'_>, goes_on: &dyn Fn()) -> Result<(), Error> {
     second.check()?;
     let target = second.folder().join(path.file_name().unwrap_or(OsStr::new("")));
     let bytes = |path: &Path| {
@@ -393,7 +393,7 @@ pub fn copy_to_second(path: &Path, second: &SecondPlace<'_>) -> Result<(), Error
     if target.exists() && bytes(&target).map_err(cannot_write(&target))? != bytes(path).map_err(cannot_write(path))? {
         move_aside(&target).map_err(cannot_write(&target))?;
     }
-    copy_manifest(path, &second.folder()).map(drop)
+    copy_into(path, &second.folder(), goes_on).map(drop)
 }
 
 /// Copies the manifests and tombstones in `folder` that a second place lacks: so one that was not there for a while has all of them after the
@@ -401,7 +401,7 @@ pub fn copy_to_second(path: &Path, second: &SecondPlace<'_>) -> Result<(), Error
 ///
 /// # Errors
 /// [`Error::CannotWrite`] with what could not be copied.
-pub fn copy_all_to_second(folder: &Path, second: &SecondPlace<'_>) -> Result<(), Error> {
+pub fn copy_all_to_second(folder: &Path, second: &SecondPlace<'_>, goes_on: &dyn Fn()) -> Result<(), Error> {
     second.check()?;
     let to = second.folder();
     for entry in fs::read_dir(folder).map_err(cannot_write(folder))? {
@@ -418,8 +418,9 @@ pub fn copy_all_to_second(folder: &Path, second: &SecondPlace<'_>) -> Result<(),
         let length = entry.metadata().map_err(cannot_write(folder))?.len();
         match fs::metadata(to.join(&name)) {
             Ok(there) if there.len() == length => {}
-            _ => copy_to_second(&entry.path(), second)?,
+            _ => copy_to_second(&entry.path(), second, goes_on)?,
         }
+        goes_on();
     }
     Ok(())
 }
@@ -429,19 +430,36 @@ pub fn copy_all_to_second(folder: &Path, second: &SecondPlace<'_>) -> Result<(),
 /// # Errors
 /// [`Error::CannotWrite`].
 pub fn copy_manifest(path: &Path, folder: &Path) -> Result<bool, Error> {
+    copy_into(path, folder, &|| {})
+}
+
+fn copy_into(path: &Path, folder: &Path, goes_on: &dyn Fn()) -> Result<bool, Error> {
     let target = folder.join(path.file_name().unwrap_or(OsStr::new("")));
     if target.exists() {
         return Ok(false);
     }
     make_folder(folder).map_err(cannot_write(folder))?;
-    open_manifest(path).and_then(|file| copy_durably(&target, file)).map_err(cannot_write(&target))?;
+    open_manifest(path).and_then(|file| copy_durably(&target, file, goes_on)).map_err(cannot_write(&target))?;
     Ok(true)
 }
 
 /// Copies a file, with its owner where that is another user than root and us: it says no more than he may.
-fn copy_durably(to: &Path, mut from: File) -> io::Result<()> {
-    let (owner, us) = (from.metadata()?.uid(), process::effective_ids().0);
-    write_durably_for(to, &mut from, Some(owner).filter(|owner| ![0, us].contains(owner)))
+fn copy_durably(to: &Path, file: File, goes_on: &dyn Fn()) -> io::Result<()> {
+    let (owner, us) = (file.metadata()?.uid(), process::effective_ids().0);
+    write_durably_for(to, &mut Told { file, goes_on }, Some(owner).filter(|owner| ![0, us].contains(owner)))
+}
+
+/// A file that is read, and what is called for each part of it.
+struct Told<'g> {
+    file: File,
+    goes_on: &'g dyn Fn(),
+}
+
+impl Read for Told<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        (self.goes_on)();
+        self.file.read(into)
+    }
 }
 
 /// Removes a manifest or tombstone that this run wrote, or a killed one; a manifest that cannot be removed is told from others when

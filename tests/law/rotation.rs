@@ -10,6 +10,7 @@ use asof::catalog::{SourceLock, SourceRow};
 use asof::clock::Fixed;
 use asof::jobs::forget::forget;
 use asof::jobs::index::{ANSWER_WITHIN, Inputs, Outcome, Report, Which, Wish, index_source};
+use asof::jobs::patience::Patience;
 use asof::model::{Time, chain};
 use asof::monitor::{Monitor, Void};
 use asof::source::nfs::{InstantFrom, Settings};
@@ -124,7 +125,7 @@ pub(crate) fn index(
         open: &open,
         zone: &zone,
         clock: &Fixed(NOW),
-        answer_within: ANSWER_WITHIN,
+        patience: &Patience::new(ANSWER_WITHIN),
         monitor,
     };
     let wish = Wish { which, again, settle: Some(Duration::ZERO), ..Wish::default() };

@@ -10,6 +10,7 @@ use asof::catalog::{self, Checking, LockWait, NewSource, Reader, SourceLock, Sou
 use asof::clock::Fixed;
 use asof::index::{self, NewCopy, index_copy};
 use asof::jobs::manifests::Manifests;
+use asof::jobs::patience::Patience;
 use asof::jobs::rebuild::{Wish, rebuild};
 use asof::model::manifest::{Edit, EditSink, End, Header, Recorder, Recording, SourceFacts};
 use asof::model::{Key, Rule, SourceKind, Time};
@@ -490,7 +491,12 @@ impl Catalog {
         if self.keeps_manifests {
             // What is forgotten at one time is forgotten in any order when a catalog is made again.
             let now = Time(NOW.0 + self.runs.fetch_add(1, Ordering::Relaxed) as i64);
-            let inner = Manifests::new(&path, Box::new(Fixed(now)), |lacking| panic!("{lacking}"));
+            let inner = Manifests::new(
+                &path,
+                Box::new(Fixed(now)),
+                Patience::new(std::time::Duration::from_secs(10)),
+                |lacking| panic!("{lacking}"),
+            );
             writer.keep_manifests(Box::new(Watched { inner, kill: Arc::clone(kill) }));
         }
         writer.clean_up(source.id)?;
@@ -529,7 +535,8 @@ impl Catalog {
         let (path, wait) = (self.path(), LockWait::refuse("law"));
         let [new, older] = ["made/new.db", "made/older.db"].map(|name| self.place.path(name));
         for into in [&new, &older] {
-            let wish = Wish { catalog: &path, into, folders: &[], wait: &wait, busy: |_| (), now: NOW };
+            let patience = &Patience::new(std::time::Duration::from_secs(10));
+            let wish = Wish { patience, catalog: &path, into, folders: &[], wait: &wait, busy: |_| (), now: NOW };
             let report = rebuild(&wish, &Void).expect("it can be made again");
             assert!(!report.is_lacking(), "{what}: {report:?}");
             // A run that was killed used up numbers, counted names that died with it, left parts that versions share, and says for ever of

@@ -617,7 +617,7 @@ fn a_run_that_changed_the_catalog_says_which_mounts_have_no_daemon_any_more() {
     sh(&site.path(""), &format!("kill -9 {process}"));
     wait_until("reading is an error", || std::fs::read_dir(&dir).is_err());
     add_day(&site, "20");
-    let told = said(&site.run(&["index", "homes"], 0));
+    let told = said(&site.run(&["index", "homes"], 1));
     let hint = format!("hint: asof mount {} mounts it again\n", dir.display());
     assert!(told.contains(&gone) && told.contains(&hint), "{told}");
     site.ok(&["mount", "mnt"]);

@@ -126,7 +126,7 @@ fn remove(args: &RemoveArgs, world: &World) -> Result<Outcome, Failure> {
         source.name,
         output::counted(generations as u64, "generation")
     );
-    if let Err(e) = manifests::mark_removed(&world.catalog, &source, world.clock.now()) {
+    if let Err(e) = manifests::mark_removed(&world.catalog, &source, world.clock.now(), &world.patience) {
         eprintln!("asof: the source was removed, but asof rebuild would bring it back: {}", chain(&e));
         return Ok(Outcome::WithFindings);
     }

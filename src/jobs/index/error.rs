@@ -106,6 +106,18 @@ pub enum Error {
         /// Where its copy was.
         path: PathBuf,
     },
+    /// Nobody can say whether there is a copy to index again.
+    #[error("the copy of {at} of {name:?}, {path:?}, cannot be looked at: {why}")]
+    NotReached {
+        /// The source.
+        name: String,
+        /// The generation.
+        at: Time,
+        /// Where its copy was.
+        path: PathBuf,
+        /// What is wrong with its store.
+        why: String,
+    },
     /// There is no such generation.
     #[error("source {name:?} has no generation of {at}")]
     NoGeneration {
@@ -241,6 +253,10 @@ impl Hinted for Error {
             Self::NotThere { name, at, .. } => {
                 format!("asof forget {name}@{} removes the generation, if it is gone for good", at.view_name())
             }
+            Self::NotReached { name, at, .. } => format!(
+                "nothing was changed; asof index {name}@{} --again once its store is there again",
+                at.view_name()
+            ),
             Self::NoGeneration { name, .. } => format!("asof generations {name} lists them"),
             Self::IndexedAlready { name, at } => {
                 format!("asof index {name}@{} --again indexes it anew", at.view_name())

@@ -32,8 +32,12 @@ pub(super) use work::Work;
 pub use work::{Inputs, Locked};
 
 use super::kinds::jobs_of;
-use crate::catalog::{self, Reader};
+use crate::catalog::{self, Looked, Reader};
+use crate::model::Reach;
+use crate::source::own_folder;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 /// How long a store may be silent before it counts as one that cannot be reached.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -82,5 +86,42 @@ pub fn index_source(
 }
 
 fn run(work: &mut Work<'_>) -> Result<(), Error> {
+    if let Some((folder, silence)) = silent_folder(work) {
+        return leave_silent(work, &folder, silence);
+    }
     (jobs_of(work.kind()?).index)(work)
+}
+
+/// Returns the folder in which images or own copies of the source lie, if it does not answer.
+fn silent_folder(work: &Work<'_>) -> Option<(PathBuf, io::Error)> {
+    let source = work.source;
+    // Settings that cannot be read are an error of the run.
+    let folder = own_folder(work.kind().ok()?, &source.settings, &source.name).ok()??;
+    let listed = folder.clone();
+    let asked = work.inputs.patience.ask(&folder, move |_| drop(fs::read_dir(listed).map(|mut names| names.next())));
+    Some((folder, asked.err()?))
+}
+
+/// Leaves a source alone whose folder does not answer.
+fn leave_silent(work: &mut Work<'_>, folder: &Path, source: io::Error) -> Result<(), Error> {
+    let fail = |source| Err(Error::Io { doing: "looking at", path: folder.to_owned(), source });
+    if !matches!(work.wish.which, Which::All) {
+        return fail(source);
+    }
+    work.open()?;
+    let row = work.source;
+    let mut known = work.writer().known_copies(row)?;
+    known.retain(|copy| copy.store_path == folder && !copy.forgotten);
+    let stores = work.writer().known_stores(row.id, &[folder])?;
+    let silent = stores.into_iter().filter(|store| store.path == folder);
+    let stores = silent.map(|store| (store.id, Reach::Unreachable, None)).collect();
+    let now = work.now();
+    work.writer().write_looked(&Looked { stores, copies: Vec::new() }, now)?;
+    if known.is_empty() {
+        // Nothing is known of it, so there is nothing else to say.
+        return fail(source);
+    }
+    let (store, why, copies) = (folder.to_owned(), source.to_string(), known.len() as u64);
+    work.emit(Event::Unreachable { store, why, copies, hint: None });
+    Ok(())
 }

@@ -210,11 +210,17 @@ impl<'t> Table<'t> {
 
     fn same_date_elsewhere(&mut self, number: usize) {
         let copy = &self.known[number];
-        if self.verdicts[number].is_some() || (copy.forgotten && self.sights[number] == Sight::Unknown) {
+        if self.verdicts[number].is_some() {
             return;
         }
         let Some(places) = self.by_date.get(&copy.at) else { return };
-        let is_free = |place: &usize| !self.taken[*place] && self.places[*place].path != copy.path;
+        // Of a forgotten one, whose store cannot be looked at, nobody will read whether it is the same: its name has to be, too.
+        let has_to_be_called_so = copy.forgotten && self.sights[number] == Sight::Unknown;
+        let is_free = |place: &usize| {
+            let path = &self.places[*place].path;
+            let is_called_so = path.file_name() == copy.path.file_name();
+            !self.taken[*place] && *path != copy.path && (is_called_so || !has_to_be_called_so)
+        };
         let Some(place) = places.iter().copied().find(is_free) else { return };
         let is_same = self.is_same_directory(number, place).unwrap_or_else(|| self.has_its_number(number, place));
         self.take(number, place, if is_same { Verdict::Moved { place } } else { Verdict::Copied { place } });
@@ -433,6 +439,17 @@ mod tests {
         );
         let same = Place { path: "/new/2026-11-20".into(), ..place(("x", 1, 60, 40), Some(1000)) };
         assert_eq!(recognise(&known, &[Sight::Missing], &[same]), [Verdict::Moved { place: 0 }]);
+    }
+
+    #[test]
+    fn a_forgotten_copy_on_a_new_disk_is_known_by_its_name_and_its_date() {
+        let known = [forgotten(("2026-11-20", 1, 50, 40), 1000)];
+        let on_new_disk =
+            |name: &str, date| Place { path: Path::new("/new").join(name), ..place(("x", 9, 60, 40), Some(date)) };
+        let verdict = |place| recognise(&known, &[Sight::Unknown], &[place]);
+        assert_eq!(verdict(on_new_disk("2026-11-20", 1000)), [Verdict::Copied { place: 0 }]);
+        assert_eq!(verdict(on_new_disk("20261120", 1000)), [Verdict::Unknown]);
+        assert_eq!(verdict(on_new_disk("2026-11-20", 1001)), [Verdict::Unknown]);
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Chain {
 /// Reads the manifest with a sequence to its end.
 fn read(work: &Work<'_>, source: &SourceFacts, at: Time, sequence: u64) -> Result<Whole, Error> {
     let mut failed = None;
-    for path in places(work.inputs.catalog, source, sequence)? {
+    for path in places(work.inputs.catalog, source, sequence, work.inputs.patience)? {
         match read_whole(&path) {
             Ok(whole) => return Ok(whole),
             Err(source) => failed = failed.or(Some(Error::Manifest { path, source })),
@@ -119,7 +119,7 @@ fn apply(work: &mut Work<'_>, chain: &Chain, header: &Header, started: Instant) 
         Trouble::Contradicts(what) => Error::Contradicts { at, path: last.path.clone(), what },
         Trouble::Catalog(e) => e.into(),
     };
-    let (source, catalog, now) = (work.source, work.inputs.catalog, work.now());
+    let (source, catalog, patience, now) = (work.source, work.inputs.catalog, work.inputs.patience, work.now());
     let known = work.writer().known(source.id)?;
     let restored = work.writer().resume_source(source, &known.blocks)?.expect("its blocks are its own");
     let objects: HashMap<u64, Holder> =
@@ -128,7 +128,7 @@ fn apply(work: &mut Work<'_>, chain: &Chain, header: &Header, started: Instant) 
     // One whose generation was forgotten is found by its manifest.
     let holder = |sequence: u64| {
         let look = || {
-            let path = places(catalog, &header.source, sequence).ok()?.into_iter().next()?;
+            let path = places(catalog, &header.source, sequence, patience).ok()?.into_iter().next()?;
             let reader = Reader::new(open_manifest(&path).ok()?).ok()?;
             Some(Holder::MadeFor(reader.header().taken_at))
         };

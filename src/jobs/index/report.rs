@@ -4,7 +4,7 @@
 
 use super::super::report::{MovedCopy, When, path_text};
 use super::Error;
-use crate::model::chain;
+use crate::model::{Time, chain};
 use serde::{Serialize, Serializer};
 use std::path::PathBuf;
 
@@ -101,6 +101,9 @@ pub enum Event {
         why: String,
         /// How many copies of the source are in it.
         copies: u64,
+        /// One of them, where another store of the source is there: that may have taken the place of this one.
+        #[serde(skip)]
+        hint: Option<Time>,
     },
     /// A copy, or all that was to be done, failed.
     Failed {

@@ -60,7 +60,7 @@ pub(in crate::jobs) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     };
     // What is asked for that cannot be is said before anything is done.
     let (new, seconds) = share.new_copies()?;
-    share.check_generation()?;
+    share.check_generation(&seen)?;
     share.write_down(&seen)?;
     share.emit_known(&seen, &new);
     share.emit_left_aside(&discovered, &seconds);
@@ -189,7 +189,7 @@ impl Share<'_, '_> {
     }
 
     /// Refuses a generation that is not there, or whose copy is not.
-    fn check_generation(&self) -> Result<(), Error> {
+    fn check_generation(&self, seen: &Seen) -> Result<(), Error> {
         let Which::Generation(at) = self.work.wish.which else { return Ok(()) };
         let name = self.work.source.name.clone();
         let of_it: Vec<usize> =
@@ -197,7 +197,13 @@ impl Share<'_, '_> {
         match of_it.first() {
             None => Err(Error::NoGeneration { name, at }),
             Some(first) if of_it.iter().all(|number| self.verdicts[*number].place().is_none()) => {
-                Err(Error::NotThere { name, at, path: self.known[*first].path.clone() })
+                let path = self.known[*first].path.clone();
+                let why = seen.store(&self.known[*first].store_path).why_not.clone();
+                let why = why.or_else(|| seen.copies[*first].why_not.clone());
+                Err(match why {
+                    Some(why) => Error::NotReached { name, at, path, why },
+                    None => Error::NotThere { name, at, path },
+                })
             }
             Some(_) => Ok(()),
         }
@@ -244,7 +250,16 @@ impl Share<'_, '_> {
         for (copy, verdict) in self.known.iter().zip(self.verdicts) {
             match verdict {
                 Verdict::Moved { place } => self.relocate(copy, *place)?,
-                Verdict::Copied { place } if copy.forgotten => self.relocate(copy, *place)?,
+                Verdict::Copied { place } if copy.forgotten => {
+                    self.relocate(copy, *place)?;
+                    let (now, was, name) = (&self.places.all[*place].path, &copy.path, &self.work.source.name);
+                    let text = format!(
+                        "{now:?} is taken for the copy of the forgotten generation of {}, which was in {was:?}, and is not indexed; asof index \
+                         {name} {now:?} takes it back",
+                        copy.at
+                    );
+                    self.work.emit(Event::Note { text });
+                }
                 Verdict::Gone | Verdict::Overwritten if copy.forgotten => self.work.writer().drop_forgotten(copy)?,
                 _ => {}
             }
@@ -291,7 +306,12 @@ impl Share<'_, '_> {
         self.work.emit_gone(gone);
         for (copy, _) in self.known.iter().zip(self.verdicts).filter(|(_, verdict)| **verdict == Verdict::Overwritten) {
             if !copy.forgotten {
-                let why = "another backup was written over it; let every copy have a directory of its own".to_owned();
+                let why = format!(
+                    "another backup was written over it; let every copy have a directory of its own (asof forget {}@{} removes the \
+                     generation, whose bytes are gone)",
+                    self.work.source.name,
+                    copy.at.view_name()
+                );
                 let copy = OneCopy { when: When(copy.at), path: copy.path.clone() };
                 self.work.emit(Event::Changed { copy, why, can_be_again: false });
             }

@@ -12,6 +12,7 @@ use crate::catalog::{self, KnownCopy, Looked, Reader, SourceLock, SourceRow, Wri
 use crate::clock::Clock;
 use crate::index::Done;
 use crate::jobs::look;
+use crate::jobs::patience::Patience;
 use crate::jobs::report::When;
 use crate::model::{CopyState, Reach, SourceKind, Time};
 use crate::monitor::Monitor;
@@ -19,7 +20,6 @@ use crate::source::kind_of;
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// A source, and its lock.
 pub type Locked = (SourceRow, SourceLock);
@@ -37,8 +37,8 @@ pub struct Inputs<'a> {
     pub zone: &'a TimeZone,
     /// The time.
     pub clock: &'a dyn Clock,
-    /// How long a store may be silent.
-    pub answer_within: Duration,
+    /// How long stores and other folders may be silent.
+    pub patience: &'a Patience,
     /// Where progress goes.
     pub monitor: &'a dyn Monitor,
 }
@@ -212,7 +212,7 @@ impl<'w> Work<'w> {
         let known = reader.known_copies(self.source)?;
         let stores = reader.known_stores(self.source.id, folders)?;
         drop(reader);
-        let seen = see(&known, &stores, folders, self.inputs.answer_within);
+        let seen = see(&known, &stores, folders, self.inputs.patience.within());
         self.known = known.iter().filter(|copy| !copy.forgotten).count() as u64;
         for (copy, seen) in known.iter().zip(&seen.copies) {
             if let Some(why) = &seen.why_not {
@@ -245,9 +245,13 @@ impl<'w> Work<'w> {
             // What was gone before is no news, and a folder that it alone was in may be gone as well.
             let is_there = |copy: &KnownCopy| !copy.forgotten && copy.state != CopyState::Gone;
             let in_it = |number: &usize| known[*number].store_path == store.path && is_there(&known[*number]);
-            let copies = (0..known.len()).filter(in_it).filter(|number| is_unknown(*number)).count() as u64;
-            if copies > 0 {
-                self.emit(Event::Unreachable { store: store.path.clone(), why: why.clone(), copies });
+            let unknown: Vec<usize> = (0..known.len()).filter(in_it).filter(|number| is_unknown(*number)).collect();
+            if let Some(oldest) = unknown.first().map(|number| known[*number].at) {
+                // Where the source still has its copies by its settings, its disk is only not mounted.
+                let is_its_folder = self.source.settings.contains(&format!("{:?}", store.path));
+                let has_another = !is_its_folder && seen.stores.iter().any(|other| other.why_not.is_none());
+                let (hint, copies) = (has_another.then_some(oldest), unknown.len() as u64);
+                self.emit(Event::Unreachable { store: store.path.clone(), why: why.clone(), copies, hint });
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Promises: all are read to their ends before anything is written; one that cannot be read is named, with the same one elsewhere if
 //! that is whole. Never writes.
 
-use super::report::{Bad, Error, Wish};
+use super::report::{Bad, Error, Wish, io_error};
 use crate::catalog::RestoredSource;
 use crate::model::manifest::{self, Edit, End, Header, Reader, Tombstone};
 use crate::model::{NodeId, Policy, Time, chain};
@@ -120,11 +120,17 @@ pub(super) fn find(wish: &Wish<'_>, monitor: &dyn Monitor) -> Result<Found, Erro
         if !seen.insert(place.clone()) {
             continue;
         }
-        let files = match find_manifests(&place.0, place.1) {
-            Ok(files) => files,
-            Err(e) if named.contains(&place) => return Err(e.into()),
+        let (folder, depth) = place.clone();
+        let files = match wish.patience.ask(&place.0, move |_| find_manifests(&folder, depth)) {
+            Ok(Ok(files)) => files,
+            Ok(Err(e)) if named.contains(&place) => return Err(e.into()),
+            Err(e) if named.contains(&place) => return Err(io_error("looking for manifests in", &place.0)(e)),
             // A manifest says that some lie there, and it is not mounted, or gone.
-            Err(_) => continue,
+            Ok(Err(_)) => continue,
+            Err(e) => {
+                found.bad.push(Bad { path: place.0, what: e.to_string(), instead: None });
+                continue;
+            }
         };
         found.looked_in.insert(place.0);
         todo.extend(read_all(files, &mut found, monitor));

@@ -69,6 +69,10 @@ pub(super) struct One<'o, 't> {
     known: Known,
     /// What is there at each instant.
     live: BTreeMap<Time, Made>,
+    /// The number of each.
+    numbers: BTreeMap<Time, u64>,
+    /// The highest number that was given out.
+    last_number: u64,
     /// What holds the bytes that each manifest brought.
     objects: HashMap<u64, ObjectId>,
     /// Instants that this run brought.
@@ -111,10 +115,27 @@ impl<'o, 't> One<'o, 't> {
         };
         let made = |known: &KnownGeneration| Made { sequence: known.sequence, indexed_at: known.indexed_at };
         let live = known.generations.iter().map(|known| (known.at, made(known))).collect();
+        let numbers = known.generations.iter().map(|known| (known.at, known.number)).collect();
+        let given = source.manifests.iter().map(|who| found.whole[who].header.number);
+        let last_number = given.max().unwrap_or(0).max(known.last_number);
         let objects = known.generations.iter().map(|known| (known.sequence, known.object)).collect();
         let rebuilt = Rebuilt { renumbered: is_renumbered, commands, not_taken, ..Rebuilt::default() };
         let told = BTreeSet::new();
-        Ok(Self { target, source, found, row, _lock: lock, restored, known, live, objects, told, rebuilt })
+        Ok(Self {
+            target,
+            source,
+            found,
+            row,
+            _lock: lock,
+            restored,
+            known,
+            live,
+            numbers,
+            last_number,
+            objects,
+            told,
+            rebuilt,
+        })
     }
 
     pub(super) fn run(mut self, monitor: &dyn Monitor) -> Result<Rebuilt, Error> {
@@ -139,6 +160,11 @@ impl<'o, 't> One<'o, 't> {
         self.rebuilt.undecided = self.undecided();
         self.rebuilt.generations =
             self.told.iter().filter(|at| self.live.contains_key(at)).copied().map(When).collect();
+        for left in &mut self.rebuilt.left_out {
+            if let (Why::Unknown { .. }, Some(made)) = (&left.why, self.live.get(&left.when.0)) {
+                left.why = Why::Replaced { by: made.sequence };
+            }
+        }
         self.rebuilt.left_out.sort_by_key(|left| left.when);
         Ok(self.rebuilt)
     }
@@ -147,7 +173,7 @@ impl<'o, 't> One<'o, 't> {
     fn keep_manifests(&mut self) {
         if self.rebuilt.renumbered {
             let wish = self.target.wish;
-            let manifests = Manifests::new(wish.into, Box::new(Fixed(wish.now)), |_| {}).apart();
+            let manifests = Manifests::new(wish.into, Box::new(Fixed(wish.now)), wish.patience.clone(), |_| {}).apart();
             self.target.writer().keep_manifests(Box::new(manifests));
         }
     }
@@ -155,7 +181,7 @@ impl<'o, 't> One<'o, 't> {
     /// Makes the source go on after all that was told.
     fn end(&mut self) -> Result<(), Error> {
         let headers = || self.source.manifests.iter().map(|who| &self.found.whole[who].header);
-        let number = headers().map(|header| header.number).max().unwrap_or(0).max(self.known.last_number);
+        let number = self.last_number;
         let tombs = self.tombstones().map(|tomb| tomb.after);
         let noted = self.found.newest.get(&self.source.uuid).copied();
         let sequence = headers().map(|header| header.sequence).chain(tombs).chain(noted).max().unwrap_or(0);
@@ -255,6 +281,7 @@ impl<'o, 't> One<'o, 't> {
         let row = self.row.clone();
         self.target.writer().forget(&row, at)?;
         self.live.remove(&at);
+        self.numbers.remove(&at);
         Ok(())
     }
 
@@ -359,10 +386,12 @@ impl<'o, 't> One<'o, 't> {
         let is_replaced = header.replaces.is_some() && self.sequence_at(header.taken_at) == header.replaces;
         let unknown = self.between(whole).into_iter().find(was_there);
         let same = Some(header.taken_at).filter(|at| was_there(at) && !is_replaced);
+        // A catalog that went on by itself has given numbers of nodes anew, too.
         let mut there =
             self.known.generations.iter().filter(|known| was_there(&known.at) && known.at != header.taken_at);
         let numbered = there.find(|known| known.number == header.number).map(|known| known.at);
-        Ok(unknown.or(same).or(numbered).map(|at| Why::Diverged { at }))
+        let diverged = |at: Option<Time>| at.map(|at| Why::Diverged { at });
+        Ok(diverged(unknown).or(same.map(|_| Why::Same)).or(diverged(numbered)))
     }
 
     fn sequence_at(&self, at: Time) -> Option<u64> {
@@ -383,7 +412,10 @@ impl<'o, 't> One<'o, 't> {
         let mut reader = Reader::new(file)?;
         let (store, below) = copy_of(&whole.path, header)?;
         let writer = self.target.writer.as_mut().expect("it is open");
-        writer.set_next_numbers(self.row.id, header.number, header.sequence)?;
+        // A catalog that was put back gave numbers anew: the second of two that have one gets another one.
+        let is_taken = |(other, number): (&Time, &u64)| *other != header.taken_at && *number == header.number;
+        let number = if self.numbers.iter().any(is_taken) { self.last_number + 1 } else { header.number };
+        writer.set_next_numbers(self.row.id, number, header.sequence)?;
         let store = writer.store_at(&store)?;
         let (at, level, now) = (header.taken_at, header.level, header.indexed_at);
         let new = NewGeneration { source: &self.row, at, level, copy: (store, &below), now, again };
@@ -404,7 +436,12 @@ impl<'o, 't> One<'o, 't> {
             return Err(trouble);
         }
         let (walked, index_ms) = (applying.walked(end), end.counts.map_or(0, |counts| counts.index_ms));
-        Ok(applying.into_generation().publish(walked, index_ms)?)
+        let published = applying.into_generation().publish(walked, index_ms)?;
+        if !again {
+            self.numbers.insert(at, number);
+            self.last_number = self.last_number.max(number);
+        }
+        Ok(published)
     }
 
     fn applied(&mut self, whole: &Whole, published: &Published) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 //! Values only, in the form in which `--json` prints them.
 
 use crate::catalog::{self, Busy, LockWait};
+use crate::jobs::patience::Patience;
 use crate::jobs::report::{When, path_text};
 use crate::model::manifest::Base;
 use crate::model::{Counts, Time};
@@ -13,6 +14,8 @@ use std::{fmt, io};
 /// What is asked of a run.
 #[derive(Clone, Copy)]
 pub struct Wish<'a> {
+    /// How long folders may be silent.
+    pub patience: &'a Patience,
     /// The catalog that is lost; manifests lie beside it.
     pub catalog: &'a Path,
     /// The file to make, or the catalog that gets what it lacks.
@@ -202,6 +205,13 @@ pub enum Why {
         /// The later manifest.
         later: u64,
     },
+    /// A later manifest has the generation of its instant.
+    Replaced {
+        /// The later manifest.
+        by: u64,
+    },
+    /// The catalog was there and has a generation of this instant, of another manifest.
+    Same,
     /// What it says does not go with the generation that it counts from.
     Contradicts(String),
     /// Format 1 does not say where the bytes of a disk lie in its images.
@@ -264,6 +274,12 @@ impl fmt::Display for Why {
                 f,
                 "manifest {later}, which came later, does not know it: its run was given up, or it was forgotten"
             ),
+            Self::Replaced { by } => write!(
+                f,
+                "manifest {by}, which came later, has the generation of that time: it was used, and may have been written without this one \
+                 being known"
+            ),
+            Self::Same => f.write_str("the catalog has a generation of that time already, of another manifest"),
             Self::Contradicts(what) => write!(f, "it contradicts what it counts from: {what}"),
             Self::NoExtents => f.write_str("it has the old format, which does not say where bytes lie in the images"),
             Self::NoNumber => {
