@@ -1234,6 +1234,64 @@ fn a_file_system_inside_a_copy_is_not_asked_for_anything() {
     assert_eq!(lines(&site, "SELECT path FROM findings"), Vec::<String>::new());
 }
 
+/// Who may write to a folder of images mounts over one that no run has seen, over one that was indexed, over what lies beside it, and over
+/// the folder of a disk.
+#[test]
+fn an_image_that_a_user_mounted_over_is_refused_and_holds_up_nobody() {
+    let site = Site::with_source();
+    let (images, why) =
+        (site.path("images"), "user 1001 mounted a file system of his own there, which is not asked for anything");
+    sh(
+        &site.path(""),
+        "mkdir -p images/vdb; truncate -s 1M images/2026-11-17.raw; head -c 1M /dev/urandom > images/2026-11-18.raw",
+    );
+    site.ok(&["source", "add", "block", "disk", "--images", images.to_str().unwrap(), "--format", "raw"]);
+    // What it holds is not known, and its bytes are in it.
+    site.run(&["index", "disk"], 1);
+    sh(&images, "truncate -s 1M 2026-11-19.raw 2026-11-20.raw; touch 2026-11-20.raw.9.manifest 2026-11-20.json");
+    let view = site.mount(&[]);
+    let run = |args: &str| {
+        let call =
+            format!("timeout -s KILL 100 {} --catalog catalog.db {args}; echo code $?", env!("CARGO_BIN_EXE_asof"));
+        let told = said(&shell(&site.path(""), &format!("set +e; {call}")));
+        assert!(!told.contains("code 137"), "{args}: {told}");
+        told
+    };
+    let over = |names: &[&str]| -> Vec<Silent> {
+        names.iter().map(|name| Silent::mount(&images.join(name), 1001, ",allow_other")).collect()
+    };
+    let mounts = over(&["2026-11-18.raw", "2026-11-19.raw", "2026-11-20.raw.9.manifest", "2026-11-20.json"]);
+    let told = run("index disk");
+    for file in ["2026-11-18.raw\"", "2026-11-19.raw\"", "2026-11-20.json\""] {
+        assert!(told.lines().any(|line| line.contains(file) && line.contains(why)), "{file}: {told}");
+    }
+    run("rebuild --into other.db images");
+    run("forget disk@2026-11-17");
+    run("take disk");
+    let read = shell(&view, "timeout -s KILL 100 cat disk/@2026-11-18/disk.raw | wc -c");
+    assert!(said(&read).contains("Input/output error"), "{}", said(&read));
+    drop(mounts);
+    sh(&images, "rm 2026-11-20.json");
+    let told = run("index disk");
+    assert!(told.contains("indexed 2026-11-19") && told.contains("indexed 2026-11-20"), "{told}");
+    site.ok(&[
+        "source",
+        "add",
+        "block",
+        "guest",
+        "--images",
+        images.to_str().unwrap(),
+        "--format",
+        "raw",
+        "--all-disks",
+    ]);
+    let mounts = over(&["vdb"]);
+    let told = run("index guest");
+    assert!(told.contains("images/vdb") && told.contains(why), "{told}");
+    drop(mounts);
+    site.umount();
+}
+
 /// A copy whose top directory is a user's (`rsync -a /home/eve/ COPY`) is his to mount over.
 #[test]
 fn a_copy_that_a_user_mounted_over_is_an_error_and_holds_up_nobody() {

@@ -9,9 +9,11 @@ use super::Error;
 use super::cost::Counts;
 use super::place::Identity;
 use crate::model::{ImageFile, Layer, LayerBytes, LayerExtent, Packing};
-use crate::sys::{read, walk};
+use crate::sys::walk::{self, FileAt};
+use crate::sys::{mount, read};
 use lru::LruCache;
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
@@ -453,7 +455,12 @@ fn open(about: &ImageFile) -> Result<File, Error> {
         _ => return Err(Error::NotAFile { path: path(), found: Some(crate::model::Kind::Directory) }),
     };
     let folder = read::open_place(folder).map_err(|source| Error::NoCopy { root: folder.to_owned(), source })?;
-    let file = match read::open_beneath(folder.as_fd(), name.as_bytes(), read::Mounts::Crossed) {
+    // Where a user mounted something over it, that is not asked for anything.
+    let c_name = CString::new(name.as_bytes()).map_err(|_| Error::Missing { path: path() })?;
+    let expected = walk::whereabouts(FileAt::Held(folder.as_fd()))
+        .and_then(|near| mount::expect_no_stranger(FileAt::Named(folder.as_fd(), &c_name), near));
+    let file = match expected.and_then(|()| read::open_beneath(folder.as_fd(), name.as_bytes(), read::Mounts::Crossed))
+    {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::Missing { path: path() }),
         Err(e) if read::is_link(&e) => {

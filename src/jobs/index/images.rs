@@ -14,6 +14,7 @@ use crate::catalog::{KnownCopy, Writer};
 use crate::jobs::look::Root;
 use crate::model::{ImageFile, Kind, ObjectId};
 use crate::store::is_image_there;
+use crate::sys::mount::expect_no_stranger_in_folder;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -101,6 +102,11 @@ fn fault_of(file: &ImageFile, seen: &Seen) -> Option<Fault> {
     if !seen.stores.iter().any(|store| store.why_not.is_none() && is_reached(&store.path)) || is_image_there(file) {
         return None;
     }
-    let why = if file.path.symlink_metadata().is_ok() { WRITTEN } else { NOT_THERE };
+    // What a user mounted over it is not asked.
+    let is_there = match expect_no_stranger_in_folder(&file.path) {
+        Ok(()) => file.path.symlink_metadata().is_ok(),
+        Err(e) => e.kind() == std::io::ErrorKind::PermissionDenied,
+    };
+    let why = if is_there { WRITTEN } else { NOT_THERE };
     Some(Fault { path: file.path.clone(), why })
 }

@@ -4,6 +4,7 @@
 use super::{image, nbd};
 use crate::model::{DISKS_MAX, Time};
 use crate::source::{Error, SetBy, instant};
+use crate::sys::mount::expect_no_stranger_in_folder;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -198,8 +199,14 @@ impl Settings {
     /// # Errors
     /// [`image::Error`].
     pub fn open(&self, path: &Path, folders: &[PathBuf]) -> Result<image::Image, image::Error> {
+        let map = path.with_extension("json");
+        // One over which a user mounted something is refused when it is opened: without its map the file would be another disk.
+        let has_map = || match expect_no_stranger_in_folder(&map) {
+            Ok(()) => map.is_file(),
+            Err(e) => e.kind() == std::io::ErrorKind::PermissionDenied,
+        };
         match self.format {
-            Some(_) if image::is_file(&path.with_extension("json")) => image::open(path, folders),
+            Some(_) if has_map() => image::open(path, folders),
             Some(kind) => image::open_as(path, Some(kind), folders),
             None => image::open(path, folders),
         }

@@ -9,6 +9,7 @@
 
 use super::names;
 use crate::model::Time;
+use crate::sys::mount::expect_no_stranger_in_folder;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -63,8 +64,10 @@ pub(super) fn remove_left(folder: &Path, ids: &[&str], now: Time) {
         // View names are in the order of their dates.
         let Some(second) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
         // A file of an id's length and no other: whoever may write to the folder gives names as he likes.
-        let is_one =
-            || fs::symlink_metadata(entry.path()).is_ok_and(|stat| stat.is_file() && stat.len() <= ID_BYTES_MAX);
+        let is_one = || {
+            let stat = expect_no_stranger_in_folder(&entry.path()).and_then(|()| fs::symlink_metadata(entry.path()));
+            stat.is_ok_and(|stat| stat.is_file() && stat.len() <= ID_BYTES_MAX)
+        };
         let is_of_ours = || is_one() && fs::read_to_string(entry.path()).is_ok_and(|id| ids.contains(&id.as_str()));
         if second < oldest.as_str() || is_of_ours() {
             let _ = fs::remove_file(entry.path());

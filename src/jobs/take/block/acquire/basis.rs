@@ -14,9 +14,10 @@ use crate::jobs::take::block::pull::{CountedBy, Since};
 use crate::model::{Layer, SourceId, Time};
 use crate::source::block::OWN_BITMAP;
 use crate::source::block::image::{Moment, sidecar};
-use std::fs;
+use crate::sys::mount::expect_no_stranger_in_folder;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// How many digits of its id the name of a checkpoint has that asof gives out.
 const OWN_DIGITS: usize = 16;
@@ -113,6 +114,11 @@ impl DiskJob<'_> {
         let location = self.wish.location.as_ref().map(|location| location.as_str().to_owned());
         let location = location.or_else(|| self.wish.nbd.clone()).or_else(|| self.settings.nbd.clone());
         let after = newest.view_name();
+        // What a user mounted over an image is not asked.
+        let is_there = |image: &PathBuf| match expect_no_stranger_in_folder(image) {
+            Ok(()) => image.exists(),
+            Err(e) => e.kind() != io::ErrorKind::NotFound,
+        };
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             // Names of ours are in the order of their dates.
@@ -121,7 +127,7 @@ impl DiskJob<'_> {
                 continue;
             };
             let images = [folder.join(format!("{stem}.raw")), folder.join(format!("{stem}.qcow2"))];
-            let Some(image) = images.into_iter().find(|image| image.exists()) else { continue };
+            let Some(image) = images.into_iter().find(is_there) else { continue };
             let told = sidecar(&image, &[folder.to_owned()]).filter(|moment| moment.id.is_some());
             let is_of_this = told.is_some_and(|moment| {
                 moment.source == self.source_uuid() || (moment.location.is_some() && moment.location == location)
@@ -166,7 +172,8 @@ impl DiskJob<'_> {
             Err(why) => return Ok(Err(why)),
         };
         for file in layers.iter().flat_map(|layer| &layer.files) {
-            let is_there = fs::metadata(&file.path).is_ok_and(|now| {
+            let found = expect_no_stranger_in_folder(&file.path).and_then(|()| fs::metadata(&file.path));
+            let is_there = found.is_ok_and(|now| {
                 let mtime = (now.mtime(), now.mtime_nsec() as u32);
                 !now.is_file() || (now.len(), mtime) == (file.size_bytes, (file.mtime.seconds, file.mtime.nanos))
             });
