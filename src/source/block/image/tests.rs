@@ -238,8 +238,9 @@ fn an_image_that_is_odd_and_readable_says_so() {
     let world = World::new();
     let mut made = Made::new(&[(0, 1536 | 1 << 60)]);
     made.be64(72, 3).backing("b.qcow2", "");
-    world.write("a.qcow2", &made.0);
+    // A backing file that is the younger one is told, too.
     world.write("b.qcow2", &Made::new(&[]).0);
+    world.write("a.qcow2", &made.0);
     let image = world.open("a.qcow2").unwrap();
     assert_eq!(
         image.notes,
