@@ -268,7 +268,7 @@ fn what_is_published_is_shown_when_index_returns_and_a_daemon_that_hangs_is_name
     assert_eq!(read(&latest), "19");
     sh(&site.path(""), &format!("kill -STOP {process}"));
     add_day(&site, "21");
-    let told = site.run(&["index", "homes"], 0);
+    let told = site.run(&["index", "homes"], 1);
     sh(&site.path(""), &format!("kill -CONT {process}"));
     let expected = format!("a mount of the catalog (process {process}) does not answer");
     assert!(said(&told).contains(&expected), "{}", said(&told));
