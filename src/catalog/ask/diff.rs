@@ -7,6 +7,7 @@
 //! of their paths (bytewise).
 
 use super::fields::{Fields, fields};
+use super::places::leads_to;
 use super::scope::Scope;
 use super::sides::{Name, Side, Sides};
 use super::story::path_of;
@@ -198,13 +199,7 @@ impl<'c> Comparing<'c> {
     ) -> rusqlite::Result<Self> {
         let top = |path: Option<&RelPath>, at: Time| -> rusqlite::Result<Option<NodeId>> {
             let Some(path) = path else { return Ok(None) };
-            let mut here = scope.source.root;
-            for name in path.names() {
-                let slot = crate::catalog::tables::Slot { dir: here, name };
-                let Some(row) = crate::catalog::tables::lookup(c, slot, at)? else { return Ok(None) };
-                here = row.node;
-            }
-            Ok(Some(here))
+            Ok(leads_to(c, scope.source.root, path, at)?.map(|(node, _)| node))
         };
         let tops = (top(within.before.as_ref(), times.0)?, top(within.after.as_ref(), times.1)?);
         Ok(Self {

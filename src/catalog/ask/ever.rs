@@ -3,7 +3,7 @@
 //! Promises: a directory is one range of its names, whatever died there; what is gone or changed is found by notes, and costs what the
 //! generations since then changed.
 
-use super::places::{Led, PathsAt, led, led_below, paths_ever};
+use super::places::{Led, PathsAt, leads_to, led, led_below, paths_ever};
 use super::scope::Scope;
 use super::story::{Stay, path_of, versions_ever};
 use crate::catalog::rows::{KindNumber, NodeRow, checked_name};
@@ -246,12 +246,5 @@ impl Reader {
 
 /// Tells whether a path leads anywhere at `at`.
 fn is_there(c: &Connection, scope: &Scope, path: &RelPath, at: Time) -> rusqlite::Result<bool> {
-    let mut here = scope.source.root;
-    for name in path.names() {
-        match crate::catalog::tables::lookup(c, crate::catalog::tables::Slot { dir: here, name }, at)? {
-            Some(row) => here = row.node,
-            None => return Ok(false),
-        }
-    }
-    Ok(true)
+    Ok(leads_to(c, scope.source.root, path, at)?.is_some())
 }

@@ -6,8 +6,9 @@
 use super::scope::Scope;
 use crate::catalog::paths::DEPTH_MAX;
 use crate::catalog::rows::KindNumber;
-use crate::catalog::tables::{Slot, rows_of};
+use crate::catalog::tables::{Slot, lookup, rows_of};
 use crate::catalog::timeline::common;
+use crate::catalog::{Error, Reader};
 use crate::model::{Kind, NodeId, RelPath, Time};
 use foldhash::{HashMap, HashMapExt};
 use rusqlite::{Connection, OptionalExtension};
@@ -19,6 +20,36 @@ pub(super) const NAMES_EVER: &str =
 pub(super) const NAME_AT: &str =
     "SELECT parent, name FROM dirent INDEXED BY dirent_node WHERE node = ?1 AND born <= ?2 AND died > ?2 LIMIT 1";
 pub(super) const KEPT: &str = "SELECT born, died FROM kept WHERE parent = ?1 AND name = ?2";
+
+/// Returns what `path` leads to below `root` as of `at`: a seek a level.
+pub(super) fn leads_to(
+    c: &Connection,
+    root: NodeId,
+    path: &RelPath,
+    at: Time,
+) -> rusqlite::Result<Option<(NodeId, Kind)>> {
+    let mut here = (root, Kind::Directory);
+    for name in path.names() {
+        match lookup(c, Slot { dir: here.0, name }, at)? {
+            Some(row) if here.1 == Kind::Directory => {
+                let KindNumber(kind) = row.kind;
+                here = (row.node, kind);
+            }
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(here))
+}
+
+impl Reader {
+    /// Returns what `path` leads to in a source as of `at`; none: nothing, as far as is known. A seek a level.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if SQLite fails.
+    pub fn leads_to(&self, scope: &Scope, path: &RelPath, at: Time) -> Result<Option<(NodeId, Kind)>, Error> {
+        self.run("following a path", |c| leads_to(c, scope.source.root, path, at))
+    }
+}
 
 /// What a path led to over a span of places.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@
 
 use super::row::Changed;
 use crate::catalog::{Difference, Error, Reader, Scope, What, Within};
-use crate::model::{Kind, NodeId, RelPath, Time};
+use crate::model::{Kind, RelPath, Time};
 
 /// What differs between two generations.
 #[derive(Debug)]
@@ -29,18 +29,6 @@ pub fn diff(reader: &Reader, scope: &Scope, times: (Time, Time), path: &RelPath)
     Ok(Compared { rows, files, in_doubt: reader.doubts_at(scope, times)? })
 }
 
-/// Returns what a path leads to as of `at`.
-fn leads_to(reader: &Reader, scope: &Scope, path: &RelPath, at: Time) -> Result<Option<NodeId>, Error> {
-    let mut here = scope.source.root;
-    for name in path.names() {
-        match reader.lookup(here, name, at)? {
-            Some((node, _)) => here = node,
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(here))
-}
-
 fn files(
     reader: &Reader,
     scope: &Scope,
@@ -48,9 +36,12 @@ fn files(
     difference: &Difference,
 ) -> Result<Option<(RelPath, RelPath)>, Error> {
     let path = &difference.path;
+    let leads_here = |at| -> Result<bool, Error> {
+        Ok(reader.leads_to(scope, path, at)?.is_some_and(|(node, _)| node == difference.node))
+    };
     let was = match difference.what {
         _ if difference.kind != Kind::File || difference.before.is_none_or(|was| !was.place.holds_a_file()) => None,
-        What::Modified if leads_to(reader, scope, path, before)? == Some(difference.node) => Some(path.clone()),
+        What::Modified if leads_here(before)? => Some(path.clone()),
         What::Modified => reader.path_of(scope.source.root, difference.node, before)?,
         What::Replaced => Some(path.clone()),
         _ => None,

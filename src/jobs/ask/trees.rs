@@ -184,14 +184,7 @@ impl<'a> Side<'a> {
     }
 
     fn find(&self, path: &RelPath) -> Result<Option<(NodeId, Kind)>, Error> {
-        let mut here = (self.scope.source.root, Kind::Directory);
-        for name in path.names() {
-            match self.reader.lookup(here.0, name, self.at)? {
-                Some(found) if here.1 == Kind::Directory => here = found,
-                _ => return Ok(None),
-            }
-        }
-        Ok(Some(here))
+        Ok(self.reader.leads_to(self.scope, path, self.at)?)
     }
 
     fn list(&self, dir: NodeId) -> Result<Vec<DirEntry>, Error> {

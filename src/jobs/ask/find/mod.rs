@@ -162,13 +162,9 @@ impl Search<'_> {
     }
 
     fn as_of(&mut self, at: Time) -> Result<ControlFlow<()>, Error> {
-        let (mut node, mut kind) = (self.scope.source.root, Kind::Directory);
-        for name in self.start.names() {
-            match self.reader.lookup(node, name, at)? {
-                Some(found) => (node, kind) = found,
-                None => return Ok(ControlFlow::Continue(())),
-            }
-        }
+        let Some((node, kind)) = self.reader.leads_to(self.scope, self.start, at)? else {
+            return Ok(ControlFlow::Continue(()));
+        };
         self.searched.is_there = true;
         let row = self.reader.known_node(node, at)?;
         let path = self.start.clone();
