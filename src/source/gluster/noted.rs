@@ -92,28 +92,6 @@ mod tests {
     use super::*;
     use crate::source::gluster::volume::VolumeKind;
 
-    fn volume(kind: VolumeKind) -> Volume {
-        let brick = |number| Brick {
-            number,
-            host: "h".to_owned(),
-            path: format!("/b{number}").into(),
-            arbiter: false,
-            set: 0,
-            online: Some(true),
-            host_uuid: None,
-        };
-        Volume {
-            name: "v".to_owned(),
-            id: Gfid([1; 16]),
-            started: true,
-            kind,
-            bricks: (0..3).map(brick).collect(),
-            options: BTreeMap::new(),
-            status_unknown: None,
-            thin_arbiter: None,
-        }
-    }
-
     /// What a brick has noted; none: it does not answer.
     type Notes<'n> = Option<&'n [u8]>;
 
@@ -121,7 +99,7 @@ mod tests {
 
     /// Takes looks, each with the nodes that each brick has noted, and returns whether the set is unhealed after each.
     fn looks(kind: VolumeKind, looks: &[[Notes<'_>; 3]]) -> Vec<bool> {
-        let volume = volume(kind);
+        let volume = Volume::of_one_set(kind);
         let mut noted = Noted::new(&volume);
         let look = |bricks: &[Notes<'_>; 3]| {
             for (brick, nodes) in volume.bricks.iter().zip(bricks) {
@@ -167,7 +145,7 @@ mod tests {
             unhealed.add(Gfid(gfid));
         }
         assert_eq!((unhealed.nodes, unhealed.first.len()), (1001, 1000));
-        let volume = volume(FRAGMENTS);
+        let volume = Volume::of_one_set(FRAGMENTS);
         let mut noted = Noted::new(&volume);
         volume.bricks.iter().for_each(|brick| noted.take(brick, Some(&unhealed)));
         assert_eq!(noted.unhealed(), BTreeSet::from([0]));

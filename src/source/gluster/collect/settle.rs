@@ -210,30 +210,11 @@ pub(super) fn span(gap: &Gap) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::gluster::Gfid;
 
-    /// Returns a volume of one set, of which `arbiters` at the end have no bytes.
-    fn volume(kind: VolumeKind, arbiters: u32, options: &[(&str, &str)]) -> Volume {
-        let size = kind.bricks_per_set();
-        let brick = |number| Brick {
-            number,
-            host: "h".to_owned(),
-            path: format!("/b{number}").into(),
-            arbiter: number >= size - arbiters,
-            set: 0,
-            online: Some(true),
-            host_uuid: None,
-        };
-        Volume {
-            name: "v".to_owned(),
-            id: Gfid([1; 16]),
-            started: true,
-            kind,
-            bricks: (0..size).map(brick).collect(),
-            options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            status_unknown: None,
-            thin_arbiter: None,
-        }
+    /// Returns a volume of one set for which some options were set.
+    fn volume(kind: VolumeKind, options: &[(&str, &str)]) -> Volume {
+        let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Volume { options, ..Volume::of_one_set(kind) }
     }
 
     /// Returns which of some groups of bricks are a quorum.
@@ -245,30 +226,30 @@ mod tests {
     fn as_many_copies_have_to_tell_as_clients_need() {
         let (replicate, type_is) = (|copies| VolumeKind::Replicate { copies }, "cluster.quorum-type");
         let three: [&[u32]; 5] = [&[0], &[2], &[0, 1], &[1, 2], &[0, 1, 2]];
-        assert_eq!(quorums(&volume(replicate(3), 0, &[]), &three), three[2..]);
-        assert_eq!(quorums(&volume(replicate(3), 0, &[(type_is, "none")]), &three), three);
+        assert_eq!(quorums(&volume(replicate(3), &[]), &three), three[2..]);
+        assert_eq!(quorums(&volume(replicate(3), &[(type_is, "none")]), &three), three);
         let fixed = [(type_is, "fixed"), ("cluster.quorum-count", "3")];
-        assert_eq!(quorums(&volume(replicate(3), 0, &fixed), &three), three[4..]);
+        assert_eq!(quorums(&volume(replicate(3), &fixed), &three), three[4..]);
         let two: [&[u32]; 3] = [&[1], &[0], &[0, 1]];
-        assert_eq!(quorums(&volume(replicate(2), 0, &[]), &two), two);
-        assert_eq!(quorums(&volume(replicate(2), 0, &[(type_is, "auto")]), &two), two[1..]);
+        assert_eq!(quorums(&volume(replicate(2), &[]), &two), two);
+        assert_eq!(quorums(&volume(replicate(2), &[(type_is, "auto")]), &two), two[1..]);
         let four: [&[u32]; 4] = [&[0], &[1, 2], &[0, 3], &[1, 2, 3]];
-        assert_eq!(quorums(&volume(replicate(4), 0, &[]), &four), four[2..]);
+        assert_eq!(quorums(&volume(replicate(4), &[]), &four), four[2..]);
     }
 
     #[test]
     fn an_arbiter_counts_and_has_no_bytes() {
         let arbiter = VolumeKind::Arbiter { copies: 2, arbiters: 1 };
         let groups: [&[u32]; 5] = [&[2], &[0], &[1], &[1, 2], &[0, 1]];
-        assert_eq!(quorums(&volume(arbiter, 1, &[]), &groups), groups[3..]);
+        assert_eq!(quorums(&volume(arbiter, &[]), &groups), groups[3..]);
         let fragments = VolumeKind::Disperse { fragments: 3, redundancy: 1 };
         let groups: [&[u32]; 3] = [&[0], &[2], &[0, 2]];
-        assert_eq!(quorums(&volume(fragments, 0, &[]), &groups), groups[2..]);
+        assert_eq!(quorums(&volume(fragments, &[]), &groups), groups[2..]);
     }
 
     #[test]
     fn the_disks_of_bricks_that_do_not_run_are_asked_where_too_few_run() {
-        let mut volume = volume(VolumeKind::Replicate { copies: 3 }, 0, &[]);
+        let mut volume = volume(VolumeKind::Replicate { copies: 3 }, &[]);
         let asked = |volume: &Volume| asked_of(volume, None).map(|brick| brick.number).collect::<Vec<_>>();
         volume.bricks[0].online = Some(false);
         assert_eq!(asked(&volume), [1, 2]);

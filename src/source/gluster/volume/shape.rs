@@ -122,6 +122,34 @@ impl Volume {
     }
 }
 
+#[cfg(test)]
+impl Volume {
+    /// Returns a volume `v` of one set, of which all bricks run and the arbiters are the last.
+    pub(in crate::source::gluster) fn of_one_set(kind: VolumeKind) -> Self {
+        let size = kind.bricks_per_set();
+        let arbiters = if let VolumeKind::Arbiter { arbiters, .. } = kind { arbiters } else { 0 };
+        let brick = |number| Brick {
+            number,
+            host: "h".to_owned(),
+            path: format!("/b{number}").into(),
+            arbiter: number >= size - arbiters,
+            set: 0,
+            online: Some(true),
+            host_uuid: None,
+        };
+        Self {
+            name: "v".to_owned(),
+            id: Gfid([1; 16]),
+            started: true,
+            kind,
+            bricks: (0..size).map(brick).collect(),
+            options: BTreeMap::new(),
+            status_unknown: None,
+            thin_arbiter: None,
+        }
+    }
+}
+
 impl std::fmt::Display for Brick {
     /// Writes `HOST:PATH`, as Gluster does.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
